@@ -1,0 +1,216 @@
+"""Labels to flow field (training truth) and flow field back to labels (tracking).
+
+Flow is float32 (2, H, W), (dy, dx), unit vectors toward the crystal's centre, zero on the background.
+"""
+
+import cv2
+import numpy as np
+from numba import njit
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from skimage.measure import label as connected_label
+
+# Diffusion costs the cube of a crystal's extent. Above this many pixels it runs on a reduced mask; directions then
+# differ from the full computation by under two degrees in the median (tests/test_flows.py).
+EXACT_EXTENT = 192
+# Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
+SINK_RADIUS = 2.5
+
+
+@njit(cache=True, nogil=True)
+def _diffuse(mask, cy, cx, steps):
+    """Heat after `steps` of a 3 x 3 mean inside `mask` (float64 0 or 1, one pixel of padding), fed at the centre."""
+    h, w = mask.shape
+    heat = np.zeros((h, w))
+    new = np.zeros((h, w))
+    column = np.zeros(w)
+    share = mask / 9.0
+    for t in range(steps):
+        heat[cy, cx] += 1.0
+        # Heat has travelled at most t + 1 pixels so far. Row slices indexed from zero let the compiler vectorise.
+        top, bottom = max(1, cy - t - 1), min(h - 1, cy + t + 2)
+        left, right = max(1, cx - t - 1), min(w - 1, cx + t + 2)
+        for i in range(top, bottom):
+            above = heat[i - 1, left - 1 : right + 1]
+            here = heat[i, left - 1 : right + 1]
+            below = heat[i + 1, left - 1 : right + 1]
+            for j in range(above.size):
+                column[j] = above[j] + here[j] + below[j]
+            out = new[i, left:right]
+            weight = share[i, left:right]
+            for j in range(out.size):
+                out[j] = (column[j] + column[j + 1] + column[j + 2]) * weight[j]
+        heat, new = new, heat
+    return heat
+
+
+def _centre(mask: np.ndarray) -> tuple[int, int]:
+    """The mask's pixel nearest the median of its coordinates."""
+    y, x = np.nonzero(mask)
+    nearest = np.argmin((y - np.median(y)) ** 2 + (x - np.median(x)) ** 2)
+    return int(y[nearest]), int(x[nearest])
+
+
+def _flow_of_one(mask: np.ndarray) -> np.ndarray:
+    """Flow (2, h, w) float64 of a single crystal filling `mask` (bool), not yet normalised."""
+    padded = np.pad(mask.astype(np.float64), 1)
+    cy, cx = _centre(mask)
+    heat = np.log1p(_diffuse(padded, cy + 1, cx + 1, 2 * (sum(mask.shape) + 2)))
+    return np.stack((heat[2:, 1:-1] - heat[:-2, 1:-1], heat[1:-1, 2:] - heat[1:-1, :-2]))
+
+
+def _normalised(flow: np.ndarray) -> np.ndarray:
+    return flow / (np.sqrt(np.square(flow).sum(axis=0)) + 1e-60)
+
+
+def _flow_of_large(mask: np.ndarray) -> np.ndarray:
+    """As `_flow_of_one`, on a mask reduced to EXACT_EXTENT and enlarged again."""
+    h, w = mask.shape
+    factor = -(-max(h, w) // EXACT_EXTENT)
+    reduced = np.pad(mask, ((0, -h % factor), (0, -w % factor)))
+    reduced = reduced.reshape(reduced.shape[0] // factor, factor, -1, factor).any(axis=(1, 3))
+    flow = _normalised(_flow_of_one(reduced)).astype(np.float32)
+    size = (reduced.shape[1] * factor, reduced.shape[0] * factor)
+    return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_LINEAR)[:h, :w] for f in flow]).astype(np.float64)
+
+
+def flows_from_labels(labels: np.ndarray) -> np.ndarray:
+    """Unit flow toward each crystal's centre, by heat diffusion as Cellpose defines it.
+
+    Heat starts at the pixel nearest the crystal's median coordinates and spreads for twice the sum of its bounding
+    box's sides; the flow is the normalised gradient of log(1 + heat) (Stringer et al. 2021, Methods; paper III-A).
+
+    Parameters: `labels` integer (H, W), 0 = background. Returns float32 (2, H, W), (dy, dx).
+    """
+    flow = np.zeros((2, *labels.shape), np.float32)
+    for index, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        mask = labels[box] == index
+        one = _flow_of_one(mask) if max(mask.shape) <= EXACT_EXTENT else _flow_of_large(mask)
+        flow[:, box[0], box[1]][:, mask] = _normalised(one)[:, mask]
+    return flow
+
+
+@njit(cache=True, nogil=True)
+def _follow(flow, mask):
+    """Give each pixel of `mask` the number of the sink its path ends in.
+
+    A path (unit steps along the flow of the nearest pixel) stops at the first pixel whose sink is known, and all its
+    pixels take that sink. A path that comes back to itself, or cannot move on, has found a new sink.
+    Returns basins int32 (H, W), 0 = background, and sinks float64 (n, 2), (y, x).
+    """
+    h, w = mask.shape
+    basins = np.zeros((h, w), np.int32)
+    path = np.empty((mask.sum() + 1, 2), np.int32)
+    sinks = []
+    for start_y in range(h):
+        for start_x in range(w):
+            if not mask[start_y, start_x] or basins[start_y, start_x] != 0:
+                continue
+            y, x = float(start_y), float(start_x)
+            iy, ix = start_y, start_x
+            length = 0
+            while True:
+                path[length, 0], path[length, 1] = iy, ix
+                length += 1
+                basins[iy, ix] = -length
+                here_y, here_x = iy, ix
+                for _ in range(4):  # a unit step may end in the same pixel, four cannot without turning back
+                    fy, fx = flow[0, iy, ix], flow[1, iy, ix]
+                    norm = np.sqrt(fy * fy + fx * fx)
+                    if norm < 1e-6:
+                        break
+                    y = min(max(y + fy / norm, 0.0), h - 1.0)
+                    x = min(max(x + fx / norm, 0.0), w - 1.0)
+                    iy, ix = int(y + 0.5), int(x + 0.5)
+                    if iy != here_y or ix != here_x:
+                        break
+                if not mask[iy, ix]:
+                    iy, ix = here_y, here_x
+                seen = basins[iy, ix]
+                if seen > 0:
+                    sink = seen
+                    break
+                if seen < 0:
+                    loop_y, loop_x = 0.0, 0.0
+                    for k in range(-seen - 1, length):
+                        loop_y += path[k, 0]
+                        loop_x += path[k, 1]
+                    count = length + seen + 1
+                    sinks.append((loop_y / count, loop_x / count))
+                    sink = len(sinks)
+                    break
+            for k in range(length):
+                basins[path[k, 0], path[k, 1]] = sink
+    found = np.empty((len(sinks), 2))
+    for k in range(len(sinks)):
+        found[k, 0], found[k, 1] = sinks[k]
+    return basins, found
+
+
+def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Labels from a flow field: one sink, one label (paper III-B2, by path merging instead of fixed Euler steps).
+
+    Parameters: `flow` float (2, H, W), only its direction is used; `mask` bool (H, W), the foreground.
+    Returns int32 (H, W), 0 = background, 1..n; a label may still be in several pieces (see `tidy`).
+    """
+    basins, sinks = _follow(np.ascontiguousarray(flow, np.float32), np.ascontiguousarray(mask, np.bool_))
+    if len(sinks) == 0:
+        return basins
+    pairs = cKDTree(sinks).query_pairs(SINK_RADIUS, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs), np.uint8), pairs.T), shape=(len(sinks), len(sinks)))
+    group = connected_components(graph, directed=False)[1]
+    return np.concatenate(([0], group + 1)).astype(np.int32)[basins]
+
+
+@njit(cache=True, nogil=True)
+def _holes(labels, background, count):
+    """For each background component: the one label around it, or 0 if there are several or the image border."""
+    h, w = labels.shape
+    owner = np.zeros(count + 1, np.int32)
+    for i in range(h):
+        for j in range(w):
+            b = background[i, j]
+            if b == 0 or owner[b] < 0:
+                continue
+            if i == 0 or j == 0 or i == h - 1 or j == w - 1:
+                owner[b] = -1
+                continue
+            for y, x in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
+                other = labels[y, x]
+                if other > 0:
+                    if owner[b] == 0:
+                        owner[b] = other
+                    elif owner[b] != other:
+                        owner[b] = -1
+                        break
+    return np.maximum(owner, 0)
+
+
+def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
+    """Make every label one 4-connected component of at least `min_area` px², without holes, numbered 1..n.
+
+    A label in several large pieces becomes several labels. A hole is background enclosed by a single label.
+    Parameters: `labels` integer (H, W). Returns int32 (H, W).
+    """
+    pieces = connected_label(labels, connectivity=1, background=0)
+    area = np.bincount(pieces.ravel())
+    keep = area >= max(min_area, 1)
+    keep[0] = False
+    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    labels = numbers[pieces]
+    background, count = connected_label(labels == 0, connectivity=1, return_num=True)
+    owner = _holes(labels, background, count)
+    return np.where(labels > 0, labels, owner[background])
+
+
+def labels_from_flows(flow: np.ndarray, foreground: np.ndarray, threshold: float = 0.0, min_area: int = 15) -> np.ndarray:
+    """Instances from a fused prediction.
+
+    Parameters: `flow` float32 (2, H, W); `foreground` float32 (H, W), logit; `threshold` h, pixels above it are
+    crystal (paper: 0); `min_area` px². Returns int32 (H, W), 0 = background, 1..n, each one connected component.
+    """
+    return tidy(track(flow, foreground > threshold), min_area)

@@ -1,0 +1,1 @@
+"""The networks: tensors in, tensors out. Files are the business of `weights`."""

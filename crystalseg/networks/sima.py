@@ -1,0 +1,18 @@
+"""SiMA: the size-aware multi-scale attention network (paper section III-B1)."""
+
+import segmentation_models_pytorch as smp
+from torch import nn
+
+SIDE = 224
+
+
+def build_sima(levels: int = 4, encoder_weights: str | None = None) -> nn.Module:
+    """A U-Net on the Mix Vision Transformer B0; 5,550,069 parameters at four levels.
+
+    Takes float (B, 3, 224, 224), percentile-normalised and zero-padded to a square; returns logits
+    (B, levels + 1, 224, 224), largest crystals first, background last.
+
+    `encoder_weights="imagenet"` starts from pretrained weights as the paper does; they are downloaded by
+    segmentation-models-pytorch, so it needs the network. The shipped weights were trained without them.
+    """
+    return smp.Unet("mit_b0", encoder_weights=encoder_weights, classes=levels + 1)

@@ -1,0 +1,76 @@
+"""Weights in and out of files: safetensors, which cannot execute code; Cellpose's own files can be read too."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+DIRECTORY = Path(__file__).resolve().parents[2] / "weights"
+
+
+class WeightsError(ValueError):
+    """A weights file that is missing, damaged or of another network."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is written into a weights file's header.
+
+    name: which network. version: of these weights. data: what they were trained on. metrics: what they reached.
+    date: ISO 8601. settings: further settings the network needs to be used, as JSON.
+    """
+
+    name: str
+    version: str
+    data: str
+    metrics: str
+    date: str
+    settings: str = "{}"
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
+    """Write `state` at half precision (vectors, such as batch norm's statistics, stay float32), atomically."""
+    small = {k: (v.half() if v.ndim > 1 else v.float() if v.is_floating_point() else v) for k, v in state.items()}
+    part = Path(path).with_suffix(".part")
+    part.write_bytes(save({k: v.cpu().contiguous() for k, v in small.items()}, metadata=asdict(card)))
+    os.replace(part, path)
+
+
+def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], Card]:
+    """State dict (float32) and card of a safetensors file for the network called `name`; `WeightsError` otherwise."""
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"No weights at {path}: train them (python -m crystalseg train {name}) or give another file.")
+    try:
+        with safe_open(path, "pt") as file:
+            card = Card(**(file.metadata() or {}))
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, TypeError) as error:
+        raise WeightsError(f"{path} is not a crystalseg weights file, or is damaged ({error}).") from error
+    if card.name != name:
+        raise WeightsError(f"{path} holds weights of '{card.name}', but '{name}' is needed.")
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, card
+
+
+def load_cellpose_file(path: Path) -> dict[str, Tensor]:
+    """State dict of a Cellpose 2 or 3 model file (a PyTorch pickle, read without executing code)."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"No Cellpose model file at {path}.") from error
+    except Exception as error:  # torch.load raises many kinds for a file that is none of its own
+        raise WeightsError(f"{path} is not a Cellpose 2 or 3 model file ({type(error).__name__}).") from error
+    if not isinstance(state, dict) or "output.2.weight" not in state:
+        raise WeightsError(f"{path} is a PyTorch file, but not of Cellpose's CPnet.")
+    return state
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

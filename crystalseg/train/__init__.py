@@ -1,0 +1,1 @@
+"""Training: data sets, augmentation, one short loop, and a file per network."""

@@ -1,0 +1,111 @@
+"""Training CPNet (paper sections III-A and IV-B)."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.weights import Card, load_weights, save_weights
+from crystalseg.train.augment import flow_patch
+from crystalseg.train.data import Mixture, Stream, Synthetic, read_pairs, sample
+from crystalseg.train.loop import Budget, fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What CPNet sees. The defaults are the paper's where it gives them.
+
+    diameter: d, px, the mean crystal diameter that images are scaled to (paper: 50).
+    scales: range of the random factor on top (paper: 0.75 to 1.25).
+    patch, last_patch: side of the training patches, px, and in the last `finish` share of the budget (paper: 224).
+    whole: share of patches that show nearly the whole image, as the ladder's lowest rung does (paper: none).
+    synthetic: share of patches from the generator, if folders are given too.
+    """
+
+    diameter: float = 50.0
+    scales: tuple[float, float] = (0.75, 1.25)
+    whole: float = 0.0
+    patch: int = 224
+    last_patch: int = 224
+    finish: float = 0.2
+    synthetic: float = 0.5
+
+
+def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+    """Cellpose's loss: mean squared error of 5 × flow, halved, plus binary cross-entropy of the foreground.
+
+    `image` (B, 3, H, W); `target` (B, 4, H, W): dy, dx, foreground, valid. Invalid pixels do not count.
+    """
+    output = network(image)[0].float()
+    valid = target[:, 3:]
+    count = valid.sum().clamp(min=1)
+    flow = (functional.mse_loss(output[:, :2], 5 * target[:, :2], reduction="none") * valid).sum() / (2 * count)
+    cross = functional.binary_cross_entropy_with_logits(output[:, 2:], target[:, 2:3], reduction="none")
+    return flow / 2 + (cross * valid).sum() / count
+
+
+def _augment(s, rng, size: int, recipe: Recipe):
+    return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole)
+
+
+def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128):
+    """Fixed patches of the validation folders and of synthetic images that training never sees (odd seeds)."""
+    rng = np.random.default_rng(1)
+    samples = [[sample(i, lab, True) for _, i, lab in read_pairs(f)] for f in folders]
+    generator = Synthetic(1, True, sides=(300, 500), pool=24, reuse=2)
+    items = []
+    while len(items) < count:
+        choice = len(items) % (len(samples) + 2)
+        s = samples[choice][rng.integers(len(samples[choice]))] if choice < len(samples) else generator(rng)
+        item = _augment(s, rng, size, recipe)
+        if item is not None:
+            items.append(item)
+    return [
+        (torch.from_numpy(np.stack([i for i, _ in part])), torch.from_numpy(np.stack([t for _, t in part])))
+        for part in (items[k : k + 16] for k in range(0, count, 16))
+    ]
+
+
+def train_cellpose(
+    output: Path,
+    folders: Sequence[Path] = (),
+    validation: Sequence[Path] = (),
+    recipe: Recipe = Recipe(),
+    budget: Budget = Budget(),
+    start: Path | None = None,
+) -> Path:
+    """Train CPNet; returns the path of the best weights, `output/cellpose.safetensors`.
+
+    `folders`, `validation`: labelled images (`<id>.png`, `<id>_label.png`); `start`: weights to begin from.
+    """
+    torch.manual_seed(budget.seed)
+    network = CPNet(diameter=recipe.diameter)
+    if start is not None:
+        network.load_state_dict(load_weights(start, "cellpose")[0])
+    source = partial(Mixture, tuple(folders), recipe.synthetic, budget.seed, True)
+
+    def stream(progress: float) -> tuple[Stream, int]:
+        size = recipe.last_patch if progress > 1 - recipe.finish else recipe.patch
+        # The work of a step stays the same when the patch grows.
+        batch = max(1, round(budget.batch * (recipe.patch / size) ** 2))
+        seed = budget.seed + int(1e6 * progress)
+        return Stream(source, partial(_augment, size=size, recipe=recipe), seed), batch
+
+    path = output / "cellpose.safetensors"
+
+    def keep(network: nn.Module, record: dict) -> None:
+        data = ", ".join([*(f"{f.parent.name}/{f.name}" for f in map(Path, folders)), "synthetic"])
+        metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min"
+        today = datetime.date.today().isoformat()
+        save_weights(path, network.state_dict(), Card("cellpose", today, data, metrics, today, str(asdict(recipe))))
+
+    output.mkdir(parents=True, exist_ok=True)
+    fit(network, stream, loss_of, validation_batches(validation, recipe), budget, output, "cellpose", keep)
+    return path

@@ -1,0 +1,148 @@
+"""The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, the best weights kept."""
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from crystalseg.train.data import Stream
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how to train.
+
+    steps: optimiser steps; minutes: if positive, wall-clock training time that replaces `steps` for the schedule.
+    batch: items a step; learning_rate: the peak, reached after `warmup` (share of the budget), then a cosine to zero.
+    every: steps between validations; seed: of data and initial weights.
+    """
+
+    steps: int = 20_000
+    minutes: float = 0.0
+    batch: int = 30
+    learning_rate: float = 1e-3
+    warmup: float = 0.02
+    every: int = 300
+    seed: int = 0
+
+
+def rate(progress: float, budget: Budget) -> float:
+    """Learning rate at `progress` 0..1: linear warm-up, then cosine decay (paper section IV-B)."""
+    if progress < budget.warmup:
+        return budget.learning_rate * max(progress, 1e-3) / budget.warmup
+    along = (progress - budget.warmup) / (1 - budget.warmup)
+    return budget.learning_rate * 0.5 * (1 + np.cos(np.pi * min(along, 1.0)))
+
+
+def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
+    """Endless batches prepared in one other process."""
+    # Spawned, because a forked copy of this process would inherit its thread pools' locks.
+    return iter(
+        DataLoader(stream, batch_size=size, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn")
+    )
+
+
+def device_and_type(device: str = "auto") -> tuple[torch.device, torch.dtype]:
+    """The device to train on and the type autocast computes in there."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device), torch.bfloat16
+
+
+def fit(
+    network: nn.Module,
+    stream: Callable[[float], tuple[Stream, int]],
+    loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    validation: list[tuple[Tensor, Tensor]],
+    budget: Budget,
+    folder: Path,
+    name: str,
+    keep: Callable[[nn.Module, dict], None],
+) -> None:
+    """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far.
+
+    `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
+    changes. `loss_of(network, image, target)` is a scalar. Everything needed to go on after an interruption is in
+    `folder/<name>.pt`, the curve in `folder/<name>.csv`; calling `fit` again resumes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    device, number = device_and_type()
+    network.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
+    state = {"step": 0, "seconds": 0.0, "best": float("inf")}
+    checkpoint = folder / f"{name}.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        state = saved["state"]
+        print(f"resumed at step {state['step']}, {state['seconds'] / 60:.0f} min, best {state['best']:.4f}")
+
+    def compute(image: Tensor, target: Tensor) -> Tensor:
+        image = image.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, number):
+            return loss_of(network, image, target.to(device))
+
+    def validate() -> float:
+        network.eval()
+        with torch.inference_mode():
+            losses = [compute(*pair).item() for pair in validation]
+        network.train()
+        return float(np.mean(losses))
+
+    opened = None
+    running = []
+    network.train()
+    while (progress := _progress(state, budget)) < 1:
+        began = time.monotonic()
+        wanted = stream(progress)
+        if opened is None or wanted[1] != opened[1]:
+            opened = wanted
+            feed = batches(*wanted)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(progress, budget)
+        loss = compute(*next(feed))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        running.append(loss.item())
+        state["step"] += 1
+        state["seconds"] += time.monotonic() - began
+        print(f"\rstep {state['step']}  {100 * progress:.1f} %  loss {np.mean(running[-50:]):.4f}", end="", flush=True)
+        if state["step"] % budget.every == 0 or _progress(state, budget) >= 1:
+            record = {
+                "step": state["step"],
+                "minutes": round(state["seconds"] / 60, 2),
+                "learning_rate": optimiser.param_groups[0]["lr"],
+                "loss": float(np.mean(running)),
+                "validation_loss": validate(),
+            }
+            running = []
+            _append(folder / f"{name}.csv", record)
+            print("\n" + "  ".join(f"{k} {v:.5g}" for k, v in record.items()), flush=True)
+            if record["validation_loss"] < state["best"]:
+                state["best"] = record["validation_loss"]
+                keep(network, record | asdict(budget))
+            saved = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "state": state}
+            torch.save(saved, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+
+
+def _progress(state: dict, budget: Budget) -> float:
+    return state["seconds"] / 60 / budget.minutes if budget.minutes > 0 else state["step"] / budget.steps
+
+
+def _append(path: Path, record: dict) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, record)
+        if new:
+            writer.writeheader()
+        writer.writerow(record)
