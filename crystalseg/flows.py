@@ -207,7 +207,9 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     return np.where(labels > 0, labels, owner[background])
 
 
-def labels_from_flows(flow: np.ndarray, foreground: np.ndarray, threshold: float = 0.0, min_area: int = 15) -> np.ndarray:
+def labels_from_flows(
+    flow: np.ndarray, foreground: np.ndarray, threshold: float = 0.0, min_area: int = 15
+) -> np.ndarray:
     """Instances from a fused prediction.
 
     Parameters: `flow` float32 (2, H, W); `foreground` float32 (H, W), logit; `threshold` h, pixels above it are

@@ -96,7 +96,10 @@ class Synthetic:
 
 
 def draw(
-    seed: int, shape: tuple[int, int] = (1000, 1000), structure: Structure | None = None, look: Look | None = None
+    seed: int,
+    shape: tuple[int, int] = (1000, 1000),
+    structure: Structure | None = None,
+    look: Look | None = None,
 ) -> Synthetic:
     """One synthetic micrograph of `shape` (H, W); the same arguments give the same pixels."""
     rng = np.random.default_rng(seed)

@@ -10,13 +10,18 @@ OVERLAP = 0.1  # share of a tile shared with its neighbour, at least (Cellpose's
 _TAPER_WIDTH, _TAPER_INSET = 7.5, 20.0  # px, of Cellpose's taper mask
 
 
-def normalise(image: np.ndarray) -> np.ndarray:
-    """Network input: uint8 (H, W, 3) -> float32 (3, H, W), per channel its 1st percentile at 0 and its 99th at 1.
+def limits(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 1st and 99th percentile of each channel of uint8 (H, W, 3), float32 (3,) each, as Cellpose normalises."""
+    low, high = np.percentile(image[::2, ::2], (1, 99), axis=(0, 1)).astype(np.float32)
+    return low, high
+
+
+def normalise(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Network input: uint8 (H, W, 3) -> float32 (3, H, W) with `low` at 0 and `high` at 1.
 
     A channel that spans less than four gray levels is not stretched further, so that a blank image stays blank.
     """
-    low, high = np.percentile(image[::2, ::2] if image.size > 1e6 else image, (1, 99), axis=(0, 1))
-    scaled = (image - low.astype(np.float32)) / np.maximum(high - low, 4.0).astype(np.float32)
+    scaled = (image - low) / np.maximum(high - low, np.float32(4))
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 

@@ -46,7 +46,9 @@ def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], Card]:
     """State dict (float32) and card of a safetensors file for the network called `name`; `WeightsError` otherwise."""
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"No weights at {path}: train them (python -m crystalseg train {name}) or give another file.")
+        raise WeightsError(
+            f"No weights at {path}: train them (python -m crystalseg train {name}) or give another file."
+        )
     try:
         with safe_open(path, "pt") as file:
             card = Card(**(file.metadata() or {}))

@@ -47,7 +47,10 @@ def transform(
     valid bool (size, size): False where the patch lies outside the image.
     """
     rows, columns, point = _window(s.labels.shape, 0.75 * size / factor, rng)
-    target = (max(1, round((columns.stop - columns.start) * factor)), max(1, round((rows.stop - rows.start) * factor)))
+    target = (
+        max(1, round((columns.stop - columns.start) * factor)),
+        max(1, round((rows.stop - rows.start) * factor)),
+    )
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     image = cv2.resize(s.image[rows, columns], target, interpolation=smooth)
     labels = cv2.resize(s.labels[rows, columns].astype(np.float32), target, interpolation=cv2.INTER_NEAREST)
@@ -71,7 +74,12 @@ def transform(
 
 
 def flow_patch(
-    s: Sample, rng: np.random.Generator, size: int, diameter: float, scales: tuple[float, float], whole: float = 0.0
+    s: Sample,
+    rng: np.random.Generator,
+    size: int,
+    diameter: float,
+    scales: tuple[float, float],
+    whole: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """A CPNet item: image (3, size, size) and target (4, size, size) = dy, dx, foreground, valid; None if unusable.
 

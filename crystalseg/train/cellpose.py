@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crystalseg.micrograph import read_pairs
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.train.augment import flow_patch
-from crystalseg.train.data import Mixture, Stream, Synthetic, read_pairs, sample
+from crystalseg.train.data import Mixture, Stream, Synthetic, sample
 from crystalseg.train.loop import Budget, fit
 
 
@@ -58,7 +59,7 @@ def _augment(s, rng, size: int, recipe: Recipe):
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128):
     """Fixed patches of the validation folders and of synthetic images that training never sees (odd seeds)."""
     rng = np.random.default_rng(1)
-    samples = [[sample(i, lab, True) for _, i, lab in read_pairs(f)] for f in folders]
+    samples = [[sample(m.pixels, labels, True) for m, labels in read_pairs(f)] for f in folders]
     generator = Synthetic(1, True, sides=(300, 500), pool=24, reuse=2)
     items = []
     while len(items) < count:

@@ -9,7 +9,9 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from crystalseg.flows import flows_from_labels
+from crystalseg.micrograph import read_pairs
 from crystalseg.synth import draw
+from crystalseg.tiling import limits
 
 
 @dataclass(frozen=True)
@@ -26,35 +28,18 @@ class Sample:
 
 
 def sample(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> Sample:
-    low, high = np.percentile(image[::2, ::2], (1, 99), axis=(0, 1)).astype(np.float32)
     area = np.bincount(labels.ravel())[1:]
     area = area[area > 0]
     diameter = float(np.mean(2 * np.sqrt(area / np.pi))) if len(area) else 0.0
-    return Sample(image, labels, flows_from_labels(labels) if with_flow else None, low, high, diameter)
-
-
-def read_pairs(folder: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(id, image uint8 (H, W, 3) RGB, labels int32 (H, W)) for each `<id>.png` with its `<id>_label.png` in a folder.
-
-    Raises ValueError when there is none.
-    """
-    pairs = []
-    for label_path in sorted(Path(folder).glob("*_label.png")):
-        name = label_path.name.removesuffix("_label.png")
-        image = cv2.imread(str(label_path.with_name(f"{name}.png")), cv2.IMREAD_COLOR_RGB)
-        labels = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
-        if image is None or labels is None or labels.ndim != 2 or labels.shape != image.shape[:2]:
-            raise ValueError(f"{label_path} and {name}.png are not an image and its labels of the same size.")
-        pairs.append((name, image, labels.astype(np.int32)))
-    if not pairs:
-        raise ValueError(f"{folder} holds no <id>.png with <id>_label.png beside it.")
-    return pairs
+    return Sample(image, labels, flows_from_labels(labels) if with_flow else None, *limits(image), diameter)
 
 
 class Synthetic:
     """A slowly renewed pool of synthetic samples: drawing each patch from a new image would cost too much."""
 
-    def __init__(self, seed: int, with_flow: bool, sides: tuple[int, int] = (224, 900), pool: int = 400, reuse: int = 6):
+    def __init__(
+        self, seed: int, with_flow: bool, sides: tuple[int, int] = (224, 900), pool: int = 400, reuse: int = 6
+    ):
         """`sides`: shortest and longest image side, px; `reuse`: how often, on average, a sample is used."""
         self.seed, self.with_flow, self.sides, self.size, self.reuse = seed, with_flow, sides, pool, reuse
         self.pool: list[Sample] = []
@@ -63,7 +48,9 @@ class Synthetic:
         if len(self.pool) < 8 or rng.random() < 1 / self.reuse:
             low, high = np.log(self.sides)
             side = np.exp(rng.uniform(low, high))
-            shape = tuple(int(np.clip(side * s, self.sides[0], self.sides[1])) for s in np.exp(rng.uniform(-0.3, 0.3, 2)))
+            shape = tuple(
+                int(np.clip(side * s, self.sides[0], self.sides[1])) for s in np.exp(rng.uniform(-0.3, 0.3, 2))
+            )
             # Even seeds are for training; validation and test sets take odd ones.
             drawn = draw(2 * int(rng.integers(2**60)), shape)
             new = sample(drawn.image, drawn.labels, self.with_flow)
@@ -79,7 +66,7 @@ class Mixture:
     """Draws from the synthetic pool with probability `synthetic`, else from one of the folders, each as often."""
 
     def __init__(self, folders: Sequence[Path], synthetic: float, seed: int, with_flow: bool):
-        self.sets = [[sample(i, lab, with_flow) for _, i, lab in read_pairs(folder)] for folder in folders]
+        self.sets = [[sample(m.pixels, labels, with_flow) for m, labels in read_pairs(folder)] for folder in folders]
         self.synthetic = synthetic if self.sets else 1.0
         self.generator = Synthetic(seed, with_flow)
 

@@ -43,9 +43,7 @@ def rate(progress: float, budget: Budget) -> float:
 def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
     """Endless batches prepared in one other process."""
     # Spawned, because a forked copy of this process would inherit its thread pools' locks.
-    return iter(
-        DataLoader(stream, batch_size=size, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn")
-    )
+    return iter(DataLoader(stream, batch_size=size, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn"))
 
 
 def device_and_type(device: str = "auto") -> tuple[torch.device, torch.dtype]:
@@ -115,7 +113,11 @@ def fit(
         running.append(loss.item())
         state["step"] += 1
         state["seconds"] += time.monotonic() - began
-        print(f"\rstep {state['step']}  {100 * progress:.1f} %  loss {np.mean(running[-50:]):.4f}", end="", flush=True)
+        print(
+            f"\rstep {state['step']}  {100 * progress:.1f} %  loss {np.mean(running[-50:]):.4f}",
+            end="",
+            flush=True,
+        )
         if state["step"] % budget.every == 0 or _progress(state, budget) >= 1:
             record = {
                 "step": state["step"],
