@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numba import njit
 
+from crystalseg.evaluate.metrics import size_class as classify
 from crystalseg.flows import tidy
 
 Kind = Literal["polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates"]
@@ -467,3 +468,48 @@ def _marks(rng: np.random.Generator, shape: tuple[int, int], look: Look) -> np.n
             centre = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
             cv2.ellipse(marks, centre, axes, rng.uniform(0, 180), 0, 360, float(rng.uniform(low, high)), -1)
     return marks
+
+
+# --- sets -----------------------------------------------------------------------------------------------------------
+
+
+def _set_seed(seed: int, index: int) -> int:
+    """Odd, so that no image of a set is one that training draws (those have even seeds)."""
+    return 2 * (1_000_003 * seed + index) + 1
+
+
+def draw_random(seed: int, index: int) -> Synthetic:
+    """Image `index` of the mixed set `seed`: any kind, sides of 256 to 1200 px."""
+    number = _set_seed(seed, index)
+    rng = np.random.default_rng((number, 1))
+    side = np.exp(rng.uniform(np.log(256), np.log(1200)))
+    return draw(number, tuple(int(side * s) for s in np.exp(rng.uniform(-0.2, 0.2, 2))))
+
+
+def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
+    """Image `index` of the grain set `seed`: a cut-out of one grain as in the paper (section IV-A), of class 1, 2 or 3.
+
+    Sides of 150 to 1800 px, crystals of 8 px and more. Grains are drawn until one is of the class.
+    """
+    rng = np.random.default_rng((_set_seed(seed, index), size_class))
+    while True:
+        made = draw(int(rng.integers(2**60)) * 2 + 1, *_grain(rng, size_class))
+        if made.labels.max() and classify(made.labels) == size_class:
+            return made
+
+
+def _grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:
+    low, high = {1: (150, 700), 2: (450, 1800), 3: (300, 1800)}[size_class]
+    side = np.exp(rng.uniform(np.log(low), np.log(high)))
+    shape = tuple(int(np.clip(side * s, 150, 1800)) for s in np.exp(rng.uniform(-0.2, 0.2, 2)))
+    kind: Kind = "grain"
+    if size_class == 2 and rng.random() < 0.5:
+        kind = "cluster"
+    elif rng.random() < 0.06:
+        kind = "single"
+    structure = random_structure(rng, shape, kind)
+    if kind == "grain":
+        share = {1: (0.05, 0.25), 2: (0.04, 0.2), 3: (0.2, 0.6)}[size_class]
+        diameter = max(14.0, min(shape) * np.exp(rng.uniform(*np.log(share))))
+        structure = replace(structure, diameter=float(diameter), spread=float(rng.uniform(0.2, 0.8)))
+    return shape, replace(structure, boundary=5.0), random_look(rng, kind)

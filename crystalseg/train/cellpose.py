@@ -1,6 +1,5 @@
 """Training CPNet (paper sections III-A and IV-B)."""
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,10 +12,10 @@ from torch.nn import functional
 
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks.cellpose import CPNet
-from crystalseg.networks.weights import Card, load_weights, save_weights
+from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import flow_patch
 from crystalseg.train.data import Mixture, Stream, Synthetic, sample
-from crystalseg.train.loop import Budget, fit
+from crystalseg.train.loop import Budget, changed, fit, keep_best, stacked
 
 
 @dataclass(frozen=True)
@@ -68,45 +67,36 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96,
         item = _augment(s, rng, size, recipe)
         if item is not None:
             items.append(item)
-    return [
-        (torch.from_numpy(np.stack([i for i, _ in part])), torch.from_numpy(np.stack([t for _, t in part])))
-        for part in (items[k : k + 16] for k in range(0, count, 16))
-    ]
+    return stacked(items)
 
 
-def train_cellpose(
+def train(
     output: Path,
     folders: Sequence[Path] = (),
     validation: Sequence[Path] = (),
-    recipe: Recipe = Recipe(),
-    budget: Budget = Budget(),
     start: Path | None = None,
+    recipe: str = "{}",
+    budget: str = "{}",
 ) -> Path:
     """Train CPNet; returns the path of the best weights, `output/cellpose.safetensors`.
 
-    `folders`, `validation`: labelled images (`<id>.png`, `<id>_label.png`); `start`: weights to begin from.
+    `folders`, `validation`: labelled images (`<id>.png`, `<id>_label.png`); `start`: weights to begin from; `recipe`,
+    `budget`: changes to the defaults, JSON.
     """
-    torch.manual_seed(budget.seed)
-    network = CPNet(diameter=recipe.diameter)
+    choice, limit = changed(Recipe(), recipe), changed(Budget(learning_rate=1e-3), budget)
+    torch.manual_seed(limit.seed)
+    network = CPNet(diameter=choice.diameter)
     if start is not None:
         network.load_state_dict(load_weights(start, "cellpose")[0])
-    source = partial(Mixture, tuple(folders), recipe.synthetic, budget.seed, True)
+    source = partial(Mixture, tuple(folders), choice.synthetic, limit.seed, True)
 
     def stream(progress: float) -> tuple[Stream, int]:
-        size = recipe.last_patch if progress > 1 - recipe.finish else recipe.patch
+        size = choice.last_patch if progress > 1 - choice.finish else choice.patch
         # The work of a step stays the same when the patch grows.
-        batch = max(1, round(budget.batch * (recipe.patch / size) ** 2))
-        seed = budget.seed + int(1e6 * progress)
-        return Stream(source, partial(_augment, size=size, recipe=recipe), seed), batch
+        batch = max(1, round(limit.batch * (choice.patch / size) ** 2))
+        seed = limit.seed + int(1e6 * progress)
+        return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch
 
-    path = output / "cellpose.safetensors"
-
-    def keep(network: nn.Module, record: dict) -> None:
-        data = ", ".join([*(f"{f.parent.name}/{f.name}" for f in map(Path, folders)), "synthetic"])
-        metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min"
-        today = datetime.date.today().isoformat()
-        save_weights(path, network.state_dict(), Card("cellpose", today, data, metrics, today, str(asdict(recipe))))
-
-    output.mkdir(parents=True, exist_ok=True)
-    fit(network, stream, loss_of, validation_batches(validation, recipe), budget, output, "cellpose", keep)
-    return path
+    keep = partial(keep_best, output / "cellpose.safetensors", "cellpose", folders, asdict(choice))
+    fit(network, stream, loss_of, validation_batches(validation, choice), limit, output, "cellpose", keep)
+    return output / "cellpose.safetensors"

@@ -1,9 +1,11 @@
 """The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, the best weights kept."""
 
 import csv
+import datetime
+import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from crystalseg.networks.weights import Card, save_weights
 from crystalseg.train.data import Stream
 
 
@@ -30,6 +33,18 @@ class Budget:
     warmup: float = 0.02
     every: int = 300
     seed: int = 0
+
+
+def changed(settings, text: str):
+    """A copy of a settings dataclass with the changes in `text`, a JSON object; ValueError names an unknown key."""
+    try:
+        changes = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"Not valid JSON: {text}") from error
+    known = {f.name for f in fields(settings)}
+    if not isinstance(changes, dict) or not set(changes) <= known:
+        raise ValueError(f"Unknown in {text}; known are {', '.join(sorted(known))}.")
+    return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
 
 
 def rate(progress: float, budget: Budget) -> float:
@@ -135,6 +150,20 @@ def fit(
             saved = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "state": state}
             torch.save(saved, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
+
+
+def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict) -> None:
+    """Write the network's weights to `path` with a card that says what they were trained on and what they reached."""
+    data = ", ".join([*(f"{f.parent.name}/{f.name}" for f in map(Path, folders)), "synthetic"])
+    metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
+    today = datetime.date.today().isoformat()
+    save_weights(path, network.state_dict(), Card(name, today, data, metrics, today, json.dumps(settings)))
+
+
+def stacked(items: list[tuple[np.ndarray, np.ndarray]], size: int = 16) -> list[tuple[Tensor, Tensor]]:
+    """Items (image, target) as batches of up to `size`."""
+    parts = [items[k : k + size] for k in range(0, len(items), size)]
+    return [tuple(torch.from_numpy(np.stack(side)) for side in zip(*part, strict=True)) for part in parts]
 
 
 def _progress(state: dict, budget: Budget) -> float:

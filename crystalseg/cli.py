@@ -1,0 +1,222 @@
+"""The command line: the app's verbs without a browser. Heavy imports wait until a verb needs them."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Crystal size measurement from micrographs.",
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Method(StrEnum):
+    attention = "attention"
+    average = "average"
+    maximum = "maximum"
+
+
+class Network(StrEnum):
+    cellpose = "cellpose"
+    sima = "sima"
+    size = "size"
+
+
+def main() -> None:
+    """Entry point: an error of the user's is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        _complain(error)
+        sys.exit(2)
+
+
+def _complain(error: object) -> None:
+    errors.print(str(error), style="red", markup=False)
+
+
+def _settings(path: Path | None, method: Method | None):
+    from dataclasses import replace
+
+    from crystalseg.settings import Settings, SettingsError
+
+    settings = Settings()
+    if path is not None:
+        try:
+            settings = Settings.from_json(path.read_text())
+        except OSError as error:
+            raise SettingsError(f"{path}: cannot be opened ({error.strerror}).") from error
+    if method is not None:
+        settings = replace(settings, scales=replace(settings.scales, fusion=method.value))
+    return settings
+
+
+_Weights = Annotated[Path | None, typer.Option(help="Folder with cellpose.safetensors and sima.safetensors.")]
+_SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as the app saves it.")]
+
+
+def _models(weights: Path | None):
+    from crystalseg.networks.weights import DIRECTORY
+    from crystalseg.pipeline import load_models
+
+    return load_models(weights or DIRECTORY)
+
+
+@app.command()
+def segment(
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    um_per_px: Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")] = None,
+    method: Annotated[Method | None, typer.Option(help="How scales are fused.")] = None,
+    settings_file: _SettingsFile = None,
+    weights: _Weights = None,
+    keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
+    sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
+    operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
+    paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
+) -> None:
+    """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
+    from crystalseg.calibration import from_um_per_px
+    from crystalseg.micrograph import read_micrograph
+    from crystalseg.report.pdf import PAGES, Details
+
+    if paper not in PAGES:
+        raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
+    settings = _settings(settings_file, method)
+    calibration = from_um_per_px(um_per_px) if um_per_px is not None else None
+    out.mkdir(parents=True, exist_ok=True)
+    models = _models(weights)
+    names = _output_names(images)
+    failed = 0
+    for path, name in zip(images, names, strict=True):
+        try:
+            micrograph = read_micrograph(path, max_megapixels=max_megapixels)
+            _segment_one(micrograph, name, out, calibration, settings, models, keep_data_bar,
+                         Details(sample=sample, operator=operator, paper=paper))  # fmt: skip
+        except ValueError as error:
+            failed += 1
+            _complain(error)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _output_names(images: list[Path]) -> list[str]:
+    """Stems of the files; where two are alike, their extension or folder is added, so that none is overwritten."""
+    names: list[str] = []
+    for path in images:
+        number = 1
+        candidates = [path.stem, f"{path.stem}_{path.suffix[1:]}", f"{path.parent.name}_{path.stem}"]
+        while (name := candidates.pop(0) if candidates else f"{path.stem}_{(number := number + 1)}") in names:
+            pass
+        names.append(name)
+    return names
+
+
+def _segment_one(micrograph, name, out, calibration, settings, models, keep_data_bar, details) -> None:
+    from dataclasses import replace
+
+    from crystalseg.measure.crystals import measure_crystals
+    from crystalseg.measure.distribution import summarise
+    from crystalseg.micrograph import find_data_bar
+    from crystalseg.pipeline import segment
+    from crystalseg.report.export import crystals_csv, labels_tiff
+    from crystalseg.report.pdf import build_pdf, size_rows
+    from crystalseg.runs import describe, open_database, record
+
+    if calibration is not None:
+        micrograph = replace(micrograph, calibration=calibration)
+    bar = None if keep_data_bar else find_data_bar(micrograph.pixels)
+    if bar is not None:
+        micrograph = micrograph.crop(0, 0, bar, micrograph.shape[1])
+    with Bar(console=errors, transient=True) as progress:
+        task = progress.add_task(micrograph.name, total=1.0)
+        found = segment(micrograph, settings, models, lambda p: progress.update(task, completed=p.share))
+    crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
+    summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
+    run = describe(micrograph, found, summary)
+    record(open_database(), run)
+    (out / f"{name}_labels.tif").write_bytes(labels_tiff(found.labels, micrograph.um_per_px))
+    (out / f"{name}_crystals.csv").write_bytes(crystals_csv(crystals))
+    (out / f"{name}_report.pdf").write_bytes(build_pdf(micrograph, found, crystals, summary, run, details))
+    (out / f"{name}_run.json").write_text(run.to_json())
+    notes = [*micrograph.notes, *([f"The data bar below row {bar} was left out."] if bar is not None else [])]
+    result = size_rows(summary)[0][1] if summary else "no crystal counts"
+    print(f"{micrograph.name}: {len(crystals)} crystals, average size {result}", *notes)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png.")],
+    method: Annotated[Method, typer.Option(help="How scales are fused.")] = Method.attention,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    settings_file: _SettingsFile = None,
+    weights: _Weights = None,
+) -> None:
+    """Score a folder of labelled images: PQ, AJI and crystal size errors."""
+    from crystalseg.evaluate.folder import evaluate_folder
+    from crystalseg.pipeline import segment
+
+    settings = _settings(settings_file, method)
+    models = _models(weights)
+
+    def line(name: str, figures: dict) -> None:
+        print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
+
+    result = evaluate_folder(folder, lambda m: segment(m, settings, models).labels, line)
+    line("mean", result["mean"])
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2))
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made if missing.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
+    grains: Annotated[bool, typer.Option(help="The paper's grain cut-outs, its three classes in turn.")] = False,
+) -> None:
+    """Write synthetic micrographs with exact labels, as <id>.png and <id>_label.png."""
+    from crystalseg.report.export import write_pair
+    from crystalseg.synth import draw_grain, draw_random
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        made = draw_grain(seed, i, 1 + i % 3) if grains else draw_random(seed, i)
+        write_pair(folder, f"{seed}_{i:04d}", made.image, made.labels)
+    print(f"{count} images in {folder}")
+
+
+@app.command()
+def train(
+    network: Annotated[Network, typer.Argument(help="Which network.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, checkpoint and loss curve.")] = Path("training"),
+    data: Annotated[list[Path], typer.Option(help="Folder of <id>.png and <id>_label.png; may be repeated.")] = [],  # noqa: B006
+    validation: Annotated[list[Path], typer.Option(help="As --data, to choose the best weights on.")] = [],  # noqa: B006
+    start: Annotated[Path | None, typer.Option("--from", help="Weights to begin from.")] = None,
+    recipe: Annotated[str, typer.Option(help='Changes to the recipe, JSON, e.g. {"diameter": 30}.')] = "{}",
+    budget: Annotated[str, typer.Option(help='Changes to the budget, JSON, e.g. {"minutes": 60, "batch": 8}.')] = "{}",
+) -> None:
+    """Train a network; called again with the same --out it goes on where it stopped."""
+    from crystalseg.train import cellpose, sima, size
+
+    modules = {Network.cellpose: cellpose.train, Network.sima: sima.train, Network.size: size.train}
+    path = modules[network](out, data, validation, start, recipe, budget)
+    print(f"\n{path}")
+
+
+@app.command(hidden=True)
+def worker() -> None:
+    """Serve the app's queue (the app starts this itself)."""
+    from crystalseg.jobs import work
+
+    work()

@@ -1,0 +1,1 @@
+"""Charts, PDF and files that leave the program."""

@@ -1,0 +1,68 @@
+"""Vector charts for the PDF (reportlab drawings)."""
+
+import numpy as np
+from reportlab.graphics.shapes import Drawing, Line, PolyLine, Rect, String
+from reportlab.lib.colors import HexColor
+
+from crystalseg.measure.distribution import cumulative, histogram
+
+BAR, CURVE, INK, GRID = HexColor("#9fb8cc"), HexColor("#c1550b"), HexColor("#222222"), HexColor("#dddddd")
+
+
+def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+    """Round tick values inside low..high."""
+    if logarithmic:
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        return [float(m * p) for p in powers for m in (1, 2, 5) if low <= m * p <= high]
+    step = 10.0 ** np.floor(np.log10((high - low) / 4))
+    step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= 6)
+    return [float(t) for t in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+
+
+def distribution_chart(
+    sizes: np.ndarray, weights: np.ndarray, title: str, unit: str, size: tuple[float, float], font: str
+) -> Drawing:
+    """Histogram (shares) and cumulative curve over a logarithmic diameter axis. `size`: width and height, points."""
+    width, height = size
+    left, right, bottom, top = 36.0, 30.0, 30.0, 18.0
+    plot_w, plot_h = width - left - right, height - bottom - top
+    edges, share = histogram(sizes, weights, logarithmic=True, bins=20)
+    low, high = np.log(edges[0]), np.log(edges[-1])
+    tallest = max(share.max() * 1.1, 1e-9)
+
+    def x(value: float) -> float:
+        return left + plot_w * (np.log(value) - low) / (high - low)
+
+    drawing = Drawing(width, height)
+
+    def text(px: float, py: float, words: str, anchor: str = "middle", points: float = 7) -> None:
+        drawing.add(String(px, py, words, fontName=font, fontSize=points, textAnchor=anchor, fillColor=INK))
+
+    text(left, height - 11, title, "start", 8.5)
+    for part in (0, 0.25, 0.5, 0.75, 1):
+        y = bottom + plot_h * part
+        drawing.add(Line(left, y, left + plot_w, y, strokeColor=GRID, strokeWidth=0.5))
+        text(left - 4, y - 2.5, f"{100 * part * tallest:.0f}", "end")
+        text(left + plot_w + 4, y - 2.5, f"{100 * part:.0f}", "start")
+    for start, end, value in zip(edges[:-1], edges[1:], share, strict=True):
+        if value > 0:
+            bar = (x(start), bottom, x(end) - x(start) - 0.4, plot_h * value / tallest)
+            drawing.add(Rect(*bar, fillColor=BAR, strokeColor=None))
+    ordered, q = cumulative(sizes, weights)
+    if len(ordered) > 400:  # more points than the eye or the printer resolves
+        chosen = np.linspace(0, len(ordered) - 1, 400).astype(int)
+        ordered, q = ordered[chosen], q[chosen]
+    points = [v for s, c in zip(ordered, q, strict=True) for v in (x(s), bottom + plot_h * c)]
+    if len(points) >= 4:
+        drawing.add(PolyLine(points, strokeColor=CURVE, strokeWidth=1.2))
+    drawing.add(Line(left, bottom, left + plot_w, bottom, strokeColor=INK, strokeWidth=0.7))
+    last = -1e9
+    for tick in _ticks(edges[0], edges[-1], logarithmic=True):
+        if x(tick) - last > 22:
+            drawing.add(Line(x(tick), bottom, x(tick), bottom - 3, strokeColor=INK, strokeWidth=0.7))
+            text(x(tick), bottom - 11, f"{tick:g}")
+            last = x(tick)
+    text(left + plot_w / 2, 6, f"equivalent circular diameter, {unit}")
+    text(left - 4, height - 11, "%", "end")
+    text(left + plot_w + 4, height - 11, "cum. %", "middle")
+    return drawing

@@ -1,0 +1,125 @@
+"""The record: one database row a finished run and one a job in the queue (SQLAlchemy; SQLite unless a URL is given)."""
+
+import datetime
+import json
+import os
+import platform
+import uuid
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy import JSON, Engine, Float, String, create_engine, event, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from crystalseg import __version__
+
+
+def home() -> Path:
+    """Where the record and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing."""
+    path = Path(os.environ.get("CRYSTALSEG_HOME") or Path.home() / ".crystalseg")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def now() -> str:
+    """The current time, UTC, ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def software() -> dict[str, str]:
+    """Versions that a figure depends on."""
+    packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "segmentation-models-pytorch")
+    return {"crystalseg": __version__, "Python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class RunRow(Base):
+    """A finished run. Rows are only ever added."""
+
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created: Mapped[str] = mapped_column(String(32), index=True)
+    image_name: Mapped[str] = mapped_column(String(255))
+    image_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    region: Mapped[list | None] = mapped_column(JSON)
+    um_per_px: Mapped[float | None] = mapped_column(Float)
+    calibration: Mapped[str | None] = mapped_column(String(255))
+    settings: Mapped[dict] = mapped_column(JSON)
+    hashes: Mapped[dict] = mapped_column(JSON)
+    versions: Mapped[dict] = mapped_column(JSON)
+    software: Mapped[dict] = mapped_column(JSON)
+    timings: Mapped[dict] = mapped_column(JSON)
+    figures: Mapped[dict | None] = mapped_column(JSON)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a finished run beside its maps; all JSON-ready. figures: the Summary as a dict, or None if no
+    crystal counted. See `RunRow` for the rest."""
+
+    image_name: str
+    image_sha256: str
+    region: tuple[int, int, int, int] | None
+    um_per_px: float | None
+    calibration: str | None
+    settings: dict
+    hashes: dict
+    versions: dict
+    timings: dict
+    figures: dict | None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    created: str = field(default_factory=now)
+    software: dict = field(default_factory=software)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+
+def describe(micrograph, segmentation, summary) -> Run:
+    """The `Run` of a Micrograph, its Segmentation and its Summary (or None)."""
+    calibration = micrograph.calibration
+    return Run(
+        image_name=micrograph.name,
+        image_sha256=micrograph.sha256,
+        region=micrograph.region,
+        um_per_px=micrograph.um_per_px,
+        calibration=calibration.source if calibration else None,
+        settings=json.loads(segmentation.settings.to_json()),
+        hashes=segmentation.hashes,
+        versions=segmentation.versions,
+        timings={stage: round(seconds, 3) for stage, seconds in segmentation.timings.items()},
+        figures=asdict(summary) if summary else None,
+    )
+
+
+def open_database(url: str | None = None) -> Engine:
+    """The record's engine, tables made if missing: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`."""
+    url = url or os.environ.get("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{home() / 'record.sqlite'}"
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _(connection, _record) -> None:
+            # A page reads while the worker writes.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA busy_timeout=10000")
+
+    Base.metadata.create_all(engine)
+    return engine
+
+
+def record(engine: Engine, run: Run) -> None:
+    """Add a run to the record."""
+    with Session(engine) as session, session.begin():
+        session.add(RunRow(**asdict(run)))
+
+
+def recorded(engine: Engine, limit: int = 100) -> list[Run]:
+    """The latest runs, newest first."""
+    with Session(engine) as session:
+        rows = session.scalars(select(RunRow).order_by(RunRow.created.desc(), RunRow.id).limit(limit)).all()
+        return [Run(**{c.name: getattr(row, c.name) for c in RunRow.__table__.columns}) for row in rows]
