@@ -222,7 +222,7 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
     and that begins with a step across nearly the whole width. `pixels`: uint8 (H, W, 3).
     """
     gray = pixels.mean(axis=2)
-    h, w = gray.shape
+    h = len(gray)
     lowest = int(h * 2 / 3)
     band = gray[lowest:].round().astype(np.int32)
     tone = np.bincount(band[-max(3, h // 100) :].ravel(), minlength=256).argmax()

@@ -1,5 +1,6 @@
 """What a user may choose, as frozen dataclasses that validate themselves."""
 
+import itertools
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -48,14 +49,14 @@ class Scales:
             raise SettingsError("Only the first resize factor can be automatic.")
         if any(not 0.01 <= f <= 4 for f in given):
             raise SettingsError("Resize factors must lie between 0.01 and 4.")
-        if any(a >= b for a, b in zip(given, given[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(given)):
             raise SettingsError("Resize factors must ascend, each larger than the one before.")
         if len(self.thresholds) != len(self.factors):
             raise SettingsError(
-                f"{len(self.factors)} resize factors need as many size thresholds, but there are {len(self.thresholds)}."
+                f"{len(self.factors)} resize factors need as many size thresholds, not {len(self.thresholds)}."
             )
         t = self.thresholds
-        if None in t or t[0] != 100 or t[-1] <= 0 or any(a <= b for a, b in zip(t, t[1:], strict=False)):
+        if None in t or t[0] != 100 or t[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(t)):
             raise SettingsError("Size thresholds must descend from 100 % and stay above 0 %.")
         if self.fusion not in get_args(Fusion):
             raise SettingsError(f"Fusion must be one of {', '.join(get_args(Fusion))}.")

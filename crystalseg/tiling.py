@@ -37,7 +37,7 @@ def taper(height: int, width: int | None = None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of `tile` px covering an (H, W) image, at least `overlap` of a tile in common; smaller images are padded."""
+    """Tiles of `tile` px covering an (H, W) image, at least `overlap` of a tile shared; smaller images are padded."""
 
     height: int
     width: int

@@ -1,4 +1,4 @@
-"""Panoptic quality, aggregated Jaccard index and crystal size errors (paper section IV-C). Labels are integer (H, W)."""
+"""Panoptic quality, aggregated Jaccard index, crystal size errors (paper section IV-C). Labels: integer (H, W)."""
 
 from dataclasses import dataclass
 

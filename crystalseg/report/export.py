@@ -23,7 +23,7 @@ def labels_tiff(labels: np.ndarray, um_per_px: float | None = None) -> bytes:
     resolution = {} if um_per_px is None else {"resolution": (1 / um_per_px, 1 / um_per_px)}
     metadata = {} if um_per_px is None else {"unit": "micron"}
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, image, imagej=True, metadata=metadata, **resolution)
+    tifffile.imwrite(buffer, image, imagej=True, compression="zlib", metadata=metadata, **resolution)
     return buffer.getvalue()
 
 

@@ -1,0 +1,35 @@
+# make run: the app. make test: every check. Both build .venv on the first call and start in seconds afterwards.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+
+.PHONY: run test lint browser
+
+run: .venv/run-ready
+	$(BIN)/python -m streamlit run app.py
+
+test: .venv/test-ready browser lint
+	$(BIN)/python -m pytest
+
+lint: .venv/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/run-ready: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) -r requirements.txt
+	touch $@
+
+# cellpose pins numpy below 2.1 but runs with later ones; its own requirements are among ours.
+.venv/test-ready: .venv/run-ready requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-deps cellpose==3.1.1.3
+	touch $@
+
+# A browser that is there is used; else Debian's, else the one playwright downloads.
+browser: .venv/test-ready
+	@for b in $(BROWSERS); do command -v $$b >/dev/null && exit 0; done; \
+	ls $$HOME/.cache/ms-playwright/chromium* >/dev/null 2>&1 && exit 0; \
+	(command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null) \
+	|| $(BIN)/python -m playwright install --with-deps chromium

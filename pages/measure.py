@@ -1,0 +1,239 @@
+"""Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
+from crystalseg.micrograph import Micrograph
+from crystalseg.pipeline import Segmentation
+from crystalseg.report.export import crystals_csv, labels_tiff
+from crystalseg.report.pdf import PAGES, Details, build_pdf, size_rows
+from crystalseg.runs import describe, record
+from crystalseg.settings import Instances, Measuring, Settings
+from crystalseg.ui import controls, state
+from crystalseg.ui.viewer import viewer
+from crystalseg.view import fit, flow_colours, flow_wheel, heat, overlay
+
+
+def welcome() -> None:
+    st.markdown(
+        "Measure crystals and grains in micrographs, also where their sizes differ 50-fold.\n\n"
+        "1. **Upload** a micrograph on the left, or try a sample.\n"
+        "2. Check the **pixel size** and press **Run**.\n"
+        "3. Look at the outlines, then **download** the report."
+    )
+
+
+def header(item: state.Item) -> None:
+    height, width = item.original.shape
+    st.subheader(item.original.name)
+    st.caption(" · ".join([f"{width} × {height} px", *item.original.notes]))
+
+
+def prepare(item: state.Item, settings: Settings | None) -> Micrograph | None:
+    with st.expander("Pixel size", icon=":material/straighten:", expanded=False):
+        controls.choose_pixel_size(item)
+    with st.expander("Region and data bar", icon=":material/crop:"):
+        micrograph = controls.choose_region(item)
+    if item.bar is not None and item.exclude_bar:
+        st.info(f"A data bar was found at the lower edge; rows from {item.bar} on are left out.", icon=":material/crop:")
+    if micrograph is not None and settings is not None:
+        with st.expander("What each scale sees", icon=":material/search:"):
+            controls.preview_scales(micrograph, settings.scales)
+    return micrograph
+
+
+def figures(summary: Summary) -> None:
+    average, unit = summary.average, summary.unit
+    columns = st.columns(5)
+    columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
+    interval = f"{average.low:.3g} – {average.high:.3g}" if np.isfinite(average.low) else "one crystal"
+    columns[1].metric("95 % interval", interval, help="Bootstrap over the crystals counted.")
+    columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
+    columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
+    columns[4].metric("Crystals counted", f"{summary.counted} of {summary.found}", help="See the border rule.")
+
+
+def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> None:
+    left, right = st.columns(2)
+    weighting = left.segmented_control("Weighting", ("number", "area"), default="number") or "number"
+    axis = right.segmented_control("Diameter axis", ("logarithmic", "linear"), default="logarithmic") or "logarithmic"
+    sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
+    if weighting == "area":
+        weights = weights * areas
+    edges, share = histogram(sizes, weights, axis == "logarithmic")
+    ordered, q = cumulative(sizes, weights)
+    middle = np.sqrt(edges[:-1] * edges[1:]) if axis == "logarithmic" else (edges[:-1] + edges[1:]) / 2
+    hover = [
+        f"{a:.4g} to {b:.4g} {unit}: {100 * s:.1f} %" for a, b, s in zip(edges[:-1], edges[1:], share, strict=True)
+    ]
+    chart = go.Figure()
+    if axis == "logarithmic":  # bar widths on a logarithmic axis are not even: draw steps
+        x, y = np.repeat(edges, 2), np.concatenate(([0], np.repeat(100 * share, 2), [0]))
+        chart.add_scatter(x=x, y=y, fill="tozeroy", mode="lines", name="share, %", line={"width": 1}, hoverinfo="skip")
+        chart.add_scatter(
+            x=middle, y=100 * share, mode="markers", marker={"opacity": 0}, hovertext=hover, hoverinfo="text",
+            showlegend=False,
+        )  # fmt: skip
+    else:
+        chart.add_bar(x=middle, y=100 * share, width=np.diff(edges), name="share, %", hovertext=hover, hoverinfo="text")
+    chart.add_scatter(
+        x=ordered, y=100 * q, yaxis="y2", name="cumulative, %", line={"color": "#c1550b", "shape": "hv"},
+        hovertemplate="%{y:.1f} % up to %{x:.4g} " + unit + "<extra></extra>",
+    )  # fmt: skip
+    chart.update_layout(
+        xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log" if axis == "logarithmic" else "linear"},
+        yaxis={"title": f"share by {weighting}, %", "rangemode": "tozero"},
+        yaxis2={"title": "cumulative, %", "overlaying": "y", "side": "right", "range": [0, 102], "showgrid": False},
+        legend={"orientation": "h", "y": 1.12},
+        margin={"t": 10, "b": 10},
+        height=420,
+    )
+    st.plotly_chart(chart, width="stretch")
+
+
+def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
+    """The table; returns the id of the row chosen, or `selected`."""
+    if selected:
+        st.dataframe(crystals[crystals["id"] == selected], hide_index=True)
+    numbers = st.column_config.NumberColumn(format="%.4g")
+    chosen = st.dataframe(
+        crystals,
+        hide_index=True,
+        height=420,
+        column_config=dict.fromkeys(crystals.select_dtypes("float").columns, numbers),
+        on_select="rerun",
+        selection_mode="single-row",
+        key="table",
+    )
+    rows = chosen.selection.rows
+    return int(crystals.iloc[rows[0]]["id"]) if rows else selected
+
+
+def reasons(micrograph: Micrograph, found: Segmentation) -> None:
+    """Attention, flow and foreground as overlays."""
+    layers = {"fused flow": flow_colours(found.fused.flow), "fused foreground": heat(found.fused.foreground, -6, 6)}
+    if found.attention is not None:
+        limits = [*found.settings.scales.thresholds, 0]
+        for i, level in enumerate(found.attention[:-1]):
+            layers[f"attention: crystals of {limits[i + 1]:g} to {limits[i]:g} % of the side"] = heat(level)
+        layers["attention: background"] = heat(found.attention[-1])
+    for scale in found.scales:
+        layers[f"flow at × {scale.factor:.3g}"] = flow_colours(scale.flow)
+    left, right = st.columns((3, 1))
+    name = left.selectbox("Layer", list(layers))
+    opacity = right.slider("Opacity", 0.0, 1.0, 0.6, 0.05)
+    st.image(fit(overlay(micrograph.pixels, layers[name], opacity), 1400), width="stretch")
+    if "flow" in name:
+        legend, words = st.columns((1, 8), vertical_alignment="center")
+        legend.image(flow_wheel(), width=90)
+        words.caption(
+            "Colour: the direction in which the network sees the crystal's centre. Dark: not sure, or nothing."
+        )
+    else:
+        st.caption("Dark blue: no, yellow: yes.")
+
+
+def downloads(micrograph: Micrograph, found: Segmentation, crystals: pd.DataFrame, summary: Summary | None) -> None:
+    with st.form("details", border=False):
+        columns = st.columns(3)
+        sample = columns[0].text_input("Sample")
+        material = columns[1].text_input("Material")
+        operator = columns[2].text_input("Operator")
+        customer = columns[0].text_input("Customer")
+        laboratory = columns[1].text_input("Laboratory")
+        paper = columns[2].selectbox("Paper", list(PAGES))
+        remarks = st.text_area("Remarks", height=70)
+        st.form_submit_button("Apply to the report")
+    details = Details(sample, material, customer, laboratory, operator, remarks, paper)
+
+    def pdf() -> bytes:
+        run = describe(micrograph, found, summary)
+        record(state.queue().engine, run)
+        return build_pdf(micrograph, found, crystals, summary, run, details)
+
+    stem = micrograph.name.rsplit(".", 1)[0]
+    columns = st.columns(4)
+    columns[0].download_button("PDF report", pdf, f"{stem}_report.pdf", "application/pdf", type="primary")
+    columns[1].download_button("Crystals CSV", lambda: crystals_csv(crystals), f"{stem}_crystals.csv", "text/csv")
+    tiff = lambda: labels_tiff(found.labels, micrograph.um_per_px)  # noqa: E731
+    columns[2].download_button("Labels TIFF", tiff, f"{stem}_labels.tif", "image/tiff")
+    columns[3].download_button("Settings JSON", found.settings.to_json(), f"{stem}_settings.json", "application/json")
+
+
+def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
+    job = item.job
+    kept = state.result(job)
+    if kept is None:
+        st.warning("The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:")
+        return
+    # The pixel size may have been given after the run.
+    micrograph = replace(kept[0], calibration=item.original.calibration)
+    found = state.with_instances(job, choice)
+    found = replace(found, settings=replace(found.settings, measuring=measuring))
+    crystals = state.table(job, choice, micrograph.um_per_px)
+    summary = summarise(crystals, micrograph.shape, measuring.border_rule)
+    if summary is None:
+        st.warning(
+            "No crystal counts. If the outlines below show none, lower the foreground threshold; if all touch the "
+            "border, choose the border rule that includes them.",
+            icon=":material/search:",
+        )
+    else:
+        figures(summary)
+    version = state.digest(job, choice, micrograph.um_per_px)
+    selected = viewer(
+        micrograph.pixels,
+        job,
+        micrograph.um_per_px,
+        found.labels,
+        crystals,
+        version,
+        st.session_state.get("selected", 0),
+        key=f"result {job}",
+    )
+    sizes, rows, why, files = st.tabs(["Size distribution", "Crystals", "Attention and flow", "Report and files"])
+    with sizes:
+        if summary is not None:
+            distribution(crystals, micrograph.shape, measuring.border_rule)
+            st.table(pd.DataFrame(size_rows(summary), columns=["figure", "value"]).set_index("figure"))
+    with rows:
+        selected = crystals_table(crystals, selected)
+    with why:
+        reasons(micrograph, found)
+    with files:
+        downloads(micrograph, found, crystals, summary)
+    if selected != st.session_state.get("selected", 0):
+        st.session_state["selected"] = selected
+        st.rerun()
+
+
+def page() -> None:
+    with st.sidebar:
+        controls.choose_micrographs()
+        st.header("Scales", divider="gray")
+        scales = controls.choose_scales()
+        st.header("Crystals", divider="gray")
+        choice = controls.choose_instances()
+        measuring = controls.choose_measuring()
+    st.title("Measure crystals")
+    item = state.current()
+    if item is None:
+        welcome()
+        return
+    settings = Settings(scales, choice, measuring) if scales else None
+    header(item)
+    micrograph = prepare(item, settings)
+    controls.run_button(item, micrograph, settings)
+    job = state.queue().look(item.job) if item.job else None
+    if job and job.status == "done":
+        results(item, choice, measuring)
+    elif micrograph is not None:
+        viewer(micrograph.pixels, state.digest(item.key, micrograph.region), micrograph.um_per_px, key="preview")
+
+
+page()
