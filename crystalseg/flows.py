@@ -17,6 +17,8 @@ from skimage.measure import label as connected_label
 EXACT_EXTENT = 192
 # Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
 SINK_RADIUS = 2.5
+# Steps without a new pixel after which a path is taken to circle around its sink.
+PATIENCE = 64
 
 
 @njit(cache=True, nogil=True)
@@ -95,16 +97,31 @@ def flows_from_labels(labels: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def _slide(mask, y, x, fy, fx):
+    """The neighbour of (y, x) inside `mask` that lies best in the direction (fy, fx); (y, x) if none lies ahead."""
+    best, best_y, best_x = 0.1, y, x
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            i, j = y + dy, x + dx
+            if (dy != 0 or dx != 0) and 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j]:
+                ahead = (fy * dy + fx * dx) / np.sqrt(dy * dy + dx * dx)
+                if ahead > best:
+                    best, best_y, best_x = ahead, i, j
+    return best_y, best_x
+
+
+@njit(cache=True, nogil=True)
 def _follow(flow, mask):
     """Give each pixel of `mask` the number of the sink its path ends in.
 
     A path (unit steps along the flow of the nearest pixel) stops at the first pixel whose sink is known, and all its
-    pixels take that sink. A path that comes back to itself, or cannot move on, has found a new sink.
+    pixels take that sink. A path that meets no new pixel for PATIENCE steps has found a new sink: one return to its own
+    pixels is not enough, because along a ridge of a narrow crystal it swings from side to side while it advances.
     Returns basins int32 (H, W), 0 = background, and sinks float64 (n, 2), (y, x).
     """
     h, w = mask.shape
     basins = np.zeros((h, w), np.int32)
-    path = np.empty((mask.sum() + 1, 2), np.int32)
+    path = np.empty((mask.sum(), 2), np.int32)
     sinks = []
     for start_y in range(h):
         for start_x in range(w):
@@ -112,37 +129,37 @@ def _follow(flow, mask):
                 continue
             y, x = float(start_y), float(start_x)
             iy, ix = start_y, start_x
-            length = 0
+            length, waited = 0, 0
+            mean_y, mean_x = 0.0, 0.0
             while True:
-                path[length, 0], path[length, 1] = iy, ix
-                length += 1
-                basins[iy, ix] = -length
-                here_y, here_x = iy, ix
-                for _ in range(4):  # a unit step may end in the same pixel, four cannot without turning back
-                    fy, fx = flow[0, iy, ix], flow[1, iy, ix]
-                    norm = np.sqrt(fy * fy + fx * fx)
-                    if norm < 1e-6:
-                        break
-                    y = min(max(y + fy / norm, 0.0), h - 1.0)
-                    x = min(max(x + fx / norm, 0.0), w - 1.0)
-                    iy, ix = int(y + 0.5), int(x + 0.5)
-                    if iy != here_y or ix != here_x:
-                        break
-                if not mask[iy, ix]:
-                    iy, ix = here_y, here_x
-                seen = basins[iy, ix]
-                if seen > 0:
-                    sink = seen
+                sink = basins[iy, ix]
+                if sink > 0:
                     break
-                if seen < 0:
-                    loop_y, loop_x = 0.0, 0.0
-                    for k in range(-seen - 1, length):
-                        loop_y += path[k, 0]
-                        loop_x += path[k, 1]
-                    count = length + seen + 1
-                    sinks.append((loop_y / count, loop_x / count))
+                if sink == 0:
+                    path[length, 0], path[length, 1] = iy, ix
+                    length += 1
+                    basins[iy, ix] = -1
+                    waited, mean_y, mean_x = 0, 0.0, 0.0
+                waited += 1
+                mean_y += y
+                mean_x += x
+                if waited > PATIENCE:
+                    sinks.append((mean_y / waited, mean_x / waited))
                     sink = len(sinks)
                     break
+                fy, fx = flow[0, iy, ix], flow[1, iy, ix]
+                norm = np.sqrt(fy * fy + fx * fx)
+                if norm < 1e-6:
+                    continue
+                y = min(max(y + fy / norm, 0.0), h - 1.0)
+                x = min(max(x + fx / norm, 0.0), w - 1.0)
+                next_y, next_x = int(y + 0.5), int(x + 0.5)
+                if mask[next_y, next_x]:
+                    iy, ix = next_y, next_x
+                else:
+                    # Around a corner of the crystal: slide along its edge instead of stopping there.
+                    iy, ix = _slide(mask, iy, ix, fy / norm, fx / norm)
+                    y, x = float(iy), float(ix)
             for k in range(length):
                 basins[path[k, 0], path[k, 1]] = sink
     found = np.empty((len(sinks), 2))

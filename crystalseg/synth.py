@@ -326,7 +326,8 @@ def _polycrystal(rng: np.random.Generator, shape: tuple[int, int], structure: St
         tries = 12
         ys, xs = rng.uniform(0, h, (len(radii), tries)), rng.uniform(0, w, (len(radii), tries))
         if structure.kind == "cluster":
-            ys[:2], xs[:2] = rng.uniform(0.3, 0.7, (2, tries)) * h, rng.uniform(0.3, 0.7, (2, tries)) * w
+            first = (len(huge), tries)
+            ys[: len(huge)], xs[: len(huge)] = rng.uniform(0.3, 0.7, first) * h, rng.uniform(0.3, 0.7, first) * w
         sites = _pack(radii, ys, xs, 0.85)
     owner, gap = _laguerre(sites, h, w, 12.0)
     bend = structure.waviness * structure.diameter

@@ -1,0 +1,36 @@
+"""Shared fixtures. Networks with random weights suffice wherever only shapes and plumbing are tested."""
+
+import os
+
+os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
+
+import numpy as np
+import pytest
+
+
+def discs(shape, circles):
+    """Labels with filled discs: circles = [(y, x, radius), ...], later ones over earlier ones."""
+    labels = np.zeros(shape, np.int32)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for number, (cy, cx, r) in enumerate(circles, start=1):
+        labels[(y - cy) ** 2 + (x - cx) ** 2 <= r * r] = number
+    return labels
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """No test touches the user's record."""
+    monkeypatch.setenv("CRYSTALSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CRYSTALSEG_DATABASE_URL", raising=False)
+
+
+@pytest.fixture(scope="session")
+def random_models():
+    import torch
+
+    from crystalseg.networks.cellpose import CPNet
+    from crystalseg.networks.sima import build_sima
+    from crystalseg.pipeline import Models
+
+    torch.manual_seed(0)
+    return Models(CPNet().eval(), build_sima().eval(), torch.device("cpu"))
