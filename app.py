@@ -3,4 +3,6 @@
 import streamlit as st
 
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
-st.navigation([st.Page("pages/measure.py", title="Measure", icon=":material/straighten:", url_path="measure", default=True)]).run()
+st.navigation(
+    [st.Page("pages/measure.py", title="Measure", icon=":material/straighten:", url_path="measure", default=True)]
+).run()

@@ -221,7 +221,7 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     labels = numbers[pieces]
     background, count = connected_label(labels == 0, connectivity=1, return_num=True)
     owner = _holes(labels, background, count)
-    return np.where(labels > 0, labels, owner[background])
+    return np.where(labels > 0, labels, owner.astype(np.int32)[background])
 
 
 def labels_from_flows(

@@ -40,7 +40,9 @@ def prepare(item: state.Item, settings: Settings | None) -> Micrograph | None:
     with st.expander("Region and data bar", icon=":material/crop:"):
         micrograph = controls.choose_region(item)
     if item.bar is not None and item.exclude_bar:
-        st.info(f"A data bar was found at the lower edge; rows from {item.bar} on are left out.", icon=":material/crop:")
+        st.info(
+            f"A data bar was found at the lower edge; rows from {item.bar} on are left out.", icon=":material/crop:"
+        )
     if micrograph is not None and settings is not None:
         with st.expander("What each scale sees", icon=":material/search:"):
             controls.preview_scales(micrograph, settings.scales)
@@ -169,7 +171,9 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
     job = item.job
     kept = state.result(job)
     if kept is None:
-        st.warning("The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:")
+        st.warning(
+            "The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:"
+        )
         return
     # The pixel size may have been given after the run.
     micrograph = replace(kept[0], calibration=item.original.calibration)

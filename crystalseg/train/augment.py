@@ -104,7 +104,8 @@ def attention_view(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A SiMA item: the whole image, its longer side scaled to `size` × a factor from `scales`, and the level maps.
 
-    Returns image float32 (3, size, size) and truth float32 (N + 2, size, size): the N + 1 maps, then valid.
+    Returns image float32 (3, size, size) and truth float32 (N + 1, size, size). Around the image there is background,
+    as in inference, where zeros are padded.
     """
     longer = max(s.labels.shape)
     if longer > 448 and rng.random() < 0.3:
@@ -112,9 +113,7 @@ def attention_view(
         longer = max(s.labels.shape)
     factor = size / longer * rng.uniform(*scales)
     image, labels, _, _ = transform(s, float(factor), size, rng)
-    truth = levels_from_labels(labels, thresholds).astype(np.float32)
-    # Outside the image there is no crystal either: inference pads with zeros too, so all of the patch counts.
-    return image, np.concatenate((truth, np.ones((1, size, size), np.float32)))
+    return image, levels_from_labels(labels, thresholds).astype(np.float32)
 
 
 def _part(s: Sample, rng: np.random.Generator) -> Sample:

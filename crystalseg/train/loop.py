@@ -3,6 +3,7 @@
 import csv
 import datetime
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -52,7 +53,7 @@ def rate(progress: float, budget: Budget) -> float:
     if progress < budget.warmup:
         return budget.learning_rate * max(progress, 1e-3) / budget.warmup
     along = (progress - budget.warmup) / (1 - budget.warmup)
-    return budget.learning_rate * 0.5 * (1 + np.cos(np.pi * min(along, 1.0)))
+    return budget.learning_rate * 0.5 * (1 + math.cos(math.pi * min(along, 1.0)))
 
 
 def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:

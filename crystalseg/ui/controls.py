@@ -130,7 +130,9 @@ def choose_pixel_size(item: state.Item) -> None:
     if found:
         st.success(f"{found.um_per_px:.5g} µm per pixel: {found.source}.", icon=":material/straighten:")
     else:
-        st.info("This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:")
+        st.info(
+            "This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:"
+        )
     how = st.radio("Give the pixel size", ("µm per pixel", "pixels per mm", "scale bar in the image"), horizontal=True)
     try:
         if how == "scale bar in the image":

@@ -1,0 +1,121 @@
+"""The road as a whole, with networks of random weights: shapes, tiles, progress, and what may not change results."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crystalseg.flows import flows_from_labels
+from crystalseg.fusion import Prediction
+from crystalseg.micrograph import Micrograph
+from crystalseg.pipeline import Cancelled, again, confidences, load_models, predict_attention, relevant_tiles, segment
+from crystalseg.settings import Instances, Scales, Settings
+from crystalseg.tiling import Grid, limits
+from tests.conftest import discs
+
+
+def picture(height, width, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    return Micrograph(pixels, "noise", "")
+
+
+@pytest.mark.parametrize("shape", [(300, 260), (40, 800), (33, 33), (100, 1)], ids=str)
+@pytest.mark.parametrize("fusion", ["attention", "average", "maximum"])
+def test_any_shape_works_at_every_fusion(shape, fusion, random_models):
+    found = segment(picture(*shape), Settings(Scales(fusion=fusion)), random_models)
+    assert found.labels.shape == shape
+    assert found.labels.dtype == np.int32
+    assert found.fused.flow.shape == (2, *shape)
+    assert len(found.confidence) == found.labels.max()
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+    assert (found.attention is not None) == (fusion == "attention")
+    assert np.isfinite(found.fused.foreground).all()
+
+
+def test_any_number_of_scales(random_models):
+    scales = Scales((0.3, 0.5, 0.7, 0.9, 1.2), (100, 60, 30, 15, 5))
+    found = segment(picture(120, 90), Settings(scales), random_models)
+    assert [s.factor for s in found.scales] == [0.3, 0.5, 0.7, 0.9, 1.2]
+    assert found.attention.shape[0] == 6
+
+
+def test_progress_only_grows_and_ends_at_one(random_models):
+    shares = []
+    segment(picture(300, 300), Settings(), random_models, lambda p: shares.append(p.share))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_cancelling_stops_the_run(random_models):
+    def stop(progress):
+        if progress.stage.startswith("scale"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        segment(picture(100, 100), Settings(), random_models, stop)
+
+
+def test_the_same_input_gives_the_same_labels(random_models):
+    first, second = (segment(picture(150, 150), Settings(), random_models).labels for _ in range(2))
+    assert (first == second).all()
+
+
+def test_tiles_are_left_out_only_where_their_scale_has_no_weight():
+    grid = Grid(800, 800)
+    share = np.zeros((100, 100), np.float32)
+    share[:10, :10] = 1
+    corners = relevant_tiles(grid, share, 0.02)
+    assert (0, 0) in corners
+    assert len(corners) < len(grid.corners) / 2
+    assert relevant_tiles(grid, share, 0.0) == grid.corners
+    # every tile that covers part of the weighted corner is there
+    assert all((y < 80 + 8 and x < 80 + 8) == ((y, x) in corners) for y, x in grid.corners)
+
+
+def test_relevance_zero_computes_everything_and_skipping_changes_little(random_models):
+    everything = segment(picture(500, 400), Settings(Scales(tile_relevance=0)), random_models)
+    assert all(scale.covered.all() for scale in everything.scales)
+
+
+def test_attention_is_of_the_unsqueezed_image(random_models):
+    image = picture(100, 400).pixels
+    assert predict_attention(random_models, image, *limits(image)).shape == (5, 56, 224)
+
+
+def test_new_thresholds_need_no_network(random_models):
+    found = segment(picture(200, 200), Settings(), random_models)
+    other = Instances(foreground_threshold=0.05, min_area=40)
+    repeated = again(found, other)
+    settings = replace(Settings(), instances=other)
+    fresh = segment(picture(200, 200), settings, random_models)
+    assert (repeated.labels == fresh.labels).all()
+    assert repeated.settings == settings
+
+
+def test_confidence_is_high_for_a_clear_crystal_and_low_for_a_doubtful_one():
+    labels = discs((60, 60), [(20, 20, 10), (45, 45, 8)])
+    flow = flows_from_labels(labels)
+    foreground = np.where(labels == 1, 6.0, 0.0).astype(np.float32)
+    flow[:, labels == 2] *= 0.5
+    clear, doubtful = confidences(labels, Prediction(flow, foreground))
+    assert clear > 0.98
+    assert doubtful == pytest.approx(0.25, abs=0.01)
+
+
+def test_shipped_weights_load_and_say_what_they_are():
+    models = load_models(device="cpu")
+    assert set(models.hashes) == {"cellpose", "sima"}
+    assert all(len(h) == 64 for h in models.hashes.values())
+    assert models.thresholds == (100.0, 50.0, 25.0, 12.5)
+
+
+def test_shipped_weights_find_drawn_particles():
+    """Bright discs on dark ground: the easiest image there is must come out right."""
+    circles = [(60, 70, 30), (150, 60, 22), (80, 190, 40), (190, 190, 25), (200, 110, 15)]
+    labels = discs((256, 256), circles)
+    noise = np.random.default_rng(0).normal(0, 6, labels.shape)
+    pixels = np.clip(np.where(labels > 0, 190, 40) + noise, 0, 255).astype(np.uint8)
+    found = segment(Micrograph(np.repeat(pixels[..., None], 3, 2), "discs", ""), Settings(), load_models(device="cpu"))
+    from crystalseg.evaluate.metrics import panoptic_quality
+
+    assert panoptic_quality(labels, found.labels) > 0.8

@@ -1,0 +1,119 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from crystalseg.attention import crystal_lengths
+from crystalseg.evaluate.metrics import size_class
+from crystalseg.synth import MIN_AREA, Look, Structure, _laguerre, draw, draw_grain, draw_random, random_look
+
+KINDS = ("polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**50), st.integers(64, 300), st.integers(64, 300))
+def test_any_seed_and_size_gives_an_image_with_sound_labels(seed, height, width):
+    made = draw(seed, (height, width))
+    assert made.image.shape == (height, width, 3)
+    assert made.image.dtype == np.uint8
+    assert made.labels.dtype == np.int32
+    areas = np.bincount(made.labels.ravel())[1:]
+    assert (areas >= MIN_AREA).all()
+    for number, box in enumerate(ndimage.find_objects(made.labels), start=1):
+        assert ndimage.label(made.labels[box] == number)[1] == 1
+
+
+def test_the_same_seed_gives_the_same_pixels():
+    first, second, other = draw(4, (90, 80)), draw(4, (90, 80)), draw(5, (90, 80))
+    assert (first.image == second.image).all()
+    assert (first.labels == second.labels).all()
+    assert first.structure == second.structure
+    assert other.image.shape != first.image.shape or (other.image != first.image).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_crystals(kind):
+    made = draw(1, (300, 300), Structure(kind, diameter=25))
+    assert made.structure.kind == kind
+    assert (made.labels.max() == 1) == (kind == "single")
+
+
+def test_tessellation_equals_the_definition():
+    """Against the power distance to every seed at every pixel."""
+    rng = np.random.default_rng(3)
+    sites = np.column_stack((rng.uniform(0, 90, 40), rng.uniform(0, 110, 40), rng.uniform(2, 15, 40)))
+    owner, gap = _laguerre(sites, 90, 110, 12.0)
+    y, x = np.mgrid[:90, :110]
+    power = (y[..., None] - sites[:, 0]) ** 2 + (x[..., None] - sites[:, 1]) ** 2 - sites[:, 2] ** 2
+    assert (owner == power.argmin(axis=2) + 1).all()
+    win = power.argmin(axis=2)
+    apart = np.hypot(sites[:, 0] - sites[win, 0][..., None], sites[:, 1] - sites[win, 1][..., None])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        walls = (power - power.min(axis=2, keepdims=True)) / (2 * apart)
+    np.testing.assert_allclose(gap, np.minimum(np.nanmin(walls, axis=2), 12), atol=1e-3)
+
+
+def test_boundary_line_has_the_width_asked_for():
+    """Two crystals: the unlabelled line between them, measured across."""
+    structure = Structure("polycrystal", diameter=60, boundary=5, waviness=0)
+    labels = draw(2, (300, 300), structure).labels
+    runs = []
+    for line in labels:
+        edges = np.flatnonzero(np.diff(line))
+        for a, b in itertools.pairwise(edges):
+            if line[a + 1] == 0 and line[a] and line[b + 1]:
+                runs.append(b - a)
+    # a straight cut across an oblique line is longer, never shorter
+    assert 4 <= np.percentile(runs, 5) <= 6
+
+
+def test_sizes_follow_the_structure():
+    small, large = (
+        np.median(
+            np.sqrt(np.bincount(draw(7, (600, 600), Structure("powder", diameter=d, spread=0.2)).labels.flat)[1:])
+        )
+        for d in (20, 60)
+    )
+    assert 2 < large / small < 4
+
+
+def test_looks_do_what_they_say():
+    structure = Structure("powder", diameter=40, coverage=0.3)
+    quiet = Look(crystal=(0.8,) * 3, matrix=(0.2,) * 3, gray=True, noise=0, blur=0, scratches=0, pores=0,
+                 unevenness=0, grain_texture=0, matrix_texture=0, brightness_spread=0, line=0)  # fmt: skip
+    made = draw(0, (200, 200), structure, quiet)
+    inside = ndimage.binary_erosion(made.labels > 0, iterations=2)
+    assert np.abs(made.image[inside] - 204.0).max() <= 1
+    assert (made.image[..., 0] == made.image[..., 1]).all()
+    noisy = draw(0, (200, 200), structure, replace(quiet, noise=0.05))
+    assert noisy.image[inside].std() == pytest.approx(0.05 * 255, rel=0.1)
+
+
+def test_every_kind_can_be_told_from_its_ground():
+    """No look hides all crystals: boundary or brightness must differ somewhere."""
+    rng = np.random.default_rng(0)
+    for kind in KINDS:
+        for _ in range(20):
+            look = random_look(rng, kind)
+            between = abs(look.line) > 0.05 or max(look.colour_spread, look.brightness_spread) > 0.03
+            assert between or np.ptp([look.crystal, look.matrix]) > 0.1
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3])
+def test_grains_are_of_the_class_asked_for(wanted):
+    for index in range(3):
+        made = draw_grain(5, index, wanted)
+        assert size_class(made.labels) == wanted
+        assert min(made.labels.shape) >= 150
+        assert max(made.labels.shape) <= 1800
+        assert crystal_lengths(made.labels)[1:].min() >= 4
+
+
+def test_sets_are_reproducible_and_differ_by_seed():
+    assert (draw_random(0, 1).image == draw_random(0, 1).image).all()
+    first, second = draw_random(0, 1).image, draw_random(1, 1).image
+    assert first.shape != second.shape or (first != second).any()

@@ -1,0 +1,69 @@
+import itertools
+
+import numpy as np
+from cellpose.transforms import _taper_mask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crystalseg.tiling import TILE, Grid, blend, limits, normalise, taper
+
+
+def test_taper_is_cellposes():
+    np.testing.assert_allclose(taper(224), _taper_mask(), atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 9), st.integers(0, 2**32))
+def test_identity_network_gives_the_image_back(height, width, batch, seed):
+    image = np.random.default_rng(seed).random((2, height, width), np.float32)
+    result, covered = blend(Grid(height, width), image, lambda stack: stack, batch=batch)
+    assert covered.all()
+    np.testing.assert_allclose(result, image, atol=1e-5)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_neighbouring_tiles_overlap_by_a_tenth_and_stay_inside(height, width):
+    grid = Grid(height, width)
+    ys = sorted({y for y, _ in grid.corners})
+    assert ys[0] == 0
+    assert ys[-1] + TILE >= height
+    assert len(ys) == 1 or ys[-1] + TILE == height
+    # Cellpose's count of tiles, ceil(1.2 · length / tile), gives about a tenth; rounding may take a pixel
+    assert all(b - a <= 0.92 * TILE for a, b in itertools.pairwise(ys))
+
+
+def test_only_chosen_tiles_are_computed():
+    grid = Grid(300, 500)
+    seen = []
+
+    def network(stack):
+        seen.append(len(stack))
+        return stack
+
+    result, covered = blend(grid, np.ones((1, 300, 500), np.float32), network, [(0, 0)], batch=4)
+    assert seen == [1]
+    assert covered[:224, :224].all()
+    assert not covered[224:].any()
+    assert (result[0][~covered] == 0).all()
+
+
+def test_no_tile_at_all():
+    result, covered = blend(Grid(50, 60), np.ones((3, 50, 60), np.float32), lambda s: s, [])
+    assert result.shape[1:] == (50, 60)
+    assert not covered.any()
+
+
+def test_normalisation_puts_percentiles_at_zero_and_one():
+    rng = np.random.default_rng(0)
+    image = rng.integers(20, 220, (300, 200, 3)).astype(np.uint8)
+    image[..., 2] //= 3
+    scaled = normalise(image, *limits(image))
+    assert scaled.shape == (3, 300, 200)
+    for channel in scaled[:, ::2, ::2]:
+        np.testing.assert_allclose(np.percentile(channel, (1, 99)), (0, 1), atol=1e-5)
+
+
+def test_a_blank_image_stays_blank():
+    image = np.full((40, 40, 3), 77, np.uint8)
+    image[3, 3] = 78
+    assert np.abs(normalise(image, *limits(image))).max() <= 0.25
