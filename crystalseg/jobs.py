@@ -22,9 +22,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crystalseg.calibration import Calibration
 from crystalseg.fusion import Prediction, ScalePrediction
+from crystalseg.measure.crystals import measure_crystals
+from crystalseg.measure.distribution import summarise
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import Cancelled, Progress, Segmentation, load_models, segment
-from crystalseg.runs import Base, home, now, open_database
+from crystalseg.runs import Base, describe, home, now, open_database, record
 from crystalseg.settings import Settings
 
 KEPT_RESULTS = 30
@@ -202,6 +204,9 @@ def _run(queue: Queue, job: str, models) -> None:
         _set(queue.engine, job, status="cancelled")
         return
     save_segmentation(place / "segmentation.npz", found)
+    crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
+    summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
+    record(queue.engine, describe(micrograph, found, summary))
     _set(queue.engine, job, status="done", stage="done", share=1.0)
 
 

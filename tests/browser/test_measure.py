@@ -1,0 +1,129 @@
+"""The main road in a real Chromium: upload, run, look, change, download."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+from pypdf import PdfReader
+
+from crystalseg.synth import Structure, draw
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.browser
+
+
+def browser_path():
+    """A browser found on the machine, or None for playwright's own."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    home = tmp_path_factory.mktemp("home")
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true"]
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"CRYSTALSEG_HOME": str(home)})
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def page(address):
+    with sync_playwright() as playwright:
+        quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=quiet)
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+        page.set_default_timeout(60_000)
+        problems = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address)
+        expect(page.get_by_role("heading", name="Measure crystals")).to_be_visible(timeout=60_000)
+        yield page
+        browser.close()
+        assert not problems
+
+
+def test_from_upload_to_report(page, tmp_path):
+    made = draw(8, (240, 260), Structure("powder", diameter=40, spread=0.3))
+    Image.fromarray(made.image).save(tmp_path / "probe.png")
+    page.locator("input[type=file]").set_input_files(tmp_path / "probe.png")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("Average crystal size").first).to_be_visible(timeout=120_000)
+    viewer = page.locator(".viewer[data-ready]")
+    expect(viewer).to_be_visible()
+
+    # hover: figures; click: the crystal's row; wheel: the same place, larger
+    canvas = viewer.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    largest = np.bincount(made.labels.ravel())[1:].argmax() + 1
+    y, x = (int(np.median(v)) for v in (made.labels == largest).nonzero())
+    spot = {"x": box["width"] * (x + 0.5) / 260, "y": box["height"] * (y + 0.5) / 240}
+    canvas.hover(position=spot)
+    tip = viewer.locator(".tip")
+    expect(tip).to_contain_text("diameter")
+    name = tip.locator("div").first.text_content()
+    canvas.click(position=spot)
+    page.mouse.wheel(0, -500)
+    canvas.hover(position=spot)
+    assert tip.locator("div").first.text_content() == name
+
+    # the size figures follow the foreground threshold without another run
+    page.get_by_role("tab", name="Crystals").click()
+    expect(page.locator("[data-testid=stDataFrame]").first).to_be_visible()
+    counted = (
+        page.locator("[data-testid=stMetric]")
+        .filter(has_text="Crystals counted")
+        .locator("[data-testid=stMetricValue]")
+    )
+    before = counted.text_content()
+    slider = page.get_by_role("slider", name=re.compile("Foreground threshold"))
+    slider.focus()
+    for _ in range(25):
+        page.keyboard.press("ArrowRight")
+    expect(counted).not_to_have_text(before, timeout=20_000)
+
+    # attention and flow
+    page.get_by_role("tab", name="Attention and flow").click()
+    expect(page.get_by_text("the direction in which the network sees")).to_be_visible()
+
+    # downloads: what is in the files is what is on the page
+    page.get_by_role("tab", name="Report and files").click()
+    average = page.locator("[data-testid=stMetricValue]").first.text_content()
+    with page.expect_download() as pdf:
+        page.get_by_role("button", name="PDF report").click()
+    text = " ".join(p.extract_text() for p in PdfReader(pdf.value.path()).pages)
+    assert average in text
+    with page.expect_download() as csv:
+        page.get_by_role("button", name="Crystals CSV").click()
+    rows = Path(csv.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    found = counted.text_content().split()[-1]
+    assert len(rows) == int(found) + 1
+
+
+def test_a_bad_file_is_explained(page, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image at all")
+    page.locator("input[type=file]").set_input_files(tmp_path / "bad.png")
+    expect(page.get_by_text("bad.png: not an image")).to_be_visible()
+    expect(page.get_by_text("Traceback")).to_have_count(0)

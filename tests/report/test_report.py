@@ -1,0 +1,135 @@
+import io
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pypdf import PdfReader
+
+from crystalseg.calibration import from_tiff, from_um_per_px
+from crystalseg.flows import flows_from_labels
+from crystalseg.fusion import Prediction, ScalePrediction
+from crystalseg.measure.crystals import measure_crystals
+from crystalseg.measure.distribution import summarise
+from crystalseg.micrograph import Micrograph, read_labels, read_pairs
+from crystalseg.pipeline import Segmentation
+from crystalseg.report.charts import _ticks, distribution_chart
+from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
+from crystalseg.report.pdf import Details, build_pdf, draw_scale_bar, size_rows
+from crystalseg.runs import describe
+from crystalseg.settings import Settings
+from crystalseg.synth import Structure, draw
+
+DRAWN = draw(8, (260, 300), Structure("powder", diameter=35, spread=0.3))
+
+
+def case(labels=DRAWN.labels, um_per_px=0.5):
+    calibration = from_um_per_px(um_per_px) if um_per_px else None
+    micrograph = Micrograph(DRAWN.image, "probe.tif", "ab" * 32, calibration, ("A note.",))
+    fused = Prediction(flows_from_labels(labels), np.where(labels > 0, 5.0, -5.0).astype(np.float32))
+    scale = ScalePrediction(1.0, fused.flow, fused.foreground, labels >= 0)
+    found = Segmentation(labels, np.full(labels.max(), 0.9, np.float32), fused, (scale,), None, Settings(),
+                         {"scale 1": 1.0}, {"cellpose": "cd" * 32}, {"cellpose": "2026-01-01"})  # fmt: skip
+    crystals = measure_crystals(labels, micrograph.um_per_px, found.confidence)
+    summary = summarise(crystals, micrograph.shape, "exclude")
+    return micrograph, found, crystals, summary, describe(micrograph, found, summary)
+
+
+def text_of(pdf):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a reader must have nothing to complain about
+        reader = PdfReader(io.BytesIO(pdf), strict=True)
+        return reader, [page.extract_text() for page in reader.pages]
+
+
+@pytest.mark.parametrize(("paper", "size"), [("A4", (595, 842)), ("Letter", (612, 792))])
+def test_pdf_says_what_was_measured(paper, size):
+    micrograph, found, crystals, summary, run = case()
+    details = Details(sample="Batch 7 <hot & cold>", operator="A. Müller", paper=paper)
+    reader, pages = text_of(build_pdf(micrograph, found, crystals, summary, run, details))
+    text = re.sub(r"\s+", " ", " ".join(pages))
+    for words in ("Batch 7 <hot & cold>", "A. Müller", "ab" * 32, "cd" * 32, run.id, "A note.", "0.5 µm per pixel",
+                  "Miles–Lantuéjoul", "Number-weighted", "Area-weighted", "End of report"):  # fmt: skip
+        assert words in text
+    for name, value in size_rows(summary):
+        assert name in text
+        assert value in text
+    for number, page in enumerate(pages, start=1):
+        assert f"page {number} of {len(pages)}" in page
+        assert run.id in page
+    assert tuple(map(round, reader.pages[0].mediabox[2:])) == size
+    fonts = [f.get_object() for page in reader.pages for f in page["/Resources"]["/Font"].values()]
+    assert all("/FontFile2" in f["/FontDescriptor"] for f in fonts if f["/Subtype"] == "/TrueType")
+
+
+def test_pdf_without_calibration_speaks_of_pixels_only():
+    micrograph, found, crystals, summary, run = case(um_per_px=None)
+    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
+    assert "all sizes in pixels" in pages[0]
+    assert "µm" not in " ".join(pages)
+
+
+def test_pdf_without_crystals_says_so():
+    micrograph, found, crystals, summary, run = case(labels=np.zeros_like(DRAWN.labels))
+    assert summary is None
+    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
+    assert "No crystal counts" in " ".join(pages)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(max_size=200), st.text(max_size=2000))
+def test_any_text_of_the_users_makes_a_pdf(sample, remarks):
+    micrograph, found, crystals, summary, run = case()
+    text_of(build_pdf(micrograph, found, crystals, summary, run, Details(sample=sample, remarks=remarks)))
+
+
+def test_csv_comes_back_as_the_table():
+    crystals = case()[2]
+    back = pd.read_csv(io.BytesIO(crystals_csv(crystals)), encoding="utf-8-sig")
+    assert list(back.columns) == list(crystals.columns)
+    np.testing.assert_allclose(back["area_um2"], crystals["area_um2"], rtol=1e-5)
+    assert (back["touches_border"] == crystals["touches_border"]).all()
+
+
+@pytest.mark.parametrize("count", [300, 70_000])
+def test_labels_tiff_keeps_every_number_and_the_pixel_size(count, tmp_path):
+    labels = np.zeros((300, 300), np.int32)
+    labels.flat[:count] = np.arange(1, min(count, labels.size) + 1)
+    data = labels_tiff(labels, 0.25)
+    with tifffile.TiffFile(io.BytesIO(data)) as tif:
+        np.testing.assert_array_equal(tif.asarray().astype(int), labels)
+        assert from_tiff(tif).um_per_px == pytest.approx(0.25)
+    if count < 2**16:
+        (tmp_path / "l.tif").write_bytes(data)
+        np.testing.assert_array_equal(read_labels(tmp_path / "l.tif"), labels)
+
+
+def test_pairs_come_back(tmp_path):
+    write_pair(tmp_path, "x", DRAWN.image, DRAWN.labels)
+    ((micrograph, labels),) = read_pairs(tmp_path)
+    np.testing.assert_array_equal(micrograph.pixels, DRAWN.image)
+    np.testing.assert_array_equal(labels, DRAWN.labels)
+
+
+def test_scale_bar_has_the_length_written_on_it():
+    picture = draw_scale_bar(np.full((800, 1000, 3), 128, np.uint8), 0.5)  # 500 µm wide: a bar of 100 µm = 200 px
+    black = (picture == 0).all(axis=2)
+    assert max(np.diff(np.flatnonzero(np.diff(np.pad(row.astype(int), 1)))).max(initial=0) for row in black) == 201
+
+
+@pytest.mark.parametrize(("low", "high"), [(3.0, 400.0), (10.0, 11.0), (0.002, 0.3)])
+def test_ticks_are_round_and_inside(low, high):
+    for logarithmic in (True, False):
+        ticks = _ticks(low, high, logarithmic)
+        assert all(low <= t <= high * (1 + 1e-9) for t in ticks)
+        assert ticks == sorted(ticks)
+
+
+@pytest.mark.parametrize("sizes", [[5.0], [5.0, 5.0], list(range(1, 2000))])
+def test_charts_of_one_and_of_many_crystals(sizes):
+    sizes = np.array(sizes, float)
+    distribution_chart(sizes, np.ones(len(sizes)), "t", "px", (400, 150), "Helvetica")

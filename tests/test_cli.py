@@ -1,0 +1,96 @@
+"""The command line, in a process of its own as users call it; cheap verbs in this one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from pypdf import PdfReader
+from typer.testing import CliRunner
+
+from crystalseg.cli import _output_names, app
+from crystalseg.micrograph import read_pairs
+from crystalseg.synth import Structure, draw
+
+ROOT = Path(__file__).parents[1]
+DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
+
+
+def crystalseg(*arguments):
+    command = [sys.executable, "-m", "crystalseg", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    Image.fromarray(DRAWN.image).save(folder / "good.png")
+    (folder / "text.png").write_text("I am no image")
+    Image.new("RGB", (20, 300)).save(folder / "narrow.png")
+    return folder
+
+
+def test_segment_does_the_good_images_and_explains_the_bad_ones(images, tmp_path):
+    out = tmp_path / "out"
+    names = ("text.png", "good.png", "narrow.png", "missing.png")
+    done = crystalseg("segment", *(images / n for n in names), "--out", out, "--um-per-px", 0.5, "--sample", "S7")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for name in ("text.png", "narrow.png", "missing.png"):
+        assert sum(line.startswith(name) for line in done.stderr.splitlines()) == 1
+    files = sorted(p.name for p in out.iterdir())
+    assert files == ["good_crystals.csv", "good_labels.tif", "good_report.pdf", "good_run.json"]
+    labels = tifffile.imread(out / "good_labels.tif")
+    assert labels.shape == DRAWN.labels.shape
+    table = (out / "good_crystals.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(table) == labels.max() + 1
+    run = json.loads((out / "good_run.json").read_text())
+    assert run["um_per_px"] == 0.5
+    assert run["figures"]["found"] == labels.max()
+    text = PdfReader(out / "good_report.pdf").pages[0].extract_text()
+    assert "S7" in text
+    assert run["id"] in text
+
+
+def test_evaluate_writes_the_figures(tmp_path):
+    folder = tmp_path / "set"
+    assert crystalseg("synth", folder, "--count", 1, "--seed", 3).returncode == 0
+    done = crystalseg("evaluate", folder, "--method", "average", "--json", tmp_path / "f.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert list(figures["images"]) == ["3_0000"]
+    assert set(figures["mean"]) == {"pq", "aji", "acs_true_px", "acs_predicted_px", "mae_acs_px", "mre_acs"}
+    assert 0 <= figures["mean"]["pq"] <= 1
+
+
+@pytest.mark.parametrize("arguments", [
+    ("evaluate", "/nowhere"), ("segment", "x.png", "--out", "{tmp}", "--settings", "/nowhere.json"),
+    ("segment", "x.png", "--out", "{tmp}", "--um-per-px", "-1"),
+    ("segment", "x.png", "--out", "{tmp}", "--paper", "A5"),
+    ("segment", "x.png", "--out", "{tmp}", "--weights", "/nowhere"), ("train", "size", "--recipe", '{"x": 1}'),
+    ("segment", "x.png", "--out", "{tmp}", "--method", "magic"),
+], ids=str)  # fmt: skip
+def test_wrong_use_is_a_sentence_and_exit_code_2(arguments, tmp_path):
+    done = crystalseg(*(a.format(tmp=tmp_path) if "{tmp}" in a else a for a in arguments))
+    assert done.returncode == 2
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_synth_is_reproducible(tmp_path):
+    for name in ("a", "b"):
+        assert CliRunner().invoke(app, ["synth", str(tmp_path / name), "--count", "2", "--seed", "5"]).exit_code == 0
+    for (m, labels), (same, same_labels) in zip(read_pairs(tmp_path / "a"), read_pairs(tmp_path / "b"), strict=True):
+        np.testing.assert_array_equal(m.pixels, same.pixels)
+        np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_no_result_overwrites_another():
+    paths = [Path("a/x.png"), Path("a/x.tif"), Path("b/x.png"), Path("b/x.tif"), Path("c/x.tif"), Path("c/x.tif")]
+    names = _output_names(paths)
+    assert len(set(names)) == len(paths)
+    assert names[0] == "x"

@@ -1,0 +1,133 @@
+"""The queue with its real worker process, on the shipped weights."""
+
+import time
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from crystalseg.calibration import from_um_per_px
+from crystalseg.jobs import (
+    JobRow,
+    Queue,
+    _fail_interrupted,
+    load_micrograph,
+    load_segmentation,
+    save_micrograph,
+    save_segmentation,
+)
+from crystalseg.micrograph import Micrograph
+from crystalseg.pipeline import segment
+from crystalseg.runs import recorded
+from crystalseg.settings import Scales, Settings
+from crystalseg.synth import Structure, draw
+
+DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
+PROBE = Micrograph(DRAWN.image, "probe.png", "ab" * 32, from_um_per_px(0.5), ("A note.",), (1, 2, 201, 222))
+
+
+def until_done(queue, job, seconds=120):
+    end = time.monotonic() + seconds
+    while (found := queue.look(job)).active:
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def queue(tmp_path):
+    queue = Queue(tmp_path)
+    yield queue
+    if queue._worker is not None:
+        queue._worker.terminate()
+        queue._worker.wait(10)
+
+
+def test_arrays_come_back_as_they_were_saved(tmp_path, random_models):
+    save_micrograph(tmp_path / "m.npz", PROBE)
+    back = load_micrograph(tmp_path / "m.npz")
+    np.testing.assert_array_equal(back.pixels, PROBE.pixels)
+    for name in ("name", "sha256", "calibration", "notes", "region"):
+        assert getattr(back, name) == getattr(PROBE, name)
+    found = segment(PROBE, Settings(), random_models)
+    save_segmentation(tmp_path / "s.npz", found)
+    same = load_segmentation(tmp_path / "s.npz")
+    np.testing.assert_array_equal(same.labels, found.labels)
+    np.testing.assert_array_equal(same.fused.flow, found.fused.flow)
+    np.testing.assert_array_equal(same.attention, found.attention)
+    np.testing.assert_allclose(same.scales[1].flow, found.scales[1].flow, atol=1e-3)
+    assert same.settings == found.settings
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
+    good = queue.submit(PROBE, Settings())
+    bad = queue.submit(PROBE, Settings())
+    (queue.folder / bad / "micrograph.npz").write_bytes(b"broken")
+    last = queue.submit(PROBE, Settings(Scales(fusion="average")))
+    assert until_done(queue, good).status == "done"
+    failed = until_done(queue, bad)
+    assert failed.status == "failed"
+    assert failed.error
+    assert until_done(queue, last).status == "done"
+    micrograph, found = queue.result(good)
+    assert micrograph.calibration == PROBE.calibration
+    assert found.labels.max() > 3
+    assert queue.look(good).share == 1
+    assert [run.figures["found"] for run in recorded(queue.engine)][-1] == found.labels.max()
+
+
+def test_a_waiting_run_can_be_cancelled_and_a_running_one_too(queue):
+    big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
+    running = queue.submit(big, Settings(Scales(fusion="average")))
+    waiting = queue.submit(PROBE, Settings())
+    queue.cancel(waiting)
+    assert queue.look(waiting).status == "cancelled"
+    end = time.monotonic() + 90
+    while queue.look(running).share == 0:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    queue.cancel(running)
+    assert until_done(queue, running, 30).status == "cancelled"
+    assert queue.result(running) is None
+
+
+def test_a_killed_worker_is_noticed_and_replaced(queue):
+    big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
+    job = queue.submit(big, Settings(Scales(fusion="average")))
+    end = time.monotonic() + 90
+    while queue.look(job).status == "queued":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    queue._worker.kill()
+    found = until_done(queue, job, 60)
+    assert found.status == "failed"
+    assert "interrupted" in found.error
+    assert until_done(queue, queue.submit(PROBE, Settings())).status == "done"
+
+
+def test_only_what_was_running_is_failed_at_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    queue = Queue(tmp_path)
+    first, second = (queue.submit(PROBE, Settings()) for _ in range(2))
+    with Session(queue.engine) as session, session.begin():
+        session.execute(update(JobRow).where(JobRow.id == first).values(status="running"))
+    _fail_interrupted(queue.engine)
+    assert queue.look(first).status == "failed"
+    assert queue.look(second).status == "queued"
+    assert [job.id for job in queue.active()] == [second]
+
+
+def test_old_results_are_cleared_but_never_waiting_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    monkeypatch.setattr("crystalseg.jobs.KEPT_RESULTS", 2)
+    queue = Queue(tmp_path)
+    jobs = [queue.submit(PROBE, Settings()) for _ in range(4)]
+    assert all((queue.folder / job).exists() for job in jobs)
+    for job in jobs:
+        queue.cancel(job)
+    last = queue.submit(PROBE, Settings())
+    assert sum(p.is_dir() for p in queue.folder.iterdir()) == 2
+    assert (queue.folder / last).exists()
+    assert queue.look("none") is None

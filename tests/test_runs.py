@@ -1,0 +1,36 @@
+import json
+
+from crystalseg import __version__
+from crystalseg.runs import Run, home, open_database, record, recorded
+
+
+def run(name="a.png", **changes):
+    facts = {
+        "image_name": name, "image_sha256": "0" * 64, "region": (0, 0, 5, 6), "um_per_px": 0.5,
+        "calibration": "by hand",
+        "settings": {"scales": {}}, "hashes": {"sima": "1"}, "versions": {}, "timings": {"fusion": 0.5},
+        "figures": {"average": {"value": 3.5}},
+    }  # fmt: skip
+    return Run(**facts | changes)
+
+
+def test_a_run_comes_back_as_it_was_recorded():
+    engine = open_database()
+    first, second = run(created="2026-01-01T00:00:00+00:00"), run("b.png", um_per_px=None, figures=None, region=None)
+    record(engine, first)
+    record(engine, second)
+    back = recorded(open_database())  # another connection
+    assert [r.image_name for r in back] == ["b.png", "a.png"]
+    assert back[0] == second
+    assert json.loads(back[1].to_json()) == json.loads(first.to_json())
+
+
+def test_the_record_lies_in_the_users_folder():
+    open_database()
+    assert (home() / "record.sqlite").exists()
+
+
+def test_every_run_has_its_own_id_and_says_the_software():
+    assert run().id != run().id
+    assert run().software["crystalseg"] == __version__
+    assert "torch" in run().software
