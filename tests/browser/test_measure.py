@@ -64,6 +64,12 @@ def page(address):
         assert not problems
 
 
+def settled(page):
+    """Wait until the page shows the latest state: a click on an element that is being replaced is lost."""
+    page.wait_for_timeout(500)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
 def test_from_upload_to_report(page, tmp_path):
     made = draw(8, (240, 260), Structure("powder", diameter=40, spread=0.3))
     Image.fromarray(made.image).save(tmp_path / "probe.png")
@@ -110,11 +116,13 @@ def test_from_upload_to_report(page, tmp_path):
 
     # downloads: what is in the files is what is on the page
     page.get_by_role("tab", name="Report and files").click()
+    settled(page)
     average = page.locator("[data-testid=stMetricValue]").first.text_content()
     with page.expect_download() as pdf:
         page.get_by_role("button", name="PDF report").click()
     text = " ".join(p.extract_text() for p in PdfReader(pdf.value.path()).pages)
     assert average in text
+    settled(page)
     with page.expect_download() as csv:
         page.get_by_role("button", name="Crystals CSV").click()
     rows = Path(csv.value.path()).read_text(encoding="utf-8-sig").splitlines()
