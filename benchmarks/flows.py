@@ -1,0 +1,76 @@
+"""Flow truth and tracking against cellpose 3.1.1.3, on the same field in the same run, one core each.
+
+    python -m benchmarks.flows [--side 1800] [--json FILE]
+
+Cellpose's defaults are used: masks_to_flows(masks), compute_masks(5 · flow, logit). Each side is called once on a small
+field first, so that compilation does not count.
+"""
+
+import os
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from cellpose import dynamics
+
+from crystalseg.evaluate.metrics import panoptic_quality
+from crystalseg.flows import flows_from_labels, labels_from_flows
+from crystalseg.synth import Structure, draw
+
+
+def timed(function, *arguments):
+    start = time.perf_counter()
+    result = function(*arguments)
+    return result, time.perf_counter() - start
+
+
+def their_labels(flow, foreground):
+    return dynamics.compute_masks(5 * flow, foreground).astype(np.int32)
+
+
+def compare(side: int) -> dict:
+    labels = draw(3, (side, side), Structure("polycrystal", diameter=side / 30, spread=0.5)).labels
+    foreground = np.where(labels > 0, 5.0, -5.0).astype(np.float32)
+    flow, ours_truth = timed(flows_from_labels, labels)
+    their_flow, their_truth = timed(dynamics.masks_to_flows, labels)
+    inside = labels > 0
+    ours, ours_tracking = timed(labels_from_flows, flow, foreground)
+    theirs, their_tracking = timed(their_labels, flow, foreground)
+    return {
+        "side_px": side,
+        "crystals": int(labels.max()),
+        "truth_seconds": ours_truth,
+        "truth_seconds_cellpose": their_truth,
+        "truth_ratio": their_truth / ours_truth,
+        "truth_median_cosine": float(np.median((flow * their_flow).sum(axis=0)[inside])),
+        "tracking_seconds": ours_tracking,
+        "tracking_seconds_cellpose": their_tracking,
+        "tracking_ratio": their_tracking / ours_tracking,
+        "instances": int(ours.max()),
+        "instances_cellpose": len(np.unique(theirs)) - 1,
+        "pq": panoptic_quality(labels, ours),
+        "pq_cellpose": panoptic_quality(labels, theirs),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=1800)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    compare(220)
+    result = compare(options.side)
+    for key, value in result.items():
+        print(f"{key:28} {value:.4g}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
