@@ -217,7 +217,10 @@ def segment(
 def instances(fused: Prediction, choice: Instances) -> tuple[np.ndarray, np.ndarray]:
     """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps; runs no network."""
     labels = labels_from_flows(fused.flow, fused.foreground, choice.foreground_threshold, choice.min_area)
-    return labels, confidences(labels, fused)
+    confidence = confidences(labels, fused)
+    kept = confidence >= choice.min_confidence
+    numbers = np.concatenate(([0], np.where(kept, np.cumsum(kept), 0))).astype(np.int32)
+    return numbers[labels], confidence[kept]
 
 
 def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:

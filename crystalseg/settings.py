@@ -82,17 +82,22 @@ class Scales:
 class Instances:
     """From the fused maps to crystals.
 
-    foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px².
+    foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
+    crystals of less confidence (`pipeline.confidences`), 0 to 1, are dropped, as Cellpose drops those whose flow is
+    inconsistent; 0 keeps all.
     """
 
     foreground_threshold: float = 0.0
     min_area: int = 15
+    min_confidence: float = 0.2
 
     def __post_init__(self) -> None:
         if not (isinstance(self.foreground_threshold, int | float) and -10 <= self.foreground_threshold <= 10):
             raise SettingsError("The foreground threshold must lie between -10 and 10.")
         if not (isinstance(self.min_area, int) and 1 <= self.min_area <= 10**8):
             raise SettingsError("The smallest crystal area must be a whole number of at least 1 px².")
+        if not (isinstance(self.min_confidence, int | float) and 0 <= self.min_confidence <= 1):
+            raise SettingsError("The lowest confidence must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)

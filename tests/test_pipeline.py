@@ -8,7 +8,16 @@ import pytest
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import Prediction
 from crystalseg.micrograph import Micrograph
-from crystalseg.pipeline import Cancelled, again, confidences, load_models, predict_attention, relevant_tiles, segment
+from crystalseg.pipeline import (
+    Cancelled,
+    again,
+    confidences,
+    instances,
+    load_models,
+    predict_attention,
+    relevant_tiles,
+    segment,
+)
 from crystalseg.settings import Instances, Scales, Settings
 from crystalseg.tiling import Grid, limits
 from tests.conftest import discs
@@ -84,7 +93,7 @@ def test_attention_is_of_the_unsqueezed_image(random_models):
 
 def test_new_thresholds_need_no_network(random_models):
     found = segment(picture(200, 200), Settings(), random_models)
-    other = Instances(foreground_threshold=0.05, min_area=40)
+    other = Instances(foreground_threshold=0.05, min_area=40, min_confidence=0)
     repeated = again(found, other)
     settings = replace(Settings(), instances=other)
     fresh = segment(picture(200, 200), settings, random_models)
@@ -100,6 +109,19 @@ def test_confidence_is_high_for_a_clear_crystal_and_low_for_a_doubtful_one():
     clear, doubtful = confidences(labels, Prediction(flow, foreground))
     assert clear > 0.98
     assert doubtful == pytest.approx(0.25, abs=0.01)
+
+
+def test_doubtful_crystals_are_dropped_and_the_rest_renumbered():
+    labels = discs((60, 90), [(20, 20, 10), (45, 45, 8), (20, 70, 9)])
+    foreground = np.where(labels > 0, 6.0, -6.0).astype(np.float32)
+    foreground[labels == 2] = 0.1
+    fused = Prediction(flows_from_labels(labels), foreground)
+    every, confidence = instances(fused, Instances(min_confidence=0))
+    assert every.max() == 3
+    kept, sure = instances(fused, Instances(min_confidence=0.8))
+    assert kept.max() == 2
+    assert (sure == confidence[confidence >= 0.8]).all()
+    assert ((kept > 0) == (labels > 0) & (labels != 2)).all()
 
 
 def test_shipped_weights_load_and_say_what_they_are():

@@ -49,7 +49,14 @@ def test_scales_out_of_range_are_refused_with_one_sentence(wrong):
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: Instances(99), lambda: Instances(0, 0), lambda: Instances(0, 1.5), lambda: Measuring("maybe")]
+    "wrong",
+    [
+        lambda: Instances(99),
+        lambda: Instances(0, 0),
+        lambda: Instances(0, 1.5),
+        lambda: Instances(0, 1, 2),
+        lambda: Measuring("maybe"),
+    ],
 )
 def test_other_settings_out_of_range_are_refused(wrong):
     with pytest.raises(SettingsError):

@@ -275,6 +275,7 @@ def _method(micrograph: Micrograph, segmentation: Segmentation, run: Run, width:
         ("Size thresholds, % of the longer side", thresholds),
         ("Fusion, tile relevance", f"{scales.fusion}, {scales.tile_relevance:g}"),
         ("Foreground threshold h, smallest area", f"{instances.foreground_threshold:g}, {instances.min_area} px²"),
+        ("Lowest confidence kept", f"{instances.min_confidence:g}"),
         ("Border rule", segmentation.settings.measuring.border_rule),
         ("Model versions", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "none"),
         *((f"SHA-256 of {name} weights", digest) for name, digest in run.hashes.items()),

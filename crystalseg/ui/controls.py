@@ -108,9 +108,22 @@ def choose_instances() -> Instances:
         help="Higher: only pixels that surely are crystal count, so crystals shrink and faint ones vanish. Paper: 0.",
     )
     area = st.number_input(
-        "Smallest crystal, px²", 1, 100_000, 15, help="Smaller pieces are dropped as noise, not measured."
+        "Smallest crystal, px²",
+        1,
+        100_000,
+        Instances().min_area,
+        help="Smaller pieces are dropped as noise, not measured.",
     )
-    return Instances(float(threshold), int(area))
+    confidence = st.slider(
+        "Lowest confidence",
+        0.0,
+        1.0,
+        Instances().min_confidence,
+        0.05,
+        help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see its "
+        "confidence.",
+    )
+    return Instances(float(threshold), int(area), float(confidence))
 
 
 def choose_measuring() -> Measuring:
