@@ -99,6 +99,12 @@ class Queue:
                     [sys.executable, "-m", "crystalseg", "worker"], stdout=log, stderr=log, env=environment
                 )
 
+    def close(self) -> None:
+        """Stop this queue's worker at once; what runs is reported as interrupted when a worker starts again."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.wait(10)
+
     def look(self, job: str) -> Job | None:
         """The job's state; None if there is no such job. A job whose worker died is reported as failed."""
         with Session(self.engine) as session:

@@ -28,10 +28,7 @@ def app(own_home):
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     assert not test.exception
     yield test
-    worker = state.queue()._worker
-    if worker is not None:
-        worker.terminate()
-        worker.wait(10)
+    state.queue().close()
     st.cache_resource.clear()
 
 

@@ -39,9 +39,7 @@ def until_done(queue, job, seconds=120):
 def queue(tmp_path):
     queue = Queue(tmp_path)
     yield queue
-    if queue._worker is not None:
-        queue._worker.terminate()
-        queue._worker.wait(10)
+    queue.close()
 
 
 def test_arrays_come_back_as_they_were_saved(tmp_path, random_models):
@@ -100,7 +98,7 @@ def test_a_killed_worker_is_noticed_and_replaced(queue):
     while queue.look(job).status == "queued":
         assert time.monotonic() < end
         time.sleep(0.1)
-    queue._worker.kill()
+    queue.close()
     found = until_done(queue, job, 60)
     assert found.status == "failed"
     assert "interrupted" in found.error

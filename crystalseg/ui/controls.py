@@ -1,15 +1,20 @@
 """Widgets that several pages use: choosing images, settings, the running job."""
 
+import io
+
+import cv2
 import numpy as np
 import streamlit as st
+from PIL import Image
+from streamlit_image_coordinates import streamlit_image_coordinates
 
 from crystalseg.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
 from crystalseg.micrograph import FORMATS, Micrograph, MicrographError
 from crystalseg.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.synth import draw_grain
 from crystalseg.ui import state
-from crystalseg.view import fit
 
+SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
 FUSIONS = {
     "attention": "attention (SiMA): trust the resolution that suits each crystal's size",
     "average": "average of all resolutions",
@@ -50,10 +55,6 @@ def choose_micrographs() -> None:
 
 
 def _add_synthetic() -> str:
-    import io
-
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(draw_grain(7, 1, 2).image).save(buffer, "PNG")
     key = state.add(buffer.getvalue(), "synthetic polycrystal.png")
@@ -163,14 +164,12 @@ def choose_pixel_size(item: state.Item) -> None:
 
 
 def _scale_bar(item: state.Item) -> Calibration | None:
-    from streamlit_image_coordinates import streamlit_image_coordinates
-
     st.caption("Drag from one end of the bar to the other, or type the ends.")
     pixels = item.original.pixels
     # The bar is nearly always low in the image, where it can be shown larger.
     top = pixels.shape[0] * 2 // 3 if st.checkbox("Show the lowest third only", True) else 0
-    shown = fit(pixels[top:], 1000)
-    factor = shown.shape[1] / pixels.shape[1]
+    factor = SCALE_BAR_PX / pixels.shape[1]
+    shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     dragged = streamlit_image_coordinates(shown, key=f"bar {item.key} {top}", click_and_drag=True)
     ends = st.session_state.setdefault(f"ends {item.key}", [0.0, 0.0, 0.0, 0.0])
     if dragged:
@@ -228,8 +227,6 @@ def preview_scales(micrograph: Micrograph, scales: Scales) -> None:
 
 
 def _as_seen(piece: np.ndarray, factor: float) -> np.ndarray:
-    import cv2
-
     size = (max(1, round(piece.shape[1] * factor)), max(1, round(piece.shape[0] * factor)))
     small = cv2.resize(piece, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     return cv2.resize(small, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_NEAREST)

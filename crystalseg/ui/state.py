@@ -1,16 +1,16 @@
 """What a browser session holds, and what all sessions share."""
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from crystalseg.jobs import Queue
 from crystalseg.measure.crystals import measure_crystals
-from crystalseg.micrograph import Micrograph, MicrographError, find_data_bar, read_micrograph
+from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, find_data_bar, read_micrograph
 from crystalseg.pipeline import Segmentation, again
 from crystalseg.settings import Instances
 
@@ -20,8 +20,7 @@ SAMPLES = Path(__file__).with_name("samples")
 @dataclass
 class Item:
     """One micrograph of the session. original: as read; bar: first row of the data bar found, or None; exclude_bar and
-    region (top, left, bottom, right) or None: what is measured; calibration: on top of the file's own; job: its latest
-    run; measured: the micrograph that run was given."""
+    region (top, left, bottom, right) or None: what is measured; job: its latest run."""
 
     original: Micrograph
     bar: int | None
@@ -57,7 +56,8 @@ def items() -> dict[str, Item]:
 
 def add(data: bytes, name: str) -> str:
     """Read a file into the session; returns its key. A file that is already there is left as it is."""
-    micrograph = read_micrograph(data, name)
+    limit = float(os.environ.get("CRYSTALSEG_MAX_MEGAPIXELS") or MAX_MEGAPIXELS)
+    micrograph = read_micrograph(data, name, limit)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
     items().setdefault(item.key, item)
     return item.key
@@ -117,8 +117,3 @@ def table(job: str, choice: Instances, um_per_px: float | None) -> pd.DataFrame:
 def digest(*parts: object) -> str:
     """A short key for caches."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def fraction_shown(pixels: np.ndarray, longest: int) -> float:
-    """The factor by which an image is reduced to be shown with at most `longest` px."""
-    return min(1.0, longest / max(pixels.shape[:2]))
