@@ -96,7 +96,11 @@ class Queue:
             environment = os.environ | {"CRYSTALSEG_HOME": str(self.folder.parent)}
             with (self.folder / "worker.log").open("ab") as log:
                 self._worker = subprocess.Popen(
-                    [sys.executable, "-m", "crystalseg", "worker"], stdout=log, stderr=log, env=environment
+                    [sys.executable, "-m", "crystalseg", "worker"],
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    cwd=Path(__file__).parents[1],
                 )
 
     def close(self) -> None:

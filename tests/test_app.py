@@ -60,6 +60,12 @@ def test_the_first_page_says_what_to_do(app):
     assert any("metal powder" in b.label for b in app.button)
 
 
+def test_the_page_also_runs_alone(app):
+    alone = AppTest.from_file(str(ROOT / "pages/measure.py"), default_timeout=60).run()
+    assert not alone.exception
+    assert alone.title[0].value == "Measure crystals"
+
+
 def test_upload_run_and_change_thresholds(app):
     upload(app, png())
     assert app.subheader[0].value == "probe.png"
