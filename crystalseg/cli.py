@@ -208,9 +208,10 @@ def train(
 ) -> None:
     """Train a network; called again with the same --out it goes on where it stopped."""
     from crystalseg.train import cellpose, sima, size
+    from crystalseg.train.loop import Order
 
     modules = {Network.cellpose: cellpose.train, Network.sima: sima.train, Network.size: size.train}
-    path = modules[network](out, data, validation, start, recipe, budget)
+    path = modules[network](Order(out, data, validation, start, recipe, budget))
     print(f"\n{path}")
 
 

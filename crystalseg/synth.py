@@ -10,10 +10,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numba import njit
 
 from crystalseg.evaluate.metrics import size_class as classify
 from crystalseg.flows import tidy
+from crystalseg.packing import laguerre, pack, paint, smooth_noise
 
 Kind = Literal["polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates"]
 POLYCRYSTALS = ("polycrystal", "grain", "single", "cluster")
@@ -220,86 +220,6 @@ def _radii(rng: np.random.Generator, structure: Structure, area: float, largest:
     return np.sort(radii[: min(enough, MAX_CRYSTALS)])[::-1]
 
 
-@njit(cache=True, nogil=True)
-def _pack(radii, ys, xs, tolerance):
-    """Random sequential packing, largest first: (n, 3) of y, x, r. `ys`, `xs` (n, tries) are the places to try."""
-    placed = np.empty((len(radii), 3))
-    n = 0
-    for i in range(len(radii)):
-        for t in range(ys.shape[1]):
-            y, x = ys[i, t], xs[i, t]
-            free = True
-            for j in range(n):
-                reach = tolerance * (placed[j, 2] + radii[i])
-                if (placed[j, 0] - y) ** 2 + (placed[j, 1] - x) ** 2 < reach * reach:
-                    free = False
-                    break
-            if free:
-                placed[n] = (y, x, radii[i])
-                n += 1
-                break
-    return placed[:n]
-
-
-@njit(cache=True, nogil=True)
-def _laguerre(sites, h, w, margin):
-    """Power diagram of `sites` (n, 3) y, x, r on an h × w grid.
-
-    Returns owner int32 (1..n) and the distance to the nearest cell wall, float32, exact below `margin`. Seeds that
-    cannot matter inside a block of 16 × 16 are left out: the power difference of two seeds is linear in space.
-    """
-    side = 16
-    n = len(sites)
-    owner = np.empty((h, w), np.int32)
-    gap = np.empty((h, w), np.float32)
-    near = np.empty(n, np.int32)
-    power = np.empty(n)
-    for top in range(0, h, side):
-        for left in range(0, w, side):
-            cy, cx = top + side / 2, left + side / 2
-            best = 0
-            for k in range(n):
-                power[k] = (sites[k, 0] - cy) ** 2 + (sites[k, 1] - cx) ** 2 - sites[k, 2] ** 2
-                if power[k] < power[best]:
-                    best = k
-            count = 0
-            reach = side * 0.75 + margin
-            for k in range(n):
-                apart = np.hypot(sites[k, 0] - sites[best, 0], sites[k, 1] - sites[best, 1])
-                if power[k] - power[best] <= 2 * apart * reach:
-                    near[count] = k
-                    count += 1
-            for i in range(top, min(top + side, h)):
-                for j in range(left, min(left + side, w)):
-                    win = near[0]
-                    least = 1e30
-                    for c in range(count):
-                        k = near[c]
-                        p = (sites[k, 0] - i) ** 2 + (sites[k, 1] - j) ** 2 - sites[k, 2] ** 2
-                        power[c] = p
-                        if p < least:
-                            least, win = p, k
-                    wall = margin
-                    for c in range(count):
-                        k = near[c]
-                        if k != win:
-                            apart = np.hypot(sites[k, 0] - sites[win, 0], sites[k, 1] - sites[win, 1])
-                            wall = min(wall, (power[c] - least) / (2 * apart + 1e-9))
-                    owner[i, j] = win + 1
-                    gap[i, j] = wall
-    return owner, gap
-
-
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
-    """Noise of about unit variance whose features are about `scale` px wide, float32 (H, W)."""
-    coarse = tuple(int(np.ceil(s / scale)) + 3 for s in shape)
-    noise = rng.standard_normal(coarse, dtype=np.float32)
-    if scale <= 1:
-        return noise[: shape[0], : shape[1]]
-    size = (int(coarse[1] * scale), int(coarse[0] * scale))
-    return cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)[: shape[0], : shape[1]] * 1.3
-
-
 def _blob(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """A grain's outline: a wobbly ellipse in the middle of the image, bool (H, W)."""
     h, w = shape
@@ -310,7 +230,7 @@ def _blob(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     outline = np.full(shape, rng.uniform(0.75, 0.95), np.float32)
     for k in range(2, 7):
         outline += rng.normal(0, 0.09 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
-    return radius < outline + 0.01 * _smooth_noise(rng, shape, max(shape) / 40)
+    return radius < outline + 0.01 * smooth_noise(rng, shape, max(shape) / 40)
 
 
 def _polycrystal(rng: np.random.Generator, shape: tuple[int, int], structure: Structure) -> _Geometry:
@@ -328,14 +248,14 @@ def _polycrystal(rng: np.random.Generator, shape: tuple[int, int], structure: St
         if structure.kind == "cluster":
             first = (len(huge), tries)
             ys[: len(huge)], xs[: len(huge)] = rng.uniform(0.3, 0.7, first) * h, rng.uniform(0.3, 0.7, first) * w
-        sites = _pack(radii, ys, xs, 0.85)
-    owner, gap = _laguerre(sites, h, w, 12.0)
+        sites = pack(radii, ys, xs, 0.85)
+    owner, gap = laguerre(sites, h, w, 12.0)
     bend = structure.waviness * structure.diameter
     if bend > 0.3 and len(sites) > 1:
         scale = max(structure.diameter / 2, 6.0)
         x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-        x += bend * _smooth_noise(rng, shape, scale)
-        y += bend * _smooth_noise(rng, shape, scale)
+        x += bend * smooth_noise(rng, shape, scale)
+        y += bend * smooth_noise(rng, shape, scale)
         # float32 holds every crystal number exactly
         owner = cv2.remap(owner.astype(np.float32), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
         owner = owner.astype(np.int32)
@@ -347,37 +267,6 @@ def _polycrystal(rng: np.random.Generator, shape: tuple[int, int], structure: St
     return _Geometry(owner, len(sites), gap=gap)
 
 
-@njit(cache=True, nogil=True)
-def _paint(h, w, sites, outlines, stretch, turn):
-    """Paint particles over one another: owner int32, edge float32 and slope float32 (2, h, w); see `_Geometry`."""
-    owner = np.zeros((h, w), np.int32)
-    edge = np.zeros((h, w), np.float32)
-    slope = np.zeros((2, h, w), np.float32)
-    angles = outlines.shape[1]
-    for k in range(len(sites)):
-        cy, cx, r = sites[k]
-        reach = r * stretch[k] * 1.5 + 2
-        cos, sin = np.cos(turn[k]), np.sin(turn[k])
-        for i in range(max(0, int(cy - reach)), min(h, int(cy + reach) + 1)):
-            for j in range(max(0, int(cx - reach)), min(w, int(cx + reach) + 1)):
-                dy, dx = i - cy, j - cx
-                u = (cos * dx + sin * dy) / (r * stretch[k])
-                v = (cos * dy - sin * dx) / (r / stretch[k])
-                rho = np.sqrt(u * u + v * v)
-                if rho > 1.5:
-                    continue
-                place = (np.arctan2(v, u) / (2 * np.pi) + 0.5) * angles
-                a = int(place)
-                part = place - a
-                rho /= outlines[k, a % angles] * (1 - part) + outlines[k, (a + 1) % angles] * part
-                if rho <= 1:
-                    owner[i, j] = k + 1
-                    edge[i, j] = rho
-                    slope[0, i, j] = dy / r
-                    slope[1, i, j] = dx / r
-    return owner, edge, slope
-
-
 def _particles(rng: np.random.Generator, shape: tuple[int, int], structure: Structure) -> _Geometry:
     h, w = shape
     radii = _radii(rng, structure, h * w, 0.6 * min(shape))
@@ -386,7 +275,7 @@ def _particles(rng: np.random.Generator, shape: tuple[int, int], structure: Stru
     ys = rng.uniform(-0.1, 1.1, (len(radii), tries)) * h
     xs = rng.uniform(-0.1, 1.1, (len(radii), tries)) * w
     overlap = 1.0 if structure.kind == "precipitates" else rng.uniform(0.7, 1.0)
-    sites = _pack(radii, ys, xs, overlap)
+    sites = pack(radii, ys, xs, overlap)
     sites = sites[rng.permutation(len(sites))]
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     outlines = np.ones((len(sites), 48))
@@ -395,7 +284,7 @@ def _particles(rng: np.random.Generator, shape: tuple[int, int], structure: Stru
         outlines += size * np.cos(k * angle + rng.uniform(0, 2 * np.pi, (len(sites), 1)))
     stretch = np.sqrt(1 + (structure.elongation - 1) * rng.uniform(0, 2, len(sites)))
     turn = rng.uniform(0, np.pi, len(sites))
-    owner, edge, slope = _paint(h, w, sites, np.clip(outlines, 0.5, 1.4), stretch, turn)
+    owner, edge, slope = paint(h, w, sites, np.clip(outlines, 0.5, 1.4), stretch, turn)
     return _Geometry(owner, len(sites), edge=edge, slope=slope)
 
 
@@ -419,12 +308,12 @@ def _render(rng: np.random.Generator, geometry: _Geometry, look: Look) -> np.nda
     image = np.clip(colours, 0.01, 1).astype(np.float32)[owner]
 
     # Changes of brightness common to all channels are collected in one plane.
-    texture = _smooth_noise(rng, shape, look.texture_scale) + 0.5 * _smooth_noise(rng, shape, 3 * look.texture_scale)
+    texture = smooth_noise(rng, shape, look.texture_scale) + 0.5 * smooth_noise(rng, shape, 3 * look.texture_scale)
     light = np.where(owner > 0, np.float32(look.grain_texture), np.float32(look.matrix_texture)) * texture
     if geometry.gap is not None and look.line:
-        width = look.line_width * (1 + 0.25 * _smooth_noise(rng, shape, 25))
+        width = look.line_width * (1 + 0.25 * smooth_noise(rng, shape, 25))
         line = np.exp(-np.square(2 * geometry.gap / np.maximum(width, 0.5)))
-        fade = 0.5 + _smooth_noise(rng, shape, max(30, min(shape) / 12)) - 2.5 * (look.vanishing - 0.4)
+        fade = 0.5 + smooth_noise(rng, shape, max(30, min(shape) / 12)) - 2.5 * (look.vanishing - 0.4)
         light += look.line * line * np.clip(fade, 0, 1)
     if geometry.edge is not None:
         inside = owner > 0
@@ -437,7 +326,7 @@ def _render(rng: np.random.Generator, geometry: _Geometry, look: Look) -> np.nda
     marks = _marks(rng, shape, look)
     light += marks
     if look.unevenness:
-        light += look.unevenness * _smooth_noise(rng, shape, max(shape) / 2)
+        light += look.unevenness * smooth_noise(rng, shape, max(shape) / 2)
     image += light[..., None]
     if look.gray:
         image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from crystalseg.attention import crystal_lengths
 from crystalseg.evaluate.metrics import size_class
-from crystalseg.synth import MIN_AREA, Look, Structure, _laguerre, draw, draw_grain, draw_random, random_look
+from crystalseg.synth import MIN_AREA, Look, Structure, draw, draw_grain, draw_random, random_look
 
 KINDS = ("polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates")
 
@@ -40,21 +40,6 @@ def test_every_kind_has_crystals(kind):
     made = draw(1, (300, 300), Structure(kind, diameter=25))
     assert made.structure.kind == kind
     assert (made.labels.max() == 1) == (kind == "single")
-
-
-def test_tessellation_equals_the_definition():
-    """Against the power distance to every seed at every pixel."""
-    rng = np.random.default_rng(3)
-    sites = np.column_stack((rng.uniform(0, 90, 40), rng.uniform(0, 110, 40), rng.uniform(2, 15, 40)))
-    owner, gap = _laguerre(sites, 90, 110, 12.0)
-    y, x = np.mgrid[:90, :110]
-    power = (y[..., None] - sites[:, 0]) ** 2 + (x[..., None] - sites[:, 1]) ** 2 - sites[:, 2] ** 2
-    assert (owner == power.argmin(axis=2) + 1).all()
-    win = power.argmin(axis=2)
-    apart = np.hypot(sites[:, 0] - sites[win, 0][..., None], sites[:, 1] - sites[win, 1][..., None])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        walls = (power - power.min(axis=2, keepdims=True)) / (2 * apart)
-    np.testing.assert_allclose(gap, np.minimum(np.nanmin(walls, axis=2), 12), atol=1e-3)
 
 
 def test_boundary_line_has_the_width_asked_for():

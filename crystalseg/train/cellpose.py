@@ -15,7 +15,7 @@ from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import flow_patch
 from crystalseg.train.data import Mixture, Stream, Synthetic, sample
-from crystalseg.train.loop import Budget, changed, fit, keep_best, stacked
+from crystalseg.train.loop import Budget, Order, changed, fit, keep_best, stacked
 
 
 @dataclass(frozen=True)
@@ -70,25 +70,14 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96,
     return stacked(items)
 
 
-def train(
-    output: Path,
-    folders: Sequence[Path] = (),
-    validation: Sequence[Path] = (),
-    start: Path | None = None,
-    recipe: str = "{}",
-    budget: str = "{}",
-) -> Path:
-    """Train CPNet; returns the path of the best weights, `output/cellpose.safetensors`.
-
-    `folders`, `validation`: labelled images (`<id>.png`, `<id>_label.png`); `start`: weights to begin from; `recipe`,
-    `budget`: changes to the defaults, JSON.
-    """
-    choice, limit = changed(Recipe(), recipe), changed(Budget(learning_rate=1e-3), budget)
+def train(order: Order) -> Path:
+    """Train CPNet; returns the path of the best weights, `<output>/cellpose.safetensors`."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
     network = CPNet(diameter=choice.diameter)
-    if start is not None:
-        network.load_state_dict(load_weights(start, "cellpose")[0])
-    source = partial(Mixture, tuple(folders), choice.synthetic, limit.seed, True)
+    if order.start is not None:
+        network.load_state_dict(load_weights(order.start, "cellpose")[0])
+    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)
 
     def stream(progress: float) -> tuple[Stream, int]:
         size = choice.last_patch if progress > 1 - choice.finish else choice.patch
@@ -97,6 +86,6 @@ def train(
         seed = limit.seed + int(1e6 * progress)
         return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch
 
-    keep = partial(keep_best, output / "cellpose.safetensors", "cellpose", folders, asdict(choice))
-    fit(network, stream, loss_of, validation_batches(validation, choice), limit, output, "cellpose", keep)
-    return output / "cellpose.safetensors"
+    keep = partial(keep_best, order.output / "cellpose.safetensors", "cellpose", order.folders, asdict(choice))
+    fit(network, stream, loss_of, validation_batches(order.validation, choice), limit, order.output, "cellpose", keep)
+    return order.output / "cellpose.safetensors"

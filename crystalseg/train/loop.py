@@ -36,6 +36,23 @@ class Budget:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Order:
+    """What to train on and where to. Folders hold labelled images, `<id>.png` and `<id>_label.png`.
+
+    output: folder for weights, checkpoint and loss curve. folders, validation: training and validation images. start:
+    weights to begin from (for the SizeModel: the CPNet whose styles are used), or None. recipe, budget: changes to the
+    defaults, JSON.
+    """
+
+    output: Path
+    folders: Sequence[Path] = ()
+    validation: Sequence[Path] = ()
+    start: Path | None = None
+    recipe: str = "{}"
+    budget: str = "{}"
+
+
 def changed(settings, text: str):
     """A copy of a settings dataclass with the changes in `text`, a JSON object; ValueError names an unknown key."""
     try:

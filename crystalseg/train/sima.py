@@ -16,7 +16,7 @@ from crystalseg.networks.sima import SIDE, build_sima
 from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import attention_view
 from crystalseg.train.data import Mixture, Stream, Synthetic, sample
-from crystalseg.train.loop import Budget, changed, fit, keep_best, stacked
+from crystalseg.train.loop import Budget, Order, changed, fit, keep_best, stacked
 
 
 @dataclass(frozen=True)
@@ -62,26 +62,19 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64)
     return stacked(items)
 
 
-def train(
-    output: Path,
-    folders: Sequence[Path] = (),
-    validation: Sequence[Path] = (),
-    start: Path | None = None,
-    recipe: str = "{}",
-    budget: str = "{}",
-) -> Path:
-    """Train SiMA; returns the path of the best weights, `output/sima.safetensors`. Arguments as for CPNet."""
-    choice, limit = changed(Recipe(), recipe), changed(Budget(learning_rate=1e-3), budget)
+def train(order: Order) -> Path:
+    """Train SiMA; returns the path of the best weights, `<output>/sima.safetensors`."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     if len(choice.weights) != len(choice.thresholds) + 1:
         raise ValueError("SiMA needs one loss weight a threshold and one for the background.")
     torch.manual_seed(limit.seed)
     network = build_sima(len(choice.thresholds), choice.encoder)
-    if start is not None:
-        network.load_state_dict(load_weights(start, "sima")[0])
-    source = partial(Mixture, tuple(folders), choice.synthetic, limit.seed, False)
+    if order.start is not None:
+        network.load_state_dict(load_weights(order.start, "sima")[0])
+    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
     loss = partial(loss_of, weights=choice.weights)
-    batches = validation_batches(validation, choice)
-    keep = partial(keep_best, output / "sima.safetensors", "sima", folders, asdict(choice))
-    fit(network, lambda _: (stream, limit.batch), loss, batches, limit, output, "sima", keep)
-    return output / "sima.safetensors"
+    batches = validation_batches(order.validation, choice)
+    keep = partial(keep_best, order.output / "sima.safetensors", "sima", order.folders, asdict(choice))
+    fit(network, lambda _: (stream, limit.batch), loss, batches, limit, order.output, "sima", keep)
+    return order.output / "sima.safetensors"

@@ -1,6 +1,5 @@
 """Training the SizeModel on the style vectors of a trained CPNet."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import DIRECTORY, load_weights
 from crystalseg.train.augment import flow_patch
 from crystalseg.train.data import Mixture
-from crystalseg.train.loop import Budget, changed, keep_best
+from crystalseg.train.loop import Budget, Order, changed, keep_best
 
 
 @dataclass(frozen=True)
@@ -47,30 +46,22 @@ def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple
     return torch.stack(styles), torch.tensor(diameters)
 
 
-def train(
-    output: Path,
-    folders: Sequence[Path] = (),
-    validation: Sequence[Path] = (),
-    start: Path | None = None,
-    recipe: str = "{}",
-    budget: str = "{}",
-) -> Path:
-    """Fit the SizeModel; returns the path of its weights, `output/size.safetensors`.
-
-    `start`: the CPNet whose styles are used, else the shipped one. The loss on record is the median ratio error.
-    """
-    choice, limit = changed(Recipe(), recipe), changed(Budget(), budget)
+def train(order: Order) -> Path:
+    """Fit the SizeModel; returns the path of its weights. The loss on record is the median error of the diameter."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     network = CPNet().eval()
-    network.load_state_dict(load_weights(start or DIRECTORY / "cellpose.safetensors", "cellpose")[0])
+    network.load_state_dict(load_weights(order.start or DIRECTORY / "cellpose.safetensors", "cellpose")[0])
     model = SizeModel()
-    model.fit(*_styles(network, Mixture(folders, choice.synthetic, limit.seed, True), choice, limit.seed), choice.ridge)
-    held_out = Mixture(validation, choice.synthetic, limit.seed + 1, True)
+    model.fit(
+        *_styles(network, Mixture(order.folders, choice.synthetic, limit.seed, True), choice, limit.seed), choice.ridge
+    )
+    held_out = Mixture(order.validation, choice.synthetic, limit.seed + 1, True)
     styles, truth = _styles(network, held_out, changed(choice, '{"patches": 150}'), limit.seed + 1)
     with torch.inference_mode():
         error = float((model(styles) - truth.log()).abs().median().expm1())
     print(f"median error of the diameter on validation patches: {100 * error:.0f} %")
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / "size.safetensors"
+    order.output.mkdir(parents=True, exist_ok=True)
+    path = order.output / "size.safetensors"
     record = {"validation_loss": error, "minutes": 0, "step": choice.patches}
-    keep_best(path, "size", folders, asdict(choice), model, record)
+    keep_best(path, "size", order.folders, asdict(choice), model, record)
     return path

@@ -17,7 +17,7 @@ from crystalseg.synth import Structure, draw
 from crystalseg.train import cellpose, sima, size
 from crystalseg.train.augment import attention_view, flow_patch, transform
 from crystalseg.train.data import Mixture, sample
-from crystalseg.train.loop import Budget, changed, rate
+from crystalseg.train.loop import Budget, Order, changed, rate
 
 DRAWN = draw(8, (260, 300), Structure("powder", diameter=35, spread=0.3))
 SAMPLE = sample(DRAWN.image, DRAWN.labels, with_flow=True)
@@ -124,13 +124,13 @@ SMALL = json.dumps({"steps": 2, "batch": 2, "every": 2})
 def test_cellpose_trains_resumes_and_writes_weights(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cellpose, "validation_batches", partial(cellpose.validation_batches, count=2, size=64))
     recipe = json.dumps({"patch": 64, "last_patch": 64, "synthetic": 0.0})
-    path = cellpose.train(tmp_path / "out", [folder], [folder], None, recipe, SMALL)
+    path = cellpose.train(Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
     state, card = load_weights(path, "cellpose")
     CPNet().load_state_dict(state)
     assert "material/train" in card.data
     assert "validation loss" in card.metrics
     longer = json.dumps({"steps": 4, "batch": 2, "every": 2})
-    cellpose.train(tmp_path / "out", [folder], [folder], None, recipe, longer)
+    cellpose.train(Order(tmp_path / "out", [folder], [folder], None, recipe, longer))
     assert "resumed at step 2" in capsys.readouterr().out
     steps = [line.split(",")[0] for line in (tmp_path / "out/cellpose.csv").read_text().splitlines()]
     assert steps == ["step", "2", "4"]
@@ -138,11 +138,11 @@ def test_cellpose_trains_resumes_and_writes_weights(folder, tmp_path, monkeypatc
 
 def test_sima_trains(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sima, "validation_batches", partial(sima.validation_batches, count=2))
-    path = sima.train(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL)
+    path = sima.train(Order(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL))
     _, card = load_weights(path, "sima")
     assert json.loads(card.settings)["thresholds"] == list(THRESHOLDS)
     with pytest.raises(ValueError, match="one loss weight"):
-        sima.train(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL)
+        sima.train(Order(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))
 
 
 def test_size_model_trains(folder, tmp_path):
@@ -150,7 +150,7 @@ def test_size_model_trains(folder, tmp_path):
 
     save_weights(tmp_path / "c.safetensors", CPNet().state_dict(), Card("cellpose", "", "", "", ""))
     recipe = json.dumps({"patches": 4, "patch": 64, "synthetic": 0.0})
-    path = size.train(tmp_path / "out", [folder], [folder], tmp_path / "c.safetensors", recipe)
+    path = size.train(Order(tmp_path / "out", [folder], [folder], tmp_path / "c.safetensors", recipe))
     assert load_weights(path, "size")[0]["linear.weight"].shape == (1, 256)
 
 

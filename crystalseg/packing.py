@@ -1,0 +1,116 @@
+"""Geometry behind the synthetic micrographs: random packing, Laguerre tessellation, painted particles, smooth noise."""
+
+import cv2
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def pack(radii, ys, xs, tolerance):
+    """Random sequential packing, largest first: (n, 3) of y, x, r. `ys`, `xs` (n, tries) are the places to try."""
+    placed = np.empty((len(radii), 3))
+    n = 0
+    for i in range(len(radii)):
+        for t in range(ys.shape[1]):
+            y, x = ys[i, t], xs[i, t]
+            free = True
+            for j in range(n):
+                reach = tolerance * (placed[j, 2] + radii[i])
+                if (placed[j, 0] - y) ** 2 + (placed[j, 1] - x) ** 2 < reach * reach:
+                    free = False
+                    break
+            if free:
+                placed[n] = (y, x, radii[i])
+                n += 1
+                break
+    return placed[:n]
+
+
+@njit(cache=True, nogil=True)
+def laguerre(sites, h, w, margin):
+    """Power diagram of `sites` (n, 3) y, x, r on an h × w grid.
+
+    Returns owner int32 (1..n) and the distance to the nearest cell wall, float32, exact below `margin`. Seeds that
+    cannot matter inside a block of 16 × 16 are left out: the power difference of two seeds is linear in space.
+    """
+    side = 16
+    n = len(sites)
+    owner = np.empty((h, w), np.int32)
+    gap = np.empty((h, w), np.float32)
+    near = np.empty(n, np.int32)
+    power = np.empty(n)
+    for top in range(0, h, side):
+        for left in range(0, w, side):
+            cy, cx = top + side / 2, left + side / 2
+            best = 0
+            for k in range(n):
+                power[k] = (sites[k, 0] - cy) ** 2 + (sites[k, 1] - cx) ** 2 - sites[k, 2] ** 2
+                if power[k] < power[best]:
+                    best = k
+            count = 0
+            reach = side * 0.75 + margin
+            for k in range(n):
+                apart = np.hypot(sites[k, 0] - sites[best, 0], sites[k, 1] - sites[best, 1])
+                if power[k] - power[best] <= 2 * apart * reach:
+                    near[count] = k
+                    count += 1
+            for i in range(top, min(top + side, h)):
+                for j in range(left, min(left + side, w)):
+                    win = near[0]
+                    least = 1e30
+                    for c in range(count):
+                        k = near[c]
+                        p = (sites[k, 0] - i) ** 2 + (sites[k, 1] - j) ** 2 - sites[k, 2] ** 2
+                        power[c] = p
+                        if p < least:
+                            least, win = p, k
+                    wall = margin
+                    for c in range(count):
+                        k = near[c]
+                        if k != win:
+                            apart = np.hypot(sites[k, 0] - sites[win, 0], sites[k, 1] - sites[win, 1])
+                            wall = min(wall, (power[c] - least) / (2 * apart + 1e-9))
+                    owner[i, j] = win + 1
+                    gap[i, j] = wall
+    return owner, gap
+
+
+@njit(cache=True, nogil=True)
+def paint(h, w, sites, outlines, stretch, turn):
+    """Paint particles over one another: owner int32, edge float32, slope float32 (2, h, w); see `synth._Geometry`."""
+    owner = np.zeros((h, w), np.int32)
+    edge = np.zeros((h, w), np.float32)
+    slope = np.zeros((2, h, w), np.float32)
+    angles = outlines.shape[1]
+    for k in range(len(sites)):
+        cy, cx, r = sites[k]
+        reach = r * stretch[k] * 1.5 + 2
+        cos, sin = np.cos(turn[k]), np.sin(turn[k])
+        for i in range(max(0, int(cy - reach)), min(h, int(cy + reach) + 1)):
+            for j in range(max(0, int(cx - reach)), min(w, int(cx + reach) + 1)):
+                dy, dx = i - cy, j - cx
+                u = (cos * dx + sin * dy) / (r * stretch[k])
+                v = (cos * dy - sin * dx) / (r / stretch[k])
+                rho = np.sqrt(u * u + v * v)
+                if rho > 1.5:
+                    continue
+                place = (np.arctan2(v, u) / (2 * np.pi) + 0.5) * angles
+                a = int(place)
+                part = place - a
+                rho /= outlines[k, a % angles] * (1 - part) + outlines[k, (a + 1) % angles] * part
+                if rho <= 1:
+                    owner[i, j] = k + 1
+                    edge[i, j] = rho
+                    slope[0, i, j] = dy / r
+                    slope[1, i, j] = dx / r
+    return owner, edge, slope
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
+    """Noise of about unit variance whose features are about `scale` px wide, float32 (H, W)."""
+    coarse = tuple(int(np.ceil(s / scale)) + 3 for s in shape)
+    noise = rng.standard_normal(coarse, dtype=np.float32)
+    if scale <= 1:
+        return noise[: shape[0], : shape[1]]
+    size = (int(coarse[1] * scale), int(coarse[0] * scale))
+    return cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)[: shape[0], : shape[1]] * 1.3
