@@ -89,7 +89,7 @@ class Instances:
 
     foreground_threshold: float = 0.0
     min_area: int = 15
-    min_confidence: float = 0.2
+    min_confidence: float = 0.25
 
     def __post_init__(self) -> None:
         if not (isinstance(self.foreground_threshold, int | float) and -10 <= self.foreground_threshold <= 10):

@@ -90,7 +90,14 @@ def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> N
     chart.update_layout(
         xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log" if axis == "logarithmic" else "linear"},
         yaxis={"title": f"share by {weighting}, %", "rangemode": "tozero"},
-        yaxis2={"title": "cumulative, %", "overlaying": "y", "side": "right", "range": [0, 102], "showgrid": False},
+        yaxis2={
+            "title": "cumulative, %",
+            "overlaying": "y",
+            "side": "right",
+            "range": [0, 102],
+            "tickvals": [0, 25, 50, 75, 100],
+            "showgrid": False,
+        },
         legend={"orientation": "h", "y": 1.12},
         margin={"t": 10, "b": 10},
         height=420,
