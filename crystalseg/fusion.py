@@ -46,7 +46,10 @@ def fuse_weighted(
     total = np.zeros((3, *shape), np.float32)
     sums = np.zeros(shape, np.float32)
     for scale, weight in zip(scales, weights, strict=True):
-        here = np.ones(shape, np.float32) if weight is None else enlarge(weight[None], shape)[0].astype(np.float32)
+        if weight is None:
+            here = np.ones(shape, np.float32)
+        else:
+            here = cv2.resize(weight, shape[::-1], interpolation=cv2.INTER_LINEAR)
         if not scale.covered.all():
             here *= cv2.resize(scale.covered.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
         sums += here

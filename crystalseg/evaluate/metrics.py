@@ -38,7 +38,10 @@ def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
 
 def panoptic_quality(truth: np.ndarray, predicted: np.ndarray) -> float:
     """PQ = Σ IoU of matches / (TP + FP/2 + FN/2), a match having IoU > 0.5; 0..1, and 1 if both are empty."""
-    counts = overlap(truth, predicted)
+    return _panoptic_quality(overlap(truth, predicted))
+
+
+def _panoptic_quality(counts: Overlap) -> float:
     if not len(counts.truth) and not len(counts.predicted):
         return 1.0
     # Above one half, every instance has at most one partner.
@@ -49,7 +52,10 @@ def panoptic_quality(truth: np.ndarray, predicted: np.ndarray) -> float:
 def aggregated_jaccard(truth: np.ndarray, predicted: np.ndarray) -> float:
     """AJI (Kumar et al. 2017): each true instance takes the predicted one of highest IoU; Σ intersections / Σ unions,
     the areas of predictions that nobody took added to the unions. 0..1, and 1 if both are empty."""
-    counts = overlap(truth, predicted)
+    return _aggregated_jaccard(overlap(truth, predicted))
+
+
+def _aggregated_jaccard(counts: Overlap) -> float:
     if not len(counts.truth) and not len(counts.predicted):
         return 1.0
     iou, row, col = counts.iou, counts.shared.row, counts.shared.col
@@ -74,9 +80,10 @@ def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """All figures of one image: pq, aji (ratios), acs_true_px, acs_predicted_px, mae_acs_px, mre_acs (ratio)."""
     true_size, size = average_crystal_size(truth), average_crystal_size(predicted)
     error = abs(size - true_size)
+    counts = overlap(truth, predicted)
     return {
-        "pq": panoptic_quality(truth, predicted),
-        "aji": aggregated_jaccard(truth, predicted),
+        "pq": _panoptic_quality(counts),
+        "aji": _aggregated_jaccard(counts),
         "acs_true_px": true_size,
         "acs_predicted_px": size,
         "mae_acs_px": error,

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CHANNELS = (32, 64, 128, 256)
-TILE = 224
 STYLE = CHANNELS[-1]
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from crystalseg.attention import levels_from_labels
+from crystalseg.tiling import normalise
 from crystalseg.train.data import Sample
 
 
@@ -31,11 +32,11 @@ def _isometry(rng: np.random.Generator) -> np.ndarray:
 
 def _photometric(image: np.ndarray, s: Sample, rng: np.random.Generator) -> np.ndarray:
     """uint8 (H, W, 3) -> normalised float32 (3, H, W) with random brightness and contrast (± 20 % each)."""
-    x = (image - s.low) / np.maximum(s.high - s.low, 4.0)
+    x = normalise(image, s.low, s.high)
     x = (x - 0.5) * rng.uniform(0.8, 1.2) + 0.5 + rng.uniform(-0.2, 0.2)
     if rng.random() < 0.15:
-        x = np.repeat(x.mean(axis=2, keepdims=True), 3, axis=2)
-    return np.ascontiguousarray(x.transpose(2, 0, 1), np.float32)
+        x = np.repeat(x.mean(axis=0, keepdims=True), 3, axis=0)
+    return x.astype(np.float32)
 
 
 def transform(

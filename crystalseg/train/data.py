@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
+from crystalseg.evaluate.metrics import average_crystal_size
 from crystalseg.flows import flows_from_labels
 from crystalseg.micrograph import read_pairs
 from crystalseg.synth import draw
@@ -28,10 +29,8 @@ class Sample:
 
 
 def sample(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> Sample:
-    area = np.bincount(labels.ravel())[1:]
-    area = area[area > 0]
-    diameter = float(np.mean(2 * np.sqrt(area / np.pi))) if len(area) else 0.0
-    return Sample(image, labels, flows_from_labels(labels) if with_flow else None, *limits(image), diameter)
+    flow = flows_from_labels(labels) if with_flow else None
+    return Sample(image, labels, flow, *limits(image), average_crystal_size(labels))
 
 
 class Synthetic:

@@ -12,6 +12,7 @@ from crystalseg.calibration import Calibration, from_px_per_mm, from_scale_bar, 
 from crystalseg.micrograph import FORMATS, Micrograph, MicrographError
 from crystalseg.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.synth import draw_grain
+from crystalseg.tiling import TILE
 from crystalseg.ui import state
 
 SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
@@ -217,7 +218,7 @@ def preview_scales(micrograph: Micrograph, scales: Scales) -> None:
     height, width = micrograph.shape
     columns = st.columns(len(scales.factors))
     for column, factor in zip(columns, scales.ladder(micrograph.shape), strict=True):
-        side = min(round(224 / factor), max(height, width))
+        side = min(round(TILE / factor), max(height, width))
         top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
         piece = micrograph.pixels[top : top + side, left : left + side]
         with column:
