@@ -3,6 +3,17 @@
 import streamlit as st
 
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
+# The image is what people came for: less empty space above it than Streamlit leaves.
+st.html("<style>[data-testid=stMainBlockContainer] { padding-top: 2.5rem; }</style>")
+PAGES = (
+    ("measure", "Measure", ":material/straighten:"),
+    ("inspect", "Inspect", ":material/search:"),
+    ("compare", "Compare", ":material/compare:"),
+    ("correct", "Correct", ":material/edit:"),
+)
 st.navigation(
-    [st.Page("pages/measure.py", title="Measure", icon=":material/straighten:", url_path="measure", default=True)]
+    [
+        st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "measure")
+        for name, title, icon in PAGES
+    ]
 ).run()

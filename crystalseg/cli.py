@@ -19,16 +19,12 @@ app = typer.Typer(
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Method(StrEnum):
-    attention = "attention"
-    average = "average"
-    maximum = "maximum"
-
-
 class Network(StrEnum):
     cellpose = "cellpose"
     sima = "sima"
     size = "size"
+    confidence = "confidence"
+    boundary = "boundary"
 
 
 def main() -> None:
@@ -44,7 +40,7 @@ def _complain(error: object) -> None:
     errors.print(str(error), style="red", markup=False)
 
 
-def _settings(path: Path | None, method: Method | None):
+def _settings(path: Path | None, method: str | None):
     from dataclasses import replace
 
     from crystalseg.settings import Settings, SettingsError
@@ -56,19 +52,25 @@ def _settings(path: Path | None, method: Method | None):
         except OSError as error:
             raise SettingsError(f"{path}: cannot be opened ({error.strerror}).") from error
     if method is not None:
-        settings = replace(settings, scales=replace(settings.scales, fusion=method.value))
+        settings = replace(settings, method=method)
     return settings
 
 
-_Weights = Annotated[Path | None, typer.Option(help="Folder with cellpose.safetensors and sima.safetensors.")]
+_Weights = Annotated[Path | None, typer.Option(help="Folder with cellpose.safetensors and the other weights.")]
+_FlowModel = Annotated[Path | None, typer.Option(help="A Cellpose 2 or 3 model file to use as the flow network.")]
+_Method = Annotated[
+    str | None,
+    typer.Option(help="sima-plus, sima, cellpose-original, cellpose-multiscale, cellpose-maximum, cellpose-noresize, "
+                 "two-scale, boundary, watershed, cellpose-package:MODEL."),
+]  # fmt: skip
 _SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as the app saves it.")]
 
 
-def _models(weights: Path | None):
-    from crystalseg.networks.weights import DIRECTORY
+def _models(weights: Path | None, flow_model: Path | None = None):
+    from crystalseg.networks import DIRECTORY
     from crystalseg.pipeline import load_models
 
-    return load_models(weights or DIRECTORY)
+    return load_models(weights or DIRECTORY, flow_file=flow_model)
 
 
 @app.command()
@@ -76,9 +78,10 @@ def segment(
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF files.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
     um_per_px: Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")] = None,
-    method: Annotated[Method | None, typer.Option(help="How scales are fused.")] = None,
+    method: _Method = None,
     settings_file: _SettingsFile = None,
     weights: _Weights = None,
+    flow_model: _FlowModel = None,
     keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
     max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
@@ -95,7 +98,7 @@ def segment(
     settings = _settings(settings_file, method)
     calibration = from_um_per_px(um_per_px) if um_per_px is not None else None
     out.mkdir(parents=True, exist_ok=True)
-    models = _models(weights)
+    models = _models(weights, flow_model)
     names = _output_names(images)
     failed = 0
     for path, name in zip(images, names, strict=True):
@@ -125,10 +128,10 @@ def _output_names(images: list[Path]) -> list[str]:
 def _segment_one(micrograph, name, out, calibration, settings, models, keep_data_bar, details) -> None:
     from dataclasses import replace
 
+    from crystalseg.baselines import segment
     from crystalseg.measure.crystals import measure_crystals
     from crystalseg.measure.distribution import summarise
     from crystalseg.micrograph import find_data_bar
-    from crystalseg.pipeline import segment
     from crystalseg.report.export import crystals_csv, labels_tiff
     from crystalseg.report.pdf import build_pdf, size_rows
     from crystalseg.runs import describe, open_database, record
@@ -157,17 +160,18 @@ def _segment_one(micrograph, name, out, calibration, settings, models, keep_data
 @app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png.")],
-    method: Annotated[Method, typer.Option(help="How scales are fused.")] = Method.attention,
+    method: _Method = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     settings_file: _SettingsFile = None,
     weights: _Weights = None,
+    flow_model: _FlowModel = None,
 ) -> None:
     """Score a folder of labelled images: PQ, AJI and crystal size errors."""
+    from crystalseg.baselines import segment
     from crystalseg.evaluate.folder import evaluate_folder
-    from crystalseg.pipeline import segment
 
     settings = _settings(settings_file, method)
-    models = _models(weights)
+    models = _models(weights, flow_model)
 
     def line(name: str, figures: dict) -> None:
         print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
@@ -184,16 +188,55 @@ def synth(
     count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
     grains: Annotated[bool, typer.Option(help="The paper's grain cut-outs, its three classes in turn.")] = False,
+    benchmark: Annotated[
+        bool, typer.Option(help="The benchmark: 313 grains in train, val and test; count and seed are fixed.")
+    ] = False,
 ) -> None:
     """Write synthetic micrographs with exact labels, as <id>.png and <id>_label.png."""
+    from crystalseg.evaluate.benchmark import IMAGES, write_benchmark
     from crystalseg.report.export import write_pair
     from crystalseg.synth import draw_grain, draw_random
 
+    if benchmark:
+        write_benchmark(folder)
+        print(f"{IMAGES} images in {folder}")
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         made = draw_grain(seed, i, 1 + i % 3) if grains else draw_random(seed, i)
         write_pair(folder, f"{seed}_{i:04d}", made.image, made.labels)
     print(f"{count} images in {folder}")
+
+
+class Experiment(StrEnum):
+    table1 = "table1"
+    table2 = "table2"
+    table3 = "table3"
+    figure4 = "figure4"
+    crossval = "crossval"
+    reliability = "reliability"
+
+
+@app.command()
+def experiment(
+    name: Annotated[Experiment, typer.Argument(help="Which of the paper's comparisons.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of <id>.png and <id>_label.png; without it, the benchmark's test part.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for CSV, Markdown and figure; made if missing.")] = Path("results"),
+    methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; else all of ours.")] = "",
+    weights: _Weights = None,
+) -> None:
+    """One of the paper's comparisons on labelled images: CSV and Markdown tables. Called again, it goes on."""
+    from crystalseg.evaluate.benchmark import write_benchmark
+    from crystalseg.evaluate.experiments import COMPARED, conduct
+
+    if data is None:
+        data = out / "benchmark" / "test"
+        if not data.is_dir():
+            write_benchmark(data.parent)
+    chosen = [m.strip() for m in methods.split(",") if m.strip()] or list(COMPARED)
+    print(conduct(name.value, data, chosen, _models(weights), out, lambda line: errors.print(line, style="dim")))
 
 
 @app.command()
@@ -202,17 +245,27 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for weights, checkpoint and loss curve.")] = Path("training"),
     data: Annotated[list[Path], typer.Option(help="Folder of <id>.png and <id>_label.png; may be repeated.")] = [],  # noqa: B006
     validation: Annotated[list[Path], typer.Option(help="As --data, to choose the best weights on.")] = [],  # noqa: B006
-    start: Annotated[Path | None, typer.Option("--from", help="Weights to begin from.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Weights to begin from (confidence: their folder).")
+    ] = None,
     recipe: Annotated[str, typer.Option(help='Changes to the recipe, JSON, e.g. {"diameter": 30}.')] = "{}",
     budget: Annotated[str, typer.Option(help='Changes to the budget, JSON, e.g. {"minutes": 60, "batch": 8}.')] = "{}",
 ) -> None:
     """Train a network; called again with the same --out it goes on where it stopped."""
-    from crystalseg.train import cellpose, sima, size
+    from crystalseg.train import boundary, cellpose, confidence, sima, size
     from crystalseg.train.loop import Order
 
-    modules = {Network.cellpose: cellpose.train, Network.sima: sima.train, Network.size: size.train}
-    path = modules[network](Order(out, data, validation, start, recipe, budget))
+    modules = {"cellpose": cellpose, "sima": sima, "size": size, "confidence": confidence, "boundary": boundary}
+    path = modules[network.value].train(Order(out, data, validation, start, recipe, budget))
     print(f"\n{path}")
+
+
+@app.command(hidden=True)
+def prepare() -> None:
+    """Measure the sample that the app opens with, if it is not measured yet."""
+    from crystalseg import samples
+
+    samples.prepare()
 
 
 @app.command(hidden=True)

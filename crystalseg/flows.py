@@ -111,6 +111,23 @@ def _slide(mask, y, x, fy, fx):
 
 
 @njit(cache=True, nogil=True)
+def _step(flow, mask, y, x, iy, ix):
+    """One unit step from (y, x), which lies in pixel (iy, ix), along that pixel's flow: the new place and pixel."""
+    fy, fx = flow[0, iy, ix], flow[1, iy, ix]
+    norm = np.sqrt(fy * fy + fx * fx)
+    if norm < 1e-6:
+        return y, x, iy, ix
+    new_y = min(max(y + fy / norm, 0.0), mask.shape[0] - 1.0)
+    new_x = min(max(x + fx / norm, 0.0), mask.shape[1] - 1.0)
+    next_y, next_x = int(new_y + 0.5), int(new_x + 0.5)
+    if mask[next_y, next_x]:
+        return new_y, new_x, next_y, next_x
+    # Around a corner of the crystal: slide along its edge instead of stopping there.
+    iy, ix = _slide(mask, iy, ix, fy / norm, fx / norm)
+    return float(iy), float(ix), iy, ix
+
+
+@njit(cache=True, nogil=True)
 def _follow(flow, mask):
     """Give each pixel of `mask` the number of the sink its path ends in.
 
@@ -147,25 +164,32 @@ def _follow(flow, mask):
                     sinks.append((mean_y / waited, mean_x / waited))
                     sink = len(sinks)
                     break
-                fy, fx = flow[0, iy, ix], flow[1, iy, ix]
-                norm = np.sqrt(fy * fy + fx * fx)
-                if norm < 1e-6:
-                    continue
-                y = min(max(y + fy / norm, 0.0), h - 1.0)
-                x = min(max(x + fx / norm, 0.0), w - 1.0)
-                next_y, next_x = int(y + 0.5), int(x + 0.5)
-                if mask[next_y, next_x]:
-                    iy, ix = next_y, next_x
-                else:
-                    # Around a corner of the crystal: slide along its edge instead of stopping there.
-                    iy, ix = _slide(mask, iy, ix, fy / norm, fx / norm)
-                    y, x = float(iy), float(ix)
+                y, x, iy, ix = _step(flow, mask, y, x, iy, ix)
             for k in range(length):
                 basins[path[k, 0], path[k, 1]] = sink
     found = np.empty((len(sinks), 2))
     for k in range(len(sinks)):
         found[k, 0], found[k, 1] = sinks[k]
     return basins, found
+
+
+def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
+    """The way of one pixel to its sink, as `track` follows it: float64 (k, 2), (y, x), from the pixel on.
+
+    Parameters as for `track`. A pixel outside `mask` has no way: (0, 2).
+    """
+    if not mask[y, x]:
+        return np.zeros((0, 2))
+    flow = np.ascontiguousarray(flow, np.float32)
+    places, seen = [(float(y), float(x))], {(y, x)}
+    here, waited = (float(y), float(x), y, x), 0
+    while waited <= PATIENCE:
+        here = _step(flow, mask, *here)
+        waited = waited + 1 if here[2:] in seen else 0
+        seen.add(here[2:])
+        places.append(here[:2])
+    # The last steps circle about the sink.
+    return np.array(places[: len(places) - PATIENCE])
 
 
 def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -207,6 +231,11 @@ def _holes(labels, background, count):
     return np.maximum(owner, 0)
 
 
+def keep_labels(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Labels (H, W) 1..n of which those with `keep` bool (n,) stay, renumbered in their order; int32 (H, W)."""
+    return np.concatenate(([0], np.where(keep, np.cumsum(keep), 0))).astype(np.int32)[labels]
+
+
 def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     """Make every label one 4-connected component of at least `min_area` px², without holes, numbered 1..n.
 
@@ -216,9 +245,7 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     pieces = connected_label(labels, connectivity=1, background=0)
     area = np.bincount(pieces.ravel())
     keep = area >= max(min_area, 1)
-    keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    labels = numbers[pieces]
+    labels = keep_labels(pieces, keep[1:])
     background, count = connected_label(labels == 0, connectivity=1, return_num=True)
     owner = _holes(labels, background, count)
     return np.where(labels > 0, labels, owner.astype(np.int32)[background])

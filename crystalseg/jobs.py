@@ -25,11 +25,12 @@ from crystalseg.fusion import Prediction, ScalePrediction
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import summarise
 from crystalseg.micrograph import Micrograph
-from crystalseg.pipeline import Cancelled, Progress, Segmentation, load_models, segment
 from crystalseg.runs import Base, describe, home, now, open_database, record
+from crystalseg.segmentation import Cancelled, Progress, Segmentation
 from crystalseg.settings import Settings
 
 KEPT_RESULTS = 30
+SAMPLE = "sample-"  # jobs of the micrographs that come with the program; their results are kept
 ACTIVE = ("queued", "running")
 
 
@@ -72,15 +73,15 @@ class Queue:
         self.engine = open_database(f"sqlite:///{folder / 'record.sqlite'}" if folder else None)
         self._worker: subprocess.Popen | None = None
 
-    def submit(self, micrograph: Micrograph, settings: Settings) -> str:
-        """Queue a run and see that a worker is there; returns the job's id."""
-        job = uuid.uuid4().hex[:12]
+    def submit(self, micrograph: Micrograph, settings: Settings, job: str = "") -> str:
+        """Queue a run and see that a worker is there; returns the job's id, a new one unless `job` names it."""
+        job = job or uuid.uuid4().hex[:12]
         place = self.folder / job
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         save_micrograph(place / "micrograph.npz", micrograph)
         (place / "settings.json").write_text(settings.to_json())
         with Session(self.engine) as session, session.begin():
-            session.add(
+            session.merge(
                 JobRow(
                     id=job, created=now(), name=micrograph.name, order=time.time(), status="queued",
                     stage="waiting", share=0.0, error="", cancel=False,
@@ -132,10 +133,14 @@ class Queue:
                 update(JobRow).where(JobRow.id == job, JobRow.status == "queued").values(status="cancelled")
             )
 
+    def has_result(self, job: str) -> bool:
+        """Whether a job's files are there."""
+        return (self.folder / job / "segmentation.npz").exists()
+
     def result(self, job: str) -> tuple[Micrograph, Segmentation] | None:
         """What a finished job found; None if its files were cleared since."""
         place = self.folder / job
-        if not (place / "segmentation.npz").exists():
+        if not self.has_result(job):
             return None
         return load_micrograph(place / "micrograph.npz"), load_segmentation(place / "segmentation.npz")
 
@@ -143,12 +148,14 @@ class Queue:
         busy = {job.id for job in self.active()}
         places = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
         for place in places[:-KEPT_RESULTS]:
-            if place.name not in busy:
+            if place.name not in busy and not place.name.startswith(SAMPLE):
                 shutil.rmtree(place, ignore_errors=True)
 
 
 def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
     """The worker's life: take the oldest waiting job, run it, repeat; end when idle and the app has gone."""
+    from crystalseg.pipeline import load_models  # torch, which the pages' side of the queue does without
+
     queue = Queue(folder)
     try:
         lock = FileLock(queue.folder / "worker.lock").acquire(timeout=0)
@@ -190,6 +197,8 @@ def _set(engine: Engine, job: str, **values) -> None:
 
 
 def _run(queue: Queue, job: str, models) -> None:
+    from crystalseg.baselines import segment
+
     place = queue.folder / job
     _set(queue.engine, job, status="running", stage="starting")
     micrograph = load_micrograph(place / "micrograph.npz")
@@ -255,11 +264,13 @@ def load_micrograph(path: Path) -> Micrograph:
     return Micrograph(arrays["pixels"], facts["name"], facts["sha256"], calibration, tuple(facts["notes"]), region)
 
 
+_OPTIONAL = ("attention", "origin", "features")
+
+
 def save_segmentation(path: Path, s: Segmentation) -> None:
     """All maps; those of single scales, which are only looked at, at half precision."""
     arrays = {"labels": s.labels, "confidence": s.confidence, "flow": s.fused.flow, "foreground": s.fused.foreground}
-    if s.attention is not None:
-        arrays["attention"] = s.attention
+    arrays |= {name: getattr(s, name) for name in _OPTIONAL if getattr(s, name) is not None}
     for i, scale in enumerate(s.scales):
         arrays[f"flow_{i}"] = scale.flow.astype(np.float16)
         arrays[f"foreground_{i}"] = scale.foreground.astype(np.float16)
@@ -290,9 +301,9 @@ def load_segmentation(path: Path) -> Segmentation:
         arrays["confidence"],
         Prediction(arrays["flow"], arrays["foreground"]),
         scales,
-        arrays.get("attention"),
-        Settings.from_json(facts["settings"]),
-        facts["timings"],
-        facts["hashes"],
-        facts["versions"],
+        settings=Settings.from_json(facts["settings"]),
+        timings=facts["timings"],
+        hashes=facts["hashes"],
+        versions=facts["versions"],
+        **{name: arrays.get(name) for name in _OPTIONAL},
     )

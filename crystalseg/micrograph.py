@@ -94,17 +94,21 @@ def read_micrograph(
 def read_labels(path: str | Path) -> np.ndarray:
     """A label image (PNG or TIFF, 8 to 32 bit, 0 = background) as int32 (H, W); MicrographError if it is none."""
     path = Path(path)
+    return decode_labels(path.read_bytes(), path.name)
+
+
+def decode_labels(data: bytes, name: str) -> np.ndarray:
+    """As `read_labels`, from the bytes of a file called `name`."""
     try:
-        labels = tifffile.imread(path) if path.suffix.lower() in (".tif", ".tiff") else _read_gray(path)
-    except Exception as error:  # decoders raise every kind of error for damaged files
-        raise MicrographError(f"{path.name}: cannot be read as a label image.") from error
+        if name.lower().endswith((".tif", ".tiff")):
+            labels = tifffile.imread(io.BytesIO(data))
+        else:
+            labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except Exception as error:  # tifffile raises what it likes
+        raise MicrographError(f"{name}: cannot be read as a label image.") from error
     if labels is None or labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise MicrographError(f"{path.name}: a label image must have one channel of whole numbers.")
+        raise MicrographError(f"{name}: a label image must have one channel of whole numbers.")
     return labels.astype(np.int32)
-
-
-def _read_gray(path: Path) -> np.ndarray | None:
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
@@ -177,6 +181,8 @@ def _read_tiff(data: bytes, name: str, limit: float):
         # tifffile fills missing strips with zeros instead of failing.
         if any(o + n > len(data) for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)):
             raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
+        if array.size == 0:
+            raise MicrographError(f"{name}: the file is damaged (it states no colour channels); export it again.")
         if "S" in page.axes and page.axes.index("S") == 0:
             array = np.moveaxis(array, 0, -1)
         array = np.squeeze(array)

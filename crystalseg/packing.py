@@ -1,8 +1,26 @@
 """Geometry behind the synthetic micrographs: random packing, Laguerre tessellation, painted particles, smooth noise."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import cv2
 import numpy as np
 from numba import njit
+
+Kind = Literal["polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates"]
+POLYCRYSTALS = ("polycrystal", "grain", "single", "cluster")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """owner int32 (H, W): which crystal, 0 = matrix; gap float32: distance to the nearest other crystal's edge (px);
+    edge float32: 0 at a particle's centre to 1 at its edge; slope float32 (2, H, W): where on the particle (dy, dx)."""
+
+    owner: np.ndarray
+    count: int
+    gap: np.ndarray | None = None
+    edge: np.ndarray | None = None
+    slope: np.ndarray | None = None
 
 
 @njit(cache=True, nogil=True)

@@ -2,92 +2,102 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crystalseg.attention import THRESHOLDS, place, regroup
-from crystalseg.flows import labels_from_flows
+from crystalseg.flows import keep_labels, labels_from_flows
 from crystalseg.fusion import Prediction, ScalePrediction, fuse
 from crystalseg.micrograph import Micrograph
+from crystalseg.networks import DIRECTORY
+from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.sima import SIDE, build_sima
-from crystalseg.networks.weights import DIRECTORY, file_hash, load_weights
+from crystalseg.networks.size import SizeModel
+from crystalseg.networks.weights import (
+    WeightsError,
+    file_hash,
+    flow_inputs,
+    load_cellpose_file,
+    load_weights,
+)
+from crystalseg.segmentation import Progress, Segmentation
+from crystalseg.selection import FEATURES, propose, select, winners
 from crystalseg.settings import Instances, Settings
 from crystalseg.tiling import Grid, blend, limits, normalise
 
 BATCH = 8
+# How the methods that add up flows do it.
+FUSIONS = {"sima": "attention", "cellpose-multiscale": "average", "cellpose-maximum": "maximum"}
 
 
 @dataclass(frozen=True)
 class Models:
-    """The two networks, ready on a device. thresholds: the size limits (%) SiMA was trained for; hashes: SHA-256 of
-    each weights file; versions: their names and versions in words."""
+    """The networks, ready on a device. flow: CPNet, ours or a user's; attention: SiMA; confidence: judges SiMA+'s
+    proposals; size: SizeModel for our CPNet's style; boundary: for the method of that name; these three None where
+    there are no weights. thresholds: the size limits (%) SiMA was trained for; hashes: SHA-256 of each weights file;
+    versions: their names and versions in words."""
 
     flow: CPNet
     attention: nn.Module
+    confidence: Confidence | None
+    size: SizeModel | None
+    boundary: nn.Module | None
     device: torch.device
     thresholds: tuple[float, ...] = THRESHOLDS
     hashes: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """stage: what is being done, in words; done of total: tiles in this stage; share: of the whole run, 0..1."""
-
-    stage: str
-    done: int
-    total: int
-    share: float
+def load_confidence(directory: Path = DIRECTORY) -> Confidence:
+    """The network that judges proposals, alone, on the CPU: enough for `again`."""
+    return _load(Confidence(), directory, "confidence")
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error
-    """Raised by a progress callback to stop a run."""
+def _load(network: nn.Module, directory: Path, name: str) -> nn.Module:
+    network.load_state_dict(load_weights(directory / f"{name}.safetensors", name)[0])
+    return network.eval()
 
 
-@dataclass(frozen=True)
-class Segmentation:
-    """labels int32 (H, W), 0 = background, 1..n; confidence float32 (n,), 0..1; fused Prediction at full size; scales:
-    each scale's prediction at its own resolution; attention float32 (N + 1, h, w) or None if it was not needed;
-    timings: seconds a stage; hashes: of the weights."""
+def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Path | None = None) -> Models:
+    """The shipped networks (or those in another directory) for inference; WeightsError if a file is missing.
 
-    labels: np.ndarray
-    confidence: np.ndarray
-    fused: Prediction
-    scales: tuple[ScalePrediction, ...]
-    attention: np.ndarray | None
-    settings: Settings
-    timings: dict[str, float]
-    hashes: dict[str, str]
-    versions: dict[str, str]
-
-
-def load_models(directory: Path = DIRECTORY, device: str = "auto") -> Models:
-    """The shipped networks (or those in another directory) for inference; WeightsError if a file is missing."""
+    Only cellpose.safetensors and sima.safetensors must be there; methods that need another file say so.
+    `flow_file`: a Cellpose 2 or 3 model file, with two channels or three, to be used instead of our CPNet.
+    """
     where = torch.device(
         "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
     )
-    flow_state, flow_card = load_weights(directory / "cellpose.safetensors", "cellpose")
-    attention_state, attention_card = load_weights(directory / "sima.safetensors", "sima")
-    thresholds = tuple(json.loads(attention_card.settings).get("thresholds", THRESHOLDS))
-    flow = CPNet()
-    flow.load_state_dict(flow_state)
-    attention = build_sima(len(thresholds))
-    attention.load_state_dict(attention_state)
+    path = {name: directory / f"{name}.safetensors" for name in ("cellpose", "sima", "confidence", "size", "boundary")}
+    given = {name: p for name, p in path.items() if name in ("cellpose", "sima") or p.is_file()}
+    if flow_file is not None:
+        # the SizeModel reads the style vectors of our CPNet only
+        given = {name: p for name, p in given.items() if name not in ("cellpose", "size")}
+    cards = {name: load_weights(p, name)[1] for name, p in given.items()}
+    thresholds = tuple(json.loads(cards["sima"].settings).get("thresholds", THRESHOLDS))
+    hashes = {name: file_hash(p) for name, p in given.items()}
+    versions = {name: card.version for name, card in cards.items()}
+    makers = {"cellpose": CPNet, "sima": lambda: build_sima(len(thresholds)), "confidence": Confidence,
+              "size": SizeModel, "boundary": build_boundary}  # fmt: skip
+    networks = {name: _load(makers[name](), directory, name) for name in given}
+    if flow_file is not None:
+        state = load_cellpose_file(flow_file)
+        networks["cellpose"] = CPNet(flow_inputs(state)).eval()
+        networks["cellpose"].load_state_dict(state)
+        hashes["cellpose"], versions["cellpose"] = file_hash(flow_file), f"file {Path(flow_file).name}"
+    for network in networks.values():
+        network.to(where, memory_format=torch.channels_last)
     return Models(
-        flow.eval().to(where, memory_format=torch.channels_last),
-        attention.eval().to(where, memory_format=torch.channels_last),
-        where,
-        thresholds,
-        {name: file_hash(directory / f"{name}.safetensors") for name in ("cellpose", "sima")},
-        {card.name: card.version for card in (flow_card, attention_card)},
-    )
+        networks["cellpose"], networks["sima"], networks.get("confidence"), networks.get("size"),
+        networks.get("boundary"), where, thresholds, hashes, versions,
+    )  # fmt: skip
 
 
 def _autocast(device: torch.device) -> torch.autocast:
@@ -101,24 +111,75 @@ def _has_bf16() -> bool:
     return bool(check and check())
 
 
-def predict_flow(models: Models, stack: np.ndarray) -> np.ndarray:
-    """CPNet on tiles float32 (b, 3, h, w), normalised; returns float32 (b, 3, h, w): unit flow dy, dx and the logit."""
-    x = torch.from_numpy(stack).to(models.device, memory_format=torch.channels_last)
-    with torch.inference_mode(), _autocast(models.device):
-        y = models.flow(x)[0].float().cpu().numpy()
-    y[:, :2] /= 5  # the network's target is 5 × the unit flow
-    return y
+class View:
+    """One image as the networks see it, at any resize factor.
 
+    Baselines share it with `segment`; what is normalised once per image is kept here.
+    """
 
-def predict_attention(models: Models, image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """SiMA on a whole image uint8 (H, W, 3): maps float32 (N + 1, h, w), 0..1, longer side 224."""
-    _, (h, w) = place(image.shape[:2], SIDE)
-    small = normalise(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), low, high)
-    padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
-    x = torch.from_numpy(padded[None]).to(models.device, memory_format=torch.channels_last)
-    with torch.inference_mode(), _autocast(models.device):
-        maps = models.attention(x)[0].float().sigmoid()
-    return maps[:, :h, :w].cpu().numpy()
+    def __init__(self, models: Models, pixels: np.ndarray):
+        """`pixels` uint8 (H, W, 3)."""
+        self.models = models
+        self.shape = pixels.shape[:2]
+        self.pixels = pixels
+        self._limits = limits(pixels)
+        self._input, self._input_limits = pixels, self._limits
+        if models.flow.inputs == 2:
+            # Cellpose's own networks take gray and a second channel, which stays empty.
+            gray = pixels.mean(axis=2, dtype=np.float32)
+            self._input = np.stack((gray, np.zeros_like(gray)), axis=2)
+            self._input_limits = limits(self._input)
+
+    def picture(self) -> np.ndarray:
+        """The image in colour, float32 (3, H, W), normalised."""
+        return normalise(self.pixels, *self._limits)
+
+    def attention(self) -> np.ndarray:
+        """SiMA on the whole image: maps float32 (N + 1, h, w), 0..1, longer side 224."""
+        _, (h, w) = place(self.shape, SIDE)
+        small = normalise(cv2.resize(self.pixels, (w, h), interpolation=cv2.INTER_AREA), *self._limits)
+        padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
+        return self.run(lambda x: self.models.attention(x).sigmoid(), padded[None])[0, :, :h, :w]
+
+    def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray) -> np.ndarray:
+        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array."""
+        x = torch.from_numpy(stack).to(self.models.device)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), _autocast(self.models.device):
+            return network(x).float().cpu().numpy()
+
+    def grid(self, factor: float) -> Grid:
+        """The tiles at a resize factor."""
+        return Grid(*(max(1, round(length * factor)) for length in self.shape))
+
+    def resized(self, factor: float) -> np.ndarray:
+        """CPNet's input float32 (c, h, w) at a resize factor, normalised."""
+        grid = self.grid(factor)
+        smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        size = (grid.width, grid.height)
+        image = self._input if factor == 1 else cv2.resize(self._input, size, interpolation=smooth)
+        return normalise(image, *self._input_limits)
+
+    def flow(
+        self,
+        factor: float,
+        corners: list[tuple[int, int]] | None = None,
+        report: Callable[[int], None] = lambda _: None,
+    ) -> ScalePrediction:
+        """CPNet at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n tiles."""
+        grid = self.grid(factor)
+
+        def predict(stack: np.ndarray) -> np.ndarray:
+            y = self.run(lambda x: self.models.flow(x)[0], stack)
+            y[:, :2] /= 5  # the network's target is 5 × the unit flow
+            report(len(stack))
+            return y
+
+        maps, covered = blend(grid, self.resized(factor), predict, corners, BATCH)
+        if not covered.any():
+            maps = np.zeros((3, grid.height, grid.width), np.float32)
+        return ScalePrediction(factor, maps[:2], maps[2], covered)
 
 
 def relevant_tiles(grid: Grid, share: np.ndarray, relevance: float) -> list[tuple[int, int]]:
@@ -126,13 +187,36 @@ def relevant_tiles(grid: Grid, share: np.ndarray, relevance: float) -> list[tupl
     h, w = share.shape
     up, across = h / grid.height, w / grid.width
 
-    def matters(y: int, x: int) -> bool:
+    def matters(corner: tuple[int, int]) -> bool:
+        rows, columns = grid.inside(corner)[0]
         # One map pixel of margin: the map is interpolated when it is enlarged.
-        rows = slice(max(0, int(y * up) - 1), int(np.ceil((y + grid.tile) * up)) + 1)
-        columns = slice(max(0, int(x * across) - 1), int(np.ceil((x + grid.tile) * across)) + 1)
-        return bool(share[rows, columns].max() >= relevance)
+        near = share[
+            max(0, int(rows.start * up) - 1) : int(np.ceil(rows.stop * up)) + 1,
+            max(0, int(columns.start * across) - 1) : int(np.ceil(columns.stop * across)) + 1,
+        ]
+        return bool(near.max() >= relevance)
 
-    return [corner for corner in grid.corners if matters(*corner)]
+    return [corner for corner in grid.corners if matters(corner)]
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self):
+        self.timings: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.timings[stage] = self.timings.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+def needed(network: nn.Module | None, name: str) -> nn.Module:
+    """The network, or WeightsError with the remedy if there are no weights for it."""
+    if network is None:
+        raise WeightsError(f"This method needs {name} weights: train them (python -m crystalseg train {name}).")
+    return network
 
 
 def segment(
@@ -140,87 +224,105 @@ def segment(
     settings: Settings,
     models: Models,
     progress: Callable[[Progress], None] = lambda _: None,
+    view: View | None = None,
 ) -> Segmentation:
-    """Segment a micrograph's crystals.
+    """Segment a micrograph's crystals by one of settings.LADDERS (`baselines.segment` knows the other methods too).
 
-    `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. See `Segmentation`.
+    `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. `view`: of this image, if there
+    is one already. See `Segmentation`.
     """
-    image = micrograph.pixels
-    shape = image.shape[:2]
+    view = view or View(models, micrograph.pixels)
     choice = settings.scales
-    factors = choice.ladder(shape)
-    timings: dict[str, float] = {}
-    clock = time.perf_counter()
-
-    def lap(stage: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        timings[stage] = now - clock
-        clock = now
-
-    low, high = limits(image)
-    attention = None
-    shares: list[np.ndarray | None] = [None] * len(factors)
-    if choice.fusion == "attention":
+    clock = Clock()
+    factors = settings.ladder(view.shape)
+    shares, attention = [None] * len(factors), None
+    if settings.method == "sima":
         progress(Progress("attention", 0, 1, 0.0))
-        maps = predict_attention(models, image, low, high)
-        attention = regroup(maps, models.thresholds, choice.thresholds)
+        attention = regroup(view.attention(), models.thresholds, choice.levels)
         shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
-    lap("attention")
+        clock.lap("attention")
+    scales = predict_scales(view, factors, shares, choice.tile_relevance, clock, progress)
+    if settings.method == "sima-plus":
+        progress(Progress("crystals", 0, 1, 0.96))
+        found = _selected(scales, view.shape, settings, needed(models.confidence, "confidence"))
+    else:
+        progress(Progress("fusion", 0, 1, 0.96))
+        fused = fuse(scales, attention, view.shape, FUSIONS[settings.method])
+        clock.lap("fusion")
+        progress(Progress("crystals", 0, 1, 0.98))
+        labels, confidence = instances(fused, settings.instances)
+        found = Segmentation(labels, confidence, fused, scales, attention, settings, {}, {}, {})
+    clock.lap("crystals")
+    progress(Progress("done", 1, 1, 1.0))
+    return replace(found, timings=clock.timings, hashes=models.hashes, versions=models.versions)
 
-    plans = []
-    for factor, share in zip(factors, shares, strict=True):
-        grid = Grid(max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
-        plans.append(
-            (
-                factor,
-                grid,
-                relevant_tiles(grid, share, choice.tile_relevance) if share is not None else grid.corners,
-            )
-        )
-    all_tiles = max(1, sum(len(corners) for _, _, corners in plans))
+
+def predict_scales(
+    view: View,
+    factors: Sequence[float],
+    shares: Sequence[np.ndarray | None],
+    relevance: float,
+    clock: Clock,
+    progress: Callable[[Progress], None],
+) -> tuple[ScalePrediction, ...]:
+    """CPNet at all factors; with a share map, only on the tiles where it reaches `relevance`."""
+    grids = [view.grid(factor) for factor in factors]
+    plans = [
+        grid.corners if share is None else relevant_tiles(grid, share, relevance)
+        for grid, share in zip(grids, shares, strict=True)
+    ]
+    total = max(1, sum(map(len, plans)))
     before = 0
     scales = []
-    for factor, grid, corners in plans:
+    for factor, corners in zip(factors, plans, strict=True):
         stage = f"scale {factor:.3g}"
-        smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        resized = image if factor == 1 else cv2.resize(image, (grid.width, grid.height), interpolation=smooth)
         done = 0
 
-        def predict(stack: np.ndarray) -> np.ndarray:
+        def report(tiles: int) -> None:
             nonlocal done
-            result = predict_flow(models, stack)
-            done += len(stack)
-            progress(Progress(stage, done, len(corners), 0.95 * (before + done) / all_tiles))  # noqa: B023
-            return result
+            done += tiles
+            progress(Progress(stage, done, len(corners), 0.95 * (before + done) / total))  # noqa: B023
 
-        progress(Progress(stage, 0, len(corners), 0.95 * before / all_tiles))
-        maps, covered = blend(grid, normalise(resized, low, high), predict, corners, BATCH)
-        if not corners:
-            maps = np.zeros((3, grid.height, grid.width), np.float32)
-        scales.append(ScalePrediction(factor, maps[:2], maps[2], covered))
+        progress(Progress(stage, 0, len(corners), 0.95 * before / total))
+        scales.append(view.flow(factor, corners, report))
         before += len(corners)
-        lap(stage)
+        clock.lap(stage)
+    return tuple(scales)
 
-    progress(Progress("fusion", 0, 1, 0.96))
-    fused = fuse(scales, attention, shape, choice.fusion)
-    lap("fusion")
-    progress(Progress("crystals", 0, 1, 0.98))
-    labels, confidence = instances(fused, settings.instances)
-    lap("crystals")
-    progress(Progress("done", 1, 1, 1.0))
-    return Segmentation(
-        labels, confidence, fused, tuple(scales), attention, settings, timings, models.hashes, models.versions
-    )
+
+def judge(confidence: Confidence, features: np.ndarray) -> np.ndarray:
+    """The probability that each proposal is right, float32 (n,), from `selection`'s features."""
+    with torch.inference_mode():
+        return confidence(torch.from_numpy(features).to(confidence.linear.weight.device)).sigmoid().cpu().numpy()
+
+
+def _selected(
+    scales: tuple[ScalePrediction, ...],
+    shape: tuple[int, int],
+    settings: Settings,
+    confidence: Confidence,
+) -> Segmentation:
+    """SiMA+: proposals of every scale, judged, the surest taken."""
+    choice = settings.instances
+    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
+    judged = [judge(confidence, c.features) for c in candidates]
+    labels, sure, chosen = select(candidates, judged, shape, choice.min_area, choice.min_confidence)
+    origin = chosen[:, 0]
+    features = np.array([candidates[k].features[label - 1] for k, label in chosen], np.float32)
+    features = features.reshape(-1, len(FEATURES))
+    weights = winners(labels, origin, len(scales))
+    # Where no crystal was found, all scales are shown alike.
+    weights[:-1] += weights[-1] / len(scales)
+    fused = fuse(scales, weights, shape, "attention")
+    return Segmentation(labels, sure, fused, scales, weights, settings, {}, {}, {}, origin, features)
 
 
 def instances(fused: Prediction, choice: Instances) -> tuple[np.ndarray, np.ndarray]:
-    """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps; runs no network."""
+    """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps."""
     labels = labels_from_flows(fused.flow, fused.foreground, choice.foreground_threshold, choice.min_area)
     confidence = confidences(labels, fused)
     kept = confidence >= choice.min_confidence
-    numbers = np.concatenate(([0], np.where(kept, np.cumsum(kept), 0))).astype(np.int32)
-    return numbers[labels], confidence[kept]
+    return keep_labels(labels, kept), confidence[kept]
 
 
 def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
@@ -235,8 +337,13 @@ def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
     return (np.bincount(labels.ravel(), sure.ravel()) / np.maximum(area, 1))[1:].astype(np.float32)
 
 
-def again(segmentation: Segmentation, choice: Instances) -> Segmentation:
-    """The same run with another foreground threshold or smallest area, from the kept maps."""
-    labels, confidence = instances(segmentation.fused, choice)
+def again(segmentation: Segmentation, choice: Instances, confidence: Confidence) -> Segmentation:
+    """The same run with other choices for instances, from the kept maps; the flow network does not run."""
     settings = replace(segmentation.settings, instances=choice)
-    return replace(segmentation, labels=labels, confidence=confidence, settings=settings)
+    if settings.method == "sima-plus":
+        shape = segmentation.labels.shape
+        found = _selected(segmentation.scales, shape, settings, confidence)
+        kept = {"timings": segmentation.timings, "hashes": segmentation.hashes, "versions": segmentation.versions}
+        return replace(found, **kept)
+    labels, sure = instances(segmentation.fused, choice)
+    return replace(segmentation, labels=labels, confidence=sure, settings=settings)

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +24,8 @@ def home() -> Path:
 
 
 def now() -> str:
-    """The current time, UTC, ISO 8601 to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    """The current time, UTC, ISO 8601 to the microsecond: runs that end together keep their order."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def software() -> dict[str, str]:
@@ -54,12 +55,25 @@ class RunRow(Base):
     software: Mapped[dict] = mapped_column(JSON)
     timings: Mapped[dict] = mapped_column(JSON)
     figures: Mapped[dict | None] = mapped_column(JSON)
+    corrections: Mapped[list] = mapped_column(JSON)
+
+
+class CorrectionRow(Base):
+    """A correction by hand, an undo or a redo, in the order they were made. Rows are only ever added."""
+
+    __tablename__ = "corrections"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job: Mapped[str] = mapped_column(String(32), index=True)
+    choice: Mapped[str] = mapped_column(String(64))
+    who: Mapped[str] = mapped_column(String(255))
+    when: Mapped[str] = mapped_column(String(32))
+    entry: Mapped[dict] = mapped_column(JSON)
 
 
 @dataclass(frozen=True)
 class Run:
     """What is known of a finished run beside its maps; all JSON-ready. figures: the Summary as a dict, or None if no
-    crystal counted. See `RunRow` for the rest."""
+    crystal counted; corrections: those in force, as dicts. See `RunRow` for the rest."""
 
     image_name: str
     image_sha256: str
@@ -71,6 +85,7 @@ class Run:
     versions: dict
     timings: dict
     figures: dict | None
+    corrections: list[dict] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=now)
     software: dict = field(default_factory=software)
@@ -79,8 +94,8 @@ class Run:
         return json.dumps(asdict(self), indent=2)
 
 
-def describe(micrograph, segmentation, summary) -> Run:
-    """The `Run` of a Micrograph, its Segmentation and its Summary (or None)."""
+def describe(micrograph, segmentation, summary, corrections: Sequence[dict] = ()) -> Run:
+    """The `Run` of a Micrograph, its Segmentation, its Summary (or None) and the corrections made by hand."""
     calibration = micrograph.calibration
     return Run(
         image_name=micrograph.name,
@@ -93,6 +108,7 @@ def describe(micrograph, segmentation, summary) -> Run:
         versions=segmentation.versions,
         timings={stage: round(seconds, 3) for stage, seconds in segmentation.timings.items()},
         figures=asdict(summary) if summary else None,
+        corrections=list(corrections),
     )
 
 
@@ -116,6 +132,21 @@ def record(engine: Engine, run: Run) -> None:
     """Add a run to the record."""
     with Session(engine) as session, session.begin():
         session.add(RunRow(**asdict(run)))
+
+
+def log_correction(engine: Engine, job: str, choice: str, entry: dict, who: str) -> None:
+    """Add a correction (or undo, redo), made to the result of `job` with the thresholds named `choice`, to its log."""
+    with Session(engine) as session, session.begin():
+        session.add(CorrectionRow(job=job, choice=choice, entry=entry, who=who, when=now()))
+
+
+def correction_log(engine: Engine, job: str, choice: str | None = None) -> list[CorrectionRow]:
+    """The log of a job, oldest first; of all its thresholds unless a `choice` is named."""
+    wanted = select(CorrectionRow).where(CorrectionRow.job == job).order_by(CorrectionRow.number)
+    if choice is not None:
+        wanted = wanted.where(CorrectionRow.choice == choice)
+    with Session(engine, expire_on_commit=False) as session:
+        return list(session.scalars(wanted).all())
 
 
 def recorded(engine: Engine, limit: int = 100) -> list[Run]:

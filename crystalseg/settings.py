@@ -9,7 +9,22 @@ from typing import Any, Literal, get_args
 from crystalseg.attention import THRESHOLDS
 from crystalseg.tiling import TILE
 
-Fusion = Literal["attention", "average", "maximum"]
+PACKAGE = "cellpose-package"
+# Every method by name, and what it is in a few words; `cellpose-package:MODEL` too, MODEL a file or a name it knows.
+METHODS = {
+    "sima-plus": "SiMA+: each crystal from the resolution that shows it best",
+    "sima": "Cellpose+SiMA as published: resolutions weighted by attention maps",
+    "cellpose-original": "Cellpose: the image rescaled once by its mean crystal size",
+    "cellpose-multiscale": "average of all resolutions",
+    "cellpose-maximum": "strongest of all resolutions",
+    "cellpose-noresize": "Cellpose at full resolution only",
+    "two-scale": "two resolutions, divided at one crystal size",
+    "boundary": "boundary lines (U-Net), regions between them",
+    "watershed": "Otsu threshold, distance transform, watershed; no network",
+    PACKAGE: "a model of the cellpose package, if it is installed",
+}
+# Methods that use the ladder of resize factors a user may choose.
+LADDERS = ("sima-plus", "sima", "cellpose-multiscale", "cellpose-maximum")
 BorderRule = Literal["exclude", "include"]
 
 
@@ -24,26 +39,31 @@ def _numbers(name: str, values: Any) -> tuple:
         raise SettingsError(f"{name} must be a list of numbers.") from error
 
 
+# Resize factors and thresholds of the paper (section IV-B, table I); None is its rule for r_1.
+FACTORS = (None, 0.5, 0.75, 1.0)
+_THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: THRESHOLDS}
+# The coarsest rung of SiMA+ still shows the longer side of the image with this many px.
+COARSEST_SIDE = 128
+
+
 @dataclass(frozen=True)
 class Scales:
-    """The ladder of resolutions and how its predictions become one (paper sections III-B and IV-B).
+    """The ladder of resolutions (paper sections III-B and IV-B).
 
-    factors: resize factors r_1 < ... < r_N; None in first place takes the paper's rule (see `ladder`).
-    thresholds: as many size limits, % of the longer image side, descending from 100.
-    fusion: `attention` (the paper's), `average` or `maximum` (for comparison).
-    tile_relevance: with attention, a tile is computed where its scale has at least this share of the weight, 0 to 0.2.
+    factors: resize factors r_1 < ... < r_N, () for the method's own; None in first place is the paper's rule (see
+    `ladder`). thresholds: as many size limits, % of the longer image side, descending from 100; () for the paper's.
+    tile_relevance: with SiMA, a tile is computed where its scale has at least this share of the weight, 0 to 0.2.
     """
 
-    factors: tuple[float | None, ...] = (None, 0.5, 0.75, 1.0)
-    thresholds: tuple[float, ...] = THRESHOLDS
-    fusion: Fusion = "attention"
+    factors: tuple[float | None, ...] = ()
+    thresholds: tuple[float, ...] = ()
     tile_relevance: float = 0.02
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factors", _numbers("Resize factors", self.factors))
         object.__setattr__(self, "thresholds", _numbers("Size thresholds", self.thresholds))
         given = [f for f in self.factors if f is not None]
-        if not 1 <= len(self.factors) <= 8:
+        if len(self.factors) > 8:
             raise SettingsError("Choose between one and eight resize factors.")
         if None in self.factors[1:]:
             raise SettingsError("Only the first resize factor can be automatic.")
@@ -51,17 +71,20 @@ class Scales:
             raise SettingsError("Resize factors must lie between 0.01 and 4.")
         if any(a >= b for a, b in itertools.pairwise(given)):
             raise SettingsError("Resize factors must ascend, each larger than the one before.")
-        if len(self.thresholds) != len(self.factors):
-            raise SettingsError(
-                f"{len(self.factors)} resize factors need as many size thresholds, not {len(self.thresholds)}."
-            )
+        number = len(self.factors or FACTORS)
+        if self.thresholds and len(self.thresholds) != number:
+            raise SettingsError(f"{number} resize factors need as many size thresholds, not {len(self.thresholds)}.")
         t = self.thresholds
-        if None in t or t[0] != 100 or t[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(t)):
+        if t and (None in t or t[0] != 100 or t[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(t))):
             raise SettingsError("Size thresholds must descend from 100 % and stay above 0 %.")
-        if self.fusion not in get_args(Fusion):
-            raise SettingsError(f"Fusion must be one of {', '.join(get_args(Fusion))}.")
         if not 0 <= self.tile_relevance <= 0.2:
             raise SettingsError("The tile relevance must lie between 0 and 0.2.")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The size thresholds in use: the paper's for up to four factors, then one an octave."""
+        number = len(self.factors or FACTORS)
+        return self.thresholds or _THRESHOLDS.get(number) or tuple(100 * 0.5**i for i in range(number))
 
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
         """The factors for an (H, W) image: an automatic r_1 fits the longer side into 224 px (paper section IV-B).
@@ -69,13 +92,20 @@ class Scales:
         Where that would not be below r_2 (small images), r_1 is half of r_2, so that the order of sizes is kept; for
         the paper's r_2 = 0.5 this is its 0.25 for images no larger than 224.
         """
-        if self.factors[0] is not None:
-            return self.factors
+        factors = self.factors or FACTORS
+        if factors[0] is not None:
+            return factors
         fit = TILE / max(shape)
-        second = self.factors[1] if len(self.factors) > 1 else None
-        if second is None:
+        if len(factors) == 1:
             return (min(fit, 1.0),)
-        return (fit if fit < second else second / 2, *self.factors[1:])
+        return (fit if fit < factors[1] else factors[1] / 2, *factors[1:])
+
+    def octaves(self, shape: tuple[int, int]) -> tuple[float, ...]:
+        """SiMA+'s factors, unless the user gave some: halved from 1 while the longer side keeps COARSEST_SIDE px."""
+        if self.factors:
+            return self.ladder(shape)
+        rungs = max(1, math.floor(math.log2(max(shape) / COARSEST_SIDE)) + 1)
+        return tuple(2.0**-k for k in reversed(range(rungs)))
 
 
 @dataclass(frozen=True)
@@ -83,8 +113,7 @@ class Instances:
     """From the fused maps to crystals.
 
     foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
-    crystals of less confidence (`pipeline.confidences`), 0 to 1, are dropped, as Cellpose drops those whose flow is
-    inconsistent; 0 keeps all.
+    crystals of less confidence, 0 to 1, are dropped, as Cellpose drops those whose flow is inconsistent; 0 keeps all.
     """
 
     foreground_threshold: float = 0.0
@@ -98,6 +127,11 @@ class Instances:
             raise SettingsError("The smallest crystal area must be a whole number of at least 1 px².")
         if not (isinstance(self.min_confidence, int | float) and 0 <= self.min_confidence <= 1):
             raise SettingsError("The lowest confidence must lie between 0 and 1.")
+
+    @property
+    def name(self) -> str:
+        """The thresholds in words that tell them apart."""
+        return f"h {self.foreground_threshold:g}, from {self.min_area} px², confidence from {self.min_confidence:g}"
 
 
 @dataclass(frozen=True)
@@ -117,11 +151,22 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Settings:
-    """All choices of a run; `to_json` and `from_json` reproduce it."""
+    """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of METHODS."""
 
+    method: str = "sima-plus"
     scales: Scales = field(default_factory=Scales)
     instances: Instances = field(default_factory=Instances)
     measuring: Measuring = field(default_factory=Measuring)
+
+    def __post_init__(self) -> None:
+        name, _, model = str(self.method).partition(":")
+        if name not in METHODS or bool(model) != (name == PACKAGE):
+            known = ", ".join(m for m in METHODS if m != PACKAGE)
+            raise SettingsError(f"Unknown method '{self.method}'; known are {known} and {PACKAGE}:MODEL.")
+
+    def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
+        """The resize factors of one of LADDERS for an (H, W) image."""
+        return self.scales.octaves(shape) if self.method == "sima-plus" else self.scales.ladder(shape)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -142,9 +187,12 @@ def _sections(given: Any) -> dict[str, Any]:
         raise SettingsError("The settings must be a JSON object.")
     sections = {}
     for name, values in given.items():
+        if name == "method":
+            sections[name] = values
+            continue
         kind = kinds.get(name)
         if kind is None or not isinstance(values, dict):
-            raise SettingsError(f"Unknown setting '{name}'; known are {', '.join(kinds)}.")
+            raise SettingsError(f"Unknown setting '{name}'; known are method, {', '.join(kinds)}.")
         unknown = set(values) - {f.name for f in fields(kind)}
         if unknown:
             raise SettingsError(f"Unknown setting '{name}.{min(unknown)}'.")

@@ -25,46 +25,74 @@ def normalise(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
-def taper(height: int, width: int | None = None) -> np.ndarray:
-    """Blending weight of a tile, float32 (height, width): about 1 inside, falling sigmoidally to its borders."""
+def taper(height: int, width: int) -> np.ndarray:
+    """Blending weight of a tile, float32 (height, width): about 1 inside, falling sigmoidally to its borders.
+
+    A tile smaller than TILE has the middle of a whole tile's weight, as in Cellpose.
+    """
 
     def profile(n: int) -> np.ndarray:
-        from_middle = np.abs(np.arange(n) - (n - 1) / 2)
-        return 1 / (1 + np.exp((from_middle - (n / 2 - _TAPER_INSET)) / _TAPER_WIDTH))
+        whole = max(TILE, n)
+        from_middle = np.abs(np.arange(whole) - (whole - 1) / 2)
+        weight = 1 / (1 + np.exp((from_middle - (whole / 2 - _TAPER_INSET)) / _TAPER_WIDTH))
+        return weight[whole // 2 - n // 2 :][:n]
 
-    return np.outer(profile(height), profile(width or height)).astype(np.float32)
+    return np.outer(profile(height), profile(width)).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of `tile` px covering an (H, W) image, at least `overlap` of a tile shared; smaller images are padded."""
+    """Tiles covering an (H, W) image and a margin of zeros around it, as Cellpose lays them.
+
+    The margin is at least half of `multiple` on each side and makes the sides multiples of it. Tiles have up to `tile`
+    px a side and share at least `overlap` of it. Corners are in the image's coordinates, so that the first lie outside.
+    """
 
     height: int
     width: int
     tile: int = TILE
     overlap: float = OVERLAP
+    multiple: int = 16
+
+    def _side(self, length: int) -> int:
+        return min(self.tile, -(-length // self.multiple) * self.multiple + self.multiple)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of a tile."""
+        return self._side(self.height), self._side(self.width)
 
     def _starts(self, length: int) -> list[int]:
-        if length <= self.tile:
-            return [0]
-        count = int(np.ceil((1 + 2 * self.overlap) * length / self.tile))
-        return np.linspace(0, length - self.tile, count).round().astype(int).tolist()
+        missing = -length % self.multiple
+        first = -(self.multiple // 2 + missing // 2)
+        whole = length + missing + self.multiple
+        count = 1 if whole <= self.tile else int(np.ceil((1 + 2 * self.overlap) * whole / self.tile))
+        return (first + np.linspace(0, whole - self._side(length), count).astype(int)).tolist()
 
     @property
     def corners(self) -> list[tuple[int, int]]:
         """Top-left corners (y, x), row by row."""
         return [(y, x) for y in self._starts(self.height) for x in self._starts(self.width)]
 
+    def inside(self, corner: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Rows and columns of the image that the tile at `corner` covers, and the same part in the tile."""
+        image, tile = [], []
+        for start, side, length in zip(corner, self.sides, (self.height, self.width), strict=True):
+            low, high = max(start, 0), min(start + side, length)
+            image.append(slice(low, high))
+            tile.append(slice(low - start, high - start))
+        return tuple(image), tuple(tile)
+
     def cut(self, array: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-        """The tile (C, tile, tile) of `array` (C, H, W) at `corner`, zero-padded where the image is smaller."""
-        y, x = corner
-        piece = array[:, y : y + self.tile, x : x + self.tile]
-        short = (self.tile - piece.shape[1], self.tile - piece.shape[2])
-        return np.pad(piece, ((0, 0), (0, short[0]), (0, short[1]))) if any(short) else piece
+        """The tile (C, h, w) of `array` (C, H, W) at `corner`, zero outside the image."""
+        image, tile = self.inside(corner)
+        piece = np.zeros((len(array), *self.sides), array.dtype)
+        piece[:, *tile] = array[:, *image]
+        return piece
 
 
 def tiles(grid: Grid, array: np.ndarray, corners: list[tuple[int, int]], batch: int) -> Iterator[np.ndarray]:
-    """Batches (b, C, tile, tile), b up to `batch`, of the tiles of `array` at `corners`."""
+    """Batches (b, C, h, w), b up to `batch`, of the tiles of `array` at `corners`."""
     for i in range(0, len(corners), batch):
         yield np.stack([grid.cut(array, corner) for corner in corners[i : i + batch]])
 
@@ -76,25 +104,24 @@ def blend(
     corners: list[tuple[int, int]] | None = None,
     batch: int = 8,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run `predict`, (b, C, tile, tile) -> (b, K, tile, tile), on tiles of `array` (C, H, W) and blend the results.
+    """Run `predict`, (b, C, h, w) -> (b, K, h, w), on tiles of `array` (C, H, W) and blend the results.
 
     `corners` limits the work to some of the grid's tiles. Returns the map float32 (K, H, W), zero where no tile came,
     and covered bool (H, W).
     """
     corners = grid.corners if corners is None else corners
-    weight = taper(grid.tile)
+    weight = taper(*grid.sides)
     total: np.ndarray | None = None
     sums = np.zeros((grid.height, grid.width), np.float32)
     done = 0
     for stack in tiles(grid, array, corners, batch):
         for result in predict(stack):
-            y, x = corners[done]
+            image, tile = grid.inside(corners[done])
             done += 1
-            h, w = min(grid.tile, grid.height - y), min(grid.tile, grid.width - x)
             if total is None:
                 total = np.zeros((len(result), grid.height, grid.width), np.float32)
-            total[:, y : y + h, x : x + w] += (result * weight)[:, :h, :w]
-            sums[y : y + h, x : x + w] += weight[:h, :w]
+            total[:, *image] += (result * weight)[:, *tile]
+            sums[image] += weight[tile]
     if total is None:
         return np.zeros((0, grid.height, grid.width), np.float32), sums > 0
     return np.divide(total, sums, out=total, where=sums > 0), sums > 0

@@ -89,3 +89,16 @@ def scale_bar(width_um: float) -> float:
     target = width_um / 5
     power = 10.0 ** np.floor(np.log10(target))
     return float(max(step * power for step in (1, 2, 5) if step * power <= target))
+
+
+# Okabe and Ito's palette, told apart by colour-blind readers too; the first is for nothing.
+CATEGORIES = (
+    (0, 0, 0), (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0),
+    (240, 228, 66), (160, 160, 160),
+)  # fmt: skip
+
+
+def categories(values: np.ndarray) -> np.ndarray:
+    """A map of small numbers (H, W): 0 black, then a colour each, over again from the first beyond the eighth."""
+    table = np.array([CATEGORIES[0], *(CATEGORIES[1 + k % 8] for k in range(255))], np.uint8)
+    return table[values]

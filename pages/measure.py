@@ -1,5 +1,6 @@
 """Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -7,25 +8,28 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from crystalseg.correct import Correction
 from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
 from crystalseg.micrograph import Micrograph
-from crystalseg.pipeline import Segmentation
 from crystalseg.report.export import crystals_csv, labels_tiff
-from crystalseg.report.pdf import PAGES, Details, build_pdf, size_rows
+from crystalseg.report.pdf import PAGES, Details, build_pdf, corrections_words, size_rows
 from crystalseg.runs import describe, record
-from crystalseg.settings import Instances, Measuring, Settings
+from crystalseg.segmentation import Segmentation
+from crystalseg.settings import LADDERS, Instances, Measuring, Settings
 from crystalseg.ui import controls, state
-from crystalseg.ui.viewer import viewer
-from crystalseg.view import fit, flow_colours, flow_wheel, heat, overlay
+from crystalseg.ui.viewer import Crystals, Shown, viewer
 
 
 def welcome() -> None:
-    st.markdown(
-        "Measure crystals and grains in micrographs, also where their sizes differ 50-fold.\n\n"
-        "1. **Upload** a micrograph on the left, or try a sample.\n"
-        "2. Check the **pixel size** and press **Run**.\n"
-        "3. Look at the outlines, then **download** the report."
-    )
+    with st.container(border=True):
+        st.markdown(
+            "Measure crystals and grains in micrographs, also where their sizes differ 50-fold. "
+            "**Below is a sample, measured already.** For your own:"
+        )
+        steps = st.columns(3)
+        steps[0].markdown("**1 · Upload** a micrograph on the left: PNG, JPEG, BMP or TIFF.")
+        steps[1].markdown("**2 · Check the pixel size**, then press **Run**.")
+        steps[2].markdown("**3 · Look** at the outlines, put mistakes right, **download** the report.")
 
 
 def header(item: state.Item) -> None:
@@ -35,17 +39,24 @@ def header(item: state.Item) -> None:
 
 
 def prepare(item: state.Item, settings: Settings | None) -> Micrograph | None:
-    with st.expander("Pixel size", icon=":material/straighten:", expanded=False):
-        controls.choose_pixel_size(item)
-    with st.expander("Region and data bar", icon=":material/crop:"):
-        micrograph = controls.choose_region(item)
+    known = item.original.calibration
+    pixel = f"{known.um_per_px:.4g} µm per pixel" if known else "no pixel size: sizes are in pixels"
+    area = "part of the image" if item.region or (item.bar is not None and item.exclude_bar) else "whole image"
+    with st.expander(f"Pixel size, region, scales: {pixel}, {area}", icon=":material/straighten:"):
+        size, region, seen = st.tabs(["Pixel size", "Region and data bar", "What each scale sees"])
+        with size:
+            controls.choose_pixel_size(item)
+        with region:
+            micrograph = controls.choose_region(item)
+        with seen:
+            if micrograph is not None and settings is not None and settings.method in LADDERS:
+                controls.preview_scales(micrograph, settings)
+            else:
+                st.caption("This method has no ladder of scales.")
     if item.bar is not None and item.exclude_bar:
         st.info(
             f"A data bar was found at the lower edge; rows from {item.bar} on are left out.", icon=":material/crop:"
         )
-    if micrograph is not None and settings is not None:
-        with st.expander("What each scale sees", icon=":material/search:"):
-            controls.preview_scales(micrograph, settings.scales)
     return micrograph
 
 
@@ -106,7 +117,7 @@ def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> N
 
 
 def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
-    """The table; returns the id of the row chosen, or `selected`."""
+    """The table; returns the id of the row chosen, 0 for none."""
     if selected:
         st.dataframe(crystals[crystals["id"] == selected], hide_index=True)
     numbers = st.column_config.NumberColumn(format="%.4g")
@@ -120,34 +131,12 @@ def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
         key="table",
     )
     rows = chosen.selection.rows
-    return int(crystals.iloc[rows[0]]["id"]) if rows else selected
+    return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
 
 
-def reasons(micrograph: Micrograph, found: Segmentation) -> None:
-    """Attention, flow and foreground as overlays."""
-    layers = {"fused flow": flow_colours(found.fused.flow), "fused foreground": heat(found.fused.foreground, -6, 6)}
-    if found.attention is not None:
-        limits = [*found.settings.scales.thresholds, 0]
-        for i, level in enumerate(found.attention[:-1]):
-            layers[f"attention: crystals of {limits[i + 1]:g} to {limits[i]:g} % of the side"] = heat(level)
-        layers["attention: background"] = heat(found.attention[-1])
-    for scale in found.scales:
-        layers[f"flow at × {scale.factor:.3g}"] = flow_colours(scale.flow)
-    left, right = st.columns((3, 1))
-    name = left.selectbox("Layer", list(layers))
-    opacity = right.slider("Opacity", 0.0, 1.0, 0.6, 0.05)
-    st.image(fit(overlay(micrograph.pixels, layers[name], opacity), 1400), width="stretch")
-    if "flow" in name:
-        legend, words = st.columns((1, 8), vertical_alignment="center")
-        legend.image(flow_wheel(), width=90)
-        words.caption(
-            "Colour: the direction in which the network sees the crystal's centre. Dark: not sure, or nothing."
-        )
-    else:
-        st.caption("Dark blue: no, yellow: yes.")
-
-
-def downloads(micrograph: Micrograph, found: Segmentation, crystals: pd.DataFrame, summary: Summary | None) -> None:
+def downloads(
+    micrograph: Micrograph, found: Segmentation, crystals: pd.DataFrame, summary: Summary | None, log: list[Correction]
+) -> None:
     with st.form("details", border=False):
         columns = st.columns(3)
         sample = columns[0].text_input("Sample")
@@ -161,7 +150,7 @@ def downloads(micrograph: Micrograph, found: Segmentation, crystals: pd.DataFram
     details = Details(sample, material, customer, laboratory, operator, remarks, paper)
 
     def pdf() -> bytes:
-        run = describe(micrograph, found, summary)
+        run = describe(micrograph, found, summary, [c.to_dict() for c in log])
         record(state.queue().engine, run)
         return build_pdf(micrograph, found, crystals, summary, run, details)
 
@@ -184,9 +173,11 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
         return
     # The pixel size may have been given after the run.
     micrograph = replace(kept[0], calibration=item.original.calibration)
-    found = state.with_instances(job, choice)
+    corrected = state.corrected(job, choice)
+    log = list(corrected.history.log)
+    found = corrected.segmentation()
     found = replace(found, settings=replace(found.settings, measuring=measuring))
-    crystals = state.table(job, choice, micrograph.um_per_px)
+    crystals = corrected.table(micrograph.um_per_px)
     summary = summarise(crystals, micrograph.shape, measuring.border_rule)
     if summary is None:
         st.warning(
@@ -196,47 +187,50 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
         )
     else:
         figures(summary)
-    version = state.digest(job, choice, micrograph.um_per_px)
-    selected = viewer(
+    for words in state.corrected_elsewhere(job, choice):
+        st.info(
+            f"Corrections were made with other thresholds ({words}); set these to see them.", icon=":material/edit:"
+        )
+    if log:
+        st.caption(f"With {corrections_words(log)}.")
+    answer = viewer(
         micrograph.pixels,
         job,
         micrograph.um_per_px,
-        found.labels,
-        crystals,
-        version,
-        st.session_state.get("selected", 0),
+        [Crystals(corrected.history.labels, crystals, f"{corrected.version} {micrograph.um_per_px}")],
+        Shown(picked=st.session_state.get("picked")),
         key=f"result {job}",
     )
-    sizes, rows, why, files = st.tabs(["Size distribution", "Crystals", "Attention and flow", "Report and files"])
+    sizes, rows, files = st.tabs(["Size distribution", "Crystals", "Report and files"])
     with sizes:
         if summary is not None:
             distribution(crystals, micrograph.shape, measuring.border_rule)
             st.table(pd.DataFrame(size_rows(summary), columns=["figure", "value"]).set_index("figure"))
     with rows:
-        selected = crystals_table(crystals, selected)
-    with why:
-        reasons(micrograph, found)
+        chosen = crystals_table(crystals, answer.selected[0] if answer.selected else 0)
     with files:
-        downloads(micrograph, found, crystals, summary)
-    if selected != st.session_state.get("selected", 0):
-        st.session_state["selected"] = selected
+        downloads(micrograph, found, crystals, summary, log)
+    if chosen and chosen != st.session_state.get("row"):
+        st.session_state["row"] = chosen
+        st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}
         st.rerun()
 
 
 def page() -> None:
+    state.preserve()
     with st.sidebar:
         controls.choose_micrographs()
-        st.header("Scales", divider="gray")
-        scales = controls.choose_scales()
+        st.header("Method", divider="gray")
+        method = controls.choose_method()
+        scales = controls.choose_scales(method) if method else None
         st.header("Crystals", divider="gray")
         choice = controls.choose_instances()
         measuring = controls.choose_measuring()
     st.title("Measure crystals")
     item = state.current()
-    if item is None:
+    settings = Settings(method, scales, choice, measuring) if scales else None
+    if item.opener:
         welcome()
-        return
-    settings = Settings(scales, choice, measuring) if scales else None
     header(item)
     micrograph = prepare(item, settings)
     controls.run_button(item, micrograph, settings)

@@ -28,9 +28,13 @@ def own_home(tmp_path, monkeypatch):
 def random_models():
     import torch
 
+    from crystalseg.networks.boundary import build_boundary
     from crystalseg.networks.cellpose import CPNet
+    from crystalseg.networks.confidence import Confidence
     from crystalseg.networks.sima import build_sima
+    from crystalseg.networks.size import SizeModel
     from crystalseg.pipeline import Models
 
     torch.manual_seed(0)
-    return Models(CPNet().eval(), build_sima().eval(), torch.device("cpu"))
+    networks = (CPNet(), build_sima(), Confidence(), SizeModel(), build_boundary())
+    return Models(*(n.eval() for n in networks), torch.device("cpu"))

@@ -9,6 +9,11 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from crystalseg import samples
+from crystalseg.correct import Correction
+from crystalseg.evaluate.metrics import panoptic_quality
+from crystalseg.jobs import SAMPLE
+from crystalseg.runs import now
 from crystalseg.synth import Structure, draw
 from crystalseg.ui import state
 
@@ -22,7 +27,8 @@ def png(seed=8, shape=(200, 220)):
 
 
 @pytest.fixture
-def app(own_home):
+def app(own_home, monkeypatch):
+    monkeypatch.setattr(samples, "FIRST", "etched-metal-light-microscope.png")  # small, so quickly measured
     st.cache_resource.clear()
     st.cache_data.clear()
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
@@ -51,19 +57,33 @@ def finish(app):
     assert not app.exception
 
 
+def own_runs():
+    """Folders of the runs that the user started."""
+    return [p for p in state.queue().folder.iterdir() if p.is_dir() and not p.name.startswith(SAMPLE)]
+
+
 def metrics(app):
     return {m.label: m.value for m in app.metric}
 
 
-def test_the_first_page_says_what_to_do(app):
-    assert "Upload" in app.markdown[0].value
+def test_the_first_page_shows_a_measured_sample_and_says_what_to_do(app):
+    assert any("Upload" in m.value for m in app.markdown)
     assert any("metal powder" in b.label for b in app.button)
+    finish(app)
+    assert app.subheader[0].value == samples.FIRST
+    assert metrics(app)["Average crystal size"].endswith("px")
+    upload(app, png())  # the sample makes way for the user's own image
+    assert app.subheader[0].value == "probe.png"
+    assert len(app.session_state["items"]) == 1
 
 
-def test_the_page_also_runs_alone(app):
-    alone = AppTest.from_file(str(ROOT / "pages/measure.py"), default_timeout=60).run()
+@pytest.mark.parametrize("name", ["measure", "inspect", "compare", "correct"])
+def test_each_page_also_runs_alone(app, name):
+    finish(app)
+    alone = AppTest.from_file(str(ROOT / f"pages/{name}.py"), default_timeout=60).run()
     assert not alone.exception
-    assert alone.title[0].value == "Measure crystals"
+    assert alone.title[0].value.startswith(name.capitalize())
+    assert alone.subheader[0].value == samples.FIRST
 
 
 def test_upload_run_and_change_thresholds(app):
@@ -102,7 +122,7 @@ def test_pixel_size_given_after_the_run_turns_pixels_into_micrometres(app):
 def test_a_file_that_cannot_be_used_gets_a_sentence(app, data, words):
     upload(app, data, "bad.png")
     assert any(words in e.value for e in app.error)
-    assert not app.subheader
+    assert all(item.opener for item in app.session_state["items"].values())  # nothing but the sample is there
 
 
 @pytest.mark.parametrize(
@@ -116,10 +136,33 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(app, data, words):
 )
 def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, text, words):
     upload(app, png())
+    app.sidebar.selectbox[0].select("sima").run()
     app.sidebar.text_input[field].set_value(text).run()
     assert not app.exception
     assert any(words in e.value for e in app.error)
     assert next(b for b in app.button if b.label == "Run").disabled
+
+
+@pytest.mark.parametrize("method", ["watershed", "cellpose-original"])
+def test_another_method_by_name(app, method):
+    upload(app, png())
+    app.sidebar.selectbox[0].select(method).run()
+    assert not app.sidebar.text_input  # there is no ladder to choose
+    press(app, "Run")
+    finish(app)
+    assert metrics(app)["Average crystal size"].endswith("px")
+    (run,) = own_runs()
+    assert state.queue().result(run.name)[1].settings.method == method
+
+
+def test_a_model_of_the_package_must_be_named(app):
+    upload(app, png())
+    app.sidebar.selectbox[0].select("cellpose-package").run()
+    assert next(b for b in app.button if b.label == "Run").disabled
+    app.sidebar.text_input[0].set_value("no such model").run()
+    press(app, "Run")
+    finish(app)
+    assert any("neither a file nor a model" in e.value for e in app.error)
 
 
 def test_region_is_measured_alone(app):
@@ -129,7 +172,7 @@ def test_region_is_measured_alone(app):
     assert not app.exception
     press(app, "Run")
     finish(app)
-    (run,) = (p for p in state.queue().folder.iterdir() if p.is_dir())
+    (run,) = own_runs()
     assert state.queue().result(run.name)[0].region == (0, 0, 100, 300)
     next(n for n in app.number_input if n.label == "bottom, px").set_value(10).run()
     assert any("at least 32 px" in e.value for e in app.error)
@@ -139,7 +182,7 @@ def test_samples_open(app):
     for label in ("carbides in steel SEM", "etched metal light microscope", "metal powder SEM"):
         press(app, label)
     assert app.subheader[0].value.startswith("metal-powder")
-    assert len(state.sample_files()) == 3
+    assert len(samples.files()) == 3
     press(app, "synthetic polycrystal (0.5 µm/px)")
     assert any("0.5 µm per pixel" in s.value for s in app.success)
 
@@ -153,3 +196,82 @@ def test_two_images_keep_their_own_results(app):
     assert not app.metric
     app.sidebar.radio[0].set_value(next(iter(app.session_state["items"]))).run()
     assert metrics(app) == first
+
+
+def go(app, name):
+    app.switch_page(f"pages/{name}.py").run()
+    assert not app.exception
+
+
+def test_all_pages_share_the_micrograph_and_the_thresholds(app):
+    upload(app, png())
+    app.sidebar.slider[0].set_value(0.5).run()
+    press(app, "Run")
+    finish(app)
+    measured = metrics(app)
+    for name in ("inspect", "compare", "correct"):
+        go(app, name)
+        assert app.subheader[0].value == "probe.png"
+        assert any("h 0.5" in c.value for c in app.sidebar.caption)
+    go(app, "measure")
+    assert app.sidebar.slider[0].value == 0.5
+    assert metrics(app) == measured
+
+
+def test_pages_say_what_to_do_before_a_run(app):
+    upload(app, png())
+    for name in ("inspect", "correct"):
+        go(app, name)
+        assert any("not measured yet" in i.value for i in app.info)
+
+
+def test_a_correction_changes_the_figures_on_every_page_and_is_in_the_report(app):
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    before = metrics(app)
+    (run,) = own_runs()
+    corrected = state.corrected(run.name, state.Instances())
+    go(app, "correct")
+    assert any("Enter your name" in i.value for i in app.info)
+    largest = corrected.table(None).sort_values("area_px2")["id"].iloc[-1]
+    corrected.do(Correction("delete", (largest,), who="A. Smith", when=now()))
+    app.run()
+    assert any("1 correction by hand, by A. Smith" in c.value for c in app.caption)
+    go(app, "measure")
+    assert metrics(app) != before
+    assert any("1 correction by hand" in c.value for c in app.caption)
+    # the log outlives the process's memory
+    st.cache_resource.clear()
+    again = state.corrected(run.name, state.Instances())
+    assert largest not in set(again.table(None)["id"])
+    corrected.do("undo")
+    st.cache_resource.clear()
+    assert metrics(app.run()) == before
+    assert state.queue().result(run.name)[1].labels.max() >= largest  # the run's own labels were never touched
+
+
+def test_methods_compared_with_each_other_and_with_a_label_image(app):
+    made = draw(8, (200, 220), Structure("powder", diameter=35))
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    go(app, "compare")
+    app.multiselect[0].set_value(["sima-plus", "watershed"]).run()
+    press(app, "Run watershed")
+    finish(app)
+    tables = {tuple(d.value.columns)[1]: d.value for d in app.dataframe}
+    assert list(tables["average, px"]["method"]) == ["sima-plus", "watershed"]
+    assert tables["average, px"]["KS distance"].iloc[0] == 0
+    assert list(tables["agree"]["method"]) == ["watershed"]
+    buffer = io.BytesIO()
+    Image.fromarray(made.labels.astype("uint16")).save(buffer, "PNG")
+    app.main.file_uploader[0].upload("truth.png", buffer.getvalue(), "image/png").run()
+    assert not app.exception
+    scores = next(d.value for d in app.dataframe if "PQ" in d.value.columns).set_index("method")
+    (run,) = (p for p in own_runs() if state.queue().result(p.name)[1].settings.method == "watershed")
+    wanted = panoptic_quality(made.labels, state.queue().result(run.name)[1].labels)
+    assert scores.loc["watershed", "PQ"] == pytest.approx(wanted)
+    assert scores.loc["label image given", "PQ"] == 1
+    app.main.file_uploader[0].upload("wrong.png", png(shape=(64, 64)), "image/png").run()
+    assert any("one channel" in e.value for e in app.error)

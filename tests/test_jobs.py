@@ -20,7 +20,7 @@ from crystalseg.jobs import (
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import segment
 from crystalseg.runs import recorded
-from crystalseg.settings import Scales, Settings
+from crystalseg.settings import Settings
 from crystalseg.synth import Structure, draw
 
 DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
@@ -48,7 +48,7 @@ def test_arrays_come_back_as_they_were_saved(tmp_path, random_models):
     np.testing.assert_array_equal(back.pixels, PROBE.pixels)
     for name in ("name", "sha256", "calibration", "notes", "region"):
         assert getattr(back, name) == getattr(PROBE, name)
-    found = segment(PROBE, Settings(), random_models)
+    found = segment(PROBE, Settings("sima"), random_models)
     save_segmentation(tmp_path / "s.npz", found)
     same = load_segmentation(tmp_path / "s.npz")
     np.testing.assert_array_equal(same.labels, found.labels)
@@ -63,7 +63,7 @@ def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
     good = queue.submit(PROBE, Settings())
     bad = queue.submit(PROBE, Settings())
     (queue.folder / bad / "micrograph.npz").write_bytes(b"broken")
-    last = queue.submit(PROBE, Settings(Scales(fusion="average")))
+    last = queue.submit(PROBE, Settings("cellpose-multiscale"))
     assert until_done(queue, good).status == "done"
     failed = until_done(queue, bad)
     assert failed.status == "failed"
@@ -78,7 +78,7 @@ def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
 
 def test_a_waiting_run_can_be_cancelled_and_a_running_one_too(queue):
     big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
-    running = queue.submit(big, Settings(Scales(fusion="average")))
+    running = queue.submit(big, Settings("cellpose-multiscale"))
     waiting = queue.submit(PROBE, Settings())
     queue.cancel(waiting)
     assert queue.look(waiting).status == "cancelled"
@@ -93,7 +93,7 @@ def test_a_waiting_run_can_be_cancelled_and_a_running_one_too(queue):
 
 def test_a_killed_worker_is_noticed_and_replaced(queue):
     big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
-    job = queue.submit(big, Settings(Scales(fusion="average")))
+    job = queue.submit(big, Settings("cellpose-multiscale"))
     end = time.monotonic() + 90
     while queue.look(job).status == "queued":
         assert time.monotonic() < end

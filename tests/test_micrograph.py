@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -147,6 +147,7 @@ def test_size_is_checked_before_pixels_are_decoded():
 
 
 @settings(max_examples=150, deadline=None)
+@example("TIFF", 134, 0, False)  # no samples per pixel
 @given(st.sampled_from(["PNG", "JPEG", "BMP", "TIFF"]), st.integers(0, 10**6), st.integers(0, 255), st.booleans())
 def test_a_damaged_byte_or_cut_gives_a_micrograph_or_one_sentence(kind, place, value, cut):
     data = bytearray(pillow(Image.fromarray(COLOUR), kind))

@@ -1,7 +1,5 @@
 """The road as a whole, with networks of random weights: shapes, tiles, progress, and what may not change results."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,17 +7,17 @@ from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import Prediction
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import (
-    Cancelled,
+    View,
     again,
     confidences,
     instances,
     load_models,
-    predict_attention,
     relevant_tiles,
     segment,
 )
-from crystalseg.settings import Instances, Scales, Settings
-from crystalseg.tiling import Grid, limits
+from crystalseg.segmentation import Cancelled
+from crystalseg.settings import LADDERS, Instances, Scales, Settings
+from crystalseg.tiling import Grid
 from tests.conftest import discs
 
 
@@ -29,21 +27,21 @@ def picture(height, width, seed=0):
 
 
 @pytest.mark.parametrize("shape", [(300, 260), (40, 800), (33, 33), (100, 1)], ids=str)
-@pytest.mark.parametrize("fusion", ["attention", "average", "maximum"])
-def test_any_shape_works_at_every_fusion(shape, fusion, random_models):
-    found = segment(picture(*shape), Settings(Scales(fusion=fusion)), random_models)
+@pytest.mark.parametrize("method", LADDERS)
+def test_any_shape_works_with_every_ladder(shape, method, random_models):
+    found = segment(picture(*shape), Settings(method), random_models)
     assert found.labels.shape == shape
     assert found.labels.dtype == np.int32
     assert found.fused.flow.shape == (2, *shape)
     assert len(found.confidence) == found.labels.max()
     assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
-    assert (found.attention is not None) == (fusion == "attention")
+    assert (found.attention is not None) == method.startswith("sima")
     assert np.isfinite(found.fused.foreground).all()
 
 
 def test_any_number_of_scales(random_models):
     scales = Scales((0.3, 0.5, 0.7, 0.9, 1.2), (100, 60, 30, 15, 5))
-    found = segment(picture(120, 90), Settings(scales), random_models)
+    found = segment(picture(120, 90), Settings("sima", scales), random_models)
     assert [s.factor for s in found.scales] == [0.3, 0.5, 0.7, 0.9, 1.2]
     assert found.attention.shape[0] == 6
 
@@ -74,7 +72,7 @@ def test_tiles_are_left_out_only_where_their_scale_has_no_weight():
     share = np.zeros((100, 100), np.float32)
     share[:10, :10] = 1
     corners = relevant_tiles(grid, share, 0.02)
-    assert (0, 0) in corners
+    assert grid.corners[0] in corners
     assert len(corners) < len(grid.corners) / 2
     assert relevant_tiles(grid, share, 0.0) == grid.corners
     # every tile that covers part of the weighted corner is there
@@ -82,20 +80,21 @@ def test_tiles_are_left_out_only_where_their_scale_has_no_weight():
 
 
 def test_relevance_zero_computes_everything_and_skipping_changes_little(random_models):
-    everything = segment(picture(500, 400), Settings(Scales(tile_relevance=0)), random_models)
+    everything = segment(picture(500, 400), Settings("sima", Scales(tile_relevance=0)), random_models)
     assert all(scale.covered.all() for scale in everything.scales)
 
 
 def test_attention_is_of_the_unsqueezed_image(random_models):
     image = picture(100, 400).pixels
-    assert predict_attention(random_models, image, *limits(image)).shape == (5, 56, 224)
+    assert View(random_models, image).attention().shape == (5, 56, 224)
 
 
-def test_new_thresholds_need_no_network(random_models):
-    found = segment(picture(200, 200), Settings(), random_models)
+@pytest.mark.parametrize("method", ["sima-plus", "sima"])
+def test_new_thresholds_need_no_flow_network(method, random_models):
+    found = segment(picture(200, 200), Settings(method), random_models)
     other = Instances(foreground_threshold=0.05, min_area=40, min_confidence=0)
-    repeated = again(found, other)
-    settings = replace(Settings(), instances=other)
+    repeated = again(found, other, random_models.confidence)
+    settings = Settings(method, instances=other)
     fresh = segment(picture(200, 200), settings, random_models)
     assert (repeated.labels == fresh.labels).all()
     assert repeated.settings == settings
@@ -126,7 +125,7 @@ def test_doubtful_crystals_are_dropped_and_the_rest_renumbered():
 
 def test_shipped_weights_load_and_say_what_they_are():
     models = load_models(device="cpu")
-    assert set(models.hashes) == {"cellpose", "sima"}
+    assert set(models.hashes) == {"cellpose", "sima", "confidence", "size", "boundary"}
     assert all(len(h) == 64 for h in models.hashes.values())
     assert models.thresholds == (100.0, 50.0, 25.0, 12.5)
 

@@ -34,3 +34,10 @@ def test_every_run_has_its_own_id_and_says_the_software():
     assert run().id != run().id
     assert run().software["crystalseg"] == __version__
     assert "torch" in run().software
+
+
+def test_runs_that_end_together_keep_their_order():
+    engine = open_database()
+    for number in range(20):
+        record(engine, run(str(number)))
+    assert [r.image_name for r in recorded(engine, 20)] == [str(number) for number in reversed(range(20))]

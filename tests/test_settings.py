@@ -1,10 +1,11 @@
+import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystalseg.settings import Instances, Measuring, Scales, Settings, SettingsError
+from crystalseg.settings import LADDERS, Instances, Measuring, Scales, Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -26,19 +27,37 @@ def test_a_single_automatic_factor_never_enlarges():
 
 
 @pytest.mark.parametrize(
+    ("shape", "lowest"),
+    [((1000, 1500), 1 / 8), ((1800, 400), 1 / 8), ((256, 200), 1 / 2), ((255, 200), 1), ((9, 9), 1)],
+)
+def test_octaves_go_down_while_something_is_left_to_see(shape, lowest):
+    ladder = Settings().ladder(shape)
+    assert ladder[0] == lowest
+    assert ladder[-1] == 1
+    assert all(b == 2 * a for a, b in itertools.pairwise(ladder))
+    assert Settings(scales=Scales((0.3, 0.9))).ladder(shape) == (0.3, 0.9)
+
+
+def test_thresholds_of_the_papers_table_1():
+    assert Scales((None, 1.0)).levels == (100, 25)
+    assert Scales((None, 0.5, 1.0)).levels == (100, 50, 25)
+    assert Scales().levels == (100, 50, 25, 12.5)
+    assert Scales((0.1, 0.2, 0.3, 0.4, 0.5)).levels == (100, 50, 25, 12.5, 6.25)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
-        {"factors": ()},
         {"factors": (0.5, None), "thresholds": (100, 50)},
         {"factors": (0.5, 0.5), "thresholds": (100, 50)},
         {"factors": (1.0, 0.5), "thresholds": (100, 50)},
-        {"factors": (0.5, 1.0)},
+        {"factors": (0.5, 1.0), "thresholds": (100, 50, 25)},
+        {"factors": tuple(0.1 * i for i in range(1, 10))},
         {"factors": (0.5, 9.0), "thresholds": (100, 50)},
         {"factors": ("a", 1.0), "thresholds": (100, 50)},
         {"thresholds": (90, 50, 25, 12.5)},
         {"thresholds": (100, 25, 50, 12.5)},
         {"thresholds": (100, 50, 25, 0)},
-        {"fusion": "sum"},
         {"tile_relevance": 0.5},
     ],
 )
@@ -56,6 +75,9 @@ def test_scales_out_of_range_are_refused_with_one_sentence(wrong):
         lambda: Instances(0, 1.5),
         lambda: Instances(0, 1, 2),
         lambda: Measuring("maybe"),
+        lambda: Settings("magic"),
+        lambda: Settings("cellpose-package"),
+        lambda: Settings("sima:model"),
     ],
 )
 def test_other_settings_out_of_range_are_refused(wrong):
@@ -67,11 +89,11 @@ def test_other_settings_out_of_range_are_refused(wrong):
     st.lists(st.floats(0.02, 4), min_size=1, max_size=8, unique=True).map(sorted),
     st.floats(-10, 10),
     st.integers(1, 10**6),
-    st.sampled_from(["attention", "average", "maximum"]),
+    st.sampled_from([*LADDERS, "watershed", "cellpose-package:cyto3"]),
 )
-def test_json_round_trip(factors, h, area, fusion):
+def test_json_round_trip(factors, h, area, method):
     thresholds = tuple(100 * 0.5**i for i in range(len(factors)))
-    given_settings = Settings(Scales(tuple(factors), thresholds, fusion), Instances(h, area), Measuring("include"))
+    given_settings = Settings(method, Scales(tuple(factors), thresholds), Instances(h, area), Measuring("include"))
     assert Settings.from_json(given_settings.to_json()) == given_settings
 
 

@@ -1,11 +1,21 @@
-"""Panoptic quality, aggregated Jaccard index, crystal size errors (paper section IV-C). Labels: integer (H, W)."""
+"""How well predicted crystals agree with true ones, as regions, lines, counts and sizes (paper section IV-C).
+
+Labels are integer (H, W), 0 = background, and need not be consecutive.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
+from scipy.stats import ks_2samp
+from skimage.morphology import skeletonize
+from skimage.segmentation import expand_labels, find_boundaries
 
 from crystalseg.attention import crystal_lengths
+
+IOU_THRESHOLDS = np.arange(0.5, 0.96, 0.05)
+BOUNDARY_WIDTH = 5  # px, of the annotated lines (paper section IV-A)
 
 
 @dataclass(frozen=True)
@@ -27,13 +37,19 @@ def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
     """Count the pixels that every true and predicted instance share; labels need not be consecutive."""
     if truth.shape != predicted.shape:
         raise ValueError(f"The label images differ in size: {truth.shape} and {predicted.shape}.")
-    names_t, t = np.unique(truth, return_inverse=True)
-    names_p, p = np.unique(predicted, return_inverse=True)
-    counts = coo_array((np.ones(truth.size, np.int64), (t.ravel(), p.ravel())), shape=(len(names_t), len(names_p)))
+    names_t, t = _consecutive(truth)
+    names_p, p = _consecutive(predicted)
+    counts = coo_array((np.ones(truth.size, np.int64), (t, p)), shape=(len(names_t), len(names_p)))
     counts = counts.tocsr()  # sums duplicates
     areas_t, areas_p = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel()
     t_in, p_in = names_t != 0, names_p != 0
     return Overlap(counts[t_in][:, p_in].tocoo(), areas_t[t_in], areas_p[p_in])
+
+
+def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The names that occur, ascending, and for each pixel (flat) the place of its name among them, int64."""
+    there = np.bincount(labels.ravel()) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[labels.ravel()]
 
 
 def panoptic_quality(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -69,21 +85,128 @@ def _aggregated_jaccard(counts: Overlap) -> float:
     return float(intersection / (union + missed + unused))
 
 
-def average_crystal_size(labels: np.ndarray) -> float:
-    """ACS: mean over crystals of 2 · sqrt(area / π), px; 0 without crystals."""
+def diameters(labels: np.ndarray) -> np.ndarray:
+    """Equivalent circular diameter 2 · sqrt(area / π) of each crystal, px, float64 (n,)."""
     area = np.bincount(labels.ravel())[1:]
-    area = area[area > 0]
-    return float(np.mean(2 * np.sqrt(area / np.pi))) if len(area) else 0.0
+    return 2 * np.sqrt(area[area > 0] / np.pi)
+
+
+def average_crystal_size(labels: np.ndarray) -> float:
+    """ACS: the mean of `diameters`, px; 0 without crystals."""
+    sizes = diameters(labels)
+    return float(sizes.mean()) if len(sizes) else 0.0
+
+
+def detections(counts: Overlap, thresholds: np.ndarray = IOU_THRESHOLDS) -> dict[str, np.ndarray]:
+    """precision TP/(TP+FP), recall TP/(TP+FN) and ap TP/(TP+FP+FN) (the cell literature's average precision) at each
+    IoU threshold of at least 0.5, where a match is unique; (K,) each, 1 if nothing is there and nothing is found."""
+    true, found = len(counts.truth), len(counts.predicted)
+    iou = counts.iou
+    # strictly above at 0.5, as in PQ; the small margin makes the same rule hold at every threshold
+    hits = np.array([(iou > t + 1e-9).sum() for t in thresholds], float)
+    empty = float(not true and not found)
+    return {
+        "precision": hits / found if found else np.full(len(hits), empty),
+        "recall": hits / true if true else np.full(len(hits), empty),
+        "ap": hits / (true + found - hits) if true + found else np.ones(len(hits)),
+    }
+
+
+def merges_and_splits(counts: Overlap) -> tuple[int, int]:
+    """How many true crystals too few: those of which more than half lies in a prediction that swallowed others as
+    well, less one for each such prediction; and the same with the roles exchanged: how many pieces too many."""
+
+    def surplus(owner: np.ndarray, share: np.ndarray) -> int:
+        inside = np.bincount(owner[share > 0.5])
+        return int(np.maximum(inside - 1, 0).sum())
+
+    row, col, both = counts.shared.row, counts.shared.col, counts.shared.data
+    return surplus(col, both / counts.truth[row]), surplus(row, both / counts.predicted[col])
+
+
+def by_octave(counts: Overlap) -> dict[int, np.ndarray]:
+    """Where crystals are lost: {k: (Σ IoU, TP, FP, FN)} for diameters of 2^k up to 2^(k+1) px.
+
+    Hits and misses go by the true diameter, false alarms by their own. The sums of many images may be added; their PQ
+    is then `octave_quality`.
+    """
+    true, found = (np.floor(np.log2(2 * np.sqrt(a / np.pi))).astype(int) for a in (counts.truth, counts.predicted))
+    match = counts.iou > 0.5
+    rows, cols = counts.shared.row[match], counts.shared.col[match]
+    missed, extra = np.delete(true, rows), np.delete(found, cols)
+    table = {}
+    for k in np.union1d(true, found):
+        own = true[rows] == k
+        table[int(k)] = np.array([counts.iou[match][own].sum(), own.sum(), (extra == k).sum(), (missed == k).sum()])
+    return table
+
+
+def octave_quality(sums: np.ndarray) -> float:
+    """PQ from (Σ IoU, TP, FP, FN); 1 if all are 0."""
+    iou, hits, extra, missed = sums
+    weight = hits + 0.5 * (extra + missed)
+    return float(iou / weight) if weight else 1.0
+
+
+def boundary_lines(labels: np.ndarray, width: int = BOUNDARY_WIDTH) -> tuple[np.ndarray, np.ndarray]:
+    """Crystal boundaries as lines of `width` px and their one-pixel skeleton, bool (H, W) each.
+
+    Crystals that an unlabelled line of up to `width` px separates share one boundary in its middle.
+    """
+    edges = find_boundaries(expand_labels(labels, (width + 1) / 2), mode="thick")
+    skeleton = skeletonize(edges)
+    if not skeleton.any():
+        return skeleton, skeleton
+    return distance_transform_edt(~skeleton) <= width / 2, skeleton
+
+
+def centreline_dice(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """clDice of the crystal boundaries (Shit et al. 2021): the harmonic mean of the share of the predicted skeleton
+    that lies on true lines and of the true skeleton on predicted lines; 0..1, and 1 if there are no lines."""
+    (lines, skeleton), (found_lines, found_skeleton) = boundary_lines(truth), boundary_lines(predicted)
+    if not skeleton.any() and not found_skeleton.any():
+        return 1.0
+    if not skeleton.any() or not found_skeleton.any():
+        return 0.0
+    precise, complete = lines[found_skeleton].mean(), found_lines[skeleton].mean()
+    return float(2 * precise * complete / (precise + complete)) if precise + complete else 0.0
+
+
+def size_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Kolmogorov–Smirnov distance between the true and the measured number-weighted size distributions, 0..1."""
+    true, found = diameters(truth), diameters(predicted)
+    if not len(true) or not len(found):
+        return float(len(true) != len(found))
+    return float(ks_2samp(true, found).statistic)
 
 
 def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """All figures of one image: pq, aji (ratios), acs_true_px, acs_predicted_px, mae_acs_px, mre_acs (ratio)."""
+    """All figures of one image.
+
+    pq, aji, cldice, ks: 0..1. precision, recall: at IoU 0.5; ap50: at IoU 0.5; ap: mean over IoU 0.5 to 0.95.
+    count_true, count_predicted; count_error: their difference, relative. merges, splits: numbers of crystals.
+    acs_true_px, acs_predicted_px; mae_acs_px, mre_acs: absolute and relative error of the average crystal size.
+    """
     true_size, size = average_crystal_size(truth), average_crystal_size(predicted)
     error = abs(size - true_size)
     counts = overlap(truth, predicted)
+    found = detections(counts)
+    merges, splits = merges_and_splits(counts)
+    true_count, count = len(counts.truth), len(counts.predicted)
     return {
         "pq": _panoptic_quality(counts),
         "aji": _aggregated_jaccard(counts),
+        "cldice": centreline_dice(truth, predicted),
+        "precision": float(found["precision"][0]),
+        "recall": float(found["recall"][0]),
+        "ap50": float(found["ap"][0]),
+        "ap": float(found["ap"].mean()),
+        "count_true": float(true_count),
+        "count_predicted": float(count),
+        "count_error": abs(count - true_count) / true_count if true_count else float(count > 0),
+        "merges": float(merges),
+        "splits": float(splits),
+        "ks": size_distance(truth, predicted),
         "acs_true_px": true_size,
         "acs_predicted_px": size,
         "mae_acs_px": error,
@@ -91,11 +214,16 @@ def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     }
 
 
-def size_class(labels: np.ndarray, tile: int = 224) -> int:
-    """The paper's class of an image (section IV-A): 1 if its largest crystal is shorter than `tile`, else 2 if the
-    smallest is less than a tenth of the largest, else 3. Size: the longer side of the bounding box, px."""
+def homogeneity(labels: np.ndarray) -> float:
+    """Smallest ÷ largest crystal of an image (paper section IV-A), by the longer side of the bounding box; 0..1."""
     lengths = crystal_lengths(labels)
     lengths = lengths[lengths > 0]
-    if not len(lengths) or lengths.max() < tile:
+    return float(lengths.min() / lengths.max()) if len(lengths) else 1.0
+
+
+def size_class(labels: np.ndarray, tile: int = 224) -> int:
+    """The paper's class of an image (section IV-A): 1 if its largest crystal is shorter than `tile`, else 2 if its
+    homogeneity is below 0.1, else 3. Size: the longer side of the bounding box, px."""
+    if crystal_lengths(labels).max() < tile:
         return 1
-    return 2 if lengths.min() / lengths.max() < 0.1 else 3
+    return 2 if homogeneity(labels) < 0.1 else 3

@@ -1,5 +1,7 @@
 """The crystals table: one row a crystal, units in the column names."""
 
+from collections.abc import Collection, Mapping
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -32,7 +34,10 @@ def feret(mask: np.ndarray) -> tuple[float, float, float]:
 
 
 def measure_crystals(
-    labels: np.ndarray, um_per_px: float | None = None, confidence: np.ndarray | None = None
+    labels: np.ndarray,
+    um_per_px: float | None = None,
+    confidence: np.ndarray | None = None,
+    marks: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """Table of all crystals in `labels`, integer (H, W), 0 = background.
 
@@ -42,7 +47,8 @@ def measure_crystals(
     bounding box (the paper's crystal length); perimeter_px (Crofton, four directions); aspect_ratio =
     feret_min/feret_max, 0..1 (ISO 9276-6); circularity = 4π·area/perimeter², at most 1; solidity = area / area of the
     convex hull; orientation_deg of the long axis, 0..180 counter-clockwise from the image's horizontal; centroid_x_px,
-    centroid_y_px; touches_border (reaches the image's edge); confidence, 0..1, if given as float (n,) for ids 1..n.
+    centroid_y_px; touches_border (reaches the image's edge); confidence, 0..1, if given as float (n,) for ids 1..n;
+    kind: `crystal`, or what `marks` says of an id (a pore or an artefact is no crystal).
     """
     rows = []
     height, width = labels.shape
@@ -70,6 +76,7 @@ def measure_crystals(
                 "centroid_y_px": region.centroid[0],
                 "touches_border": top == 0 or left == 0 or bottom == height or right == width,
                 "confidence": float(confidence[region.label - 1]) if confidence is not None else np.nan,
+                "kind": (marks or {}).get(region.label, "crystal"),
             }
         )
     table = pd.DataFrame(rows, columns=_COLUMNS)
@@ -83,8 +90,29 @@ def measure_crystals(
     return table
 
 
+def remeasured(
+    table: pd.DataFrame,
+    changed: Collection[int],
+    labels: np.ndarray,
+    um_per_px: float | None,
+    confidence: np.ndarray,
+    marks: Mapping[int, str],
+) -> pd.DataFrame:
+    """`measure_crystals` again where only the ids `changed` differ from what `table` was made of: those rows are made
+    anew, others stay."""
+    wanted = np.zeros(len(confidence) + 1, np.int32)
+    ids = [n for n in changed if n <= len(confidence)]
+    wanted[ids] = ids
+    new = measure_crystals(wanted[labels], um_per_px, confidence, marks)
+    kept = table[~table["id"].isin(changed)]
+    parts = [part for part in (kept, new) if len(part)]
+    if not parts:
+        return new
+    return pd.concat(parts).sort_values("id", ignore_index=True)
+
+
 _COLUMNS = [
     "id", "area_px2", "equivalent_diameter_px", "feret_max_px", "feret_min_px", "length_px", "width_px", "height_px",
     "perimeter_px", "aspect_ratio", "circularity", "solidity", "orientation_deg", "centroid_x_px", "centroid_y_px",
-    "touches_border", "confidence",
+    "touches_border", "confidence", "kind",
 ]  # fmt: skip

@@ -10,18 +10,19 @@ RESAMPLES = 2000
 
 
 def border_weights(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> np.ndarray:
-    """Counting weight of each crystal, float64 (n,); 0 = not counted.
+    """Counting weight of each crystal, float64 (n,); 0 = not counted, as all that is marked as something else.
 
     `include`: 1 for each. `exclude`: crystals touching the border of the (H, W) image do not count; the others count
     W·H / ((W − w)(H − h)), w and h being their Feret widths along the image's sides, because large crystals are cut
     more often (Miles–Lantuéjoul correction, ISO 13322-1).
     """
+    crystal = (crystals["kind"] == "crystal").to_numpy(bool)
     if rule == "include":
-        return np.ones(len(crystals))
+        return crystal.astype(float)
     height, width = shape
     free_w = width - crystals["width_px"].to_numpy(float)
     free_h = height - crystals["height_px"].to_numpy(float)
-    inside = ~crystals["touches_border"].to_numpy(bool)
+    inside = crystal & ~crystals["touches_border"].to_numpy(bool)
     weights = np.zeros(len(crystals))
     weights[inside] = width * height / (free_w[inside] * free_h[inside])
     return weights
@@ -64,7 +65,8 @@ class Interval:
 class Summary:
     """Sizes are equivalent circular diameters in `unit`.
 
-    found: crystals in the table; counted: those with a weight; border: those touching the border; average: ACS with
+    found: crystals in the table; counted: those with a weight; border: those touching the border; pores, artefacts:
+    what was marked so and is no crystal; average: ACS with
     its 95 % bootstrap interval; number, area: D10, D50, D90 of the number- and area-weighted distributions; span of
     each = (D90 − D10) / D50; smallest, largest counted; area_share: crystals' share of the image.
     """
@@ -80,6 +82,8 @@ class Summary:
     smallest: float
     largest: float
     area_share: float
+    pores: int = 0
+    artefacts: int = 0
 
     @property
     def number_span(self) -> float:
@@ -129,6 +133,8 @@ def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summ
     if not len(sizes):
         return None
     shares = (0.1, 0.5, 0.9)
+    kinds = crystals["kind"].value_counts()
+    crystals = crystals[crystals["kind"] == "crystal"]
     return Summary(
         unit=unit,
         rule=rule,
@@ -141,4 +147,6 @@ def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summ
         smallest=float(sizes.min()),
         largest=float(sizes.max()),
         area_share=float(crystals["area_px2"].sum() / (shape[0] * shape[1])),
+        pores=int(kinds.get("pore", 0)),
+        artefacts=int(kinds.get("artefact", 0)),
     )

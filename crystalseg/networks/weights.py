@@ -11,8 +11,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "weights"
-
 
 class WeightsError(ValueError):
     """A weights file that is missing, damaged or of another network."""
@@ -71,6 +69,11 @@ def load_cellpose_file(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or "output.2.weight" not in state:
         raise WeightsError(f"{path} is a PyTorch file, but not of Cellpose's CPnet.")
     return state
+
+
+def flow_inputs(state: Mapping[str, Tensor]) -> int:
+    """Number of input channels of a CPNet state dict."""
+    return state["downsample.down.res_down_0.conv.conv_0.2.weight"].shape[1]
 
 
 def file_hash(path: Path) -> str:

@@ -1,6 +1,8 @@
 """Crystals as CSV, labels as TIFF, and image-label pairs for training."""
 
+import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +33,13 @@ def write_pair(folder: Path, name: str, image: np.ndarray, labels: np.ndarray) -
     """`<name>.png` (RGB) and `<name>_label.png` (16 bit): the layout that `read_pairs` reads."""
     Image.fromarray(image).save(folder / f"{name}.png")
     Image.fromarray(labels.astype(np.uint16)).save(folder / f"{name}_label.png")
+
+
+def append_row(path: Path, row: Mapping[str, object]) -> None:
+    """Add a row to a CSV file; the first one brings the header."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)

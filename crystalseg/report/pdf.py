@@ -1,6 +1,7 @@
 """The PDF report (reportlab): text that can be searched, vector charts, embedded fonts."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -17,11 +18,14 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Image, KeepTogether, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from crystalseg.correct import Correction
 from crystalseg.measure.distribution import Summary, sizes_and_weights
 from crystalseg.micrograph import Micrograph
-from crystalseg.pipeline import Segmentation
-from crystalseg.report.charts import distribution_chart
+from crystalseg.report.charts import cumulative_chart, distribution_chart
+from crystalseg.report.comparison import Comparison, as_text
 from crystalseg.runs import Run
+from crystalseg.segmentation import Segmentation
+from crystalseg.settings import METHODS, PACKAGE
 from crystalseg.view import fit, outlined, scale_bar
 
 PAGES = {"A4": A4, "Letter": LETTER}
@@ -125,6 +129,7 @@ def size_rows(summary: Summary) -> list[tuple[str, str]]:
     """The summary table, name and value with unit, as page and report both show it."""
     u = summary.unit
     average = summary.average
+    marked = summary.pores + summary.artefacts
     interval = (
         f" (95 % CI {average.low:.4g} to {average.high:.4g})" if np.isfinite(average.low) else " (one crystal: no CI)"
     )
@@ -136,7 +141,14 @@ def size_rows(summary: Summary) -> list[tuple[str, str]]:
         ("Smallest, largest crystal", f"{summary.smallest:.4g}, {summary.largest:.4g} {u}"),
         ("Crystals found, counted, at the border", f"{summary.found}, {summary.counted}, {summary.border}"),
         ("Area covered by crystals", f"{100 * summary.area_share:.1f} %"),
+        *([("Marked and left out", f"{summary.pores} pores, {summary.artefacts} artefacts")] if marked else []),
     ]
+
+
+def corrections_words(log: Sequence[Correction]) -> str:
+    """For example '3 corrections by hand, by A. Smith and B. Jones'."""
+    names = list(dict.fromkeys(c.who or "an unnamed person" for c in log))
+    return f"{len(log)} correction{'s' * (len(log) != 1)} by hand, by {' and '.join(names)}"
 
 
 def _rule_words(rule: str) -> str:
@@ -155,8 +167,10 @@ def build_pdf(
     summary: Summary | None,
     run: Run,
     details: Details = Details(),
+    comparison: Comparison | None = None,
 ) -> bytes:
-    """The report of one run as PDF bytes; `summary` None says that no crystal counted."""
+    """The report of one run as PDF bytes; `summary` None says that no crystal counted. `comparison`: of methods,
+    a section of its own."""
     _register_fonts()
     buffer = io.BytesIO()
     page = PAGES[details.paper]
@@ -171,11 +185,16 @@ def build_pdf(
     if summary is None:
         story.append(_paragraph("No crystal counts: none was found, or all touch the image border."))
     else:
-        story.append(_facts(size_rows(summary), width))
+        corrected = corrections_words([Correction.from_dict(c) for c in run.corrections])
+        story.append(_facts([*size_rows(summary), *([("Corrected", corrected)] if run.corrections else [])], width))
     story += [Spacer(1, 6), *_overlay(micrograph, segmentation, width)]
     if summary is not None:
         story += [PageBreak(), *_distributions(crystals, micrograph.shape, summary, width)]
         story += _largest(crystals, summary.unit, width)
+    if comparison is not None:
+        story += _comparison(comparison, micrograph.pixels, width)
+    if run.corrections:
+        story += _corrections([Correction.from_dict(c) for c in run.corrections], width)
     story += _method(micrograph, segmentation, run, width)
     footer = f"crystalseg {run.software['crystalseg']} · run {run.id} · image SHA-256 {run.image_sha256[:16]}…"
     canvas = type("Canvas", (_Numbered,), {"footer": footer})
@@ -197,7 +216,7 @@ def _identity(micrograph: Micrograph, run: Run, details: Details, width: float) 
     pixel = f"{run.um_per_px:.5g} µm per pixel ({run.calibration})" if run.um_per_px else "none: all sizes in pixels"
     rows = [(name, value) for name, value in given if value]
     rows += [
-        ("Run, date", f"{run.id}, {run.created}"),
+        ("Run, date", f"{run.id}, {run.created[:19].replace('T', ' ')} UTC"),
         ("Image", f"{run.image_name}, {width_px} × {height_px} px{region}"),
         ("Image SHA-256", run.image_sha256 or "not from a file"),
         ("Calibration", pixel),
@@ -252,28 +271,77 @@ def _largest(crystals: pd.DataFrame, unit: str, width: float) -> list:
     return [heading, table]
 
 
+def _comparison(comparison: Comparison, pixels: np.ndarray, width: float) -> list:
+    """Pictures side by side, distributions over each other, and the tables."""
+    style = TableStyle([("FONT", (0, 0), (-1, -1), FONT, 7), ("FONT", (0, 0), (-1, 0), BOLD, 7)], parent=_GRID)
+    story: list = [PageBreak(), _paragraph("Comparison of methods", _HEAD)]
+    half = width / 2 - 4
+    pictures = [
+        [_picture(fit(outlined(pixels, one.labels), PICTURE_PX // 2), half, 85 * mm), _paragraph(one.name, _SMALL)]
+        for one in comparison.compared
+    ]
+    rows = [pictures[i : i + 2] + [[]] * (2 - len(pictures[i : i + 2])) for i in range(0, len(pictures), 2)]
+    story.append(Table(rows, colWidths=[width / 2] * 2, style=TableStyle([("LEFTPADDING", (0, 0), (-1, -1), 0)])))
+    curves, unit = {}, "px"
+    for one in comparison.compared:
+        sizes, weights, _, unit = sizes_and_weights(one.crystals, one.labels.shape, comparison.rule)
+        if len(sizes):
+            curves[one.name] = (sizes, weights)
+    if curves:
+        story.append(cumulative_chart(curves, unit, (width, 60 * mm), FONT))
+    for heading, table in comparison.tables.items():
+        cells = [[_paragraph(cell, _SMALL) for cell in row] for row in as_text(table)]
+        widths = [0.22 * width] + [0.78 * width / (len(cells[0]) - 1)] * (len(cells[0]) - 1)
+        story += [KeepTogether([_paragraph(heading, _HEAD), Table(cells, colWidths=widths, style=style)])]
+    return story
+
+
+def _corrections(log: Sequence[Correction], width: float) -> list:
+    rows = [(f"{c.when[:19].replace('T', ' ')} UTC, {c.who}", c.words()) for c in log]
+    return [_paragraph(f"Corrections: {corrections_words(log)}", _HEAD), _facts(rows, width)]
+
+
+def _method_words(method: str, factors: str) -> str:
+    """The first sentence or two of the method statement."""
+    network = f"A flow network (Cellpose's architecture) was run on the image at resize factors {factors}"
+    traced = "traced to one label per crystal"
+    return {
+        "sima-plus": f"{network}; of the crystals that every resolution proposed, those most probably right were "
+        "taken, judged by the fit of flow and shape and by what the other resolutions propose (SiMA+).",
+        "sima": f"{network}; its predictions were weighted by size-aware attention maps and {traced} (Cellpose+SiMA, "
+        "arXiv 2401.03939).",
+        "cellpose-original": f"{network}, which brings the mean crystal to 50 px; its prediction was {traced}.",
+        "cellpose-noresize": f"{network}; its prediction was {traced}.",
+        "cellpose-multiscale": f"{network}; its predictions were averaged and {traced}.",
+        "cellpose-maximum": f"{network}; the strongest prediction was {traced}.",
+        "two-scale": f"{network}; large crystals were taken from the first, small ones from the second.",
+        "boundary": "A boundary network drew the lines between crystals; the regions between lines are crystals.",
+        "watershed": "The image was divided by Otsu's threshold and a watershed of the distance transform.",
+        PACKAGE: "A model of the cellpose package segmented the image.",
+    }[method.partition(":")[0]]
+
+
 def _method(micrograph: Micrograph, segmentation: Segmentation, run: Run, width: float) -> list:
     scales = segmentation.settings.scales
     factors = ", ".join(f"{s.factor:.3g}" for s in segmentation.scales)
-    thresholds = ", ".join(f"{t:g}" for t in scales.thresholds)
-    how = {
-        "attention": "weighted by size-aware attention maps (SiMA)",
-        "average": "averaged",
-        "maximum": "combined by their maximum",
-    }[scales.fusion]
+    thresholds = ", ".join(f"{t:g}" for t in scales.levels)
+    method = segmentation.settings.method
     words = (
-        f"Crystals were found with Cellpose+SiMA (arXiv 2401.03939): a flow network was run on the image at resize "
-        f"factors {factors}; its predictions were {how} and traced to one label per crystal. Size is the equivalent "
-        f"circular diameter 2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. "
+        f"{_method_words(method, factors)} Size is the equivalent circular diameter 2·√(area/π) of each crystal's "
+        f"section, which is not the true diameter of the crystal. "
         f"{_rule_words(segmentation.settings.measuring.border_rule)} The interval of the average is a 95 % bootstrap "
         f"interval over the crystals counted; it does not include errors of segmentation or calibration. Percentiles "
         f"follow ISO 9276-1 (smallest size whose cumulative share reaches it)."
     )
     instances = segmentation.settings.instances
     rows = [
-        ("Resize factors", factors),
-        ("Size thresholds, % of the longer side", thresholds),
-        ("Fusion, tile relevance", f"{scales.fusion}, {scales.tile_relevance:g}"),
+        ("Method", f"{method}: {METHODS[method.partition(':')[0]]}"),
+        *([("Resize factors", factors)] if factors else []),
+        *(
+            [("Size thresholds, %; tile relevance", f"{thresholds}; {scales.tile_relevance:g}")]
+            if method == "sima"
+            else []
+        ),
         ("Foreground threshold h, smallest area", f"{instances.foreground_threshold:g}, {instances.min_area} px²"),
         ("Lowest confidence kept", f"{instances.min_confidence:g}"),
         ("Border rule", segmentation.settings.measuring.border_rule),

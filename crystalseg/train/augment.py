@@ -10,15 +10,17 @@ from crystalseg.tiling import normalise
 from crystalseg.train.data import Sample
 
 
-def _window(shape: tuple[int, int], reach: float, rng: np.random.Generator) -> tuple[slice, slice, np.ndarray]:
-    """The part of an image within `reach` px of a random point, and that point (x, y) inside the part.
-
-    The point keeps about a third of `reach` from the image's border where the image is large enough.
-    """
+def _random_point(shape: tuple[int, int], reach: float, rng: np.random.Generator) -> list[float]:
+    """A point (y, x) that keeps about a third of `reach` from the image's border where the image is large enough."""
     point = []
     for length in shape:
         margin = min(0.35 * reach, length / 2)
         point.append(rng.uniform(margin, length - margin))
+    return point
+
+
+def _window(shape: tuple[int, int], reach: float, point: Sequence[float]) -> tuple[slice, slice, np.ndarray]:
+    """The part of an image within `reach` px of a point (y, x), and that point (x, y) inside the part."""
     cuts = [slice(max(0, int(p - reach)), min(n, int(p + reach) + 2)) for p, n in zip(point, shape, strict=True)]
     return cuts[0], cuts[1], np.array([point[1] - cuts[1].start, point[0] - cuts[0].start])
 
@@ -40,14 +42,16 @@ def _photometric(image: np.ndarray, s: Sample, rng: np.random.Generator) -> np.n
 
 
 def transform(
-    s: Sample, factor: float, size: int, rng: np.random.Generator
+    s: Sample, factor: float, size: int, rng: np.random.Generator, point: Sequence[float] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-    """Scale by `factor`, turn, mirror and cut a `size` × `size` patch at a random place.
+    """Scale by `factor`, turn, mirror and cut a `size` × `size` patch about `point` (y, x), else at a random place.
 
     Returns image float32 (3, size, size), labels int32 (size, size), flow float32 (2, size, size) or None, and
     valid bool (size, size): False where the patch lies outside the image.
     """
-    rows, columns, point = _window(s.labels.shape, 0.75 * size / factor, rng)
+    reach = 0.75 * size / factor
+    middle = _random_point(s.labels.shape, reach, rng) if point is None else point
+    rows, columns, point = _window(s.labels.shape, reach, middle)
     target = (
         max(1, round((columns.stop - columns.start) * factor)),
         max(1, round((rows.stop - rows.start) * factor)),
@@ -81,23 +85,40 @@ def flow_patch(
     diameter: float,
     scales: tuple[float, float],
     whole: float = 0.0,
+    focus: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """A CPNet item: image (3, size, size) and target (4, size, size) = dy, dx, foreground, valid; None if unusable.
 
     The sample is scaled so that its mean crystal diameter is `diameter` × a log-uniform factor from `scales`; with
-    probability `whole`, so that nearly all of the image fits the patch, as on the ladder's lowest rung.
+    probability `whole`, so that nearly all of the image fits the patch, as on the ladder's lowest rung; with
+    probability `focus`, so that one crystal, each octave of sizes being as likely, has 0.4 to 1.8 × `diameter` and
+    lies near the middle.
     """
     if s.diameter == 0:
         return None
-    factor = diameter / s.diameter * np.exp(rng.uniform(*np.log(scales)))
-    if rng.random() < whole:
+    point = None
+    kind = rng.random()
+    if kind < focus:
+        y, x, own = s.crystals[_any_octave(s.crystals[:, 2], rng)]
+        factor = diameter / own * np.exp(rng.uniform(*np.log((0.4, 1.8))))
+    elif kind < focus + whole:
         factor = size / max(s.labels.shape) * rng.uniform(0.8, 1.1)
+    else:
+        factor = diameter / s.diameter * np.exp(rng.uniform(*np.log(scales)))
     # Beyond these limits an image is only blurred, or nothing of it is left.
     factor = float(np.clip(factor, 48 / max(s.labels.shape), 5.0))
-    image, labels, flow, valid = transform(s, factor, size, rng)
+    if kind < focus:
+        point = np.array([y, x]) + rng.uniform(-0.25, 0.25, 2) * size / factor
+    image, labels, flow, valid = transform(s, factor, size, rng, point)
     if valid.mean() < 0.3:
         return None
     return image, np.concatenate((flow, (labels > 0)[None], valid[None])).astype(np.float32)
+
+
+def _any_octave(diameters: np.ndarray, rng: np.random.Generator) -> int:
+    """A random index, each octave of the diameters being as likely."""
+    octave = np.floor(np.log2(diameters))
+    return int(rng.choice(np.flatnonzero(octave == rng.choice(np.unique(octave)))))
 
 
 def attention_view(
@@ -125,4 +146,4 @@ def _part(s: Sample, rng: np.random.Generator) -> Sample:
         start = int(rng.integers(length - n + 1))
         cuts.append(slice(start, start + n))
     cut = tuple(cuts)
-    return Sample(s.image[cut], s.labels[cut], None, s.low, s.high, s.diameter)
+    return Sample(s.image[cut], s.labels[cut], None, s.low, s.high, s.crystals)

@@ -26,12 +26,14 @@ class Recipe:
     scales: range of the random factor on top (paper: 0.75 to 1.25).
     patch, last_patch: side of the training patches, px, and in the last `finish` share of the budget (paper: 224).
     whole: share of patches that show nearly the whole image, as the ladder's lowest rung does (paper: none).
+    focus: share of patches about one crystal, of any size in the image, scaled to about `diameter` (paper: none).
     synthetic: share of patches from the generator, if folders are given too.
     """
 
     diameter: float = 50.0
     scales: tuple[float, float] = (0.75, 1.25)
     whole: float = 0.0
+    focus: float = 0.0
     patch: int = 224
     last_patch: int = 224
     finish: float = 0.2
@@ -52,7 +54,7 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
 
 
 def _augment(s, rng, size: int, recipe: Recipe):
-    return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole)
+    return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus)
 
 
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128):

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from crystalseg.evaluate.metrics import average_crystal_size
 from crystalseg.flows import flows_from_labels
 from crystalseg.micrograph import read_pairs
 from crystalseg.synth import draw
@@ -18,19 +17,34 @@ from crystalseg.tiling import limits
 @dataclass(frozen=True)
 class Sample:
     """image uint8 (H, W, 3) RGB; labels int32 (H, W); flow float32 (2, H, W) or None; low, high: the image's 1st and
-    99th percentile per channel; diameter: mean equivalent circular diameter, px (0 if there is no crystal)."""
+    99th percentile per channel; crystals float32 (n, 3): centroid y, x and equivalent circular diameter, px."""
 
     image: np.ndarray
     labels: np.ndarray
     flow: np.ndarray | None
     low: np.ndarray
     high: np.ndarray
-    diameter: float
+    crystals: np.ndarray
+
+    @property
+    def diameter(self) -> float:
+        """Mean diameter, px; 0 if there is no crystal."""
+        return float(self.crystals[:, 2].mean()) if len(self.crystals) else 0.0
 
 
 def sample(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> Sample:
     flow = flows_from_labels(labels) if with_flow else None
-    return Sample(image, labels, flow, *limits(image), average_crystal_size(labels))
+    return Sample(image, labels, flow, *limits(image), _crystals(labels))
+
+
+def _crystals(labels: np.ndarray) -> np.ndarray:
+    y, x = np.nonzero(labels)
+    names = labels[y, x]
+    area = np.bincount(names)
+    there = area > 0
+    sums = [np.bincount(names, weights=v)[there] for v in (y, x)]
+    area = area[there]
+    return np.column_stack((*(s / area for s in sums), 2 * np.sqrt(area / np.pi))).astype(np.float32)
 
 
 class Synthetic:

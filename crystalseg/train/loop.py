@@ -1,6 +1,5 @@
 """The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, the best weights kept."""
 
-import csv
 import datetime
 import json
 import math
@@ -12,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from crystalseg.networks.weights import Card, save_weights
+from crystalseg.report.export import append_row
 from crystalseg.train.data import Stream
 
 
@@ -24,7 +25,8 @@ class Budget:
 
     steps: optimiser steps; minutes: if positive, wall-clock training time that replaces `steps` for the schedule.
     batch: items a step; learning_rate: the peak, reached after `warmup` (share of the budget), then a cosine to zero.
-    every: steps between validations; seed: of data and initial weights.
+    every: steps between validations; seed: of data and initial weights. average: decay, a step, of the moving average
+    of the weights, which is what is validated and kept; 0 keeps the last weights.
     """
 
     steps: int = 20_000
@@ -34,6 +36,7 @@ class Budget:
     warmup: float = 0.02
     every: int = 300
     seed: int = 0
+    average: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,26 +109,26 @@ def fit(
     device, number = device_and_type()
     network.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
     state = {"step": 0, "seconds": 0.0, "best": float("inf")}
     checkpoint = folder / f"{name}.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(saved["network"])
+        mean.load_state_dict(saved["mean"])
         optimiser.load_state_dict(saved["optimiser"])
         state = saved["state"]
         print(f"resumed at step {state['step']}, {state['seconds'] / 60:.0f} min, best {state['best']:.4f}")
 
-    def compute(image: Tensor, target: Tensor) -> Tensor:
+    def compute(module: nn.Module, image: Tensor, target: Tensor) -> Tensor:
         image = image.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, number):
-            return loss_of(network, image, target.to(device))
+            return loss_of(module, image, target.to(device))
 
     def validate() -> float:
-        network.eval()
+        mean.eval()
         with torch.inference_mode():
-            losses = [compute(*pair).item() for pair in validation]
-        network.train()
-        return float(np.mean(losses))
+            return float(np.mean([compute(mean, *pair).item() for pair in validation]))
 
     opened = None
     running = []
@@ -138,11 +141,12 @@ def fit(
             feed = batches(*wanted)
         for group in optimiser.param_groups:
             group["lr"] = rate(progress, budget)
-        loss = compute(*next(feed))
+        loss = compute(network, *next(feed))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
+        mean.update_parameters(network)
         running.append(loss.item())
         state["step"] += 1
         state["seconds"] += time.monotonic() - began
@@ -160,12 +164,17 @@ def fit(
                 "validation_loss": validate(),
             }
             running = []
-            _append(folder / f"{name}.csv", record)
+            append_row(folder / f"{name}.csv", record)
             print("\n" + "  ".join(f"{k} {v:.5g}" for k, v in record.items()), flush=True)
             if record["validation_loss"] < state["best"]:
                 state["best"] = record["validation_loss"]
-                keep(network, record | asdict(budget))
-            saved = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "state": state}
+                keep(mean.module, record | asdict(budget))
+            saved = {
+                "network": network.state_dict(),
+                "mean": mean.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "state": state,
+            }
             torch.save(saved, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
 
@@ -186,12 +195,3 @@ def stacked(items: list[tuple[np.ndarray, np.ndarray]], size: int = 16) -> list[
 
 def _progress(state: dict, budget: Budget) -> float:
     return state["seconds"] / 60 / budget.minutes if budget.minutes > 0 else state["step"] / budget.steps
-
-
-def _append(path: Path, record: dict) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, record)
-        if new:
-            writer.writeheader()
-        writer.writerow(record)

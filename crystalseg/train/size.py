@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crystalseg.networks import DIRECTORY
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.size import SizeModel
-from crystalseg.networks.weights import DIRECTORY, load_weights
+from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import flow_patch
 from crystalseg.train.data import Mixture
 from crystalseg.train.loop import Budget, Order, changed, keep_best

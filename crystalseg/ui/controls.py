@@ -8,19 +8,15 @@ import streamlit as st
 from PIL import Image
 from streamlit_image_coordinates import streamlit_image_coordinates
 
+from crystalseg import samples
 from crystalseg.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
 from crystalseg.micrograph import FORMATS, Micrograph, MicrographError
-from crystalseg.settings import Instances, Measuring, Scales, Settings, SettingsError
+from crystalseg.settings import LADDERS, METHODS, PACKAGE, Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.synth import draw_grain
 from crystalseg.tiling import TILE
 from crystalseg.ui import state
 
 SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
-FUSIONS = {
-    "attention": "attention (SiMA): trust the resolution that suits each crystal's size",
-    "average": "average of all resolutions",
-    "maximum": "strongest of all resolutions",
-}
 RULES = {
     "exclude": "leave out crystals cut by the border (with correction)",
     "include": "count every crystal as seen",
@@ -37,8 +33,9 @@ def choose_micrographs() -> None:
     )
     for problem in state.add_uploads(uploads):
         st.error(problem, icon=":material/block:")
-    with st.expander("Or try a sample", expanded=not state.items()):
-        for title, path in state.sample_files().items():
+    state.current()
+    with st.expander("Or try a sample", expanded=any(item.opener for item in state.items().values())):
+        for title, path in samples.files().items():
             if st.button(title, width="stretch"):
                 st.session_state["current"] = state.add(path.read_bytes(), path.name)
         if st.button(
@@ -53,6 +50,9 @@ def choose_micrographs() -> None:
             "Working on", keys, index=keys.index(now) if now in held else 0, format_func=lambda k: held[k].original.name
         )
         st.session_state["current"] = chosen
+        if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay in the record."):
+            state.remove(chosen)
+            st.rerun()
 
 
 def _add_synthetic() -> str:
@@ -77,66 +77,95 @@ def _floats(text: str, name: str) -> tuple[float | None, ...]:
     return tuple(values)
 
 
-def choose_scales() -> Scales | None:
-    """Resize factors, thresholds and fusion; None, with the reason shown, while they make no sense."""
+def choose_method() -> str | None:
+    """The method by name; None, with the reason shown, while a model of the cellpose package is not named."""
+    method = st.selectbox(
+        "Method",
+        list(METHODS),
+        key="method",
+        help="SiMA+ is the best on our test images; the others are there for comparison.",
+    )
+    st.caption(METHODS[method])
+    if method != PACKAGE:
+        return method
+    model = st.text_input(
+        "Model of the cellpose package", key="package model", help="The path of a model file, or a name such as cyto3."
+    )
+    if not model:
+        st.info("Name a model first.", icon=":material/edit:")
+        return None
+    return f"{PACKAGE}:{model}"
+
+
+def choose_scales(method: str) -> Scales | None:
+    """Resize factors and thresholds; None, with the reason shown, while they make no sense."""
+    if method not in LADDERS:
+        return Scales()
+    plus = method == "sima-plus"
+    key = "factors plus" if plus else "factors"
+    st.session_state.setdefault(key, "" if plus else "auto, 0.5, 0.75, 1")
     factors = st.text_input(
         "Resize factors",
-        "auto, 0.5, 0.75, 1",
+        placeholder="as many halvings as the image needs",
+        key=key,
         help="The image is analysed at each of these sizes, smallest first. Small factors see large crystals whole, 1 "
-        "sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge.",
+        "sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: halved from 1 "
+        "until the image is small.",
     )
-    thresholds = st.text_input(
+    st.session_state.setdefault("thresholds", "100, 50, 25, 12.5")
+    thresholds = "" if method != "sima" else st.text_input(
         "Size thresholds, % of the longer side",
-        "100, 50, 25, 12.5",
+        key="thresholds",
         help="As many as factors, from 100 down. Crystals longer than the second number are taken from the first "
         "factor, and so on; the last factor takes all crystals up to the last number.",
-    )
-    fusion = st.selectbox("Fusion", list(FUSIONS), format_func=FUSIONS.get, help="How the resolutions become one.")
+    )  # fmt: skip
     try:
-        return Scales(_floats(factors, "Resize factors"), _floats(thresholds, "Size thresholds"), fusion)
+        return Scales(_floats(factors, "Resize factors"), _floats(thresholds, "Size thresholds"))
     except SettingsError as error:
         st.error(str(error), icon=":material/block:")
         return None
 
 
 def choose_instances() -> Instances:
-    """Foreground threshold and smallest area: applied at once to a finished run."""
-    threshold = st.slider(
+    """Foreground threshold, smallest area and least confidence: applied at once to a finished run."""
+    usual = Instances()
+    st.session_state.setdefault("foreground", usual.foreground_threshold)
+    st.session_state.setdefault("min area", usual.min_area)
+    st.session_state.setdefault("min confidence", usual.min_confidence)
+    st.slider(
         "Foreground threshold h",
         -3.0,
         3.0,
-        0.0,
-        0.1,
+        step=0.1,
+        key="foreground",
         help="Higher: only pixels that surely are crystal count, so crystals shrink and faint ones vanish. Paper: 0.",
     )
-    area = st.number_input(
-        "Smallest crystal, px²",
-        1,
-        100_000,
-        Instances().min_area,
-        help="Smaller pieces are dropped as noise, not measured.",
+    st.number_input(
+        "Smallest crystal, px²", 1, 100_000, key="min area", help="Smaller pieces are dropped as noise, not measured."
     )
-    confidence = st.slider(
+    st.slider(
         "Lowest confidence",
         0.0,
         1.0,
-        Instances().min_confidence,
-        0.05,
+        step=0.05,
+        key="min confidence",
         help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see its "
         "confidence.",
     )
-    return Instances(float(threshold), int(area), float(confidence))
+    return state.instances()
 
 
 def choose_measuring() -> Measuring:
-    rule = st.selectbox(
+    """The border rule."""
+    st.selectbox(
         "Border rule",
         list(RULES),
         format_func=RULES.get,
+        key="border rule",
         help="Large crystals are cut by the image border more often than small ones. Leaving cut crystals out and "
         "weighting the rest (Miles–Lantuéjoul, ISO 13322-1) makes up for that.",
     )
-    return Measuring(rule)
+    return state.measuring()
 
 
 def choose_pixel_size(item: state.Item) -> None:
@@ -213,11 +242,11 @@ def choose_region(item: state.Item) -> Micrograph | None:
         return None
 
 
-def preview_scales(micrograph: Micrograph, scales: Scales) -> None:
+def preview_scales(micrograph: Micrograph, settings: Settings) -> None:
     """What each scale sees: the part of the image that one tile of the network covers at each factor."""
     height, width = micrograph.shape
-    columns = st.columns(len(scales.factors))
-    for column, factor in zip(columns, scales.ladder(micrograph.shape), strict=True):
+    factors = settings.ladder(micrograph.shape)
+    for column, factor in zip(st.columns(len(factors)), factors, strict=True):
         side = min(round(TILE / factor), max(height, width))
         top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
         piece = micrograph.pixels[top : top + side, left : left + side]
@@ -233,11 +262,35 @@ def _as_seen(piece: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(small, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_NEAREST)
 
 
+def sidebar() -> None:
+    """What every page but Measure has at its side: the micrographs, and whose corrections these are."""
+    with st.sidebar:
+        choose_micrographs()
+        st.caption(f"Thresholds ({state.instances().name}) and border rule are set on the Measure page.")
+
+
+def finished(item: state.Item | None) -> bool:
+    """Whether there is a result to look at; if not, says what to do."""
+    if item is None:
+        st.info("Upload a micrograph on the left, or choose a sample.", icon=":material/upload:")
+        return False
+    job = state.queue().look(item.job) if item.job else None
+    if job and job.active:
+        watch(item.job)
+        return False
+    if job and job.status == "done" and state.result(item.job) is not None:
+        return True
+    if job and job.status == "failed":
+        st.error(job.error, icon=":material/block:")
+    st.info(f"{item.original.name} is not measured yet: go to Measure and press Run.", icon=":material/straighten:")
+    return False
+
+
 def run_button(item: state.Item, micrograph: Micrograph | None, settings: Settings | None) -> None:
     """Start a run, or show the one in progress."""
     job = state.queue().look(item.job) if item.job else None
     if job and job.active:
-        _watch(item.job)
+        watch(item.job)
         return
     if job and job.status == "failed":
         st.error(job.error, icon=":material/block:")
@@ -245,12 +298,13 @@ def run_button(item: state.Item, micrograph: Micrograph | None, settings: Settin
         st.warning("The run was cancelled.", icon=":material/stop_circle:")
     ready = micrograph is not None and settings is not None
     if st.button("Run", type="primary", disabled=not ready, icon=":material/play_arrow:", key="run"):
-        item.job = state.queue().submit(micrograph, settings)
+        item.job = item.run(micrograph, settings)
         st.rerun()
 
 
 @st.fragment(run_every=0.5)
-def _watch(job_id: str) -> None:
+def watch(job_id: str) -> None:
+    """The progress of a run, with a button to stop it."""
     job = state.queue().look(job_id)
     if job is None or not job.active:
         st.rerun()
@@ -258,5 +312,5 @@ def _watch(job_id: str) -> None:
     words = f"waiting for {waiting} other run(s)" if waiting else job.stage
     bar, stop = st.columns((5, 1), vertical_alignment="center")
     bar.progress(min(job.share, 1.0), text=f"{words} · {100 * job.share:.0f} %")
-    if stop.button("Cancel", icon=":material/stop_circle:"):
+    if stop.button("Cancel", icon=":material/stop_circle:", key=f"cancel {job_id}"):
         state.queue().cancel(job_id)

@@ -2,31 +2,41 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+import threading
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import streamlit as st
 
+from crystalseg import samples
+from crystalseg.correct import Correction, Evidence, History, replay
 from crystalseg.jobs import Queue
-from crystalseg.measure.crystals import measure_crystals
+from crystalseg.measure.crystals import measure_crystals, remeasured
 from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, find_data_bar, read_micrograph
-from crystalseg.pipeline import Segmentation, again
-from crystalseg.settings import Instances
+from crystalseg.runs import correction_log, log_correction
+from crystalseg.segmentation import Segmentation
+from crystalseg.settings import Instances, Measuring, Settings
 
-SAMPLES = Path(__file__).with_name("samples")
+# Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
+KEPT = (
+    "method", "package model", "factors plus", "factors", "thresholds", "foreground", "min area", "min confidence",
+    "border rule", "who", "axis", "weighting",
+)  # fmt: skip
 
 
 @dataclass
 class Item:
     """One micrograph of the session. original: as read; bar: first row of the data bar found, or None; exclude_bar and
-    region (top, left, bottom, right) or None: what is measured; job: its latest run."""
+    region (top, left, bottom, right) or None: what is measured; job: the run that is shown; runs: all, the latest of
+    each method; opener: the sample that was there before the user chose anything."""
 
     original: Micrograph
     bar: int | None
     exclude_bar: bool = True
     region: tuple[int, int, int, int] | None = None
     job: str | None = None
+    runs: dict[str, str] = field(default_factory=dict)
+    opener: bool = False
 
     @property
     def key(self) -> str:
@@ -44,6 +54,12 @@ class Item:
     def calibrate(self, calibration) -> None:
         self.original = replace(self.original, calibration=calibration)
 
+    def run(self, micrograph: Micrograph, settings: Settings) -> str:
+        """Queue a run; returns the job."""
+        job = queue().submit(micrograph, settings)
+        self.runs[settings.method] = job
+        return job
+
 
 @st.cache_resource(show_spinner=False)
 def queue() -> Queue:
@@ -59,40 +75,80 @@ def add(data: bytes, name: str) -> str:
     limit = float(os.environ.get("CRYSTALSEG_MAX_MEGAPIXELS") or MAX_MEGAPIXELS)
     micrograph = read_micrograph(data, name, limit)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
+    for key in [key for key, other in items().items() if other.opener]:
+        del items()[key]
     items().setdefault(item.key, item)
     return item.key
 
 
 def add_uploads(uploads: list) -> list[str]:
-    """Read new uploads; returns one sentence for each that cannot be used. Files removed by the user are forgotten."""
+    """Read new uploads; returns one sentence for each that cannot be used.
+
+    What an upload became is kept by the session: the uploader forgets its files when another page is opened.
+    """
     seen: dict[str, str] = st.session_state.setdefault("uploads", {})
-    for gone in set(seen) - {u.file_id for u in uploads}:
-        items().pop(seen.pop(gone), None)
     problems = []
     for upload in uploads:
         if upload.file_id in seen:
-            if seen[upload.file_id] not in items():
-                problems.append(seen[upload.file_id])
+            problems.append(seen[upload.file_id])
             continue
         try:
-            seen[upload.file_id] = st.session_state["current"] = add(upload.getvalue(), upload.name)
+            st.session_state["current"] = add(upload.getvalue(), upload.name)
+            seen[upload.file_id] = ""
         except MicrographError as error:
             seen[upload.file_id] = str(error)
             problems.append(str(error))
-    return problems
+    return [problem for problem in problems if problem]
 
 
-def sample_files() -> dict[str, Path]:
-    """Shipped sample micrographs: a title and the file."""
-    return {path.stem.replace("-", " "): path for path in sorted(SAMPLES.glob("*.png"))}
+def remove(key: str) -> None:
+    """Forget a micrograph; its runs stay in the record."""
+    items().pop(key, None)
 
 
 def current() -> Item | None:
     """The micrograph being worked on."""
     held = items()
+    if not held:
+        _first_sample()
     if st.session_state.get("current") not in held:
         st.session_state["current"] = next(iter(held), None)
     return held.get(st.session_state["current"])
+
+
+def _first_sample() -> None:
+    """Nobody meets an empty page: a sample is there, measured."""
+    micrograph = samples.first()
+    item = Item(micrograph, find_data_bar(micrograph.pixels), job=first_job(), opener=True)
+    item.runs[Settings().method] = item.job
+    items()[item.key] = item
+
+
+@st.cache_resource(show_spinner=False)
+def first_job() -> str:
+    return samples.first_job(queue())
+
+
+def instances() -> Instances:
+    """The thresholds chosen on any page."""
+    usual, held = Instances(), st.session_state
+    return Instances(
+        float(held.get("foreground", usual.foreground_threshold)),
+        int(held.get("min area", usual.min_area)),
+        float(held.get("min confidence", usual.min_confidence)),
+    )
+
+
+def measuring() -> Measuring:
+    """The border rule chosen on any page."""
+    return Measuring(st.session_state.get("border rule", Measuring().border_rule))
+
+
+def preserve() -> None:
+    """Call first on every page: keeps the values of KEPT although their widgets may not be on it."""
+    for key in KEPT:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -103,15 +159,81 @@ def result(job: str) -> tuple[Micrograph, Segmentation] | None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def with_instances(job: str, choice: Instances) -> Segmentation:
-    """The job's segmentation with these thresholds, from the kept maps."""
+    """The job's segmentation with these thresholds, from the kept maps; torch is loaded only if they changed."""
+    from crystalseg.baselines import again
+    from crystalseg.pipeline import load_confidence
+
     found = result(job)[1]
-    return found if found.settings.instances == choice else again(found, choice)
+    return found if found.settings.instances == choice else again(found, choice, load_confidence())
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def table(job: str, choice: Instances, um_per_px: float | None) -> pd.DataFrame:
+    """The crystals of a job with these thresholds, as the method found them."""
     found = with_instances(job, choice)
     return measure_crystals(found.labels, um_per_px, found.confidence)
+
+
+@dataclass
+class Corrected:
+    """The result of a job with some thresholds, and the corrections made to it; all sessions share one.
+
+    history: labels and log; entries: length of the log, undo and redo included, which names the version.
+    """
+
+    job: str
+    choice: Instances
+    history: History
+    entries: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _tables: dict[float | None, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """A name for the labels as they are now, for caches."""
+        return digest(self.job, self.choice, self.entries)
+
+    def table(self, um_per_px: float | None) -> pd.DataFrame:
+        """The crystals now."""
+        if um_per_px not in self._tables:
+            h = self.history
+            self._tables[um_per_px] = measure_crystals(h.labels, um_per_px, h.confidence, h.marks)
+        return self._tables[um_per_px]
+
+    def do(self, asked: Correction | str) -> None:
+        """Carry out a correction, `undo` or `redo`, and log it; CorrectionError if it cannot be done."""
+        with self.lock:
+            h = self.history
+            changed = h.do(asked) if isinstance(asked, Correction) else getattr(h, asked)()
+            entry = asked.to_dict() if isinstance(asked, Correction) else {"kind": asked}
+            log_correction(queue().engine, self.job, self.choice.name, entry, entry.get("who", ""))
+            self.entries += 1
+            self._tables = {
+                um: remeasured(table, changed, h.labels, um, h.confidence, h.marks)
+                for um, table in self._tables.items()
+            }
+
+    def segmentation(self) -> Segmentation:
+        """As the run gave it, with the corrected labels and confidences."""
+        found = with_instances(self.job, self.choice)
+        return replace(found, labels=self.history.labels, confidence=self.history.confidence)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def corrected(job: str, choice: Instances) -> Corrected:
+    """The job's result with these thresholds and the corrections on record for them."""
+    micrograph, _ = result(job)
+    found = with_instances(job, choice)
+    evidence = Evidence(micrograph.pixels, found.scales, choice.foreground_threshold)
+    log = [row.entry for row in correction_log(queue().engine, job, choice.name)]
+    history = replay(History(found.labels, found.confidence, evidence), map(Correction.from_dict, log))
+    return Corrected(job, choice, history, len(log))
+
+
+def corrected_elsewhere(job: str, choice: Instances) -> list[str]:
+    """The thresholds, in words, for which there are corrections of this job that the present ones do not show."""
+    names = dict.fromkeys(row.choice for row in correction_log(queue().engine, job))
+    return [name for name in names if name != choice.name]
 
 
 def digest(*parts: object) -> str:

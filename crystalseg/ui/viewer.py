@@ -1,39 +1,99 @@
-"""The image viewer: a Components v2 component of ours (viewer.js) and what is sent to it."""
+"""The image viewer: a Components v2 component of ours (viewer.js) and what is sent to it.
 
-import base64
-import io
+Pictures go to the browser as files it may keep, not inside the messages of every click.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import streamlit as st
-from PIL import Image
+from streamlit import runtime
 
-from crystalseg.view import colours_by_size, fit
+from crystalseg.layers import FOREGROUND_RANGE, Layer
+from crystalseg.view import colours_by_size, fit, flow_wheel
 
-SHOWN_PX = 2000  # longer side of the picture sent to the browser
+SHOWN_PX = 2000  # longer side of the picture sent to the browser: a 4 MP image as it is, a 16 MP one at half size
+LAYER_PX = 1400  # longer side of a layer
+# Tools of correction: name, key, words, and what they mean. Those with a dot act on the chosen crystals at once.
+TOOLS = (
+    ("select", "v", "select", "Click a crystal; Shift-click for more."),
+    ("join", "j", "join", "Click on the line between two halves of a crystal."),
+    (".merge", "m", "merge chosen", "Merge the chosen crystals (Shift-click to choose several)."),
+    ("split", "s", "split", "Click once in each of the two crystals that were taken for one."),
+    ("cut", "c", "cut", "Drag a line across a crystal."),
+    ("add", "a", "add", "Click inside a crystal that was missed."),
+    ("lasso", "l", "draw", "Drag round a crystal: the chosen one is redrawn, or a new one is drawn."),
+    (".delete", "Delete", "delete", "Delete the chosen crystals."),
+    (".mark pore", "p", "pore", "Mark the chosen as pore: left out of the statistics."),
+    (".mark artefact", "x", "artefact", "Mark the chosen as artefact: left out of the statistics."),
+    (".mark crystal", "k", "crystal", "Mark the chosen as crystal again."),
+    (".accept", "Enter", "accept", "The chosen are right as they are."),
+    (".undo", "z", "undo", "Take the last correction back."),
+    (".redo", "y", "redo", "Do it again."),
+)
 
-_HTML = """
+
+def _button(name: str, key: str, words: str, help_: str) -> str:
+    verb, _, mark = name.lstrip(".").partition(" ")
+    what = f'data-ask="{verb}" data-mark="{mark}"' if name.startswith(".") else f'data-tool="{name}"'
+    active = " active" if name == "select" else ""
+    shown = {"Delete": "Del", "Enter": "↵"}.get(key, key)
+    return (
+        f'<button class="tool{active}" type="button" {what} data-key="{key if len(key) > 1 else key.lower()}" '
+        f'title="{help_} Key: {key}">{words} <kbd>{shown}</kbd></button>'
+    )
+
+
+_HTML = f"""
 <div class="viewer">
-  <div class="tools">
-    <label><input class="outline" type="checkbox" checked> outlines</label>
-    <label>fill by size <input class="fill" type="range" min="0" max="100" value="0"></label>
+  <div class="toolbox bar" role="toolbar" aria-label="correction tools">{"".join(_button(*t) for t in TOOLS)}</div>
+  <div class="tools bar">
+    <label class="layer-box">layer <select class="layer" aria-label="layer"></select></label>
+    <label class="opacity-box">opacity <input class="opacity" type="range" min="0" max="100" value="60"></label>
+    <label class="threshold-box">threshold h
+      <input class="threshold" type="range" min="-6" max="6" step="0.1" value="0">
+      <span class="threshold-value">0.0</span></label>
+    <select class="arrangement" aria-label="arrangement"></select>
+    <select class="shown" aria-label="shown result"></select>
+    <span class="crystal-box bar">
+      <label><input class="outline" type="checkbox" checked> outlines</label>
+      <label><input class="numbers" type="checkbox"> numbers</label>
+      <label>fill by size <input class="fill" type="range" min="0" max="100" value="0"></label>
+    </span>
+    <select class="tiles" aria-label="tiles"></select>
     <button class="reset" type="button">whole image</button>
-    <span class="hint">wheel: zoom · drag: move · click: select · hover: figures</span>
   </div>
   <canvas tabindex="0" role="img" aria-label="Micrograph with crystal outlines"></canvas>
+  <div class="below bar"><span class="where"></span>
+    <span class="hint">wheel or + −: zoom · drag or arrows: move · 0: whole image · hover: figures</span></div>
+  <div class="legend bar"></div>
   <div class="tip" hidden></div>
 </div>
 """
 _CSS = """
 .viewer { position: relative; font-family: var(--st-font); color: var(--st-text-color); font-size: 0.85rem; }
-.tools { display: flex; gap: 1rem; align-items: center; flex-wrap: wrap; margin-bottom: 0.4rem; }
-.tools[hidden] { display: none; }
-.tools label { display: flex; gap: 0.35rem; align-items: center; }
+.bar { display: flex; gap: 0.4rem 1rem; align-items: center; flex-wrap: wrap; margin-bottom: 0.4rem; }
+.bar .bar { margin: 0; }
+.toolbox { gap: 0.3rem; }
+[hidden] { display: none !important; }
+.bar label { display: flex; gap: 0.35rem; align-items: center; }
+.bar input[type=range] { width: 6.5rem; accent-color: var(--st-primary-color); }
+.bar select, .reset, .tool { border: 1px solid var(--st-border-color); border-radius: 0.4rem;
+  background: var(--st-background-color); color: inherit; font: inherit; padding: 0.15rem 0.5rem; cursor: pointer; }
+.tool.active { background: var(--st-primary-color); color: #fff; }
+.bar :focus-visible { outline: 2px solid var(--st-primary-color); }
+kbd { font-size: 0.7rem; opacity: 0.65; border: 1px solid currentColor; border-radius: 0.2rem; padding: 0 0.2rem; }
+.below { justify-content: space-between; margin-top: 0.3rem; min-height: 1.3rem; }
+.where { font-variant-numeric: tabular-nums; }
 .hint { opacity: 0.65; }
-.reset { border: 1px solid var(--st-border-color); border-radius: 0.4rem; background: none; color: inherit;
-  padding: 0.15rem 0.6rem; cursor: pointer; }
+.legend { gap: 0.3rem 1rem; }
+.entry { display: inline-flex; gap: 0.35rem; align-items: center; white-space: nowrap; }
+.key { width: 0.9rem; height: 0.9rem; border-radius: 0.2rem; display: inline-block; }
 canvas { display: block; border-radius: 0.3rem; cursor: crosshair; touch-action: none; background: #8883; }
 canvas:focus-visible { outline: 2px solid var(--st-primary-color); }
 .tip { position: absolute; z-index: 10; pointer-events: none; background: rgba(20, 24, 28, 0.92); color: #fff;
@@ -42,34 +102,97 @@ canvas:focus-visible { outline: 2px solid var(--st-primary-color); }
 _component = st.components.v2.component(
     "crystalseg_viewer", html=_HTML, css=_CSS, js=Path(__file__).with_name("viewer.js").read_text()
 )
+_NOTES = {
+    "flow": "Colour: the direction in which the network sees the crystal's centre. Dark: not sure, or nothing.",
+    "foreground": "Orange: above the threshold, taken for crystal. Blue: below.",
+    "heat": "Dark blue: no, yellow: yes.",
+    "categories": "",
+}
 
 
-def _url(picture: np.ndarray, kind: str) -> str:
-    buffer = io.BytesIO()
-    options = {"quality": 92} if kind == "JPEG" else {"compress_level": 3}
-    Image.fromarray(picture).save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+@dataclass(frozen=True)
+class Crystals:
+    """A set of crystals to show: labels int32 (H, W), their table, a title, and a name for caches."""
+
+    labels: np.ndarray
+    table: pd.DataFrame
+    version: str
+    title: str = ""
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _picture(key: str, _pixels: np.ndarray) -> tuple[str, tuple[int, int]]:
+@dataclass(frozen=True)
+class Shown:
+    """What is laid over and around the image.
+
+    layers: to choose from; layer: the one shown first; tiles: names and boxes; paths: colours and points (k, 2), y, x;
+    arrangements: of `one`, `side`, `swipe`; tools: names of TOOLS; focus: a crystal to go to (token, id, box), picked:
+    crystals to choose (token, ids), each again when its token changes; many: several may be chosen; reports: whether
+    a choice comes back at once.
+    """
+
+    layers: Sequence[Layer] = ()
+    layers_key: str = ""
+    layer: str = ""
+    tiles: Sequence[tuple[str, list]] = ()
+    paths: Sequence[tuple[str, np.ndarray]] = ()
+    arrangements: Sequence[str] = ("one",)
+    tools: Sequence[str] = ()
+    focus: dict[str, Any] | None = None
+    picked: dict[str, Any] | None = None
+    many: bool = False
+    reports: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """selected: ids of the crystals clicked; point: (y, x) of the click, px, or None; edit: a correction asked
+    for, once: a dict of kind, ids, points (y, x) and mark, or None."""
+
+    selected: tuple[int, ...] = ()
+    point: tuple[float, float] | None = None
+    edit: dict[str, Any] | None = field(default=None)
+
+
+def _file(data: bytes, kind: str, name: str) -> str:
+    """Hand a picture to Streamlit's file server; returns its address, relative to the page."""
+    if not runtime.exists():
+        return ""
+    return "." + runtime.get_instance().media_file_mgr.add(data, f"image/{kind}", f"crystalseg {name}")
+
+
+def _encoded(picture: np.ndarray, kind: str) -> bytes:
+    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if kind == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    return cv2.imencode(".jpg" if kind == "jpeg" else ".png", picture, options)[1].tobytes()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _picture(key: str, _pixels: np.ndarray) -> tuple[bytes, tuple[int, int]]:
     shown = fit(_pixels, SHOWN_PX)
-    return _url(shown, "JPEG"), shown.shape[1::-1]
+    return _encoded(shown, "jpeg"), shown.shape[1::-1]
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _crystals(key: str, size: tuple[int, int], _labels: np.ndarray, _table: pd.DataFrame) -> dict:
-    small = cv2.resize(_labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.uint32)
+@st.cache_data(max_entries=24, show_spinner=False)
+def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes, dict]:
+    small = _shown.labels
+    if small.shape[::-1] != tuple(size):
+        small = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    small = small.astype(np.uint32)
     ids = np.stack((small & 255, small >> 8 & 255, small >> 16 & 255), axis=-1).astype(np.uint8)
-    colours = colours_by_size(_table["equivalent_diameter_px"].to_numpy())
-    return {"ids": _url(ids, "PNG"), "colours": colours.tolist(), "tips": [_tip(row) for row in _table.itertuples()]}
+    table = _shown.table
+    facts = {
+        "names": table["id"].tolist(),
+        "colours": colours_by_size(table["equivalent_diameter_px"].to_numpy()).tolist(),
+        "tips": [_tip(row) for row in table.itertuples()],
+    }
+    return _encoded(ids, "png"), facts
 
 
 def _tip(row) -> list[str]:
     """A crystal's figures, a line each."""
     unit, suffix = ("µm", "um") if hasattr(row, "equivalent_diameter_um") else ("px", "px")
     lines = [
-        f"crystal {row.id}",
+        f"{row.kind} {row.id}",
         f"diameter {getattr(row, f'equivalent_diameter_{suffix}'):.4g} {unit}",
         f"Feret {getattr(row, f'feret_min_{suffix}'):.4g} to {getattr(row, f'feret_max_{suffix}'):.4g} {unit}",
         f"aspect ratio {row.aspect_ratio:.2f}, circularity {row.circularity:.2f}",
@@ -78,33 +201,78 @@ def _tip(row) -> list[str]:
     return [*lines, "cut by the image border"] if row.touches_border else lines
 
 
+@st.cache_data(max_entries=8, show_spinner=False)
+def _layers(key: str, _layers: Sequence[Layer]) -> list[tuple[dict, bytes]]:
+    """What the browser needs of each layer; foreground as gray levels, so that its threshold can be tried there."""
+    made = []
+    for layer in _layers:
+        if layer.kind == "foreground":
+            low, high = FOREGROUND_RANGE
+            level = np.clip((fit(layer.values, LAYER_PX) - low) / (high - low), 0, 1)
+            data = _encoded((255 * level + 0.5).astype(np.uint8), "png")
+        elif layer.kind == "categories":
+            data = _encoded(layer.picture(), "png")
+        else:
+            values = layer.values
+            if layer.kind == "flow":
+                values = np.stack([fit(channel, LAYER_PX) for channel in values])
+            data = _encoded(Layer(layer.name, values, layer.kind).picture(), "jpeg")
+        facts = {"name": layer.name, "kind": layer.kind, "legend": layer.legend, "note": _NOTES[layer.kind]}
+        made.append((facts, data))
+    return made
+
+
+@st.cache_data(show_spinner=False)
+def _wheel() -> bytes:
+    return _encoded(flow_wheel(), "png")
+
+
 def viewer(
     pixels: np.ndarray,
     picture: str,
     um_per_px: float | None,
-    labels: np.ndarray | None = None,
-    crystals: pd.DataFrame | None = None,
-    version: str = "",
-    selected: int = 0,
+    sets: Sequence[Crystals] = (),
+    shown: Shown = Shown(),
     key: str = "viewer",
-) -> int:
-    """Show an image, uint8 (H, W, 3), with its crystals; returns the id of the crystal clicked, 0 for none.
+) -> Answer:
+    """Show an image, uint8 (H, W, 3), with crystals and layers; returns what the user did.
 
-    `picture` names the pixels and `version` the labels: both are keys for caches here and in the browser.
+    `picture` names the pixels, `shown.layers_key` the layers and each set's version its labels: keys for caches here
+    and in the browser.
     """
     image, size = _picture(picture, pixels)
+    encoded = [_crystals(s.version, size, s) for s in sets]
+    layers = _layers(shown.layers_key, shown.layers) if shown.layers else []
+    wheel = _file(_wheel(), "png", f"{key} wheel") if layers else ""
     data = {
-        "image": image,
+        "image": _file(image, "jpeg", f"{key} image"),
         "picture": picture,
         "size": size,
-        "um_per_px": um_per_px * pixels.shape[1] / size[0] if um_per_px else None,
-        "version": version,
-        "selected": selected,
-        "ids": None,
-        "colours": [],
-        "tips": [],
+        "full": pixels.shape[1::-1],
+        "um_per_px": um_per_px,
+        "sets": [
+            {"title": s.title, "version": s.version, "ids": _file(ids, "png", f"{key} ids {i}"), **facts}
+            for i, (s, (ids, facts)) in enumerate(zip(sets, encoded, strict=True))
+        ],
+        "layers": [
+            facts
+            | {
+                "url": _file(file, "jpeg" if facts["kind"] in ("flow", "heat") else "png", f"{key} layer {i}"),
+                "wheel": wheel if facts["kind"] == "flow" else "",
+            }
+            for i, (facts, file) in enumerate(layers)
+        ],
+        "layer": shown.layer,
+        "tiles": [{"name": name, "boxes": boxes} for name, boxes in shown.tiles],
+        "paths": [{"colour": colour, "points": points.tolist()} for colour, points in shown.paths],
+        "arrangements": list(shown.arrangements),
+        "tools": [tool.lstrip(".").split()[0] for tool in shown.tools],
+        "focus": shown.focus,
+        "picked": shown.picked,
+        "many": shown.many,
+        "reports": shown.reports,
     }
-    if labels is not None and crystals is not None:
-        data |= _crystals(version, size, labels, crystals)
-    result = _component(data=data, key=key, default={"selected": selected}, on_selected_change=lambda: None)
-    return int(result.selected or 0)
+    result = _component(data=data, key=key, on_selected_change=lambda: None, on_edit_change=lambda: None)
+    selected = result.get("selected") or {}
+    point = selected.get("point")
+    return Answer(tuple(selected.get("ids", ())), tuple(point) if point else None, result.get("edit"))

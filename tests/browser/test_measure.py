@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import TimeoutError, expect, sync_playwright
 from pypdf import PdfReader
 
 from crystalseg.synth import Structure, draw
@@ -70,11 +70,26 @@ def settled(page):
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
+def download(page, name):
+    """The file behind a download button. A click is repeated: Streamlit loses one that comes while it renders."""
+    for attempt in range(4):
+        settled(page)
+        try:
+            with page.expect_download(timeout=20_000) as file:
+                page.get_by_role("button", name=name).click()
+            return Path(file.value.path())
+        except TimeoutError:
+            if attempt == 3:
+                raise
+
+
 def test_from_upload_to_report(page, tmp_path):
     made = draw(8, (240, 260), Structure("powder", diameter=40, spread=0.3))
     Image.fromarray(made.image).save(tmp_path / "probe.png")
     page.locator("input[type=file]").set_input_files(tmp_path / "probe.png")
-    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("heading", name="probe.png")).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Average crystal size").first).to_be_visible(timeout=120_000)
     viewer = page.locator(".viewer[data-ready]")
     expect(viewer).to_be_visible()
@@ -110,22 +125,49 @@ def test_from_upload_to_report(page, tmp_path):
         page.keyboard.press("ArrowRight")
     expect(counted).not_to_have_text(before, timeout=20_000)
 
-    # attention and flow
-    page.get_by_role("tab", name="Attention and flow").click()
+    # inspect: a click draws the way to the sink and says why; layers change without the server
+    page.get_by_role("link", name="Inspect", exact=True).click()
+    expect(page.get_by_role("heading", name="Inspect")).to_be_visible()
+    settled(page)
+    page.locator(".viewer[data-ready]").wait_for()
+    page.locator(".viewer select.layer").select_option("fused flow")
+    expect(page.locator(".viewer[data-layer='fused flow']")).to_be_visible()
     expect(page.get_by_text("the direction in which the network sees")).to_be_visible()
+    canvas = page.locator(".viewer canvas")
+    box = canvas.bounding_box()
+    spot = {"x": box["width"] * (x + 0.5) / 260, "y": box["height"] * (y + 0.5) / 240}
+    canvas.click(position=spot)
+    expect(page.get_by_text("Weight of each scale")).to_be_visible()
+
+    # correct: delete that crystal, and take it back
+    page.get_by_role("link", name="Correct", exact=True).click()
+    expect(page.get_by_role("heading", name="Correct")).to_be_visible()
+    settled(page)
+    page.get_by_role("textbox", name="Your name").fill("A. Smith")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="delete")).to_be_visible()
+    settled(page)
+    page.locator(".viewer[data-ready]").wait_for()
+    canvas = page.locator(".viewer canvas")
+    box = canvas.bounding_box()
+    spot = {"x": box["width"] * (x + 0.5) / 260, "y": box["height"] * (y + 0.5) / 240}
+    canvas.click(position=spot)
+    page.keyboard.press("Delete")
+    expect(page.get_by_text("1 correction by hand, by A. Smith")).to_be_visible()
+    settled(page)
+    canvas.click(position={"x": 2, "y": 2})
+    page.keyboard.press("z")
+    expect(page.get_by_text("No corrections yet")).to_be_visible()
+    page.get_by_role("link", name="Measure", exact=True).click()
+    expect(page.get_by_role("heading", name="Measure crystals")).to_be_visible()
 
     # downloads: what is in the files is what is on the page
     page.get_by_role("tab", name="Report and files").click()
     settled(page)
     average = page.locator("[data-testid=stMetricValue]").first.text_content()
-    with page.expect_download() as pdf:
-        page.get_by_role("button", name="PDF report").click()
-    text = " ".join(p.extract_text() for p in PdfReader(pdf.value.path()).pages)
+    text = " ".join(p.extract_text() for p in PdfReader(download(page, "PDF report")).pages)
     assert average in text
-    settled(page)
-    with page.expect_download() as csv:
-        page.get_by_role("button", name="Crystals CSV").click()
-    rows = Path(csv.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    rows = download(page, "Crystals CSV").read_text(encoding="utf-8-sig").splitlines()
     found = counted.text_content().split()[-1]
     assert len(rows) == int(found) + 1
 

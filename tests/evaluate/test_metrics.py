@@ -4,11 +4,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystalseg.evaluate.metrics import (
+    IOU_THRESHOLDS,
     aggregated_jaccard,
     average_crystal_size,
+    boundary_lines,
+    by_octave,
+    centreline_dice,
+    detections,
+    homogeneity,
+    merges_and_splits,
+    octave_quality,
+    overlap,
     panoptic_quality,
     score,
     size_class,
+    size_distance,
 )
 
 
@@ -115,3 +125,93 @@ def test_the_papers_three_classes():
     assert size_class(labels) == 3
     labels[0, 200:229] = 3  # 29 of 300
     assert size_class(labels) == 2
+
+
+def test_homogeneity_is_smallest_by_largest():
+    labels = np.zeros((60, 60), np.int32)
+    assert homogeneity(labels) == 1
+    labels[:5, :3] = 1
+    labels[10:30, 10:60] = 2
+    assert homogeneity(labels) == pytest.approx(5 / 50)
+
+
+@settings(max_examples=60, deadline=None)
+@given(label_images, label_images)
+def test_detections_against_the_slow_iou(truth, predicted):
+    t, p, table = slow_iou(truth, predicted)
+    found = detections(overlap(truth, predicted))
+    for k, threshold in enumerate(IOU_THRESHOLDS):
+        hits = (table > threshold + 1e-9).sum()
+        assert found["ap"][k] == pytest.approx(hits / (len(t) + len(p) - hits) if len(t) + len(p) else 1)
+        assert found["recall"][k] == pytest.approx(hits / len(t) if len(t) else len(p) == 0)
+        assert found["precision"][k] == pytest.approx(hits / len(p) if len(p) else len(t) == 0)
+
+
+def test_merges_and_splits_by_hand():
+    # predictions: 1 swallows the true 1 and 2; the true 3 is cut into 2, 3 and 4
+    truth = rows((1, 4), (2, 4), (3, 9), (4, 2))
+    predicted = rows((1, 8), (2, 3), (3, 3), (4, 3), (0, 2))
+    assert merges_and_splits(overlap(truth, predicted)) == (1, 2)
+    assert merges_and_splits(overlap(predicted, truth)) == (2, 1)
+    assert merges_and_splits(overlap(truth, truth)) == (0, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(label_images, label_images)
+def test_octaves_add_up_to_the_whole(truth, predicted):
+    table = by_octave(overlap(truth, predicted))
+    total = sum(table.values(), np.zeros(4))
+    t, p, iou = slow_iou(truth, predicted)
+    hits = (iou > 0.5).sum()
+    assert tuple(total[1:]) == (hits, len(p) - hits, len(t) - hits)
+    assert octave_quality(total) == pytest.approx(panoptic_quality(truth, predicted))
+
+
+def test_octaves_by_hand():
+    # areas 4 and 60: diameters 2.26 and 8.7 px, octaves 1 and 3; a false alarm of 16 px²: 4.5 px, octave 2
+    truth, predicted = rows((1, 4), (2, 60), (0, 16)), rows((0, 4), (2, 45), (0, 15), (3, 16))
+    table = by_octave(overlap(truth, predicted))
+    assert {k: tuple(v) for k, v in table.items()} == {1: (0, 0, 0, 1), 3: (0.75, 1, 0, 0), 2: (0, 0, 1, 0)}
+
+
+def test_centreline_dice_by_hand():
+    halves = np.ones((40, 40), np.int32)
+    halves[:, 20:] = 2
+    moved = np.ones((40, 40), np.int32)
+    moved[:, 22:] = 2
+    far = np.ones((40, 40), np.int32)
+    far[:, 30:] = 2
+    assert centreline_dice(halves, halves) == 1
+    assert centreline_dice(halves, moved) == pytest.approx(1)  # 2 px away, on a line of 5 px
+    assert centreline_dice(halves, far) == 0
+    assert centreline_dice(halves, np.ones_like(halves)) == 0
+    quarters = halves.copy()
+    quarters[20:, :20] = 3
+    # all of the prediction is right (up to the junction), but only two of the three arms are there
+    assert centreline_dice(quarters, halves) == pytest.approx(2 * (2 / 3) / (1 + 2 / 3), abs=0.03)
+
+
+def test_one_line_where_a_gap_separates():
+    labels = np.ones((30, 40), np.int32)
+    labels[:, 18:23] = 0
+    labels[:, 23:] = 2
+    lines, skeleton = boundary_lines(labels)
+    assert skeleton[15].sum() == 1
+    assert lines[15].sum() == 5
+
+
+def test_size_distance_against_scipy_and_by_hand():
+    a, b = rows((1, 4), (2, 16), (3, 9)), rows((1, 4), (0, 25))
+    assert size_distance(a, b) == pytest.approx(2 / 3)
+    assert size_distance(a, a) == 0
+    assert size_distance(a, rows((0, 29))) == 1
+    assert size_distance(rows((0, 3)), rows((0, 3))) == 0
+
+
+def test_counts_by_hand():
+    figures = score(rows((1, 4), (2, 6)), rows((1, 4), (2, 3), (3, 3)))
+    assert figures["count_error"] == pytest.approx(1 / 2)
+    assert (figures["merges"], figures["splits"]) == (0, 1)
+    assert figures["precision"] == pytest.approx(1 / 3)
+    assert figures["recall"] == pytest.approx(1 / 2)
+    assert figures["ap50"] == pytest.approx(1 / 4)

@@ -19,7 +19,9 @@ from tests.conftest import discs
 
 def test_miles_lantuejoul_weights_by_hand():
     # in a field of 100 × 50: a crystal 20 wide and 10 high counts 100·50 / (80·40) = 25/16
-    table = pd.DataFrame({"width_px": [20, 20], "height_px": [10, 10], "touches_border": [False, True]})
+    table = pd.DataFrame(
+        {"width_px": [20, 20], "height_px": [10, 10], "touches_border": [False, True], "kind": "crystal"}
+    )
     assert border_weights(table, (50, 100), "exclude").tolist() == [25 / 16, 0]
     assert border_weights(table, (50, 100), "include").tolist() == [1, 1]
 
@@ -34,7 +36,7 @@ def test_border_rule_removes_the_bias_against_large_crystals():
         y, x = rng.uniform(-60, side + 60, 2)
         if -d / 2 < y < side + d / 2 and -d / 2 < x < side + d / 2:
             inside = d / 2 < y < side - d / 2 and d / 2 < x < side - d / 2
-            rows.append({"width_px": d, "height_px": d, "touches_border": not inside})
+            rows.append({"width_px": d, "height_px": d, "touches_border": not inside, "kind": "crystal"})
     table = pd.DataFrame(rows)
     corrected = np.average(table["width_px"], weights=border_weights(table, (side, side), "exclude"))
     dropped = table["width_px"][~table["touches_border"]].mean()

@@ -16,11 +16,11 @@ from crystalseg.fusion import Prediction, ScalePrediction
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import summarise
 from crystalseg.micrograph import Micrograph, read_labels, read_pairs
-from crystalseg.pipeline import Segmentation
 from crystalseg.report.charts import _ticks, distribution_chart
 from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
 from crystalseg.report.pdf import Details, build_pdf, draw_scale_bar, size_rows
 from crystalseg.runs import describe
+from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Settings
 from crystalseg.synth import Structure, draw
 

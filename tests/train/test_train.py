@@ -7,17 +7,23 @@ import numpy as np
 import pytest
 import torch
 from cellpose.train import _loss_fn_seg
+from scipy.stats import spearmanr
 
 from crystalseg.attention import THRESHOLDS, levels_from_labels
+from crystalseg.evaluate.reliability import calibration_error, reliability
 from crystalseg.flows import flows_from_labels
+from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.confidence import Confidence
+from crystalseg.networks.sima import build_sima
 from crystalseg.networks.weights import load_weights, save_weights
 from crystalseg.report.export import write_pair
+from crystalseg.selection import FEATURES, Candidates
 from crystalseg.synth import Structure, draw
-from crystalseg.train import cellpose, sima, size
+from crystalseg.train import boundary, cellpose, confidence, sima, size
 from crystalseg.train.augment import attention_view, flow_patch, transform
 from crystalseg.train.data import Mixture, sample
-from crystalseg.train.loop import Budget, Order, changed, rate
+from crystalseg.train.loop import Budget, Order, changed, fit, rate
 
 DRAWN = draw(8, (260, 300), Structure("powder", diameter=35, spread=0.3))
 SAMPLE = sample(DRAWN.image, DRAWN.labels, with_flow=True)
@@ -158,3 +164,131 @@ def test_mixture_draws_from_both():
     source = Mixture([], 0.0, 0, with_flow=False)
     assert source(np.random.default_rng(0)).flow is None  # without folders everything is synthetic
     assert levels_from_labels(source(np.random.default_rng(1)).labels).any()
+
+
+def test_a_patch_about_a_crystal_shows_it_near_the_diameter_asked_for():
+    rng = np.random.default_rng(4)
+    middle = []
+    for _ in range(40):
+        item = flow_patch(SAMPLE, rng, 128, 50.0, (1.0, 1.1), focus=1.0)
+        if item is not None:
+            middle.append(item[1][2, 32:96, 32:96].max())
+    assert len(middle) > 30
+    assert np.mean(middle) > 0.95
+
+
+def test_crystals_of_a_sample_by_hand():
+    labels = np.zeros((30, 40), np.int32)
+    labels[5:15, 10:20] = 7
+    s = sample(np.zeros((30, 40, 3), np.uint8), labels, False)
+    np.testing.assert_allclose(s.crystals, [[9.5, 14.5, 2 * np.sqrt(100 / np.pi)]], rtol=1e-5)
+    assert s.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert sample(s.image, np.zeros_like(labels), False).diameter == 0
+
+
+def test_averaged_weights_are_what_is_kept(tmp_path):
+    """With a decay of one the average stays what it was after the first step; with none it is the last weights."""
+    kept = {}
+    for decay in (0.0, 1.0):
+        network = torch.nn.Conv2d(1, 1, 1)
+        torch.nn.init.ones_(network.weight)
+        budget = Budget(steps=4, batch=1, every=1, learning_rate=0.1, warmup=0.0, average=decay)
+        weights = kept.setdefault(decay, [])
+        fit(network, lambda _: (Ones(), 1), lambda net, x, _: net(x).square().mean(), [(torch.ones(1, 1, 2, 2),) * 2],
+            budget, tmp_path / str(decay), "net", lambda net, _, w=weights: w.append(net.weight.item()))  # fmt: skip
+    assert len(kept[0.0]) == 4
+    assert len(kept[1.0]) == 1  # never better than at first
+
+
+class Ones(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        while True:
+            yield np.ones((1, 2, 2), np.float32), np.zeros(1, np.float32)
+
+
+def test_boundary_trains(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary, "validation_batches", partial(boundary.validation_batches, count=2))
+    recipe = json.dumps({"patch": 64, "synthetic": 0.0})
+    path = boundary.train(Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    build_boundary().load_state_dict(load_weights(path, "boundary")[0])
+
+
+def test_boundary_patch_shows_the_lines():
+    image, target = boundary.boundary_patch(SAMPLE, np.random.default_rng(0), 128, (1.0, 1.0 + 1e-9))
+    assert image.shape == target.shape == (3, 128, 128)
+    line, ground, valid = target
+    assert 0.02 < line.mean() < 0.6
+    assert set(np.unique(target)) <= {0, 1}
+    assert ground[line > 0].mean() > 0.3
+    assert valid.mean() > 0.3
+
+
+def test_soft_skeleton_of_a_hard_line_is_its_middle():
+    line = torch.zeros(1, 1, 21, 40)
+    line[:, :, 8:13] = 1
+    skeleton = boundary.soft_skeleton(line, 4)[0, 0]
+    assert (skeleton[10, 5:-5] == 1).all()
+    assert skeleton[:8].sum() == skeleton[13:].sum() == 0
+    assert (skeleton[:, 20] > 0).sum() == 1
+
+
+def test_boundary_loss_prefers_a_whole_line_to_a_broken_one():
+    target = torch.zeros(1, 3, 32, 32)
+    target[:, 0, :, 14:19], target[:, 1:] = 1, 1
+    whole = torch.where(target[:, :2] > 0, 9.0, -9.0)
+    broken = whole.clone()
+    broken[:, 0, 14:18] = -9
+    losses = [boundary.loss_of(lambda _, o=o: o, None, target, 0.5, 4).item() for o in (whole, broken)]
+    assert losses[0] < 0.05 < losses[1]
+
+
+def judged(seed, sureness=1.0):
+    """One image of 40 squares proposed by one scale. Their quality's logit over `sureness` is that of being right."""
+    rng = np.random.default_rng(seed)
+    labels = np.kron(np.arange(40).reshape(5, 8) + 1, np.pad(np.ones((8, 8), int), 1)).astype(np.int32)
+    logit = rng.normal(0, 2, 40)
+    features = np.column_stack((sureness * logit, rng.random((40, 3)))).astype(np.float32)
+    right = rng.random(40) < 1 / (1 + np.exp(-logit))
+    truth = np.where(np.concatenate(([False], right))[labels], labels, 0)
+    return confidence.Judged(truth, [Candidates(labels, features)], [right])
+
+
+def test_confidence_learns_what_decides():
+    network = Confidence()
+    confidence.fit(network, [judged(k) for k in range(60)])
+    weight = network.linear.weight[0].tolist()
+    assert weight[0] == pytest.approx(1, abs=0.1)
+    assert np.abs(weight[1:]).max() < 0.3
+    assert network.linear.bias.item() == pytest.approx(0, abs=0.4)
+
+
+def test_calibration_undoes_too_much_sureness_and_keeps_the_order():
+    network = Confidence()
+    with torch.no_grad():
+        network.linear.weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
+        network.linear.bias.zero_()
+    images = [judged(k, sureness=2.0) for k in range(300)]
+    before, right = confidence.selected(network, images[100:], 0.0)
+    confidence.calibrate(network, images[:100], 0.0)
+    after, _ = confidence.selected(network, images[100:], 0.0)
+    assert network.linear.weight[0, 0].item() == pytest.approx(0.5, abs=0.06)
+    assert spearmanr(before, after).statistic > 0.9999
+    assert calibration_error(reliability(after, right)) < 0.03 < calibration_error(reliability(before, right))
+
+
+def test_confidence_trains(folder, tmp_path):
+    recipe = {"images": 3, "synthetic": 0.0, "crop": 200, "grains": 0}
+    path = confidence.train(Order(tmp_path / "out", [folder], [folder], None, json.dumps(recipe)))
+    assert load_weights(path, "confidence")[0]["linear.weight"].shape == (1, len(FEATURES))
+    with pytest.raises(ValueError, match="give --validation"):
+        confidence.train(Order(tmp_path / "out", [folder], [], None, json.dumps(recipe)))
+
+
+def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
+    from crystalseg.networks.weights import Card
+
+    for name, network in (("cellpose", CPNet()), ("sima", build_sima())):
+        save_weights(tmp_path / f"{name}.safetensors", network.state_dict(), Card(name, "", "", "", ""))
+    recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": 64, "grains": 0})
+    with pytest.raises(ValueError, match="train it first"):
+        confidence.train(Order(tmp_path / "out", [folder], [folder], tmp_path, recipe))

@@ -1,0 +1,180 @@
+"""SiMA+: each crystal from the scale that shows it best.
+
+Every scale proposes crystals from its own flow. A proposal is described by a few figures that do not need the truth:
+how well the flow fits the crystal's shape, and what the other scales say of it. A logistic regression turns them into
+the probability that it is right, and the surest proposals are taken first. The paper instead adds up the flows of all
+scales, with weights by size in per cent of the image; flows of different scales for one crystal then disturb each
+other, and the scale that suits a percentage depends on the size of the image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_array
+
+from crystalseg.flows import flows_from_labels, keep_labels, labels_from_flows
+from crystalseg.fusion import ScalePrediction
+from crystalseg.tiling import TILE
+
+FEATURES = (
+    "quality",  # logit of the mean foreground probability × the mean fit of flow and shape
+    "support",  # best IoU with a proposal of another scale
+    "rival",  # best quality of a proposal of another scale at least twice as large that holds most of this one, 0..1
+    "parts",  # share of this one taken by proposals of another scale at most half as large, × their quality
+)
+SMALLEST = 12  # px² at a scale's own resolution; less has no shape
+# A proposal is refused if more than this share of it is taken already.
+MOST_TAKEN = 0.5
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Crystals proposed by one scale: labels int32 (h, w) at its resolution, features float32 (n, len(FEATURES))."""
+
+    labels: np.ndarray
+    features: np.ndarray
+
+
+def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_area: int) -> list[Candidates]:
+    """What each scale takes for crystals, coarsest scale first. `min_area`: px² of the image, not of the scale."""
+    found = []
+    for k, scale in enumerate(scales):
+        smallest = max(SMALLEST, round(min_area * scale.factor**2))
+        labels = labels_from_flows(scale.flow, scale.foreground, foreground_threshold, smallest)
+        # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
+        found.append(labels if k == 0 else _without_large(labels, 1.25 * TILE))
+    quality = [fit_quality(labels, scale) for labels, scale in zip(found, scales, strict=True)]
+    return [
+        Candidates(labels, np.column_stack((np.log(own / (1 - own)), others)).astype(np.float32))
+        for labels, own, others in zip(found, quality, _relations(found, quality), strict=True)
+    ]
+
+
+def _without_large(labels: np.ndarray, limit: float) -> np.ndarray:
+    sides = [max(b.stop - b.start for b in box) for box in ndimage.find_objects(labels)]
+    return keep_labels(labels, np.array(sides) <= limit)
+
+
+def _relations(found: Sequence[np.ndarray], quality: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """support, rival and parts of each label, (n, 3), compared at the coarser resolution of each two scales.
+
+    `quality`: of each label, (n,), 0..1.
+    """
+    table = [np.zeros((labels.max() + 1, 3)) for labels in found]
+    for i, coarse in enumerate(found):
+        for j in range(i + 1, len(found)):
+            size = coarse.shape[::-1]
+            # float32 holds every label exactly
+            fine = cv2.resize(found[j].astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+            shape = (len(table[i]), len(table[j]))
+            both = coo_array((np.ones(fine.size, np.int32), (coarse.ravel(), fine.ravel())), shape=shape).tocsr()
+            areas = np.asarray(both.sum(axis=1)).ravel(), np.asarray(both.sum(axis=0)).ravel()
+            both = both[1:, 1:].tocoo()
+            one, other = both.row + 1, both.col + 1
+            _relate(table[i], one, other, areas, both.data, quality[j])
+            _relate(table[j], other, one, areas[::-1], both.data, quality[i])
+    return [t[1:] for t in table]
+
+
+def _relate(table: np.ndarray, own: np.ndarray, other: np.ndarray, areas, shared: np.ndarray, quality: np.ndarray):
+    """Bring `table` (n + 1, 3) up to date with pairs of overlapping labels; `quality` is that of the others."""
+    mine, theirs = areas[0][own], areas[1][other]
+    np.maximum.at(table[:, 0], own, shared / (mine + theirs - shared))
+    holds = (theirs >= 2 * mine) & (shared > 0.5 * mine)
+    np.maximum.at(table[:, 1], own[holds], quality[other[holds] - 1])
+    part = (theirs <= 0.5 * mine) & (shared > 0.5 * theirs)
+    taken = np.bincount(own[part], shared[part] / mine[part] * quality[other[part] - 1], minlength=len(table))
+    np.maximum(table[:, 2], taken, out=table[:, 2])
+
+
+def fit_quality(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
+    """Mean foreground probability × mean component of the flow along the flow that the label's shape has, (n,), inside
+    0..1: short flow, flow to another place and doubtful foreground all lower it."""
+    count = int(labels.max())
+    area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(labels.ravel(), values.ravel(), minlength=count + 1)[1:] / np.maximum(area, 1)
+
+    along = (scale.flow * flows_from_labels(labels)).sum(axis=0)
+    probability = 1 / (1 + np.exp(-np.clip(scale.foreground, -30, 30)))
+    return np.clip(mean(probability) * mean(np.clip(along, -1, 1)), 1e-3, 1 - 1e-3)
+
+
+def select(
+    candidates: Sequence[Candidates], scores: Sequence[np.ndarray], shape: tuple[int, int], min_area: int, lowest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take proposals of at least `lowest` score, the best first, where they do not lie on those taken before.
+
+    Returns labels int32 (H, W), 0 = background, 1..n by descending score; their scores float32 (n,); and what each was:
+    int (n, 2), which of the `candidates` and its label there.
+    """
+    taken = np.zeros(shape, np.int32)
+    order = [
+        (-score, k, label)
+        for k, values in enumerate(scores)
+        for label, score in enumerate(values.tolist(), start=1)
+        if score >= lowest
+    ]
+    boxes = [ndimage.find_objects(c.labels) for c in candidates]
+    won = []
+    for negative, k, label in sorted(order):
+        rows, columns, mask = full_size(candidates[k].labels, label, boxes[k][label - 1], shape)
+        here = taken[rows, columns]
+        area = np.count_nonzero(mask)
+        free = mask & (here == 0)
+        left = np.count_nonzero(free)
+        if left < max(min_area, (1 - MOST_TAKEN) * area):
+            continue
+        if left < area:
+            free = _largest_piece(free)
+            if np.count_nonzero(free) < min_area:
+                continue
+        won.append((-negative, k, label))
+        here[free] = len(won)
+    chosen = np.array([w[1:] for w in won], int).reshape(-1, 2)
+    return taken, np.array([w[0] for w in won], np.float32), chosen
+
+
+def full_size(labels: np.ndarray, label: int, box: tuple[slice, slice], shape: tuple[int, int]):
+    """One label's mask at the image's resolution, with smooth edges: rows, columns (slices) and bool mask."""
+    if labels.shape == tuple(shape):
+        return *box, labels[box] == label
+    zoom = [full / part for full, part in zip(shape, labels.shape, strict=True)]
+    slices, first = [], []
+    for edge, z, full in zip(box, zoom, shape, strict=True):
+        start, stop = max(0, int((edge.start - 1) * z)), min(full, int(np.ceil((edge.stop + 1) * z)))
+        slices.append(slice(start, stop))
+        # the part's coordinate of the first full pixel, both counted from pixel centres
+        first.append((start + 0.5) / z - 0.5 - edge.start)
+    part = (labels[box] == label).astype(np.float32)
+    matrix = np.array([[1 / zoom[1], 0, first[1]], [0, 1 / zoom[0], first[0]]])
+    size = (slices[1].stop - slices[1].start, slices[0].stop - slices[0].start)
+    # At the image's border the crystal goes on, elsewhere there is nothing beyond its box.
+    padded = np.pad(part, 1)
+    for axis, (edge, length) in enumerate(zip(box, labels.shape, strict=True)):
+        view = np.moveaxis(padded, axis, 0)
+        if edge.start == 0:
+            view[0] = view[1]
+        if edge.stop == length:
+            view[-1] = view[-2]
+    matrix[:, 2] += 1
+    grown = cv2.warpAffine(padded, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return *slices, grown >= 0.5
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    return pieces == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if len(stats) > 1 else mask
+
+
+def winners(labels: np.ndarray, origin: np.ndarray, count: int, longest: int = 448) -> np.ndarray:
+    """Which scale won where, as maps like the attention's: float32 (count + 1, h, w), the last for the background."""
+    factor = min(1.0, longest / max(labels.shape))
+    size = (max(1, round(labels.shape[1] * factor)), max(1, round(labels.shape[0] * factor)))
+    small = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    of = np.concatenate(([count], origin)).astype(int)[small]
+    return (of == np.arange(count + 1)[:, None, None]).astype(np.float32)

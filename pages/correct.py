@@ -1,0 +1,144 @@
+"""Correct: merge, split, add, redraw, delete and mark crystals by hand, with undo and a log."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from crystalseg.correct import Correction, CorrectionError, line_between
+from crystalseg.measure.distribution import summarise
+from crystalseg.report.export import write_pair
+from crystalseg.report.pdf import corrections_words
+from crystalseg.runs import home, now
+from crystalseg.ui import controls, state
+from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
+
+
+def carry_out(corrected: state.Corrected, edit: dict, who: str) -> None:
+    """What was asked for in the viewer; a sentence if it cannot be done."""
+    try:
+        if edit["kind"] in ("undo", "redo"):
+            corrected.do(edit["kind"])
+            return
+        facts = {"points": edit["points"], "mark": edit["mark"], "who": who, "when": now()}
+        if edit["kind"] == "join":
+            ids = line_between(corrected.history.labels, *edit["points"][0])
+            corrected.do(Correction("merge", ids, **(facts | {"points": ()})))
+        else:
+            corrected.do(Correction(edit["kind"], edit["ids"], **facts))
+    except CorrectionError as error:
+        st.toast(str(error), icon=":material/block:")
+
+
+def doubtful(corrected: state.Corrected, um_per_px: float | None) -> dict | None:
+    """One doubtful crystal after another; returns where the viewer should go."""
+    table = corrected.table(um_per_px)
+    limit = st.slider(
+        "Doubtful below", 0.0, 1.0, 0.5, 0.05, help="Crystals of less confidence are offered, the least sure first."
+    )
+    skipped = st.session_state.setdefault(f"skipped {corrected.job}", set())
+    waiting = table[(table["confidence"] < limit) & (table["kind"] == "crystal") & ~table["id"].isin(skipped)]
+    waiting = waiting.sort_values("confidence")
+    if waiting.empty:
+        st.success("No doubtful crystal is left.", icon=":material/check:")
+        return None
+    row = waiting.iloc[0]
+    st.markdown(f"**{len(waiting)} doubtful.** Crystal {row.id}, confidence {row.confidence:.2f}")
+    later, go = st.columns(2)
+    if later.button("Later", help="Skip this one for now.", width="stretch"):
+        skipped.add(int(row.id))
+        st.rerun()
+    if go.button("Go to it", type="primary", width="stretch", help="Then: Enter accept, Del delete, M merge, S split."):
+        st.session_state["doubt"] = True
+    if not st.session_state.get("doubt"):
+        return None
+    box = (
+        row.centroid_y_px - row.height_px / 2, row.centroid_x_px - row.width_px / 2,
+        row.centroid_y_px + row.height_px / 2, row.centroid_x_px + row.width_px / 2,
+    )  # fmt: skip
+    return {"token": f"{row.id} {corrected.entries} {len(skipped)}", "id": int(row.id), "box": [float(v) for v in box]}
+
+
+def log_of(corrected: state.Corrected) -> None:
+    log = corrected.history.log
+    if not log:
+        st.caption("No corrections yet. The labels of the run are kept whatever you do here.")
+        return
+    st.caption(f"{corrections_words(log)}; the labels of the run are kept.")
+    rows = [(c.when[11:19], c.who, c.words()) for c in reversed(log)]
+    st.dataframe(pd.DataFrame(rows, columns=["UTC", "who", "what"]), hide_index=True, height=220)
+
+
+def training(corrected: state.Corrected, pixels: np.ndarray, name: str) -> None:
+    """Put image and corrected labels where the command line can train on them."""
+    folder = home() / "training"
+    if st.button(
+        "Add to the training folder", icon=":material/school:", help=f"Writes a pair of PNG files to {folder}."
+    ):
+        folder.mkdir(exist_ok=True)
+        stem = f"{name.rsplit('.', 1)[0]}-{corrected.job[-6:]}"
+        marked = np.isin(corrected.history.labels, list(corrected.history.marks))
+        write_pair(folder, stem, pixels, np.where(marked, 0, corrected.history.labels))
+        st.success(f"{stem}.png and its labels are in {folder}.", icon=":material/check:")
+        st.code(f"python -m crystalseg train cellpose --from weights/cellpose.safetensors --data {folder}", "bash")
+
+
+def result(item: state.Item) -> None:
+    choice = state.instances()
+    corrected = state.corrected(item.job, choice)
+    micrograph = replace(state.result(item.job)[0], calibration=item.original.calibration)
+    key = f"correct {item.job}"
+    for words in state.corrected_elsewhere(item.job, choice):
+        st.info(
+            f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
+        )
+    who = st.session_state.get("who", "").strip()
+    left, right = st.columns((5, 2))
+    with right:
+        st.text_input(
+            "Your name", key="who", help="Each correction is logged with it.", placeholder="needed to correct"
+        )
+        figures = st.empty()
+        focus = doubtful(corrected, micrograph.um_per_px) if who else None
+    with left:
+        if not who:
+            st.info("Enter your name on the right first: corrections are logged with it.", icon=":material/badge:")
+        table = corrected.table(micrograph.um_per_px)
+        answer = viewer(
+            micrograph.pixels,
+            item.job,
+            micrograph.um_per_px,
+            [Crystals(corrected.history.labels, table, f"{corrected.version} {micrograph.um_per_px}")],
+            Shown(tools=[name for name, *_ in TOOLS] if who else (), many=True, reports=False, focus=focus),
+            key=key,
+        )
+    if answer.edit and who:
+        carry_out(corrected, answer.edit, who)
+        st.rerun()
+    with right:
+        summary = summarise(table, micrograph.shape, state.measuring().border_rule)
+        with figures.container():
+            if summary:
+                st.metric("Average crystal size", f"{summary.average.value:.4g} {summary.unit}")
+                st.caption(f"{summary.counted} crystals counted of {summary.found} found.")
+                if summary.pores or summary.artefacts:
+                    st.caption(f"Left out: {summary.pores} pores, {summary.artefacts} artefacts.")
+        log_of(corrected)
+        training(corrected, micrograph.pixels, micrograph.name)
+
+
+def page() -> None:
+    state.preserve()
+    controls.sidebar()
+    st.title("Correct")
+    st.caption(
+        "Choose a tool, or its key while the image has the focus. Figures follow at once; everything can be undone."
+    )
+    item = state.current()
+    if controls.finished(item):
+        st.subheader(item.original.name)
+        result(item)
+
+
+page()

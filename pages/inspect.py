@@ -1,0 +1,134 @@
+"""Inspect: every step of a segmentation, and why a crystal is as it is."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+import tifffile
+from PIL import Image
+
+from crystalseg.flows import path
+from crystalseg.layers import Layer, explain, layers, tile_grid
+from crystalseg.micrograph import Micrograph
+from crystalseg.segmentation import Segmentation
+from crystalseg.ui import controls, state
+from crystalseg.ui.viewer import Crystals, Shown, viewer
+from crystalseg.view import CATEGORIES
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def all_layers(version: str, um_per_px: float | None, _found: Segmentation) -> list[Layer]:
+    return layers(_found, um_per_px)
+
+
+def paths(found: Segmentation, point: tuple[float, float]) -> list[tuple[str, np.ndarray]]:
+    """The way of a pixel to its sink at each scale, in px of the image: a colour and points."""
+    drawn = []
+    for k, scale in enumerate(found.scales):
+        h, w = scale.foreground.shape
+        up = np.array(found.labels.shape) / (h, w)
+        y, x = np.clip((np.array(point) / up).astype(int), 0, (h - 1, w - 1))
+        mask = scale.foreground > found.settings.instances.foreground_threshold
+        points = path(scale.flow, mask, int(y), int(x))
+        if len(points):
+            drawn.append((f"rgb{CATEGORIES[1 + k % 8]}", (points + 0.5) * up))
+    return drawn
+
+
+def reason(found: Segmentation, micrograph: Micrograph, table: pd.DataFrame, number: int) -> None:
+    """The figures of a crystal and why it is as it is."""
+    st.subheader(f"Crystal {number}")
+    row = table[table["id"] == number].iloc[0]
+    unit, suffix = ("µm", "um") if micrograph.um_per_px else ("px", "px")
+    rows = [
+        ("Diameter", f"{row[f'equivalent_diameter_{suffix}']:.4g} {unit}"),
+        ("Bounding box, longer side", f"{row[f'length_{suffix}']:.4g} {unit}"),
+        ("Aspect ratio, circularity", f"{row['aspect_ratio']:.2f}, {row['circularity']:.2f}"),
+        *explain(found, number),
+    ]
+    st.table(pd.DataFrame(rows, columns=["figure", "value"]).set_index("figure"))
+
+
+def downloads(chosen: list[Layer], stem: str) -> None:
+    """Any layer as picture and as numbers."""
+    left, middle, right = st.columns((3, 1, 1), vertical_alignment="bottom")
+    name = left.selectbox("Download a layer", [layer.name for layer in chosen])
+    layer = next(layer for layer in chosen if layer.name == name)
+    file = f"{stem}_{''.join(c if c.isalnum() else '_' for c in name)}"
+
+    def png() -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(layer.picture()).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def tiff() -> bytes:
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, layer.values, compression="zlib", metadata={"description": layer.name})
+        return buffer.getvalue()
+
+    middle.download_button("PNG", png, f"{file}.png", "image/png", help="The layer as it is coloured here.")
+    right.download_button("TIFF", tiff, f"{file}.tif", "image/tiff", help="The numbers behind it, float32.")
+
+
+def result(item: state.Item) -> None:
+    job, choice = item.job, state.instances()
+    micrograph = replace(state.result(job)[0], calibration=item.original.calibration)
+    found = state.with_instances(job, choice)
+    # Reasons belong to what the networks found; corrections by hand are not theirs.
+    table = state.table(job, choice, micrograph.um_per_px)
+    version = state.digest(job, choice, micrograph.um_per_px)
+    chosen = all_layers(version, micrograph.um_per_px, found)
+    if not chosen:
+        st.info("This method has no flow, foreground or attention to look at.", icon=":material/info:")
+    clicked = st.session_state.get(f"inspect {job}") or {}
+    point = (clicked.get("selected") or {}).get("point")
+    left, right = st.columns((5, 2))
+    with left:
+        answer = viewer(
+            micrograph.pixels,
+            job,
+            micrograph.um_per_px,
+            [Crystals(found.labels, table, version)],
+            Shown(
+                layers=chosen,
+                layers_key=version,
+                layer=chosen[0].name if chosen else "",
+                tiles=[(f"tiles at × {s.factor:.3g}", tile_grid(found, k)) for k, s in enumerate(found.scales)],
+                paths=paths(found, point) if point else (),
+                arrangements=("one", "side", "swipe"),
+            ),
+            key=f"inspect {job}",
+        )
+    with right:
+        number = answer.selected[0] if answer.selected else 0
+        if number and number <= len(found.confidence):
+            reason(found, micrograph, table, number)
+        else:
+            st.info("Click a crystal to see why it is as it is.", icon=":material/ads_click:")
+        if answer.point and found.scales:
+            st.caption(
+                "Lines: the way of the clicked pixel to its sink, one colour a scale: "
+                + ", ".join(f"× {scale.factor:.3g}" for scale in found.scales)
+                + ". A pixel that a scale takes for background has no way there."
+            )
+    if chosen:
+        downloads(chosen, micrograph.name.rsplit(".", 1)[0])
+
+
+def page() -> None:
+    state.preserve()
+    controls.sidebar()
+    st.title("Inspect")
+    st.caption(
+        "What the networks saw: the direction to each crystal's centre (flow), what is crystal at all (foreground), "
+        "and which resolution was believed where."
+    )
+    item = state.current()
+    if controls.finished(item):
+        st.subheader(item.original.name)
+        result(item)
+
+
+page()

@@ -1,0 +1,135 @@
+"""SiMA+: proposals and their figures, against hand-worked cases; the choice among them, against its rules."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crystalseg.evaluate.metrics import panoptic_quality
+from crystalseg.flows import flows_from_labels
+from crystalseg.fusion import ScalePrediction
+from crystalseg.selection import FEATURES, Candidates, propose, select, winners
+from tests.conftest import discs
+
+
+def exact(labels, factor, logit=6.0):
+    """The prediction that a perfect network makes at one scale."""
+    foreground = np.where(labels > 0, logit, -logit).astype(np.float32)
+    return ScalePrediction(factor, flows_from_labels(labels), foreground, np.ones(labels.shape, bool))
+
+
+def half(labels):
+    return labels[::2, ::2]
+
+
+def figure(candidates, name):
+    return candidates.features[:, FEATURES.index(name)]
+
+
+def test_a_perfect_flow_is_proposed_as_it_is():
+    labels = discs((120, 140), [(40, 40, 25), (80, 100, 30)])
+    (found,) = propose([exact(labels, 1.0)], 0.0, 15)
+    assert panoptic_quality(labels, found.labels) > 0.99
+    assert found.features.shape == (2, len(FEATURES))
+    # foreground 1 / (1 + e^-6) = 0.9975; the flow fits all but some pixels at the edge
+    assert (figure(found, "quality") > np.log(0.97 / 0.03)).all()
+    assert (figure(found, "support") == 0).all()  # there is no other scale
+
+
+def test_what_other_scales_say_by_hand():
+    """Two crystals at full size; at half size one crystal over both and more."""
+    fine = np.zeros((80, 80), np.int32)
+    fine[10:30, 10:30], fine[10:30, 34:54] = 1, 2
+    coarse = np.zeros((40, 40), np.int32)
+    coarse[5:15, 5:27] = 1
+    merged, both = propose([exact(coarse, 0.5), exact(fine, 1.0)], 0.0, 15)
+    # at half size each fine crystal has 10 × 10 px of the merged 10 × 22
+    assert figure(merged, "support") == pytest.approx(100 / 220, abs=0.02)
+    assert figure(both, "support") == pytest.approx(100 / 220, abs=0.02)
+    assert (figure(both, "rival") > 0.9).all()
+    assert figure(merged, "rival") == 0
+    assert figure(merged, "parts") == pytest.approx(200 / 220, abs=0.05)
+    assert (figure(both, "parts") == 0).all()
+
+
+def test_quality_by_hand():
+    """Half the flow's length halves the fit; a logit of 0 halves the foreground."""
+    labels = discs((80, 160), [(40, 40, 30), (40, 120, 30)])
+    scale = exact(labels, 1.0)
+    scale.flow[:, labels == 1] *= 0.5
+    scale.foreground[labels == 2] = 0.0
+    scale.foreground[labels == 1] = 9.0
+    (found,) = propose([scale], -1.0, 15)
+    quality = 1 / (1 + np.exp(-figure(found, "quality")))
+    assert quality == pytest.approx([0.5, 0.5], abs=0.02)
+
+
+def test_pieces_too_large_for_a_tile_come_from_the_coarsest_scale_only():
+    labels = discs((600, 600), [(300, 300, 250)])
+    coarse, fine = propose([exact(half(labels), 0.5), exact(labels, 1.0)], 0.0, 15)
+    assert len(coarse.features) == 1
+    assert len(fine.features) == 0
+
+
+def test_the_surest_is_taken_first_and_its_place_is_taken():
+    one = np.zeros((20, 40), np.int32)
+    one[2:18, 2:38] = 1
+    two = np.zeros((20, 40), np.int32)
+    two[2:18, 2:19], two[2:18, 21:38] = 1, 2
+    parts = [Candidates(x, np.zeros((x.max(), len(FEATURES)), np.float32)) for x in (one, two)]
+    labels, sure, chosen = select(parts, [np.array([0.5]), np.array([0.9, 0.8])], one.shape, 15, 0.2)
+    assert labels.max() == 2
+    assert chosen.tolist() == [[1, 1], [1, 2]]
+    assert sure == pytest.approx([0.9, 0.8])
+    assert ((labels > 0) == (two > 0)).all()
+    labels, _, chosen = select(parts, [np.array([0.95]), np.array([0.9, 0.8])], one.shape, 15, 0.2)
+    assert labels.max() == 1
+    assert chosen.tolist() == [[0, 1]]
+
+
+def test_a_coarse_crystal_is_enlarged_with_smooth_edges():
+    labels = discs((256, 256), [(128, 128, 80), (20, 20, 60)])
+    small = discs((32, 32), [((128 - 3.5) / 8, (128 - 3.5) / 8, 10), ((20 - 3.5) / 8, (20 - 3.5) / 8, 7.5)])
+    part = Candidates(small, np.zeros((2, len(FEATURES)), np.float32))
+    found, _, _ = select([part], [np.array([0.9, 0.8])], labels.shape, 15, 0.2)
+    assert panoptic_quality(labels, found) > 0.93
+    assert found[0, 0] == 2  # a crystal cut by the border stays cut by it
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0, 1))
+def test_what_is_selected_keeps_the_rules(seed, lowest):
+    rng = np.random.default_rng(seed)
+    images = [discs((n, n), rng.uniform(0, n, (6, 3)) * (1, 1, 0.3)) for n in (30, 60)]
+    parts, scores = [], []
+    for image in images:
+        names = np.unique(image[image > 0])
+        labels = np.searchsorted(names, image) + 1
+        labels = np.where(image > 0, labels, 0).astype(np.int32)
+        parts.append(Candidates(labels, np.zeros((len(names), len(FEATURES)), np.float32)))
+        scores.append(rng.uniform(0, 1, len(names)))
+    labels, sure, chosen = select(parts, scores, (60, 60), 20, lowest)
+    areas = np.bincount(labels.ravel())[1:]
+    assert len(areas) == len(sure) == len(chosen)
+    assert (areas >= 20).all()
+    assert (np.diff(sure) <= 0).all()
+    assert (sure >= lowest).all()
+
+
+def test_winners_say_where_each_crystal_came_from():
+    labels = np.zeros((100, 200), np.int32)
+    labels[:50, :100], labels[50:, 100:] = 1, 2
+    maps = winners(labels, np.array([1, 0]), 2, longest=100)
+    assert maps.shape == (3, 50, 100)
+    assert (maps.sum(axis=0) == 1).all()
+    assert maps[1, 10, 10] == maps[0, 40, 80] == maps[2, 10, 80] == 1
+
+
+def test_nothing_proposed_is_nothing_selected():
+    empty = ScalePrediction(
+        1.0, np.zeros((2, 40, 50), np.float32), np.full((40, 50), -9, np.float32), np.ones((40, 50))
+    )
+    candidates = propose([empty, empty], 0.0, 15)
+    labels, sure, chosen = select(candidates, [np.zeros(0)] * 2, (40, 50), 15, 0.0)
+    assert labels.max() == 0
+    assert len(sure) == len(chosen) == 0
