@@ -215,11 +215,12 @@ class Experiment(StrEnum):
     figure4 = "figure4"
     crossval = "crossval"
     reliability = "reliability"
+    clicks = "clicks"
 
 
 @app.command()
 def experiment(
-    name: Annotated[Experiment, typer.Argument(help="Which of the paper's comparisons.")],
+    name: Annotated[Experiment, typer.Argument(help="One of the paper's comparisons, or one of ours.")],
     data: Annotated[
         Path | None, typer.Option(help="Folder of <id>.png and <id>_label.png; without it, the benchmark's test part.")
     ] = None,
@@ -227,7 +228,7 @@ def experiment(
     methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; else all of ours.")] = "",
     weights: _Weights = None,
 ) -> None:
-    """One of the paper's comparisons on labelled images: CSV and Markdown tables. Called again, it goes on."""
+    """A comparison on labelled images, the paper's or ours: CSV and Markdown tables. Called again, it goes on."""
     from crystalseg.evaluate.benchmark import write_benchmark
     from crystalseg.evaluate.experiments import COMPARED, conduct
 

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from crystalseg.baselines import segment
+from crystalseg.evaluate import clicks
 from crystalseg.evaluate.benchmark import folds
 from crystalseg.evaluate.metrics import by_octave, octave_quality, overlap, score, size_class
 from crystalseg.evaluate.reliability import calibration_error, is_right, reliability
@@ -176,7 +177,9 @@ def conduct(
         text = f"{markdown(table.round(3))}\n\nExpected calibration error: {error:.3f}"
         (out / "reliability.md").write_text(text + "\n")
         return text
-    if name == "table1":
+    if name == "clicks":
+        tables = {"": clicks_table(clicks_of(folder, models, out, report))}
+    elif name == "table1":
         tables = {"": table1(run(folder, table1_contenders(), models, out, report))}
     else:
         compared = contenders(methods)
@@ -209,6 +212,19 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
         raise ValueError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
     table = reliability(np.concatenate(sure), np.concatenate(right))
     return table, calibration_error(table)
+
+
+def clicks_of(folder: Path, models: Models, out: Path, report: Callable[[str], None]) -> pd.DataFrame:
+    """A row an image: what `clicks.figures` says of the default method's result, also in `out`/clicks_images.csv."""
+    rows = []
+    for micrograph, truth in read_pairs(folder):
+        found = segment(micrograph, Settings(), models)
+        row = {"image": micrograph.name} | clicks.figures(found, micrograph.pixels, truth)
+        rows.append(row)
+        report("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "clicks_images.csv", index=False)
+    return table
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -265,6 +281,21 @@ def octave_table(rows: pd.DataFrame) -> pd.DataFrame:
     for contender, own in sums.items():
         table[contender] = [f"{100 * octave_quality(own[k]):.1f}" if k in own else "–" for k in octaves]
     return table
+
+
+def clicks_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median clicks of an image to each PQ and of a crystal to IoU 0.85; images that never got there count as more than
+    any other, and how many did is said."""
+    lines = [("PQ before", f"{rows['pq'].mean():.3f}", "")]
+    for goal in clicks.GOALS:
+        of, in_100 = (rows[f"clicks_{100 * goal:.0f}{unit}"] for unit in ("", "_in_100"))
+        middle = [np.median(values.fillna(np.inf)) for values in (of, in_100)]
+        words = [f"{value:.0f}" if np.isfinite(value) else "not reached" for value in middle]
+        lines.append((f"clicks to PQ {goal:.2f}", words[0], f"{of.notna().sum()} of {len(of)} images"))
+        lines.append(("the same for 100 crystals", words[1], ""))
+    lines.append((f"clicks to one crystal of IoU {clicks.GOOD}", f"{rows['clicks_one'].mean():.1f}", ""))
+    lines.append(("crystals that one click gets", f"{100 * rows['one_click'].mean():.0f} %", ""))
+    return pd.DataFrame(lines, columns=["figure", "value", "reached by"])
 
 
 def figure4(rows: pd.DataFrame) -> pd.DataFrame:
