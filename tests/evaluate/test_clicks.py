@@ -1,5 +1,7 @@
 """The simulated user: what it tries, what it pays, and when it stops; on discs whose evidence is exact."""
 
+import itertools
+
 import numpy as np
 from conftest import discs
 
@@ -60,7 +62,7 @@ def test_two_in_one_are_split_by_two_clicks():
 def test_quality_never_falls_and_the_limit_holds():
     wrong = np.roll(TRUTH, 20, axis=1)
     _, curve = corrected(wrong, most=3)
-    assert all(a[1] <= b[1] for a, b in zip(curve, curve[1:], strict=False))
+    assert all(a[1] <= b[1] for a, b in itertools.pairwise(curve))
     assert clicks_to(curve, 1.1) is None
 
 
