@@ -220,3 +220,18 @@ def _hole_shared(found, gained):
     """Background left inside a crystal must touch another crystal there (it is not enclosed by one alone)."""
     pieces, n = ndimage.label((found == 0) & gained)
     return all(len(np.unique(found[ndimage.binary_dilation(pieces == k)])) > 2 for k in range(1, n + 1))
+
+
+def test_the_way_of_a_pixel_ends_where_its_crystals_ways_end():
+    labels = discs((80, 150), [(40, 40, 30), (40, 105, 30)])
+    flow, mask = flows_from_labels(labels), labels > 0
+    ends = []
+    for y, x in [(15, 40), (40, 12), (62, 55)]:
+        way = flows.path(flow, mask, y, x)
+        assert way[0].tolist() == [y, x]
+        assert np.hypot(*np.diff(way, axis=0).T).max() <= 1.5  # no jumps
+        inside = np.round(way).astype(int)
+        assert (labels[inside[:, 0], inside[:, 1]] == 1).all()
+        ends.append(way[-1])
+    assert np.hypot(*(np.array(ends) - (40, 40)).T).max() < 4
+    assert flows.path(flow, mask, 2, 2).shape == (0, 2)

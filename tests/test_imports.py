@@ -23,11 +23,16 @@ def test_the_package_itself_imports_nothing_heavy():
     "module",
     [
         "measure.crystals", "measure.distribution", "evaluate.metrics", "view", "flows", "attention", "fusion", "synth",
-        "tiling", "micrograph", "settings", "calibration",
+        "tiling", "micrograph", "settings", "calibration", "correct", "layers", "selection", "segmentation",
+        "report.comparison", "jobs", "samples",
     ],
 )  # fmt: skip
 def test_array_modules_import_no_torch(module):
     assert not loaded(f"import crystalseg.{module}") & {"torch", "streamlit"}
+
+
+def test_pages_that_only_show_results_import_no_torch():
+    assert "torch" not in loaded("import crystalseg.ui.state, crystalseg.ui.viewer, crystalseg.ui.controls")
 
 
 @pytest.mark.parametrize("module", ["pipeline", "jobs", "runs", "report.pdf", "cli", "train.cellpose"])

@@ -1,7 +1,7 @@
 import json
 
 from crystalseg import __version__
-from crystalseg.runs import Run, home, open_database, record, recorded
+from crystalseg.runs import Run, correction_log, home, log_correction, open_database, record, recorded
 
 
 def run(name="a.png", **changes):
@@ -41,3 +41,16 @@ def test_runs_that_end_together_keep_their_order():
     for number in range(20):
         record(engine, run(str(number)))
     assert [r.image_name for r in recorded(engine, 20)] == [str(number) for number in reversed(range(20))]
+
+
+def test_corrections_come_back_in_order_and_by_thresholds():
+    engine = open_database()
+    for k in range(3):
+        log_correction(engine, "job1", "h 0", {"kind": "delete", "ids": [k]}, "A. Kern")
+    log_correction(engine, "job1", "h 1", {"kind": "undo"}, "")
+    log_correction(engine, "job2", "h 0", {"kind": "undo"}, "")
+    rows = correction_log(open_database(), "job1", "h 0")
+    assert [row.entry["ids"] for row in rows] == [[0], [1], [2]]
+    assert {row.who for row in rows} == {"A. Kern"}
+    assert rows[0].when <= rows[2].when
+    assert len(correction_log(engine, "job1")) == 4

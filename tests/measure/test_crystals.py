@@ -1,11 +1,12 @@
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import regionprops_table
 
-from crystalseg.measure.crystals import LENGTHS, feret, measure_crystals
+from crystalseg.measure.crystals import LENGTHS, feret, measure_crystals, remeasured
 from crystalseg.synth import Structure, draw
 from tests.conftest import discs
 
@@ -122,3 +123,19 @@ def test_feret_against_brute_force_over_directions(seed, points):
     assert largest == pytest.approx(widths.max(), abs=1e-3)
     assert smallest == pytest.approx(widths.min(), abs=0.05)
     assert hull >= mask.sum() - 1e-9
+
+
+def test_remeasured_is_measured_anew_where_labels_changed_and_kept_elsewhere():
+    before = discs((80, 160), [(40, 30, 20), (40, 80, 15), (40, 130, 18)])
+    confidence = np.array([0.5, 0.6, 0.7, 1.0], np.float32)
+    table = measure_crystals(before, 0.25, confidence)
+    after = np.where(before == 2, 0, before)
+    after[(before == 3) & (np.arange(160) > 130)] = 4
+    quick = remeasured(table, {2, 3, 4}, after, 0.25, confidence, {1: "pore"})
+    whole = measure_crystals(after, 0.25, confidence, {1: "pore"})
+    pd.testing.assert_frame_equal(quick.drop(columns="kind"), whole.drop(columns="kind"))
+    # a mark is a change as well: crystal 1 was not among them
+    assert quick["kind"].tolist() == ["crystal"] * 3
+    marked = remeasured(table, {1, 2, 3, 4}, after, 0.25, confidence, {1: "pore"})
+    pd.testing.assert_frame_equal(marked, whole)
+    assert remeasured(table, {1, 2, 3}, np.zeros_like(before), 0.25, confidence, {}).empty
