@@ -3,14 +3,19 @@
 import streamlit as st
 
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
-# The image is what people came for: less empty space above it than Streamlit leaves.
-st.html("<style>[data-testid=stMainBlockContainer] { padding-top: 2.5rem; }</style>")
+# The image is what people came for: less empty space about it than Streamlit leaves.
+st.html("""<style>
+[data-testid=stMainBlockContainer] { padding-top: 2rem; }
+[data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding-top: 0; }
+@media (max-width: 1200px) { [data-testid=stMainBlockContainer] { padding-left: 2rem; padding-right: 2rem; } }
+</style>""")
 PAGES = (
     ("measure", "Measure", ":material/straighten:"),
     ("inspect", "Inspect", ":material/search:"),
     ("compare", "Compare", ":material/compare:"),
     ("correct", "Correct", ":material/edit:"),
 )
+st.session_state["entered"] = True
 st.navigation(
     [
         st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "measure")

@@ -55,15 +55,15 @@ def segment(
     return _METHODS[name](view or View(models, micrograph.pixels), settings, progress)
 
 
-def again(segmentation: Segmentation, choice: Instances, confidence: Confidence) -> Segmentation:
-    """The same run with other choices for instances, without its networks.
+def again(segmentation: Segmentation, pixels: np.ndarray, choice: Instances, confidence: Confidence) -> Segmentation:
+    """The same run on the same `pixels` with other choices for instances, without its networks.
 
     Methods without a flow field have no foreground threshold to change; there only smaller crystals and those of less
     confidence are dropped, from the labels the run gave.
     """
     method = segmentation.settings.method
     if method in LADDERS or method in ("cellpose-original", "cellpose-noresize"):
-        return pipeline.again(segmentation, choice, confidence)
+        return pipeline.again(segmentation, pixels, choice, confidence)
     settings = replace(segmentation.settings, instances=choice)
     if method == "two-scale":
         labels, sure = _two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)

@@ -104,7 +104,7 @@ def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
         )
     )
     if found.features is not None:
-        logit, support, rival, parts = map(float, found.features[number - 1])
+        logit, support, rival, parts = map(float, found.features[number - 1][:4])
         factor = found.scales[found.origin[number - 1]].factor
         width = 2 * np.sqrt(mask.sum() / np.pi) * factor
         rows += [

@@ -1,5 +1,6 @@
 """`segment`: the one road from a Micrograph to a Segmentation (paper section III, figure 2)."""
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -29,11 +30,12 @@ from crystalseg.networks.weights import (
     load_weights,
 )
 from crystalseg.segmentation import Progress, Segmentation
-from crystalseg.selection import FEATURES, propose, select, winners
+from crystalseg.selection import FEATURES, Candidates, patches, propose, select, winners
 from crystalseg.settings import Instances, Settings
 from crystalseg.tiling import Grid, blend, limits, normalise
 
 BATCH = 8
+JUDGED = 256  # proposals judged at once
 # How the methods that add up flows do it.
 FUSIONS = {"sima": "attention", "cellpose-multiscale": "average", "cellpose-maximum": "maximum"}
 
@@ -244,7 +246,7 @@ def segment(
     scales = predict_scales(view, factors, shares, choice.tile_relevance, clock, progress)
     if settings.method == "sima-plus":
         progress(Progress("crystals", 0, 1, 0.96))
-        found = _selected(scales, view.shape, settings, needed(models.confidence, "confidence"))
+        found = _selected(scales, view.pixels, settings, needed(models.confidence, "confidence"))
     else:
         progress(Progress("fusion", 0, 1, 0.96))
         fused = fuse(scales, attention, view.shape, FUSIONS[settings.method])
@@ -290,22 +292,48 @@ def predict_scales(
     return tuple(scales)
 
 
-def judge(confidence: Confidence, features: np.ndarray) -> np.ndarray:
-    """The probability that each proposal is right, float32 (n,), from `selection`'s features."""
-    with torch.inference_mode():
-        return confidence(torch.from_numpy(features).to(confidence.linear.weight.device)).sigmoid().cpu().numpy()
+def judge(
+    confidence: Confidence, candidates: Sequence[Candidates], scales: Sequence[ScalePrediction], pixels: np.ndarray
+) -> list[np.ndarray]:
+    """The probability that each scale's proposals are right, float32 (n,), in the image uint8 (H, W, 3)."""
+    span = limits(pixels)
+    return [
+        _judge_one(confidence, one, scale, small(pixels, one.labels.shape, span))
+        for one, scale in zip(candidates, scales, strict=True)
+    ]
+
+
+def small(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The image uint8 (H, W, 3) at another size, normalised: float32 (3, h, w)."""
+    smooth = cv2.INTER_AREA if shape[0] < pixels.shape[0] else cv2.INTER_LINEAR
+    return normalise(cv2.resize(pixels, shape[::-1], interpolation=smooth), *span)
+
+
+def _judge_one(
+    confidence: Confidence, candidates: Candidates, scale: ScalePrediction, picture: np.ndarray
+) -> np.ndarray:
+    device = confidence.line.device
+    source = patches(candidates.labels, scale, picture, range(1, len(candidates.features) + 1))
+    sure = [np.zeros(0, np.float32)]
+    for features in np.array_split(candidates.features, max(1, len(candidates.features) // JUDGED)):
+        stack = np.array(list(itertools.islice(source, len(features))), np.float32)
+        if len(stack):
+            with torch.inference_mode():
+                logit = confidence(torch.from_numpy(stack).to(device), torch.from_numpy(features).to(device))
+            sure.append(logit.sigmoid().cpu().numpy())
+    return np.concatenate(sure)
 
 
 def _selected(
     scales: tuple[ScalePrediction, ...],
-    shape: tuple[int, int],
+    pixels: np.ndarray,
     settings: Settings,
     confidence: Confidence,
 ) -> Segmentation:
     """SiMA+: proposals of every scale, judged, the surest taken."""
-    choice = settings.instances
+    choice, shape = settings.instances, pixels.shape[:2]
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
-    judged = [judge(confidence, c.features) for c in candidates]
+    judged = judge(confidence, candidates, scales, pixels)
     labels, sure, chosen = select(candidates, judged, shape, choice.min_area, choice.min_confidence)
     origin = chosen[:, 0]
     features = np.array([candidates[k].features[label - 1] for k, label in chosen], np.float32)
@@ -337,12 +365,12 @@ def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
     return (np.bincount(labels.ravel(), sure.ravel()) / np.maximum(area, 1))[1:].astype(np.float32)
 
 
-def again(segmentation: Segmentation, choice: Instances, confidence: Confidence) -> Segmentation:
-    """The same run with other choices for instances, from the kept maps; the flow network does not run."""
+def again(segmentation: Segmentation, pixels: np.ndarray, choice: Instances, confidence: Confidence) -> Segmentation:
+    """The same run on the same `pixels` with other choices for instances, from the kept maps; the flow network does not
+    run."""
     settings = replace(segmentation.settings, instances=choice)
     if settings.method == "sima-plus":
-        shape = segmentation.labels.shape
-        found = _selected(segmentation.scales, shape, settings, confidence)
+        found = _selected(segmentation.scales, pixels, settings, confidence)
         kept = {"timings": segmentation.timings, "hashes": segmentation.hashes, "versions": segmentation.versions}
         return replace(found, **kept)
     labels, sure = instances(segmentation.fused, choice)

@@ -29,8 +29,8 @@ class Segmentation:
     prediction at its own resolution; attention float32 (N + 1, h, w), the weight of each scale and the background,
     or None if all are equal; timings: seconds a stage; hashes: of the weights.
 
-    With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, 4): what it
-    was judged by (selection.FEATURES)."""
+    With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, 8):
+    the figures it was judged by (selection.FEATURES)."""
 
     labels: np.ndarray
     confidence: np.ndarray

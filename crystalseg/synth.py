@@ -204,12 +204,13 @@ def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
     """
     rng = np.random.default_rng((_set_seed(seed, index), size_class))
     while True:
-        made = draw(int(rng.integers(2**60)) * 2 + 1, *_grain(rng, size_class))
+        made = draw(int(rng.integers(2**60)) * 2 + 1, *random_grain(rng, size_class))
         if made.labels.max() and classify(made.labels) == size_class:
             return made
 
 
-def _grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:
+def random_grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:
+    """Shape, structure and look of a grain that probably is of class 1, 2 or 3; arguments for `draw`."""
     # Sides and diameters were set so that the average crystal size of each class comes near the paper's table III.
     low, high = {1: (150, 800), 2: (600, 1800), 3: (300, 1400)}[size_class]
     side = np.exp(rng.uniform(np.log(low), np.log(high)))

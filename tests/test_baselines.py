@@ -40,7 +40,7 @@ def test_every_method_segments_every_shape(method, shape, random_models):
     assert found.settings.method == method
     assert found.timings
     assert shares[-1] == 1
-    fewer = again(found, Instances(min_area=60, min_confidence=0.0), random_models.confidence)
+    fewer = again(found, pixels, Instances(min_area=60, min_confidence=0.0), random_models.confidence)
     assert fewer.settings.instances.min_area == 60
     assert (np.bincount(fewer.labels.ravel())[1:] >= 60).all()
     assert len(fewer.confidence) == fewer.labels.max()

@@ -67,7 +67,7 @@ def test_levels_are_said_in_px_and_in_um():
 
 
 def test_with_sima_plus_the_sizes_are_those_of_the_crystals_taken():
-    words = scale_words(result("sima-plus", origin=np.array([0, 0]), features=np.zeros((2, 4), np.float32)), None)
+    words = scale_words(result("sima-plus", origin=np.array([0, 0]), features=np.zeros((2, 8), np.float32)), None)
     assert words[0].startswith("× 0.5: 40")
     assert words[0].endswith("2 crystals")
     assert words[1] == "× 1: no crystal"
@@ -97,7 +97,7 @@ def test_a_crystal_of_sima_is_explained_by_level_foreground_and_flow():
 
 
 def test_a_crystal_of_sima_plus_is_explained_by_what_it_was_judged_by():
-    features = np.array([[0.0, 0.7, 0.1, 0.2], [0, 0, 0, 0]], np.float32)
+    features = np.array([[0.0, 0.7, 0.1, 0.2, 0, 0, 0, 0], [0] * 8], np.float32)
     rows = dict(explain(result("sima-plus", origin=np.array([0, 1]), features=features), 1))
     assert rows["Taken from"] == "× 0.5, where it is 40 px wide"
     assert rows["Flow and foreground fit its shape"] == "0.50 of 1"

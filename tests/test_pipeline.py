@@ -93,7 +93,7 @@ def test_attention_is_of_the_unsqueezed_image(random_models):
 def test_new_thresholds_need_no_flow_network(method, random_models):
     found = segment(picture(200, 200), Settings(method), random_models)
     other = Instances(foreground_threshold=0.05, min_area=40, min_confidence=0)
-    repeated = again(found, other, random_models.confidence)
+    repeated = again(found, picture(200, 200).pixels, other, random_models.confidence)
     settings = Settings(method, instances=other)
     fresh = segment(picture(200, 200), settings, random_models)
     assert (repeated.labels == fresh.labels).all()

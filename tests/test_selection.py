@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from crystalseg.evaluate.metrics import panoptic_quality
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import ScalePrediction
-from crystalseg.selection import FEATURES, Candidates, propose, select, winners
+from crystalseg.selection import CHANNELS, FEATURES, PATCH, Candidates, patches, propose, select, winners
 from tests.conftest import discs
 
 
@@ -69,6 +69,38 @@ def test_pieces_too_large_for_a_tile_come_from_the_coarsest_scale_only():
     coarse, fine = propose([exact(half(labels), 0.5), exact(labels, 1.0)], 0.0, 15)
     assert len(coarse.features) == 1
     assert len(fine.features) == 0
+
+
+def test_figures_of_a_proposal_itself_by_hand():
+    labels = np.zeros((100, 80), np.int32)
+    labels[10:60, 10:60] = 1  # 50 × 50 px of 8000
+    labels[80:, 40:] = 2
+    (found,) = propose([exact(labels, 0.25)], 0.0, 15)
+    assert figure(found, "size")[0] == pytest.approx(1, abs=0.05)  # one octave above 25 px
+    assert figure(found, "share")[0] == pytest.approx(1.5 + np.log2(2500 / 8000) / 4, abs=0.02)
+    assert figure(found, "border").tolist() == [0, 1]
+    assert figure(found, "factor").tolist() == [-1, -1]
+
+
+def test_the_picture_of_a_proposal_shows_it_in_the_middle():
+    labels = discs((200, 300), [(100, 60, 40), (100, 150, 45), (30, 290, 20)])
+    scale = exact(labels, 1.0)
+    picture = np.stack([labels == k for k in (1, 2, 3)]).astype(np.float32)
+    first, third = patches(labels, scale, picture, [1, 3])
+    assert first.shape == (len(CHANNELS), PATCH, PATCH)
+    assert first.dtype == np.float32
+    shown = dict(zip(CHANNELS, first, strict=True))
+    middle = PATCH // 2
+    for name in ("own", "red", "foreground", "length"):
+        assert shown[name][middle - 4 : middle + 4, middle - 10 : middle - 5].mean() > 0.95
+    assert shown["others"][middle].sum() > 0  # its neighbour on the right
+    assert (shown["others"] * shown["own"]).max() < 0.5
+    assert shown["others"] == pytest.approx(shown["green"], abs=0.05)
+    # its side is 1.5 times as long as the crystal: two thirds of the middle row
+    assert shown["own"][middle].sum() / PATCH == pytest.approx(81 / (1.5 * 81 + 4), abs=0.03)
+    # flow parts at the edge towards the neighbour and meets in the middle
+    assert shown["divergence"][middle, middle] < 0
+    assert dict(zip(CHANNELS, third, strict=True))["foreground"][:, -8:].max() == 0  # beyond the image
 
 
 def test_the_surest_is_taken_first_and_its_place_is_taken():

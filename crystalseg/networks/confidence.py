@@ -1,17 +1,39 @@
-"""Confidence: how likely a proposed crystal is right, from the figures that `selection` describes it by."""
+"""Confidence: how good a proposed crystal probably is, from its picture and figures (after Huang et al. 2019)."""
 
+import torch
 from torch import Tensor, nn
 
-from crystalseg.selection import FEATURES
+from crystalseg.selection import CHANNELS, FEATURES
+
+WIDTH = 24
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class Confidence(nn.Module):
-    """A logistic regression. Takes features (n, 4) in the order of `selection.FEATURES`; returns the logits (n,) of
-    IoU > 0.5 with a true crystal."""
+    """Four convolutions over the proposal's picture, their mean and maximum, and its figures, through two layers.
+
+    Takes pictures (n, 9, h, w) and features (n, 8) in the orders of `selection.CHANNELS` and `selection.FEATURES`;
+    returns the logits (n,) of being right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset, is the
+    calibration of the logits; 61,073 parameters.
+    """
 
     def __init__(self):
         super().__init__()
-        self.linear = nn.Linear(len(FEATURES), 1)
+        wide = 2 * WIDTH
+        self.picture = nn.Sequential(
+            _block(len(CHANNELS), WIDTH), nn.MaxPool2d(2), _block(WIDTH, wide), nn.MaxPool2d(2), _block(wide, wide),
+            nn.MaxPool2d(2), _block(wide, wide),
+        )  # fmt: skip
+        self.norm = nn.BatchNorm1d(len(FEATURES), affine=False)
+        self.decide = nn.Sequential(
+            nn.Linear(2 * wide + len(FEATURES), 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1)
+        )
+        self.register_buffer("line", torch.tensor([1.0, 0.0]))
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.linear(features)[:, 0]
+    def forward(self, pictures: Tensor, features: Tensor) -> Tensor:
+        seen = self.picture(pictures)
+        everything = torch.cat((seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3)), self.norm(features)), dim=1)
+        return self.line[0] * self.decide(everything)[:, 0] + self.line[1]

@@ -145,7 +145,13 @@ def measuring() -> Measuring:
 
 
 def preserve() -> None:
-    """Call first on every page: keeps the values of KEPT although their widgets may not be on it."""
+    """Call first on every page: keeps the values of KEPT although their widgets may not be on it.
+
+    Also sees that the page has its navigation: Streamlit runs a page's file alone, without app.py, if its address is
+    the first that a new server is asked for.
+    """
+    if not st.session_state.get("entered"):
+        st.switch_page("app.py")
     for key in KEPT:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
@@ -163,8 +169,8 @@ def with_instances(job: str, choice: Instances) -> Segmentation:
     from crystalseg.baselines import again
     from crystalseg.pipeline import load_confidence
 
-    found = result(job)[1]
-    return found if found.settings.instances == choice else again(found, choice, load_confidence())
+    micrograph, found = result(job)
+    return found if found.settings.instances == choice else again(found, micrograph.pixels, choice, load_confidence())
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
