@@ -1,6 +1,7 @@
 import io
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,16 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from crystalseg.calibration import from_tiff, from_um_per_px
+from crystalseg.correct import Correction
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import Prediction, ScalePrediction
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import summarise
 from crystalseg.micrograph import Micrograph, read_labels, read_pairs
 from crystalseg.report.charts import _ticks, distribution_chart
+from crystalseg.report.comparison import Compared, as_text, compare
 from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
-from crystalseg.report.pdf import Details, build_pdf, draw_scale_bar, size_rows
+from crystalseg.report.pdf import Details, build_pdf, corrections_words, draw_scale_bar, size_rows
 from crystalseg.runs import describe
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Settings
@@ -78,6 +81,40 @@ def test_pdf_without_crystals_says_so():
     assert summary is None
     _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
     assert "No crystal counts" in " ".join(pages)
+
+
+def test_pdf_lists_every_correction_and_who_made_it():
+    micrograph, found, crystals, summary, run = case()
+    log = [
+        Correction("merge", (1, 2), who="A. Kern", when="2026-01-02T03:04:05+00:00"),
+        Correction("mark", (3,), mark="pore", who="B. Alt <ß>", when="2026-01-02T03:05:00+00:00"),
+    ]
+    run = replace(run, corrections=[c.to_dict() for c in log])
+    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
+    text = re.sub(r"\s+", " ", " ".join(pages))
+    assert "2 corrections by hand, by A. Kern and B. Alt <ß>" in pages[0].replace("\n", " ")
+    for words in ("2026-01-02 03:04:05 UTC, A. Kern", "merged 1, 2", "marked 3 as pore"):
+        assert words in text
+    assert corrections_words(log[:1]) == "1 correction by hand, by A. Kern"
+    _, plain = text_of(build_pdf(micrograph, found, crystals, summary, replace(run, corrections=[])))
+    assert "Correct" not in " ".join(plain)
+
+
+def test_pdf_shows_a_comparison_with_every_figure_of_its_tables():
+    micrograph, found, crystals, summary, run = case()
+    fewer = np.where(found.labels == 1, 0, found.labels)
+    compared = [
+        Compared("sima-plus", found.labels, crystals, 2.0),
+        Compared("watershed", fewer, measure_crystals(fewer, 0.5, np.ones(fewer.max())), 0.1),
+    ]
+    comparison = compare(compared, "exclude", DRAWN.labels)
+    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run, comparison=comparison))
+    page = next(p for p in pages if "Comparison of methods" in p)
+    text = re.sub(r"\s+", " ", " ".join(pages[pages.index(page) :]))
+    for heading, table in comparison.tables.items():
+        assert heading in text
+        for row in as_text(table)[1:]:
+            assert all(cell in text for cell in row)
 
 
 @settings(max_examples=15, deadline=None)
