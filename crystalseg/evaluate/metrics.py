@@ -177,7 +177,7 @@ def size_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
     true, found = diameters(truth), diameters(predicted)
     if not len(true) or not len(found):
         return float(len(true) != len(found))
-    return float(ks_2samp(true, found).statistic)
+    return float(ks_2samp(true, found, method="asymp").statistic)
 
 
 def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -177,3 +177,33 @@ def test_a_bad_file_is_explained(page, tmp_path):
     page.locator("input[type=file]").set_input_files(tmp_path / "bad.png")
     expect(page.get_by_text("bad.png: not an image")).to_be_visible()
     expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def test_methods_are_compared_with_each_other_and_with_a_label_image(page, tmp_path):
+    made = draw(10, (200, 220), Structure("powder", diameter=40, spread=0.3))
+    Image.fromarray(made.image).save(tmp_path / "other.png")
+    Image.fromarray(made.labels.astype(np.uint16)).save(tmp_path / "truth.png")
+    Image.fromarray(made.labels[:50].astype(np.uint16)).save(tmp_path / "cut.png")
+    page.locator("input[type=file]").set_input_files(tmp_path / "other.png")
+    expect(page.get_by_role("heading", name="other.png")).to_be_visible()
+    settled(page)
+    page.get_by_role("link", name="Compare", exact=True).click()
+    expect(page.get_by_text("Choose two methods, or one and a label image")).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Run sima-plus, cellpose-original").click()
+    expect(page.get_by_text("Crystals against sima-plus")).to_be_visible(timeout=120_000)
+    expect(page.locator(".viewer[data-ready]")).to_be_visible()
+    settled(page)
+    labels = page.locator("[data-testid=stMain] input[type=file]")
+    labels.set_input_files(tmp_path / "cut.png")
+    expect(page.get_by_text("cut.png has 220 × 50 px, the image 220 × 200 px")).to_be_visible()
+    settled(page)
+    labels.set_input_files(tmp_path / "truth.png")
+    expect(page.get_by_text("Against the label image given")).to_be_visible()
+    expect(page.get_by_text("Crystals against label image given")).to_be_visible()
+
+
+def test_a_page_asked_for_by_its_address_first_has_its_navigation(page, address):
+    page.goto(f"{address}/inspect")
+    expect(page.get_by_role("heading", name="Inspect")).to_be_visible()
+    expect(page.get_by_role("link", name="Correct", exact=True)).to_be_visible()
