@@ -10,7 +10,10 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from sqlalchemy import JSON, Engine, Float, String, create_engine, event, select
+from alembic import command
+from alembic.config import Config
+from filelock import FileLock
+from sqlalchemy import JSON, Engine, Float, String, create_engine, event, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from crystalseg import __version__
@@ -55,7 +58,7 @@ class RunRow(Base):
     software: Mapped[dict] = mapped_column(JSON)
     timings: Mapped[dict] = mapped_column(JSON)
     figures: Mapped[dict | None] = mapped_column(JSON)
-    corrections: Mapped[list] = mapped_column(JSON)
+    corrections: Mapped[list] = mapped_column(JSON, server_default="[]")
 
 
 class CorrectionRow(Base):
@@ -113,7 +116,7 @@ def describe(micrograph, segmentation, summary, corrections: Sequence[dict] = ()
 
 
 def open_database(url: str | None = None) -> Engine:
-    """The record's engine, tables made if missing: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`."""
+    """The record's engine, at the present schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`."""
     url = url or os.environ.get("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{home() / 'record.sqlite'}"
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
@@ -124,8 +127,20 @@ def open_database(url: str | None = None) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA busy_timeout=10000")
 
-    Base.metadata.create_all(engine)
+    _migrate(engine)
     return engine
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the record to the present schema; an empty one gets its tables. App and worker may start together."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    with FileLock(home() / "record.lock"), engine.begin() as connection:
+        config.attributes["connection"] = connection
+        tables = inspect(connection).get_table_names()
+        if "runs" in tables and "alembic_version" not in tables:
+            command.stamp(config, "0001")  # made by the first release, which wrote no version
+        command.upgrade(config, "head")
 
 
 def record(engine: Engine, run: Run) -> None:

@@ -1,7 +1,15 @@
 import json
+from dataclasses import replace
+from importlib import import_module
 
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import JSON, create_engine, text
+
+import crystalseg.jobs  # noqa: F401 - its table is part of the schema
 from crystalseg import __version__
-from crystalseg.runs import Run, correction_log, home, log_correction, open_database, record, recorded
+from crystalseg.runs import Base, Run, correction_log, home, log_correction, open_database, record, recorded
 
 
 def run(name="a.png", **changes):
@@ -54,3 +62,28 @@ def test_corrections_come_back_in_order_and_by_thresholds():
     assert {row.who for row in rows} == {"A. Kern"}
     assert rows[0].when <= rows[2].when
     assert len(correction_log(engine, "job1")) == 4
+
+
+def test_migrations_lead_to_the_present_schema():
+    with open_database().connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_record_of_the_first_release_is_kept(tmp_path):
+    """Its tables, made without Alembic, and a run in them."""
+    url = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    old = create_engine(url)
+    with old.begin() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        first = import_module("crystalseg.migrations.versions.0001_runs_and_jobs")
+        with Operations.context(operations.migration_context):
+            first.upgrade()
+        values = {c.name: "{}" if isinstance(c.type, JSON) else "x" for c in Base.metadata.tables["runs"].columns}
+        del values["corrections"], values["um_per_px"]
+        places = ", ".join(f":{name}" for name in values)
+        connection.execute(text(f"INSERT INTO runs ({', '.join(values)}) VALUES ({places})"), values)
+    (run,) = recorded(open_database(url))
+    assert run.image_name == "x"
+    assert run.corrections == []
+    record(open_database(url), replace(run, id="y"))
