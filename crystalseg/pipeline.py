@@ -335,13 +335,22 @@ def _selected(
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     judged = judge(confidence, candidates, scales, pixels)
     labels, sure, chosen = select(candidates, judged, shape, choice.min_area, choice.min_confidence)
-    origin = chosen[:, 0]
     features = np.array([candidates[k].features[label - 1] for k, label in chosen], np.float32)
-    features = features.reshape(-1, len(FEATURES))
+    return _of_selected(scales, labels, sure, chosen[:, 0], features.reshape(-1, len(FEATURES)), settings)
+
+
+def _of_selected(
+    scales: tuple[ScalePrediction, ...],
+    labels: np.ndarray,
+    sure: np.ndarray,
+    origin: np.ndarray,
+    features: np.ndarray,
+    settings: Settings,
+) -> Segmentation:
     weights = winners(labels, origin, len(scales))
     # Where no crystal was found, all scales are shown alike.
     weights[:-1] += weights[-1] / len(scales)
-    fused = fuse(scales, weights, shape, "attention")
+    fused = fuse(scales, weights, labels.shape, "attention")
     return Segmentation(labels, sure, fused, scales, weights, settings, {}, {}, {}, origin, features)
 
 
@@ -370,8 +379,21 @@ def again(segmentation: Segmentation, pixels: np.ndarray, choice: Instances, con
     run."""
     settings = replace(segmentation.settings, instances=choice)
     if settings.method == "sima-plus":
-        found = _selected(segmentation.scales, pixels, settings, confidence)
+        found = _surer(segmentation, settings) or _selected(segmentation.scales, pixels, settings, confidence)
         kept = {"timings": segmentation.timings, "hashes": segmentation.hashes, "versions": segmentation.versions}
         return replace(found, **kept)
     labels, sure = instances(segmentation.fused, choice)
     return replace(segmentation, labels=labels, confidence=sure, settings=settings)
+
+
+def _surer(found: Segmentation, settings: Settings) -> Segmentation | None:
+    """SiMA+'s result with a higher least confidence, if nothing else changes: the surest were taken first, so that the
+    others never had a say in them."""
+    before, now = found.settings.instances, settings.instances
+    if now != replace(before, min_confidence=now.min_confidence) or now.min_confidence < before.min_confidence:
+        return None
+    count = int((found.confidence >= now.min_confidence).sum())
+    labels = np.where(found.labels <= count, found.labels, 0)
+    return _of_selected(
+        found.scales, labels, found.confidence[:count], found.origin[:count], found.features[:count], settings
+    )

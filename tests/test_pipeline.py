@@ -3,20 +3,24 @@
 import numpy as np
 import pytest
 
+from crystalseg import pipeline
 from crystalseg.flows import flows_from_labels
-from crystalseg.fusion import Prediction
+from crystalseg.fusion import Prediction, ScalePrediction
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import (
     View,
     again,
     confidences,
     instances,
+    judge,
     load_models,
     relevant_tiles,
     segment,
 )
 from crystalseg.segmentation import Cancelled
+from crystalseg.selection import propose
 from crystalseg.settings import LADDERS, Instances, Scales, Settings
+from crystalseg.synth import Structure, draw
 from crystalseg.tiling import Grid
 from tests.conftest import discs
 
@@ -100,6 +104,21 @@ def test_new_thresholds_need_no_flow_network(method, random_models):
     assert repeated.settings == settings
 
 
+def test_a_higher_least_confidence_is_what_a_fresh_run_gives():
+    image = Micrograph(draw(6, (200, 220), Structure("polycrystal", diameter=40)).image, "drawn", "")
+    models = load_models(device="cpu")
+    found = segment(image, Settings(instances=Instances(min_confidence=0.0)), models)
+    middle = Settings(instances=Instances(min_confidence=float(np.median(found.confidence))))
+    fresh = segment(image, middle, models)
+    # without the networks: nothing is proposed or judged again
+    quick = again(found, image.pixels, middle.instances, None)
+    assert 0 < quick.labels.max() < found.labels.max()
+    assert (quick.labels == fresh.labels).all()
+    np.testing.assert_array_equal(quick.confidence, fresh.confidence)
+    np.testing.assert_array_equal(quick.fused.flow, fresh.fused.flow)
+    np.testing.assert_array_equal(quick.origin, fresh.origin)
+
+
 def test_confidence_is_high_for_a_clear_crystal_and_low_for_a_doubtful_one():
     labels = discs((60, 60), [(20, 20, 10), (45, 45, 8)])
     flow = flows_from_labels(labels)
@@ -140,3 +159,15 @@ def test_shipped_weights_find_drawn_particles():
     from crystalseg.evaluate.metrics import panoptic_quality
 
     assert panoptic_quality(labels, found.labels) > 0.8
+
+
+def test_proposals_are_judged_alike_in_any_batch(random_models, monkeypatch):
+    labels = discs((300, 300), [(40 + 50 * (k // 5), 30 + 55 * (k % 5), 20) for k in range(25)])
+    scale = ScalePrediction(1.0, flows_from_labels(labels), np.where(labels > 0, 4.0, -4.0).astype(np.float32), labels)
+    candidates = propose([scale], 0.0, 15)
+    pixels = picture(300, 300).pixels
+    whole = judge(random_models.confidence, candidates, [scale], pixels)[0]
+    monkeypatch.setattr(pipeline, "JUDGED", 4)
+    parts = judge(random_models.confidence, candidates, [scale], pixels)[0]
+    assert len(whole) == 25
+    np.testing.assert_allclose(whole, parts, atol=1e-6)
