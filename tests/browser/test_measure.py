@@ -20,6 +20,7 @@ from crystalseg.synth import Structure, draw
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=30_000)  # the machine may be busy
 
 
 def browser_path():
@@ -91,6 +92,7 @@ def test_from_upload_to_report(page, tmp_path):
     settled(page)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Average crystal size").first).to_be_visible(timeout=120_000)
+    settled(page)
     viewer = page.locator(".viewer[data-ready]")
     expect(viewer).to_be_visible()
 
