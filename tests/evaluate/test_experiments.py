@@ -78,6 +78,8 @@ def test_every_experiment_writes_its_tables(folder, tmp_path, random_models):
 
 
 def test_reliability_of_what_is_found(folder, tmp_path, random_models, monkeypatch):
+    nothing = SimpleNamespace(labels=np.zeros((90, 110), np.int32), confidence=np.zeros(0))
+    monkeypatch.setattr(experiments, "segment", lambda *_: nothing)
     with pytest.raises(ValueError, match="no crystal was found"):
         conduct("reliability", folder, [], random_models, tmp_path, lambda _: None)
 
@@ -102,6 +104,24 @@ def made_up(values, **columns):
         for i, pq in enumerate(pqs)
     ]
     return pd.DataFrame(rows).assign(**columns)
+
+
+def test_clicks_by_hand():
+    """Three images: one never reaches PQ 0.9, one is there at once."""
+    rows = pd.DataFrame(
+        {
+            "pq": [0.5, 0.6, 0.95], "clicks_85": [10, 20, 0], "clicks_85_in_100": [50, 40, 0],
+            "clicks_90": [30, np.nan, 0], "clicks_90_in_100": [150, np.nan, 0], "clicks_one": [3, 2, 1],
+            "one_click": [0.5, 0.75, 1],
+        }
+    )  # fmt: skip
+    table = experiments.clicks_table(rows).set_index("figure")
+    assert table.loc["PQ before", "value"] == "0.683"
+    assert table["value"].tolist()[1:5] == ["10", "40", "30", "150"]
+    assert table.loc["clicks to PQ 0.90", "reached by"] == "2 of 3 images"
+    assert table.loc["crystals that one click gets", "value"] == "75 %"
+    rows.loc[0, "clicks_90"] = np.nan
+    assert experiments.clicks_table(rows).set_index("figure").loc["clicks to PQ 0.90", "value"] == "not reached"
 
 
 def test_by_class_by_hand():
