@@ -76,7 +76,7 @@ def download(page, name):
     for attempt in range(4):
         settled(page)
         try:
-            with page.expect_download(timeout=20_000) as file:
+            with page.expect_download(timeout=45_000) as file:
                 page.get_by_role("button", name=name).click()
             return Path(file.value.path())
         except TimeoutError:
