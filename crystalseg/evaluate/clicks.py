@@ -98,20 +98,22 @@ def figures(
 def _largest_error(
     counts: Overlap, true_names: np.ndarray, names: np.ndarray, hopeless: set[tuple[str, int]]
 ) -> tuple[str, int] | None:
-    """`missed` and a true crystal's number, or `extra` and another's: the largest without partner (IoU > 0.5)."""
+    """The error of most pixels, as its kind and a number: `missed`, a true crystal without partner (IoU > 0.5);
+    `extra`, another without one; `rough`, a true crystal whose partner has an IoU below OUTLINE."""
     matched = counts.iou > 0.5
-    found = []
-    for kind, areas, partners, those in (
-        ("missed", counts.truth, counts.shared.row[matched], true_names),
-        ("extra", counts.predicted, counts.shared.col[matched], names),
-    ):
-        lonely = np.ones(len(areas), bool)
-        lonely[partners] = False
-        found += [
-            (area, kind, int(name))
-            for area, name in zip(areas[lonely], those[those != 0][lonely], strict=True)
-            if (kind, int(name)) not in hopeless
-        ]
+    row, col = counts.shared.row[matched], counts.shared.col[matched]
+    true_names, names = true_names[true_names != 0], names[names != 0]
+    partner = np.zeros(len(counts.truth))
+    partner[row] = counts.iou[matched]
+    lonely = np.ones(len(counts.predicted), bool)
+    lonely[col] = False
+    found = [
+        (area * (1 - iou), "rough" if iou else "missed", int(name))
+        for area, iou, name in zip(counts.truth, partner, true_names, strict=True)
+        if iou < OUTLINE
+    ]
+    found += [(area, "extra", int(name)) for area, name in zip(counts.predicted[lonely], names[lonely], strict=True)]
+    found = [error for error in found if error[1:] not in hopeless]
     return max(found)[1:] if found else None
 
 
@@ -130,6 +132,13 @@ def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> 
         yield Attempt(Correction("delete", (number,)), 1)
         return
     mask = truth == number
+    corners = _corners(mask)
+    if kind == "rough":
+        yield from _merge(_parts(labels, mask))
+        here = np.bincount(labels[mask])
+        here[0] = 0
+        yield Attempt(Correction("redraw", (int(here.argmax()),), corners), len(corners))
+        return
     parts = _parts(labels, mask)
     yield from _merge(parts)
     shares = np.bincount(labels[mask])
@@ -142,7 +151,6 @@ def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> 
     point = _inside(mask)
     if not labels[tuple(int(v) for v in point)]:
         yield Attempt(Correction("add", points=(point,)), 1)
-    corners = _corners(mask)
     # What lies on the crystal and is not its own has to go first, or the outline gets only what is free.
     for n in parts[1:]:
         yield Attempt(Correction("delete", (n,)), 1)

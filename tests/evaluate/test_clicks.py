@@ -7,6 +7,7 @@ from conftest import discs
 
 from crystalseg.correct import Evidence, History
 from crystalseg.evaluate.clicks import clicks_for_one, clicks_to, correct_by_truth, figures
+from crystalseg.evaluate.metrics import panoptic_quality
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation import Segmentation
@@ -57,6 +58,16 @@ def test_two_in_one_are_split_by_two_clicks():
     assert [(c.kind, len(c.points)) for c in history.log] == [("split", 2)]
     assert curve[-1][0] == 2
     assert curve[-1][1] > 0.95
+
+
+def test_a_rough_outline_is_drawn_again():
+    rough = np.where(TRUTH == 2, 0, TRUTH)
+    rough[40:85, 120:180] = 2  # a box in place of a disc of 35 px
+    assert 0.5 < panoptic_quality(TRUTH, rough) < 0.95
+    history, curve = corrected(rough)
+    assert [(c.kind, c.ids) for c in history.log] == [("redraw", (2,))]
+    assert curve[-1][0] == len(history.log[0].points)
+    assert curve[-1][1] > curve[0][1]
 
 
 def test_quality_never_falls_and_the_limit_holds():
