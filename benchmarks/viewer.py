@@ -24,8 +24,8 @@ from crystalseg.synth import Structure, draw
 
 ROOT = Path(__file__).parents[1]
 # Time from an action to the first frame after the viewer shows what was asked for.
-TIMED = """async ([name, value, event]) => {
-  const root = document.querySelector('.viewer'), part = root.querySelector('.' + name);
+TIMED = """async (root, [name, value, event]) => {
+  const part = root.querySelector('.' + name);
   const began = performance.now();
   if (part.type === 'checkbox') part.checked = value; else part.value = value;
   part.dispatchEvent(new Event(event));
@@ -33,8 +33,8 @@ TIMED = """async ([name, value, event]) => {
   await new Promise(requestAnimationFrame);
   return performance.now() - began;
 }"""
-WHEEL = """async () => {
-  const canvas = document.querySelector('.viewer canvas'), box = canvas.getBoundingClientRect();
+WHEEL = """async root => {
+  const canvas = root.querySelector('canvas'), box = canvas.getBoundingClientRect();
   const began = performance.now();
   canvas.dispatchEvent(new WheelEvent('wheel', {deltaY: -100, clientX: box.x + 300, clientY: box.y + 200}));
   await new Promise(requestAnimationFrame);
@@ -50,7 +50,7 @@ def settled(page: Page) -> None:
 
 def to_page(page: Page, name: str) -> float:
     """Seconds until a page of the navigation shows its image."""
-    page.evaluate("document.querySelector('.viewer').dataset.left = true")
+    page.locator(".viewer").evaluate("root => { root.dataset.left = true }")
     began = time.perf_counter()
     page.get_by_role("link", name=name).click()
     page.get_by_role("heading", name=name, level=1).wait_for()
@@ -68,19 +68,20 @@ def measure(page: Page, picture: Path) -> list[tuple[str, float]]:
     expect(page.get_by_text("Average crystal size").first).to_be_visible(timeout=1_200_000)
     settled(page)
     rows = [("Inspect page, first time", 1000 * to_page(page, "Inspect"))]
+    viewer = page.locator(".viewer")
     names = page.eval_on_selector_all(".viewer .layer option", "all => all.map(o => o.value).filter(v => v)")
-    rows.append(("layer, first time", median(page.evaluate(TIMED, ["layer", n, "change"]) for n in names)))
-    rows.append(("layer, again", median(page.evaluate(TIMED, ["layer", n, "change"]) for n in names)))
-    page.evaluate(TIMED, ["layer", "fused foreground", "change"])
+    rows.append(("layer, first time", median(viewer.evaluate(TIMED, ["layer", n, "change"]) for n in names)))
+    rows.append(("layer, again", median(viewer.evaluate(TIMED, ["layer", n, "change"]) for n in names)))
+    viewer.evaluate(TIMED, ["layer", "fused foreground", "change"])
     levels = ("-3", "-1", "1", "3")
-    rows.append(("live threshold", median(page.evaluate(TIMED, ["threshold", v, "input"]) for v in levels)))
-    rows.append(("outlines", median(page.evaluate(TIMED, ["outline", v, "change"]) for v in (False, True) * 3)))
-    rows.append(("zoom", median(page.evaluate(WHEEL) for _ in range(6))))
+    rows.append(("live threshold", median(viewer.evaluate(TIMED, ["threshold", v, "input"]) for v in levels)))
+    rows.append(("outlines", median(viewer.evaluate(TIMED, ["outline", v, "change"]) for v in (False, True) * 3)))
+    rows.append(("zoom", median(viewer.evaluate(WHEEL) for _ in range(6))))
     rows.append(("Correct page", 1000 * to_page(page, "Correct")))
     page.get_by_label("Your name").fill("A. Kern")
     page.keyboard.press("Tab")
     settled(page)
-    viewer, canvas = page.locator(".viewer"), page.locator(".viewer canvas")
+    canvas = page.locator(".viewer canvas")
     box = canvas.bounding_box()
     times = {"delete a crystal": [], "undo": []}
     for step in range(200):
@@ -93,7 +94,7 @@ def measure(page: Page, picture: Path) -> list[tuple[str, float]]:
             before = viewer.get_attribute("data-ready")
             began = time.perf_counter()
             page.keyboard.press(key)
-            page.wait_for_function("v => document.querySelector('.viewer').dataset.ready !== v", arg=before)
+            expect(viewer).not_to_have_attribute("data-ready", before, timeout=60_000)
             times[name].append(1000 * (time.perf_counter() - began))
             settled(page)
         canvas.press("Escape")
