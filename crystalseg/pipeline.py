@@ -158,10 +158,7 @@ class View:
     def resized(self, factor: float) -> np.ndarray:
         """CPNet's input float32 (c, h, w) at a resize factor, normalised."""
         grid = self.grid(factor)
-        smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        size = (grid.width, grid.height)
-        image = self._input if factor == 1 else cv2.resize(self._input, size, interpolation=smooth)
-        return normalise(image, *self._input_limits)
+        return resized(self._input, (grid.height, grid.width), self._input_limits)
 
     def flow(
         self,
@@ -298,14 +295,17 @@ def judge(
     """The probability that each scale's proposals are right, float32 (n,), in the image uint8 (H, W, 3)."""
     span = limits(pixels)
     return [
-        _judge_one(confidence, one, scale, small(pixels, one.labels.shape, span))
+        _judge_one(confidence, one, scale, resized(pixels, one.labels.shape, span))
         for one, scale in zip(candidates, scales, strict=True)
     ]
 
 
-def small(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The image uint8 (H, W, 3) at another size, normalised: float32 (3, h, w)."""
-    smooth = cv2.INTER_AREA if shape[0] < pixels.shape[0] else cv2.INTER_LINEAR
+def resized(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The image (H, W, c) at another size, normalised: float32 (c, h, w)."""
+    if shape == pixels.shape[:2]:
+        return normalise(pixels, *span)
+    smaller = any(part < whole for part, whole in zip(shape, pixels.shape[:2], strict=True))
+    smooth = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return normalise(cv2.resize(pixels, shape[::-1], interpolation=smooth), *span)
 
 

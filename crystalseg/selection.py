@@ -46,9 +46,6 @@ class Candidates:
     labels: np.ndarray
     features: np.ndarray
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "features", self.features.astype(np.float32, copy=False))
-
 
 def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_area: int) -> list[Candidates]:
     """What each scale takes for crystals, coarsest scale first. `min_area`: px² of the image, not of the scale."""
@@ -59,9 +56,10 @@ def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_
         # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
         found.append(labels if k == 0 else _without_large(labels, 1.25 * TILE))
     quality = [fit_quality(labels, scale) for labels, scale in zip(found, scales, strict=True)]
+    own_figures = [_own_figures(labels, scale.factor) for labels, scale in zip(found, scales, strict=True)]
     return [
-        Candidates(labels, np.column_stack((np.log(own / (1 - own)), others, _own_figures(labels, scale.factor))))
-        for labels, own, others, scale in zip(found, quality, _relations(found, quality), scales, strict=True)
+        Candidates(labels, np.column_stack((np.log(own / (1 - own)), others, figures)).astype(np.float32))
+        for labels, own, others, figures in zip(found, quality, _relations(found, quality), own_figures, strict=True)
     ]
 
 

@@ -128,17 +128,8 @@ def result(item: state.Item) -> None:
         training(corrected, micrograph.pixels, micrograph.name)
 
 
-def page() -> None:
-    state.preserve()
-    controls.sidebar()
-    st.title("Correct")
-    st.caption(
-        "Choose a tool, or its key while the image has the focus. Figures follow at once; everything can be undone."
-    )
-    item = state.current()
-    if controls.finished(item):
-        st.subheader(item.original.name)
-        result(item)
-
-
-page()
+controls.result_page(
+    "Correct",
+    "Choose a tool, or its key while the image has the focus. Figures follow at once; everything can be undone.",
+    result,
+)

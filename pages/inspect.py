@@ -117,18 +117,9 @@ def result(item: state.Item) -> None:
         downloads(chosen, micrograph.name.rsplit(".", 1)[0])
 
 
-def page() -> None:
-    state.preserve()
-    controls.sidebar()
-    st.title("Inspect")
-    st.caption(
-        "What the networks saw: the direction to each crystal's centre (flow), what is crystal at all (foreground), "
-        "and which resolution was believed where."
-    )
-    item = state.current()
-    if controls.finished(item):
-        st.subheader(item.original.name)
-        result(item)
-
-
-page()
+controls.result_page(
+    "Inspect",
+    "What the networks saw: the direction to each crystal's centre (flow), what is crystal at all (foreground), "
+    "and which resolution was believed where.",
+    result,
+)

@@ -45,8 +45,9 @@ def correct_by_truth(history: History, truth: np.ndarray, most: int) -> list[tup
             break
         for attempt in _attempts(history.labels, truth, *error):
             clicks += attempt.clicks
-            if _helps(history, attempt.correction, truth, curve[-1][1]):
-                curve.append((clicks, panoptic_quality(truth, history.labels)))
+            quality = _tried(history, attempt.correction, truth, curve[-1][1])
+            if quality is not None:
+                curve.append((clicks, quality))
                 break
         else:
             hopeless.add(error)
@@ -174,15 +175,17 @@ def _split(truth: np.ndarray, mask: np.ndarray, number: int, pieces: list[int]) 
     return Attempt(Correction("split", (number,), points), len(points))
 
 
-def _helps(history: History, correction: Correction, truth: np.ndarray, before: float) -> bool:
+def _tried(history: History, correction: Correction, truth: np.ndarray, before: float) -> float | None:
+    """PQ with the correction, or None if it is not better than `before`; then it is taken back."""
     try:
         history.do(correction)
     except CorrectionError:
-        return False
-    if panoptic_quality(truth, history.labels) > before:
-        return True
+        return None
+    quality = panoptic_quality(truth, history.labels)
+    if quality > before:
+        return quality
     history.undo()
-    return False
+    return None
 
 
 def _inside(mask: np.ndarray) -> tuple[float, float]:

@@ -6,13 +6,18 @@ import pandas as pd
 from crystalseg.evaluate.metrics import overlap
 
 
-def is_right(truth: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
-    """Whether each predicted crystal 1..count (labels integer (H, W)) has IoU > 0.5 with a true one, bool (count,)."""
+def best_iou(truth: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    """The largest IoU of each predicted crystal 1..count (labels integer (H, W)) with a true one, (count,)."""
     counts = overlap(truth, predicted)
     names = np.unique(predicted[predicted > 0])
-    right = np.zeros(count, bool)
-    right[names[counts.shared.col[counts.iou > 0.5]] - 1] = True
-    return right
+    best = np.zeros(count)
+    np.maximum.at(best, names[counts.shared.col] - 1, counts.iou)
+    return best
+
+
+def is_right(truth: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    """Whether each predicted crystal 1..count (labels integer (H, W)) has IoU > 0.5 with a true one, bool (count,)."""
+    return best_iou(truth, predicted, count) > 0.5
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> pd.DataFrame:

@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from crystalseg.evaluate.metrics import overlap
-from crystalseg.evaluate.reliability import calibration_error, is_right, reliability
+from crystalseg.evaluate.reliability import best_iou, calibration_error, is_right, reliability
 from crystalseg.fusion import ScalePrediction
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
-from crystalseg.pipeline import Models, View, judge, load_models, small
+from crystalseg.pipeline import Models, View, judge, load_models, resized
 from crystalseg.selection import Candidates, patches, propose, select
 from crystalseg.settings import Instances, Scales
 from crystalseg.synth import draw, draw_grain, random_grain
@@ -88,11 +87,7 @@ def proposals(models: Models, pixels: np.ndarray, truth: np.ndarray) -> Judged:
 def _best_iou(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
     # float32 holds every label exactly
     full = cv2.resize(labels.astype(np.float32), truth.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    counts = overlap(truth, full)
-    names = np.setdiff1d(np.unique(full), 0)
-    best = np.zeros(labels.max() + 1)
-    np.maximum.at(best, names[counts.shared.col], counts.iou)
-    return best[1:]
+    return best_iou(truth, full, int(labels.max()))
 
 
 def _images(folders: Sequence[Path], recipe: Recipe) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -133,7 +128,7 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
         before = len(target)
         for scale, one, iou in zip(image.scales, image.candidates, image.iou, strict=True):
             chosen = rng.permutation(len(iou))[:most]
-            picture = small(image.pixels, one.labels.shape, span)
+            picture = resized(image.pixels, one.labels.shape, span)
             pictures += [p.astype(np.float16) for p in patches(one.labels, scale, picture, chosen + 1)]
             features += list(one.features[chosen])
             target += np.where(iou[chosen] > 0.5, iou[chosen], 0).tolist()

@@ -1,6 +1,7 @@
 """Widgets that several pages use: choosing images, settings, the running job."""
 
 import io
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -284,6 +285,18 @@ def finished(item: state.Item | None) -> bool:
         st.error(job.error, icon=":material/block:")
     st.info(f"{item.original.name} is not measured yet: go to Measure and press Run.", icon=":material/straighten:")
     return False
+
+
+def result_page(title: str, caption: str, show: Callable[[state.Item], None]) -> None:
+    """A page about the micrograph's finished run, which `show` draws."""
+    state.preserve()
+    sidebar()
+    st.title(title)
+    st.caption(caption)
+    item = state.current()
+    if finished(item):
+        st.subheader(item.original.name)
+        show(item)
 
 
 def run_button(item: state.Item, micrograph: Micrograph | None, settings: Settings | None) -> None:
