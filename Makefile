@@ -7,8 +7,7 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 .PHONY: run test lint browser
 
 run: .venv/run-ready
-	@$(BIN)/python -m crystalseg prepare
-	$(BIN)/python -m streamlit run app.py
+	$(BIN)/python -m crystalseg app
 
 test: .venv/test-ready browser lint
 	$(BIN)/python -m pytest

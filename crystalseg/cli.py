@@ -1,5 +1,6 @@
 """The command line: the app's verbs without a browser. Heavy imports wait until a verb needs them."""
 
+import gc
 import json
 import sys
 from enum import StrEnum
@@ -261,12 +262,27 @@ def train(
     print(f"\n{path}")
 
 
-@app.command(hidden=True)
-def prepare() -> None:
-    """Measure the sample that the app opens with, if it is not measured yet."""
+@app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(context: typer.Context) -> None:
+    """Open the web app. Options are handed to Streamlit, e.g. --server.port 8600."""
     from crystalseg import samples
 
     samples.prepare()
+    # What the pages need is loaded before anybody visits them, not while the first visitor waits.
+    import plotly.graph_objects  # noqa: F401
+    from streamlit.web.cli import main as streamlit
+
+    import crystalseg.baselines
+    import crystalseg.correct
+    import crystalseg.layers
+    import crystalseg.report.pdf  # noqa: F401
+
+    # Streamlit collects garbage after each run of a page: with these libraries' objects it takes most of a second.
+    gc.freeze()
+    try:
+        streamlit(["run", str(Path(__file__).parents[1] / "app.py"), *context.args])
+    finally:
+        gc.unfreeze()  # else libraries complain of leaks at the end
 
 
 @app.command(hidden=True)

@@ -166,11 +166,13 @@ def result(job: str) -> tuple[Micrograph, Segmentation] | None:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def with_instances(job: str, choice: Instances) -> Segmentation:
     """The job's segmentation with these thresholds, from the kept maps; torch is loaded only if they changed."""
+    micrograph, found = result(job)
+    if found.settings.instances == choice:
+        return found
     from crystalseg.baselines import again
     from crystalseg.pipeline import load_confidence
 
-    micrograph, found = result(job)
-    return found if found.settings.instances == choice else again(found, micrograph.pixels, choice, load_confidence())
+    return again(found, micrograph.pixels, choice, load_confidence())
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -177,8 +177,8 @@ def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes,
     small = _shown.labels
     if small.shape[::-1] != tuple(size):
         small = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-    small = small.astype(np.uint32)
-    ids = np.stack((small & 255, small >> 8 & 255, small >> 16 & 255), axis=-1).astype(np.uint8)
+    # an id's lowest byte is red
+    ids = cv2.cvtColor(small.astype("<i4").view(np.uint8).reshape(*small.shape, 4), cv2.COLOR_RGBA2RGB)
     table = _shown.table
     facts = {
         "names": table["id"].tolist(),

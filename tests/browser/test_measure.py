@@ -1,59 +1,30 @@
 """The main road in a real Chromium: upload, run, look, change, download."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import TimeoutError, expect, sync_playwright
+from playwright.sync_api import TimeoutError, expect
 from pypdf import PdfReader
 
 from crystalseg.synth import Structure, draw
+from tests.browser.serving import chromium, served
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)  # the machine may be busy
 
 
-def browser_path():
-    """A browser found on the machine, or None for playwright's own."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    home = tmp_path_factory.mktemp("home")
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true"]
-    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"CRYSTALSEG_HOME": str(home)})
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+    with served(tmp_path_factory.mktemp("home")) as address:
+        yield address
 
 
 @pytest.fixture
 def page(address):
-    with sync_playwright() as playwright:
-        quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=quiet)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 900}, accept_downloads=True)
         page.set_default_timeout(60_000)
         problems = []
@@ -61,7 +32,6 @@ def page(address):
         page.goto(address)
         expect(page.get_by_role("heading", name="Measure crystals")).to_be_visible(timeout=60_000)
         yield page
-        browser.close()
         assert not problems
 
 
