@@ -158,7 +158,9 @@ class History:
             gone = ", ".join(map(str, sorted(set(c.ids) - there)))
             raise CorrectionError(f"There is no crystal {gone}: nothing was changed.")
         height, width = self.labels.shape
-        if any(not (-0.5 <= y < height and -0.5 <= x < width) for y, x in c.points) and c.kind != "redraw":
+        # An outline or a line may well run beyond the image, a click may not.
+        beyond = any(not (-0.5 <= y < height and -0.5 <= x < width) for y, x in c.points)
+        if beyond and c.kind not in ("redraw", "cut"):
             raise CorrectionError("A point lies outside the image: nothing was changed.")
         box, new = _ACTIONS[c.kind](self.labels, c, self.evidence, len(self.confidence) + 1)
         step = _Step(c, box, self.labels[box].copy(), dict(self.marks), self.confidence)

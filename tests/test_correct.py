@@ -89,6 +89,15 @@ def test_a_line_cuts_and_no_pixel_is_lost():
         h.do(Correction("cut", (3,), ((40, 170), (41, 172))))
 
 
+def test_a_line_that_begins_beyond_the_image_cuts_a_crystal_at_its_border():
+    labels = np.zeros((60, 80), np.int32)
+    labels[:40, 20:60] = 1
+    h = History(labels, np.ones(1, np.float32), evidence(labels))
+    h.do(Correction("cut", (1,), ((-4, 30), (45, 30))))
+    # the line's own pixels go to either side
+    np.testing.assert_allclose(sorted(np.bincount(h.labels.ravel())[1:]), (400, 1200), atol=40)
+
+
 def test_a_missing_crystal_grows_from_a_click():
     labels = np.where(WHOLE == 2, 0, WHOLE)
     h = history(labels, WHOLE)
