@@ -71,6 +71,7 @@ export default function (component) {
     const s = scale();
     context.setTransform(s, 0, 0, s, left - state.x * s, -state.y * s);
     context.imageSmoothingEnabled = s < 2;
+    context.imageSmoothingQuality = "medium";
     context.drawImage(state.image, 0, 0, width, height);
     const shown = state.layers[layer];
     if (shown?.sheet) {
@@ -83,7 +84,13 @@ export default function (component) {
       context.drawImage(set.fill, 0, 0, width, height);
       context.globalAlpha = 1;
     }
-    if (set?.edges && part("outline").checked) context.drawImage(set.edges, 0, 0, width, height);
+    if (set?.edges && part("outline").checked) {
+      // Where the image is shown small, a line of one of its pixels would fade to dots: it is drawn wider.
+      const wide = Math.min(3, Math.max(1, Math.round(ratio / s)));
+      for (let i = 0; i < wide * wide; i++) {
+        context.drawImage(set.edges, (i % wide) - (wide - 1) / 2, Math.floor(i / wide) - (wide - 1) / 2, width, height);
+      }
+    }
     if (set?.marked) context.drawImage(set.marked, 0, 0, width, height);
     if (part("tiles").value !== "") drawTiles(data.tiles[+part("tiles").value].boxes, s);
     data.paths.forEach((path) => drawLine(path.points, path.colour, s, true));
