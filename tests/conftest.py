@@ -38,3 +38,9 @@ def random_models():
     torch.manual_seed(0)
     networks = (CPNet(), build_sima(), Confidence(), SizeModel(), build_boundary())
     return Models(*(n.eval() for n in networks), torch.device("cpu"))
+
+
+def squares(side, length, shift):
+    """A side × side field full of squares of `length` px, shifted by (dy, dx): labels 1..n."""
+    y, x = ((np.arange(side) + s) // length for s in shift)
+    return (y[:, None] * (x.max() + 1) + x[None] + 1).astype(np.int32)
