@@ -1,6 +1,7 @@
 """ASTM grain-size numbers G, the largest grain, and whether one number describes a sample at all.
 
-Formulas of ASTM E112-13, E1382-97, E930-99 and E1181-02, read second-hand from public sources, not from the purchased standards.
+Formulas of ASTM E112-13, E1382-97, E930-99 and E1181-02, read second-hand from public sources, not from the
+purchased standards.
 """
 
 from collections.abc import Sequence
@@ -116,8 +117,8 @@ def duplex(diameters: np.ndarray) -> Populations | None:
 
 @dataclass(frozen=True)
 class Precision:
-    """Of a figure measured in n fields: mean, standard deviation, half width of the 95 % interval, the same in per cent of
-    the mean (%RA), and fields needed for 10 %."""
+    """Of a figure measured in n fields: mean, standard deviation, half width of the 95 % interval, the same in per cent
+    of the mean (%RA), and how many fields the wanted precision needs."""
 
     fields: int
     mean: float
@@ -136,8 +137,10 @@ class Precision:
 
 
 def precision(values: Sequence[float], wanted: float = 10.0) -> Precision | None:
-    """Of one figure (N_A, l) in several fields (E112-13 clause 17): CI = t(0.975, n − 1)·s/√n, %RA = 100·CI/mean, fields
-    needed = ⌈(t·s / (`wanted` %·mean))²⌉. None for fewer than two fields."""
+    """Of one figure (N_A, l) in several fields (E112-13 clause 17). None for fewer than two fields.
+
+    CI = t(0.975, n − 1)·s/√n, %RA = 100·CI/mean, fields needed = ⌈(t·s / (`wanted` %·mean))²⌉.
+    """
     x = np.asarray(values, float)
     if len(x) < 2:
         return None

@@ -1,5 +1,6 @@
 """Mean linear intercept along test lines and circles (ASTM E112-13 clauses 12 to 14, ISO 13383-1, EN 623-3)."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ import numpy as np
 Pattern = Literal["lines", "circles"]
 LINES = 8  # test lines in each of the two directions
 STEP = 0.5  # px between samples of a test line
-# Gaps between crystals up to this width, px, are boundaries, which belong to the length; wider ones are pores or matrix.
+# Gaps between crystals up to this width, px, are boundaries and belong to the length; wider ones are pores or matrix.
 BOUNDARY = 3.0
 # A shorter chord, px, is a triple point that the line goes through, or the stairs of an edge that it runs along.
 GRAZED = 1.5
@@ -20,8 +21,8 @@ class Intercepts:
     """Crystals cut by a test pattern.
 
     lines: each float64 (k, 2), (y, x) px, closed for circles; crossings float64 (m, 2): where a crystal was left or
-    entered; count: crystals intercepted, ends of a line in a crystal ½; length: of the lines inside crystals, px; by_line:
-    (count, length) of each line.
+    entered; count: crystals intercepted, ends of a line in a crystal ½; length: of the lines inside crystals, px;
+    by_line: (count, length) of each line.
     """
 
     pattern: Pattern
@@ -61,8 +62,8 @@ def circles_about_the_middle(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
 def intercepts(labels: np.ndarray, pattern: Pattern) -> Intercepts:
     """Count the crystals of `labels`, integer (H, W), 0 = none, that a test pattern cuts.
 
-    Of a straight line, an end inside a crystal counts ½ (E112 clause 13.3); a chord under GRAZED px counts ½, as a triple
-    point does, which E112 counts 1½ as an intersection.
+    Of a straight line, an end inside a crystal counts ½ (E112 clause 13.3); a chord under GRAZED px counts ½, as a
+    triple point does, which E112 counts 1½ as an intersection.
     """
     lines = lines_across(labels.shape) if pattern == "lines" else circles_about_the_middle(labels.shape)
     found = [_along(labels, line, pattern == "circles") for line in lines]
@@ -106,10 +107,10 @@ def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[float, f
 
 
 def _runs(names: np.ndarray, closed: bool, narrow: float, grazed: float) -> list[tuple[int, int, int]]:
-    """(first, last + 1, label) along a line, in samples. A gap of at most `narrow` is shared by the crystals beside it; a
-    chord under `grazed` between two of one crystal is the rounding of its edge to pixels, and is that crystal's."""
+    """(first, last + 1, label) along a line, in samples. A gap of at most `narrow` is shared by the crystals beside it;
+    a chord under `grazed` between two of one crystal is the rounding of its edge to pixels, and is that crystal's."""
     edges = np.concatenate(([0], np.flatnonzero(np.diff(names)) + 1, [len(names)]))
-    runs = [(int(a), int(b), int(names[a])) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    runs = [(int(a), int(b), int(names[a])) for a, b in itertools.pairwise(edges)]
     joined: list[list[int]] = []
     for k, (first, last, name) in enumerate(runs):
         after = runs[(k + 1) % len(runs)] if closed or k + 1 < len(runs) else None
@@ -118,9 +119,8 @@ def _runs(names: np.ndarray, closed: bool, narrow: float, grazed: float) -> list
             before[1] = last if before[2] == after[2] or k + 1 == len(runs) else (first + last) // 2
             continue
         first = before[1] if before else first
-        if before and before[2] == name:
-            before[1] = last
-        elif before and after and before[2] == after[2] and last - first < grazed:
+        stairs = before and after and before[2] == after[2] and last - first < grazed
+        if before and (before[2] == name or stairs):
             before[1] = last
         else:
             joined.append([first, last, name])
