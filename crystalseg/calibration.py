@@ -13,16 +13,21 @@ _UM = {
 }  # fmt: skip
 # Resolution tags coarser than this are a screen's or printer's (72 to 2400 dpi), not a microscope's.
 COARSEST_TAG_UM = 10.0
+READING = 1.0  # px by which the end of a scale bar is read wrong at most
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """um_per_px: side of a pixel, µm; source: where it comes from, in words for the report."""
+    """um_per_px: side of a pixel, µm; source: where it comes from, in words for the report. uncertainty: relative
+    standard uncertainty of um_per_px, or None where nobody has stated one."""
 
     um_per_px: float
     source: str
+    uncertainty: float | None = None
 
     def __post_init__(self) -> None:
+        if self.uncertainty is not None and not (math.isfinite(self.uncertainty) and 0 <= self.uncertainty < 1):
+            raise ValueError("The uncertainty of the pixel size must be between 0 and 100 %.")
         if not (math.isfinite(self.um_per_px) and self.um_per_px > 0):
             raise ValueError("The pixel size must be a positive number of µm per pixel.")
 
@@ -37,14 +42,24 @@ def from_px_per_mm(value: float) -> Calibration:
     return Calibration(1000.0 / value, "entered by hand as pixels per mm")
 
 
-def from_scale_bar(length_um: float, start: tuple[float, float], end: tuple[float, float]) -> Calibration:
-    """From a scale bar `length_um` µm long between `start` and `end`, (x, y) px."""
+def from_scale_bar(
+    length_um: float, start: tuple[float, float], end: tuple[float, float], length_uncertainty_um: float = 0.0
+) -> Calibration:
+    """From a scale bar `length_um` µm long between `start` and `end`, (x, y) px.
+
+    Its uncertainty: each end is off by up to READING px, evenly distributed (GUM 4.3.7), and the length by the standard
+    uncertainty `length_uncertainty_um`, µm, of a certificate.
+    """
     span = math.dist(start, end)
     if span < 2:
         raise ValueError("The scale bar's two ends lie on the same spot: mark its left and its right end.")
     if not (math.isfinite(length_um) and length_um > 0):
         raise ValueError("The scale bar's length must be a positive number of µm.")
-    return Calibration(length_um / span, f"scale bar of {length_um:g} µm, {span:.1f} px long")
+    if not (math.isfinite(length_uncertainty_um) and length_uncertainty_um >= 0):
+        raise ValueError("The uncertainty of the length must be a number of µm, 0 or more.")
+    reading = READING * math.sqrt(2 / 3) / span
+    relative = math.hypot(reading, length_uncertainty_um / length_um)
+    return Calibration(length_um / span, f"scale bar of {length_um:g} µm, {span:.1f} px long", relative)
 
 
 def _one_size(x: float | None, y: float | None, source: str) -> Calibration | None:

@@ -95,3 +95,13 @@ def test_resolution_tags_only_where_they_are_real(options, expected):
 def test_unknown_units_say_nothing():
     assert from_resolution(100, 100, "pixel") is None
     assert from_resolution(0, 0, "mm") is None
+
+
+def test_the_uncertainty_of_a_scale_bar_by_hand():
+    # ends read within ±1 px, evenly: variance 1/3 each; 200 px long: √(2/3)/200 = 0.408 %; certificate 1 µm of 100
+    made = from_scale_bar(100, (10, 5), (210, 5), 1.0)
+    assert made.uncertainty == pytest.approx(np.hypot(np.sqrt(2 / 3) / 200, 0.01))
+    with pytest.raises(ValueError, match="uncertainty of the length"):
+        from_scale_bar(100, (10, 5), (210, 5), -1)
+    with pytest.raises(ValueError, match="between 0 and 100"):
+        Calibration(1.0, "by hand", 1.5)
