@@ -4,12 +4,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: run test lint browser
+.PHONY: run test lint browser postgres
 
 run: .venv/run-ready
 	$(BIN)/python -m crystalseg app
 
-test: .venv/test-ready browser lint
+test: .venv/test-ready browser postgres lint
 	$(BIN)/python -m pytest
 
 lint: .venv/test-ready
@@ -33,3 +33,9 @@ browser: .venv/test-ready
 	ls $$HOME/.cache/ms-playwright/chromium* >/dev/null 2>&1 && exit 0; \
 	(command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null) \
 	|| $(BIN)/python -m playwright install --with-deps chromium
+
+# The record is tested on a real PostgreSQL where one is installed or can be; elsewhere those tests are skipped.
+postgres:
+	@command -v initdb >/dev/null && exit 0; ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && exit 0; \
+	(command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null 2>&1) || true

@@ -90,6 +90,7 @@ def segment(
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
+    from crystalseg import store
     from crystalseg.calibration import from_um_per_px
     from crystalseg.micrograph import read_micrograph
     from crystalseg.report.pdf import PAGES, Details
@@ -105,6 +106,7 @@ def segment(
     for path, name in zip(images, names, strict=True):
         try:
             micrograph = read_micrograph(path, max_megapixels=max_megapixels)
+            store.put(path.read_bytes())
             _segment_one(micrograph, name, out, calibration, settings, models, keep_data_bar,
                          Details(sample=sample, operator=operator, paper=paper))  # fmt: skip
         except ValueError as error:
@@ -260,6 +262,61 @@ def train(
     modules = {"cellpose": cellpose, "sima": sima, "size": size, "confidence": confidence, "boundary": boundary}
     path = modules[network.value].train(Order(out, data, validation, start, recipe, budget))
     print(f"\n{path}")
+
+
+@app.command()
+def audit(
+    run_id: Annotated[str, typer.Argument(help="Also measure this run's stored labels again.")] = "",
+    segment_again: Annotated[
+        bool, typer.Option("--segment", help="And segment its stored image again with the present networks.")
+    ] = False,
+) -> None:
+    """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
+    from crystalseg import ledger
+    from crystalseg.runs import find, open_database, reopen, same_figures
+
+    engine = open_database()
+    problems = list(ledger.audit(engine))
+    if run_id and not problems:
+        again = reopen(find(engine, run_id))
+        if not same_figures(again):
+            problems.append(f"Run {run_id}: its stored labels do not give the figures on record.")
+        if segment_again:
+            problems += _segment_again(again)
+    for problem in problems:
+        _complain(problem)
+    if problems:
+        raise typer.Exit(1)
+    more = f"; run {run_id} gives the figures on record" if run_id else ""
+    print(f"The record is as it was written{more}.")
+
+
+def _segment_again(reopened) -> list[str]:
+    """What differs between a run on record and its image segmented now."""
+    from dataclasses import asdict, replace
+
+    from crystalseg.baselines import segment
+    from crystalseg.measure.crystals import measure_crystals
+    from crystalseg.measure.distribution import summarise
+    from crystalseg.runs import same_figures
+    from crystalseg.settings import Settings
+
+    run = reopened.run
+    if reopened.micrograph is None:
+        return [f"Run {run.id}: its image was not kept, so that it cannot be segmented again."]
+    if run.corrections:
+        return [f"Run {run.id}: it was corrected by hand; segment the run it is a correction of, {run.job}."]
+    models = _models(None)
+    if models.hashes != run.hashes:
+        return [f"Run {run.id}: it was made with other networks than those installed."]
+    settings = Settings.from_json(json.dumps(run.settings))
+    labels = segment(reopened.micrograph, settings, models).labels
+    crystals = measure_crystals(labels, run.um_per_px)
+    summary = summarise(crystals, labels.shape, settings.measuring.border_rule)
+    if same_figures(replace(reopened, summary=summary)):
+        return []
+    found = asdict(summary)["average"]["value"] if summary else "none"
+    return [f"Run {run.id}: segmented again, its average is {found} instead of {run.figures['average']['value']}."]
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

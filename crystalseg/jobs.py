@@ -22,12 +22,14 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crystalseg.calibration import Calibration
 from crystalseg.fusion import Prediction, ScalePrediction
+from crystalseg.ledger import Base, entries
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import summarise
 from crystalseg.micrograph import Micrograph
-from crystalseg.runs import Base, describe, home, now, open_database, record
+from crystalseg.runs import describe, open_database, record
 from crystalseg.segmentation import Cancelled, Progress, Segmentation
 from crystalseg.settings import Settings
+from crystalseg.store import home, now
 
 KEPT_RESULTS = 30
 SAMPLE = "sample-"  # jobs of the micrographs that come with the program; their results are kept
@@ -162,7 +164,7 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
     except Timeout:
         return
     with lock:
-        _fail_interrupted(queue.engine)
+        _settle_interrupted(queue)
         parent = os.getppid()
         models = None
         quiet_since = time.monotonic()
@@ -185,10 +187,15 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
             quiet_since = time.monotonic()
 
 
-def _fail_interrupted(engine: Engine) -> None:
+def _settle_interrupted(queue: Queue) -> None:
+    """What ran when the last worker stopped has failed, unless its result was on record already."""
     sentence = "The run was interrupted because its process stopped; start it again."
-    with Session(engine) as session, session.begin():
-        session.execute(update(JobRow).where(JobRow.status == "running").values(status="failed", error=sentence))
+    for job in queue.active():
+        if job.status == "running":
+            if queue.has_result(job.id) and entries(queue.engine, "run", job.id):
+                _set(queue.engine, job.id, status="done", stage="done", share=1.0)
+            else:
+                _set(queue.engine, job.id, status="failed", error=sentence)
 
 
 def _set(engine: Engine, job: str, **values) -> None:
@@ -225,7 +232,8 @@ def _run(queue: Queue, job: str, models) -> None:
     save_segmentation(place / "segmentation.npz", found)
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
-    record(queue.engine, describe(micrograph, found, summary))
+    # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
+    record(queue.engine, describe(micrograph, found, summary, id=job, job=job))
     _set(queue.engine, job, status="done", stage="done", share=1.0)
 
 

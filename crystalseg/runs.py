@@ -1,34 +1,28 @@
-"""The record: one database row a finished run and one a job in the queue (SQLAlchemy; SQLite unless a URL is given)."""
+"""The record of every run: what was measured, on which file, how, and what was found (SQLite unless a URL is given)."""
 
-import datetime
+import io
 import json
 import os
 import platform
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from alembic import command
 from alembic.config import Config
 from filelock import FileLock
-from sqlalchemy import JSON, Engine, Float, String, create_engine, event, inspect, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import Engine, create_engine, event, inspect
 
-from crystalseg import __version__
-
-
-def home() -> Path:
-    """Where the record and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing."""
-    path = Path(os.environ.get("CRYSTALSEG_HOME") or Path.home() / ".crystalseg")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def now() -> str:
-    """The current time, UTC, ISO 8601 to the microsecond: runs that end together keep their order."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+from crystalseg import __version__, ledger, store
+from crystalseg.calibration import Calibration
+from crystalseg.measure.crystals import measure_crystals
+from crystalseg.measure.distribution import Summary, summarise
+from crystalseg.micrograph import Micrograph, read_micrograph
+from crystalseg.settings import Settings
 
 
 def software() -> dict[str, str]:
@@ -37,46 +31,15 @@ def software() -> dict[str, str]:
     return {"crystalseg": __version__, "Python": platform.python_version(), **{p: version(p) for p in packages}}
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class RunRow(Base):
-    """A finished run. Rows are only ever added."""
-
-    __tablename__ = "runs"
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created: Mapped[str] = mapped_column(String(32), index=True)
-    image_name: Mapped[str] = mapped_column(String(255))
-    image_sha256: Mapped[str] = mapped_column(String(64), index=True)
-    region: Mapped[list | None] = mapped_column(JSON)
-    um_per_px: Mapped[float | None] = mapped_column(Float)
-    calibration: Mapped[str | None] = mapped_column(String(255))
-    settings: Mapped[dict] = mapped_column(JSON)
-    hashes: Mapped[dict] = mapped_column(JSON)
-    versions: Mapped[dict] = mapped_column(JSON)
-    software: Mapped[dict] = mapped_column(JSON)
-    timings: Mapped[dict] = mapped_column(JSON)
-    figures: Mapped[dict | None] = mapped_column(JSON)
-    corrections: Mapped[list] = mapped_column(JSON, server_default="[]")
-
-
-class CorrectionRow(Base):
-    """A correction by hand, an undo or a redo, in the order they were made. Rows are only ever added."""
-
-    __tablename__ = "corrections"
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    job: Mapped[str] = mapped_column(String(32), index=True)
-    choice: Mapped[str] = mapped_column(String(64))
-    who: Mapped[str] = mapped_column(String(255))
-    when: Mapped[str] = mapped_column(String(32))
-    entry: Mapped[dict] = mapped_column(JSON)
-
-
 @dataclass(frozen=True)
 class Run:
-    """What is known of a finished run beside its maps; all JSON-ready. figures: the Summary as a dict, or None if no
-    crystal counted; corrections: those in force, as dicts. See `RunRow` for the rest."""
+    """A finished run; all JSON-ready.
+
+    image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
+    if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
+    name, hashes of what is kept in the store: `image`, as uploaded, and `labels`; details: what the user said about the
+    sample; verdicts: as dicts; job: the job of the queue it comes from, or "".
+    """
 
     image_name: str
     image_sha256: str
@@ -89,42 +52,82 @@ class Run:
     timings: dict
     figures: dict | None
     corrections: list[dict] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    verdicts: list[dict] = field(default_factory=list)
+    calibration_uncertainty: float | None = None
+    job: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    created: str = field(default_factory=now)
+    created: str = field(default_factory=store.now)
     software: dict = field(default_factory=software)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
 
+    @staticmethod
+    def from_dict(facts: Mapping) -> "Run":
+        """From the record; what earlier releases did not know keeps its default."""
+        known = {f.name for f in fields(Run)}
+        facts = {key: value for key, value in facts.items() if key in known}
+        if facts.get("region"):
+            facts["region"] = tuple(facts["region"])
+        return Run(**facts)
 
-def describe(micrograph, segmentation, summary, corrections: Sequence[dict] = ()) -> Run:
-    """The `Run` of a Micrograph, its Segmentation, its Summary (or None) and the corrections made by hand."""
+
+def describe(
+    micrograph: Micrograph,
+    segmentation,
+    summary: Summary | None,
+    corrections: Sequence[dict] = (),
+    marks: Mapping[int, str] = {},
+    **more,
+) -> Run:
+    """The `Run` of a Micrograph, its Segmentation, its Summary (or None) and what was corrected by hand.
+
+    Its labels are put into the store. `more`: other fields of Run.
+    """
     calibration = micrograph.calibration
+    files = {"labels": store.put(labels_file(segmentation.labels, segmentation.confidence))}
+    if micrograph.sha256 and store.place(micrograph.sha256).exists():
+        files["image"] = micrograph.sha256
     return Run(
         image_name=micrograph.name,
         image_sha256=micrograph.sha256,
         region=micrograph.region,
         um_per_px=micrograph.um_per_px,
         calibration=calibration.source if calibration else None,
+        calibration_uncertainty=calibration.uncertainty if calibration else None,
         settings=json.loads(segmentation.settings.to_json()),
         hashes=segmentation.hashes,
         versions=segmentation.versions,
         timings={stage: round(seconds, 3) for stage, seconds in segmentation.timings.items()},
         figures=asdict(summary) if summary else None,
         corrections=list(corrections),
+        marks={str(number): mark for number, mark in marks.items()},
+        files=files,
+        **more,
     )
+
+
+def labels_file(labels: np.ndarray, confidence: np.ndarray) -> bytes:
+    """Labels int32 (H, W) and confidence float32 (n,) as one compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=labels, confidence=confidence)
+    return buffer.getvalue()
 
 
 def open_database(url: str | None = None) -> Engine:
     """The record's engine, at the present schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`."""
-    url = url or os.environ.get("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{home() / 'record.sqlite'}"
+    url = url or os.environ.get("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{store.home() / 'record.sqlite'}"
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
         def _(connection, _record) -> None:
-            # A page reads while the worker writes.
+            # A page reads while the worker writes; what is committed survives a power cut.
             connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA busy_timeout=10000")
 
     _migrate(engine)
@@ -135,7 +138,7 @@ def _migrate(engine: Engine) -> None:
     """Bring the record to the present schema; an empty one gets its tables. App and worker may start together."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    with FileLock(home() / "record.lock"), engine.begin() as connection:
+    with FileLock(store.home() / "record.lock"), engine.begin() as connection:
         config.attributes["connection"] = connection
         tables = inspect(connection).get_table_names()
         if "runs" in tables and "alembic_version" not in tables:
@@ -143,29 +146,70 @@ def _migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def record(engine: Engine, run: Run) -> None:
-    """Add a run to the record."""
-    with Session(engine) as session, session.begin():
-        session.add(RunRow(**asdict(run)))
+def record(engine: Engine, run: Run) -> ledger.Entry:
+    """Add a run to the record, once: of a run that is there already, its entry is returned."""
+    return ledger.append(engine, "run", run.id, asdict(run), run.details.get("operator", ""), once=True)
 
 
 def log_correction(engine: Engine, job: str, choice: str, entry: dict, who: str) -> None:
     """Add a correction (or undo, redo), made to the result of `job` with the thresholds named `choice`, to its log."""
-    with Session(engine) as session, session.begin():
-        session.add(CorrectionRow(job=job, choice=choice, entry=entry, who=who, when=now()))
+    ledger.append(engine, "correction", job, {"choice": choice, "entry": entry}, who)
 
 
-def correction_log(engine: Engine, job: str, choice: str | None = None) -> list[CorrectionRow]:
-    """The log of a job, oldest first; of all its thresholds unless a `choice` is named."""
-    wanted = select(CorrectionRow).where(CorrectionRow.job == job).order_by(CorrectionRow.number)
-    if choice is not None:
-        wanted = wanted.where(CorrectionRow.choice == choice)
-    with Session(engine, expire_on_commit=False) as session:
-        return list(session.scalars(wanted).all())
+def correction_log(engine: Engine, job: str, choice: str | None = None) -> list[tuple[str, dict]]:
+    """The log of a job, oldest first, as (thresholds, entry); of all its thresholds unless a `choice` is named."""
+    log = [(e.body["choice"], e.body["entry"]) for e in ledger.entries(engine, "correction", job)]
+    return [pair for pair in log if choice is None or pair[0] == choice]
 
 
-def recorded(engine: Engine, limit: int = 100) -> list[Run]:
-    """The latest runs, newest first."""
-    with Session(engine) as session:
-        rows = session.scalars(select(RunRow).order_by(RunRow.created.desc(), RunRow.id).limit(limit)).all()
-        return [Run(**{c.name: getattr(row, c.name) for c in RunRow.__table__.columns}) for row in rows]
+def recorded(engine: Engine) -> list[Run]:
+    """All runs, newest first."""
+    return [Run.from_dict(e.body) for e in reversed(ledger.entries(engine, "run"))]
+
+
+def find(engine: Engine, run_id: str) -> Run:
+    """The run of that id; ValueError if there is none."""
+    found = ledger.entries(engine, "run", run_id)
+    if not found:
+        raise ValueError(f"The record has no run {run_id}.")
+    return Run.from_dict(found[0].body)
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A run from the record: its image as it was measured (None if its file was not kept), labels int32 (H, W),
+    confidence float32 (n,), and the crystals table and summary measured again from them."""
+
+    run: Run
+    micrograph: Micrograph | None
+    labels: np.ndarray
+    confidence: np.ndarray
+    crystals: pd.DataFrame
+    summary: Summary | None
+
+
+def reopen(run: Run) -> Reopened:
+    """Read a run's files and measure its labels again; StoreError if a file is missing or changed."""
+    with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
+        labels, confidence = file["labels"], file["confidence"]
+    marks = {int(number): mark for number, mark in run.marks.items()}
+    crystals = measure_crystals(labels, run.um_per_px, confidence, marks)
+    settings = Settings.from_json(json.dumps(run.settings))
+    summary = summarise(crystals, labels.shape, settings.measuring.border_rule)
+    return Reopened(run, _image(run), labels, confidence, crystals, summary)
+
+
+def _image(run: Run) -> Micrograph | None:
+    if "image" not in run.files:
+        return None
+    micrograph = read_micrograph(store.get(run.files["image"]), run.image_name, float("inf"))
+    if run.region:
+        micrograph = micrograph.crop(*run.region)
+    known = Calibration(run.um_per_px, run.calibration or "", run.calibration_uncertainty) if run.um_per_px else None
+    return replace(micrograph, calibration=known)
+
+
+def same_figures(reopened: Reopened) -> bool:
+    """Whether the figures measured again are those on record, to the last digit."""
+    again = asdict(reopened.summary) if reopened.summary else None
+    return json.dumps(again, sort_keys=True) == json.dumps(reopened.run.figures, sort_keys=True)

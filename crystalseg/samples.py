@@ -4,6 +4,7 @@ import hashlib
 import time
 from pathlib import Path
 
+from crystalseg import store
 from crystalseg.jobs import SAMPLE, Queue
 from crystalseg.micrograph import Micrograph, read_micrograph
 from crystalseg.networks import DIRECTORY
@@ -30,6 +31,7 @@ def first_job(queue: Queue) -> str:
     job = SAMPLE + hashlib.sha256(repr((weights, settings, FIRST)).encode()).hexdigest()[:10]
     found = queue.look(job)
     if found is None or not (found.active or (found.status == "done" and queue.has_result(job))):
+        store.put((FOLDER / FIRST).read_bytes())
         queue.submit(first(), settings, job)
     return job
 

@@ -15,7 +15,6 @@ from crystalseg.measure.distribution import cumulative, sizes_and_weights, summa
 from crystalseg.micrograph import Micrograph, MicrographError, decode_labels
 from crystalseg.report.comparison import Compared, Comparison, compare
 from crystalseg.report.pdf import build_pdf
-from crystalseg.runs import describe, record
 from crystalseg.settings import METHODS, PACKAGE, Settings, SettingsError
 from crystalseg.ui import controls, state
 from crystalseg.ui.viewer import Crystals, Shown, viewer
@@ -173,10 +172,8 @@ def report(item: state.Item, method: str, micrograph: Micrograph, comparison: Co
         rule = state.measuring().border_rule
         table = corrected.table(micrograph.um_per_px)
         summary = summarise(table, micrograph.shape, rule)
-        log = [c.to_dict() for c in corrected.history.log]
         found = replace(found, settings=replace(found.settings, measuring=state.measuring()))
-        run = describe(micrograph, found, summary, log)
-        record(state.queue().engine, run)
+        run = state.put_on_record(corrected, micrograph, found, summary, {})
         return build_pdf(micrograph, found, table, summary, run, comparison=comparison)
 
     stem = micrograph.name.rsplit(".", 1)[0]

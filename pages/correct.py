@@ -10,7 +10,7 @@ from crystalseg.correct import Correction, CorrectionError, line_between
 from crystalseg.measure.distribution import summarise
 from crystalseg.report.export import write_pair
 from crystalseg.report.pdf import corrections_words
-from crystalseg.runs import home, now
+from crystalseg.store import home, now
 from crystalseg.ui import controls, state
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 

@@ -1,19 +1,17 @@
 """Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from crystalseg.correct import Correction
 from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
 from crystalseg.micrograph import Micrograph
 from crystalseg.report.export import crystals_csv, labels_tiff
 from crystalseg.report.pdf import PAGES, Details, build_pdf, corrections_words, size_rows
-from crystalseg.runs import describe, record
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import LADDERS, Instances, Measuring, Settings
 from crystalseg.ui import controls, state
@@ -135,7 +133,11 @@ def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
 
 
 def downloads(
-    micrograph: Micrograph, found: Segmentation, crystals: pd.DataFrame, summary: Summary | None, log: list[Correction]
+    micrograph: Micrograph,
+    found: Segmentation,
+    crystals: pd.DataFrame,
+    summary: Summary | None,
+    corrected: state.Corrected,
 ) -> None:
     with st.form("details", border=False):
         columns = st.columns(3)
@@ -150,8 +152,7 @@ def downloads(
     details = Details(sample, material, customer, laboratory, operator, remarks, paper)
 
     def pdf() -> bytes:
-        run = describe(micrograph, found, summary, [c.to_dict() for c in log])
-        record(state.queue().engine, run)
+        run = state.put_on_record(corrected, micrograph, found, summary, asdict(details))
         return build_pdf(micrograph, found, crystals, summary, run, details)
 
     stem = micrograph.name.rsplit(".", 1)[0]
@@ -209,7 +210,7 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
     with rows:
         chosen = crystals_table(crystals, answer.selected[0] if answer.selected else 0)
     with files:
-        downloads(micrograph, found, crystals, summary, log)
+        downloads(micrograph, found, crystals, summary, corrected)
     if chosen and chosen != st.session_state.get("row"):
         st.session_state["row"] = chosen
         st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}

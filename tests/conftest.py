@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
 
+import cv2
 import numpy as np
 import pytest
 
@@ -44,3 +45,8 @@ def squares(side, length, shift):
     """A side × side field full of squares of `length` px, shifted by (dy, dx): labels 1..n."""
     y, x = ((np.arange(side) + s) // length for s in shift)
     return (y[:, None] * (x.max() + 1) + x[None] + 1).astype(np.int32)
+
+
+def png(pixels):
+    """The bytes of a PNG file of uint8 pixels."""
+    return cv2.imencode(".png", pixels)[1].tobytes()

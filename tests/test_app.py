@@ -13,7 +13,7 @@ from crystalseg import samples
 from crystalseg.correct import Correction
 from crystalseg.evaluate.metrics import panoptic_quality
 from crystalseg.jobs import SAMPLE
-from crystalseg.runs import now
+from crystalseg.store import now
 from crystalseg.synth import Structure, draw
 from crystalseg.ui import state
 

@@ -1,6 +1,7 @@
 """The command line, in a process of its own as users call it; cheap verbs in this one."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
+from crystalseg import store
 from crystalseg.cli import _output_names, app
 from crystalseg.micrograph import read_pairs
 from crystalseg.synth import Structure, draw
@@ -54,6 +56,24 @@ def test_segment_does_the_good_images_and_explains_the_bad_ones(images, tmp_path
     text = PdfReader(out / "good_report.pdf").pages[0].extract_text()
     assert "S7" in text
     assert run["id"] in text
+
+
+def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_path):
+    crystalseg("segment", images / "good.png", "--out", tmp_path)
+    footer = PdfReader(tmp_path / "good_report.pdf").pages[0].extract_text()
+    run_id = re.search(r"run ([0-9a-f]{12})", footer)[1]
+    done = crystalseg("audit", run_id, "--segment")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run_id in done.stdout
+    assert crystalseg("audit", "nothing").returncode == 2
+    labels = store.place(json.loads((tmp_path / "good_run.json").read_text())["files"]["labels"])
+    data = bytearray(labels.read_bytes())
+    data[len(data) // 2] ^= 1
+    labels.write_bytes(data)
+    done = crystalseg("audit")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"run {run_id}, labels:")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_evaluate_writes_the_figures(tmp_path):

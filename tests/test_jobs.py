@@ -11,12 +11,13 @@ from crystalseg.calibration import from_um_per_px
 from crystalseg.jobs import (
     JobRow,
     Queue,
-    _fail_interrupted,
+    _settle_interrupted,
     load_micrograph,
     load_segmentation,
     save_micrograph,
     save_segmentation,
 )
+from crystalseg.ledger import append
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import segment
 from crystalseg.runs import recorded
@@ -105,15 +106,19 @@ def test_a_killed_worker_is_noticed_and_replaced(queue):
     assert until_done(queue, queue.submit(PROBE, Settings())).status == "done"
 
 
-def test_only_what_was_running_is_failed_at_a_restart(tmp_path, monkeypatch):
+def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(tmp_path, monkeypatch):
     monkeypatch.setattr(Queue, "start_worker", lambda self: None)
     queue = Queue(tmp_path)
-    first, second = (queue.submit(PROBE, Settings()) for _ in range(2))
+    first, second, third = (queue.submit(PROBE, Settings()) for _ in range(3))
     with Session(queue.engine) as session, session.begin():
-        session.execute(update(JobRow).where(JobRow.id == first).values(status="running"))
-    _fail_interrupted(queue.engine)
+        session.execute(update(JobRow).where(JobRow.id.in_((first, third))).values(status="running"))
+    # the worker was killed after it had put the third on record
+    (queue.folder / third / "segmentation.npz").touch()
+    append(queue.engine, "run", third, {})
+    _settle_interrupted(queue)
     assert queue.look(first).status == "failed"
     assert queue.look(second).status == "queued"
+    assert queue.look(third).status == "done"
     assert [job.id for job in queue.active()] == [second]
 
 

@@ -2,14 +2,36 @@ import json
 from dataclasses import replace
 from importlib import import_module
 
+import numpy as np
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import JSON, create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 import crystalseg.jobs  # noqa: F401 - its table is part of the schema
-from crystalseg import __version__
-from crystalseg.runs import Base, Run, correction_log, home, log_correction, open_database, record, recorded
+from crystalseg import __version__, ledger, store
+from crystalseg.correct import Correction, Evidence, History
+from crystalseg.fusion import Prediction
+from crystalseg.ledger import Base
+from crystalseg.measure.crystals import measure_crystals
+from crystalseg.measure.distribution import summarise
+from crystalseg.micrograph import read_micrograph
+from crystalseg.runs import (
+    Run,
+    correction_log,
+    describe,
+    find,
+    log_correction,
+    open_database,
+    record,
+    recorded,
+    reopen,
+    same_figures,
+)
+from crystalseg.segmentation import Segmentation
+from crystalseg.settings import Settings
+from tests.conftest import discs, png
 
 
 def run(name="a.png", **changes):
@@ -35,7 +57,7 @@ def test_a_run_comes_back_as_it_was_recorded():
 
 def test_the_record_lies_in_the_users_folder():
     open_database()
-    assert (home() / "record.sqlite").exists()
+    assert (store.home() / "record.sqlite").exists()
 
 
 def test_every_run_has_its_own_id_and_says_the_software():
@@ -48,7 +70,7 @@ def test_runs_that_end_together_keep_their_order():
     engine = open_database()
     for number in range(20):
         record(engine, run(str(number)))
-    assert [r.image_name for r in recorded(engine, 20)] == [str(number) for number in reversed(range(20))]
+    assert [r.image_name for r in recorded(engine)] == [str(number) for number in reversed(range(20))]
 
 
 def test_corrections_come_back_in_order_and_by_thresholds():
@@ -57,11 +79,11 @@ def test_corrections_come_back_in_order_and_by_thresholds():
         log_correction(engine, "job1", "h 0", {"kind": "delete", "ids": [k]}, "A. Kern")
     log_correction(engine, "job1", "h 1", {"kind": "undo"}, "")
     log_correction(engine, "job2", "h 0", {"kind": "undo"}, "")
-    rows = correction_log(open_database(), "job1", "h 0")
-    assert [row.entry["ids"] for row in rows] == [[0], [1], [2]]
-    assert {row.who for row in rows} == {"A. Kern"}
-    assert rows[0].when <= rows[2].when
+    log = correction_log(open_database(), "job1", "h 0")
+    assert [entry["ids"] for _, entry in log] == [[0], [1], [2]]
+    assert {thresholds for thresholds, _ in correction_log(engine, "job1")} == {"h 0", "h 1"}
     assert len(correction_log(engine, "job1")) == 4
+    assert {e.who for e in ledger.entries(engine, "correction", "job1")} == {"A. Kern", ""}
 
 
 def test_migrations_lead_to_the_present_schema():
@@ -70,20 +92,77 @@ def test_migrations_lead_to_the_present_schema():
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_a_record_of_the_first_release_is_kept(tmp_path):
-    """Its tables, made without Alembic, and a run in them."""
+def test_a_record_of_the_first_releases_is_kept(tmp_path):
+    """Their tables, made without Alembic by the first, and what is in them."""
     url = f"sqlite:///{tmp_path / 'old.sqlite'}"
     old = create_engine(url)
     with old.begin() as connection:
         operations = Operations(MigrationContext.configure(connection))
-        first = import_module("crystalseg.migrations.versions.0001_runs_and_jobs")
-        with Operations.context(operations.migration_context):
-            first.upgrade()
-        values = {c.name: "{}" if isinstance(c.type, JSON) else "x" for c in Base.metadata.tables["runs"].columns}
-        del values["corrections"], values["um_per_px"]
-        places = ", ".join(f":{name}" for name in values)
-        connection.execute(text(f"INSERT INTO runs ({', '.join(values)}) VALUES ({places})"), values)
-    (run,) = recorded(open_database(url))
-    assert run.image_name == "x"
-    assert run.corrections == []
-    record(open_database(url), replace(run, id="y"))
+        for name in ("0001_runs_and_jobs", "0002_corrections"):
+            with Operations.context(operations.migration_context):
+                import_module(f"crystalseg.migrations.versions.{name}").upgrade()
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0002')"))
+        facts = json.loads(run("old.png").to_json())
+        names = ("id", "created", "image_name", "image_sha256", "region", "um_per_px", "calibration", "settings",
+                 "hashes", "versions", "software", "timings", "figures", "corrections")  # fmt: skip
+        values = {n: json.dumps(facts[n]) if isinstance(facts[n], dict | list) else facts[n] for n in names}
+        connection.execute(text(f"INSERT INTO runs ({', '.join(names)}) VALUES (:{', :'.join(names)})"), values)
+        connection.execute(
+            text('INSERT INTO corrections (job, choice, who, "when", entry) VALUES (:j, :c, :w, :t, :e)'),
+            {"j": "job1", "c": "h 0", "w": "A. Kern", "t": "2026-01-01", "e": '{"kind": "undo"}'},
+        )
+    engine = open_database(url)
+    (kept,) = recorded(engine)
+    assert kept == Run.from_dict(facts)
+    assert correction_log(engine, "job1") == [("h 0", {"kind": "undo"})]
+    assert list(ledger.audit(engine)) == []
+    assert set(inspect(engine).get_table_names()) == {"alembic_version", "jobs", "ledger"}
+    record(engine, replace(kept, id="y"))
+    assert list(ledger.audit(open_database(url))) == []
+
+
+def measured(corrected=False):
+    """A run of an image in the store, its labels drawn, and with a merge and a pore if `corrected`."""
+    labels = discs((120, 160), [(30, 40, 18), (30, 100, 25), (90, 60, 22), (90, 120, 12)])
+    data = png(np.where(labels > 0, 200, 30).astype(np.uint8))
+    store.put(data)
+    micrograph = read_micrograph(data, "discs.png")
+    empty = Prediction(np.zeros((2, 120, 160), np.float32), np.zeros((120, 160), np.float32))
+    confidence = np.linspace(0.5, 0.9, 4).astype(np.float32)
+    history = History(labels, confidence, Evidence(micrograph.pixels, ()))
+    if corrected:
+        history.do(Correction("delete", (4,)))
+        history.do(Correction("mark", (3,), mark="pore"))
+    found = Segmentation(history.labels, history.confidence, empty, (), None, Settings(), {}, {}, {})
+    crystals = measure_crystals(history.labels, None, history.confidence, history.marks)
+    summary = summarise(crystals, labels.shape, "exclude")
+    return describe(micrograph, found, summary, [c.to_dict() for c in history.log], history.marks)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_run_reopened_has_the_same_figures_to_the_last_digit(corrected):
+    made = measured(corrected)
+    record(open_database(), made)
+    again = reopen(find(open_database(), made.id))
+    assert same_figures(again)
+    assert json.loads(again.run.to_json()) == json.loads(made.to_json())
+    assert again.micrograph.sha256 == made.image_sha256
+    assert again.micrograph.shape == again.labels.shape
+    assert again.summary.pores == corrected
+    assert not same_figures(replace(again, summary=None))
+
+
+def test_a_run_is_recorded_once():
+    engine, made = open_database(), run()
+    assert record(engine, made) == record(engine, made)
+    assert len(recorded(engine)) == 1
+    with pytest.raises(ValueError, match="no run nothing"):
+        find(engine, "nothing")
+
+
+def test_a_changed_labels_file_is_refused():
+    made = measured()
+    store.place(made.files["labels"]).write_bytes(b"else")
+    with pytest.raises(store.StoreError, match="was changed"):
+        reopen(made)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 import streamlit as st
 
-from crystalseg import samples
+from crystalseg import samples, store
 from crystalseg.correct import Correction, Evidence, History, replay
 from crystalseg.jobs import Queue
 from crystalseg.measure.crystals import measure_crystals, remeasured
+from crystalseg.measure.distribution import Summary
 from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, find_data_bar, read_micrograph
-from crystalseg.runs import correction_log, log_correction
+from crystalseg.runs import Run, correction_log, describe, log_correction, record
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Instances, Measuring, Settings
 
@@ -74,6 +75,7 @@ def add(data: bytes, name: str) -> str:
     """Read a file into the session; returns its key. A file that is already there is left as it is."""
     limit = float(os.environ.get("CRYSTALSEG_MAX_MEGAPIXELS") or MAX_MEGAPIXELS)
     micrograph = read_micrograph(data, name, limit)
+    store.put(data)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
     for key in [key for key, other in items().items() if other.opener]:
         del items()[key]
@@ -233,14 +235,26 @@ def corrected(job: str, choice: Instances) -> Corrected:
     micrograph, _ = result(job)
     found = with_instances(job, choice)
     evidence = Evidence(micrograph.pixels, found.scales, choice.foreground_threshold)
-    log = [row.entry for row in correction_log(queue().engine, job, choice.name)]
+    log = [entry for _, entry in correction_log(queue().engine, job, choice.name)]
     history = replay(History(found.labels, found.confidence, evidence), map(Correction.from_dict, log))
     return Corrected(job, choice, history, len(log))
 
 
+def put_on_record(
+    corrected: Corrected, micrograph: Micrograph, found: Segmentation, summary: Summary | None, details: dict[str, str]
+) -> Run:
+    """The result as it is now, corrections and details with it, as a run of its own on record."""
+    h = corrected.history
+    run = describe(
+        micrograph, found, summary, [c.to_dict() for c in h.log], h.marks, details=details, job=corrected.job
+    )
+    record(queue().engine, run)
+    return run
+
+
 def corrected_elsewhere(job: str, choice: Instances) -> list[str]:
     """The thresholds, in words, for which there are corrections of this job that the present ones do not show."""
-    names = dict.fromkeys(row.choice for row in correction_log(queue().engine, job))
+    names = dict.fromkeys(thresholds for thresholds, _ in correction_log(queue().engine, job))
     return [name for name in names if name != choice.name]
 
 
