@@ -186,6 +186,31 @@ def evaluate(
 
 
 @app.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png of one kind of material.")],
+    kind: Annotated[str, typer.Option(help="What the material is called, in profiles and reports.")],
+    method: _Method = None,
+    into: Annotated[Path | None, typer.Option(help="File to keep it in; else the one of this machine.")] = None,
+    settings_file: _SettingsFile = None,
+    weights: _Weights = None,
+) -> None:
+    """Measure what a method's figures are off by on labelled images; reports then state it as an uncertainty."""
+    from crystalseg.baselines import segment
+    from crystalseg.micrograph import read_pairs
+    from crystalseg.validation import keep, own
+    from crystalseg.validation import validate as measure
+
+    settings = _settings(settings_file, method)
+    models = _models(weights)
+    rule = settings.measuring.border_rule
+    made = measure(
+        read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.method, rule, print
+    )
+    keep(made, into or own())
+    print(f"{made.words}: kept in {into or own()}")
+
+
+@app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; made if missing.")],
     count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,

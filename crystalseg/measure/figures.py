@@ -53,8 +53,8 @@ class Field:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a figure is. words: its name; power: the power of the pixel size it scales with (1 a length, 2 an area, 0 a
-    share), or "G" for a grain-size number; standard: whose formula it is."""
+    """What a figure is. words: its name; power: the power of the pixel size it scales with (1 a length, 0 a share, −2 a
+    number per area), or "G" for a grain-size number; standard: whose formula it is."""
 
     words: str
     power: int | str
@@ -99,6 +99,7 @@ DEFINITIONS: Mapping[str, Definition] = {
     "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6"),
     "intercept_lines": Definition("mean linear intercept, lines", 1, "ISO 13383-1, EN 623-3, ASTM E112-13 cl. 13"),
     "intercept_circles": Definition("mean linear intercept, circles", 1, "ASTM E112-13 cl. 14"),
+    "per_mm2": Definition("crystals per mm², N_A", -2, "ASTM E112-13 cl. 11: (inside + cut/2 + corner/4) / area"),
     "g_planimetric": Definition("G, planimetric", "G", "ASTM E112-13 cl. 11: 3.321928·log10(N_A) − 2.954"),
     "g_lines": Definition("G, intercept, lines", "G", "ASTM E112-13 cl. 13: −6.643856·log10(l) − 3.288"),
     "g_circles": Definition("G, intercept, circles", "G", "ASTM E112-13 cl. 14: −6.643856·log10(l) − 3.288"),
@@ -117,7 +118,7 @@ _BY_CRYSTAL: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]]
 
 def unit_of(key: str, unit: str) -> str:
     """The unit of a figure where lengths are in `unit`."""
-    return {1: unit, 2: f"{unit}²"}.get(DEFINITIONS[key].power, "")
+    return {1: unit, -2: "1/mm²"}.get(DEFINITIONS[key].power, "")
 
 
 def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0) -> int:
@@ -239,11 +240,17 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
     areas = [field.area for field in fields]
     if not sum(counts):
         return {}
-    g = g_of_count(sum(counts) / sum(areas))
-    each = [g_of_count(c / a) if c else np.nan for c, a in zip(counts, areas, strict=True)]
+    density = sum(counts) / sum(areas)
+    each = [c / a if c else np.nan for c, a in zip(counts, areas, strict=True)]
     # A count of independent crystals varies by its root (Poisson), which for grains that fill space is an upper bound.
-    alone = 3.321928 / np.log(10) / np.sqrt(sum(counts))
-    return {"g_planimetric": _between("g_planimetric", "", g, each, alone, f"Poisson, {sum(counts):g} crystals")}
+    how = f"Poisson, {sum(counts):g} crystals"
+    own = _between("per_mm2", unit_of("per_mm2", "µm"), density, each, density / np.sqrt(sum(counts)), how)
+    each_g = tuple(g_of_count(v) if np.isfinite(v) else np.nan for v in each)
+    sampling = G_PER_LENGTH / 2 * own.sampling / density
+    return {
+        "per_mm2": own,
+        "g_planimetric": Figure("g_planimetric", g_of_count(density), "", sampling, own.how, each_g),
+    }
 
 
 def _mean_area(fields: Sequence[Field]) -> Figure:

@@ -95,7 +95,7 @@ def duplex(diameters: np.ndarray) -> Populations | None:
     E1181 judges by eye on a chart; here two normal populations of log diameter must describe the sample better than one
     by DUPLEX_BIC in the Bayesian information criterion, be DUPLEX_APART apart and hold DUPLEX_AREA of the area each.
     """
-    if len(diameters) < DUPLEX_LEAST:
+    if len(diameters) < DUPLEX_LEAST or len(np.unique(diameters)) < 10:
         return None
     from sklearn.mixture import GaussianMixture
 

@@ -72,8 +72,8 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
     components = [_sampling(figure), _segmentation(figure, validation)]
     power = DEFINITIONS[figure.key].power
     if scaled and power != 0:
-        # a length goes with the pixel size, an area with its square, G with its logarithm
-        sensitivity = G_PER_LENGTH if power == "G" else power * abs(figure.value)
+        # a length goes with the pixel size, a number per area with its inverse square, G with its logarithm
+        sensitivity = G_PER_LENGTH if power == "G" else abs(power * figure.value)
         known = calibration is not None
         how = f"pixel size, {100 * calibration:.2g} %" if known else "nobody has stated the pixel size's uncertainty"
         components.append(Component("calibration", sensitivity * calibration if known else None, "B", how))

@@ -26,7 +26,10 @@ def test_squares_give_every_figure_by_hand():
     assert found["area_above"].value == 1
     assert found["aspect"].value == pytest.approx(np.sqrt(0.5))
     assert found["intercept_lines"].value == pytest.approx(20)
+    assert found["per_mm2"].value == pytest.approx(2500)
+    assert found["per_mm2"].sampling == pytest.approx(2500 / 20)  # √400 of 400
     assert found["g_planimetric"].value == pytest.approx(g_of_count(2500))
+    assert found["g_planimetric"].sampling == pytest.approx(g_of_count(2625) - g_of_count(2500), rel=0.03)
     assert found["g_area"].value == pytest.approx(found["g_planimetric"].value, abs=0.01)
     assert found["g_lines"].value == pytest.approx(g_of_intercept(0.02))
     assert set(found) == set(DEFINITIONS)
@@ -41,7 +44,7 @@ def test_moments_by_hand():
     assert found["d43"].value == pytest.approx((x**4).sum() / (x**3).sum())
     assert found["d32"].value == pytest.approx(36 / 14 * 40, rel=0.01)
     assert found["mean"].unit == "px"
-    assert not any(key.startswith("g_") for key in found)  # no pixel size, no G
+    assert not any(key.startswith(("g_", "per_")) for key in found)  # no pixel size, no G
 
 
 def test_fields_are_pooled_and_their_spread_is_the_uncertainty():
