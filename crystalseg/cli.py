@@ -290,6 +290,55 @@ def train(
 
 
 @app.command()
+def profile(
+    file: Annotated[Path, typer.Argument(help="Profile JSON, as the app exports it.")],
+    operator: Annotated[str, typer.Option(help="Who puts it on record.")] = "",
+) -> None:
+    """Put a profile on record, for `batch` and the app."""
+    from crystalseg.profiles import Profile, save
+    from crystalseg.runs import open_database
+
+    try:
+        made = Profile.from_json(file.read_text())
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be opened ({error.strerror}).") from error
+    save(open_database(), made, operator)
+    print(f"Profile '{made.name}' is on record.")
+
+
+@app.command("batch")
+def run_batch(
+    source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the batch goes on.")],
+    profile_name: Annotated[
+        str, typer.Option("--profile", help="Profile on record, by name; else default settings.")
+    ] = "",
+    um_per_px: Annotated[float | None, typer.Option(help="Pixel size of images that state none, µm.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+) -> None:
+    """Measure many images with one profile; Ctrl-C pauses, the same command goes on."""
+    from crystalseg import batch
+    from crystalseg.calibration import from_um_per_px
+    from crystalseg.profiles import Profile, find
+    from crystalseg.runs import open_database
+
+    engine = open_database()
+    chosen = find(engine, profile_name) if profile_name else Profile("default settings")
+    known = from_um_per_px(um_per_px) if um_per_px is not None else None
+    made = batch.prepare(out, source, chosen, known)
+    batch.ask(out, "")
+    try:
+        state = batch.run(out, engine, workers, scheduler, print)
+    except KeyboardInterrupt:
+        print("Paused: the same command goes on with it.")
+        raise typer.Exit(130) from None
+    print(f"{state.done} of {len(made.names)} images measured, {len(state.reasons)} failed: {state.state}; see {out}")
+    if state.reasons:
+        raise typer.Exit(2)
+
+
+@app.command()
 def audit(
     run_id: Annotated[str, typer.Argument(help="Also measure this run's stored labels again.")] = "",
     segment_again: Annotated[

@@ -91,10 +91,13 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
     raise TimeoutError("The record is busy: other processes write to it all the time. Try again.")
 
 
-def entries(engine: Engine, kind: str, subject: str | None = None) -> list[Entry]:
-    """Entries of a kind, oldest first; about one subject if it is given."""
+def entries(engine: Engine, kind: str, subject: str | None = None, prefix: str = "") -> list[Entry]:
+    """Entries of a kind, oldest first; about one subject if it is given, or about those that begin with `prefix`."""
+    wanted = _about(kind, subject)
+    if prefix:
+        wanted = wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))
     with Session(engine) as session:
-        return [_entry(row) for row in session.scalars(_about(kind, subject))]
+        return [_entry(row) for row in session.scalars(wanted)]
 
 
 def _about(kind: str, subject: str | None):

@@ -1,0 +1,136 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from crystalseg import batch, ledger
+from crystalseg.calibration import from_um_per_px
+from crystalseg.profiles import Profile, save
+from crystalseg.runs import find, open_database, recorded, reopen, same_figures
+from crystalseg.settings import Settings
+from tests.conftest import discs, png
+
+ROOT = Path(__file__).parents[1]
+QUICK = Profile("quick", "discs", settings=Settings("watershed"))  # needs no network
+
+
+def image(seed):
+    rng = np.random.default_rng(seed)
+    circles = [(20 + 40 * r, 20 + 40 * c, rng.uniform(8, 17)) for r in range(3) for c in range(3)]
+    return png(cv2.GaussianBlur(np.where(discs((120, 120), circles) > 0, 200, 40).astype(np.uint8), (3, 3), 0))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """28 images, four of which are none, one of them in a folder of its own."""
+    folder = tmp_path / "images"
+    (folder / "more").mkdir(parents=True)
+    for k in range(24):
+        (folder / f"{k:02d}.png").write_bytes(image(k))
+    (folder / "24.png").write_text("no image")
+    (folder / "25.png").write_bytes(image(25)[:90])
+    (folder / "26.tif").write_bytes(b"")
+    (folder / "more" / "00.png").write_bytes(png(np.zeros((10, 10), np.uint8)))
+    (folder / "notes.txt").write_text("not meant")
+    return folder
+
+
+def start(images, out, *more):
+    command = [sys.executable, "-m", "crystalseg", "batch", images, "--out", out, "--profile", "quick", *more]
+    return subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
+def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained(images, tmp_path):
+    out, engine = tmp_path / "out", open_database()
+    save(engine, QUICK)
+    shown = set()
+    for many in (3, 6):
+        running = start(images, out)
+        lines = [running.stdout.readline() for _ in range(many)]
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        shown |= {line.split(":")[0] for line in lines if "average" in line}
+    before = {entry.body["image_name"] for entry in ledger.entries(engine, "run")}
+    assert shown <= before  # nothing that was shown as done is lost
+    running = start(images, out, "--workers", 2)
+    text, _ = running.communicate(timeout=300)
+    assert running.returncode == 2
+    assert "24 of 28 images measured, 4 failed: done" in text
+    assert not shown & {line.split(":")[0] for line in text.splitlines()}
+    runs = recorded(engine)
+    assert sorted(r.image_name for r in runs) == [f"{k:02d}.png" for k in range(24)]
+    assert list(ledger.audit(engine)) == []
+    assert all(same_figures(reopen(run)) for run in runs)
+    failures = pd.read_csv(out / "failures.csv").set_index("image")["reason"]
+    assert set(failures.index) == {"24.png", "25.png", "26.tif", "more/00.png"}
+    assert "empty" in failures["26.tif"]
+    summary = pd.read_csv(out / "summary.csv")
+    assert len(summary) == 24
+    for row in summary.itertuples():
+        assert row.average == pytest.approx(find(engine, row.run).figures["average"]["value"], rel=1e-5)
+    assert len(list(out.glob("*_report.pdf"))) == 24
+    # once more there is nothing to do
+    text, _ = start(images, out).communicate(timeout=120)
+    assert "24 of 28" in text
+    assert len(recorded(engine)) == 24
+
+
+def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeypatch):
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(images.glob("0*.png")):
+            file.write(path, f"set/{path.name}")
+    out, engine = tmp_path / "out", open_database()
+    made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5))
+    assert made.names[0] == "set/00.png"
+    assert batch.load(out) == made
+    assert batch.state_of(out, engine) == batch.State(10, 0, {}, "paused")
+
+    def pause_after_two(_):
+        if len(recorded(engine)) == 2:
+            batch.ask(out, "paused")
+
+    state = batch.run(out, engine, report=pause_after_two)
+    assert state.state == "paused"
+    assert 2 <= state.done < 10
+    batch.ask(out, "")
+    state = batch.run(out, engine)
+    assert (state.state, state.done) == ("done", 10)
+    run = recorded(engine)[0]
+    assert run.um_per_px == 0.5
+    assert run.details == {"sample": "discs"}
+    assert run.files["image"]
+
+
+def test_what_cannot_be_started_is_explained(images, tmp_path):
+    with pytest.raises(batch.BatchError, match="neither a folder nor a ZIP"):
+        batch.collect(tmp_path / "nothing")
+    with pytest.raises(batch.BatchError, match="holds no image"):
+        batch.collect(tmp_path.joinpath("empty").mkdir() or tmp_path / "empty")
+    batch.prepare(tmp_path / "out", images, QUICK)
+    with pytest.raises(batch.BatchError, match="another batch"):
+        batch.prepare(tmp_path / "out", images, Profile("else"))
+    with pytest.raises(batch.BatchError, match="holds no batch"):
+        batch.load(tmp_path)
+    with pytest.raises(batch.BatchError, match="No Dask scheduler"):
+        batch.run(tmp_path / "out", open_database(), scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_cluster_of_two_processes_does_it_too(images, tmp_path):
+    from distributed import LocalCluster
+
+    engine = open_database()
+    batch.prepare(tmp_path / "out", images, QUICK)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        state = batch.run(tmp_path / "out", engine, scheduler=cluster.scheduler_address)
+    assert (state.done, len(state.reasons)) == (24, 4)
+    assert json.loads((tmp_path / "out" / "batch.json").read_text())["profile"]["name"] == "quick"
