@@ -204,7 +204,9 @@ def _client(workers: int, scheduler: str | None):
     from distributed import Client, LocalCluster
 
     if scheduler is None:
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50)
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        )
         return Client(cluster)
     try:
         return Client(scheduler, timeout=10)
@@ -255,6 +257,7 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     from crystalseg.baselines import segment
     from crystalseg.measure.crystals import measure_crystals
     from crystalseg.measure.distribution import summarise
+    from crystalseg.report.content import Details, Part, make
     from crystalseg.report.export import crystals_csv
     from crystalseg.report.pdf import build_pdf
     from crystalseg.runs import describe, labels_file
@@ -271,12 +274,14 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     found = segment(micrograph, settings, _models())
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
-    made = describe(micrograph, found, summary, id=batch.run_id(k), details={"sample": batch.profile.product})
+    details = Details(sample=micrograph.name)
+    made = describe(micrograph, found, summary, id=batch.run_id(k), details=details.words(), profile=batch.profile.name)
     made = replace(made, files=made.files | {"image": micrograph.sha256})
+    part = Part(micrograph, found, crystals, summary, made)
     files = {
         "labels.npz": labels_file(found.labels, found.confidence),
         "crystals.csv": crystals_csv(crystals),
-        "report.pdf": build_pdf(micrograph, found, crystals, summary, made),
+        "report.pdf": build_pdf(make([part], details, batch.profile)),
     }
     return Measured(made, files)
 

@@ -93,7 +93,8 @@ def segment(
     from crystalseg import store
     from crystalseg.calibration import from_um_per_px
     from crystalseg.micrograph import read_micrograph
-    from crystalseg.report.pdf import PAGES, Details
+    from crystalseg.report.content import Details
+    from crystalseg.report.pdf import PAGES
 
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
@@ -135,8 +136,10 @@ def _segment_one(micrograph, name, out, calibration, settings, models, keep_data
     from crystalseg.measure.crystals import measure_crystals
     from crystalseg.measure.distribution import summarise
     from crystalseg.micrograph import find_data_bar
+    from crystalseg.report.content import Part, make
     from crystalseg.report.export import crystals_csv, labels_tiff
-    from crystalseg.report.pdf import build_pdf, size_rows
+    from crystalseg.report.pdf import build_pdf
+    from crystalseg.report.words import size_rows
     from crystalseg.runs import describe, open_database, record
 
     if calibration is not None:
@@ -149,11 +152,13 @@ def _segment_one(micrograph, name, out, calibration, settings, models, keep_data
         found = segment(micrograph, settings, models, lambda p: progress.update(task, completed=p.share))
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
-    run = describe(micrograph, found, summary)
+    run = describe(micrograph, found, summary, details=details.words())
     record(open_database(), run)
     (out / f"{name}_labels.tif").write_bytes(labels_tiff(found.labels, micrograph.um_per_px))
     (out / f"{name}_crystals.csv").write_bytes(crystals_csv(crystals))
-    (out / f"{name}_report.pdf").write_bytes(build_pdf(micrograph, found, crystals, summary, run, details))
+    (out / f"{name}_report.pdf").write_bytes(
+        build_pdf(make([Part(micrograph, found, crystals, summary, run)], details))
+    )
     (out / f"{name}_run.json").write_text(run.to_json())
     notes = [*micrograph.notes, *([f"The data bar below row {bar} was left out."] if bar is not None else [])]
     result = size_rows(summary)[0][1] if summary else "no crystal counts"

@@ -15,11 +15,11 @@ FORMAT = 1
 # Sections of a report that may be left out, in their order, and what each is called.
 SECTIONS = {
     "verdict": "Verdict against the specification",
+    "overlay": "Outlines",
     "figures": "Figures by standard",
     "budget": "Uncertainty budget",
     "fields": "Table per field",
     "distribution": "Size distribution",
-    "overlay": "Outlines",
     "intercepts": "Test lines as counted",
     "attention": "Scales and attention",
     "largest": "Largest crystals",

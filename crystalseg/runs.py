@@ -37,8 +37,8 @@ class Run:
 
     image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
     if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
-    name, hashes of what is kept in the store: `image`, as uploaded, and `labels`; details: what the user said about the
-    sample; verdicts: as dicts; job: the job of the queue it comes from, or "".
+    name, hashes of what is kept in the store: `image`, as uploaded, and `labels`; details: what the user said about
+    the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue; both may be "".
     """
 
     image_name: str
@@ -57,6 +57,8 @@ class Run:
     details: dict[str, str] = field(default_factory=dict)
     verdicts: list[dict] = field(default_factory=list)
     calibration_uncertainty: float | None = None
+    factors: list[float] = field(default_factory=list)
+    profile: str = ""
     job: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=store.now)
@@ -106,6 +108,7 @@ def describe(
         corrections=list(corrections),
         marks={str(number): mark for number, mark in marks.items()},
         files=files,
+        factors=[float(scale.factor) for scale in segmentation.scales],
         **more,
     )
 

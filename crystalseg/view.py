@@ -102,3 +102,14 @@ def categories(values: np.ndarray) -> np.ndarray:
     """A map of small numbers (H, W): 0 black, then a colour each, over again from the first beyond the eighth."""
     table = np.array([CATEGORIES[0], *(CATEGORIES[1 + k % 8] for k in range(255))], np.uint8)
     return table[values]
+
+
+def with_test_lines(picture: np.ndarray, found) -> np.ndarray:
+    """A copy of an RGB picture with the test lines of `measure.intercept.Intercepts` and a dot at each crossing."""
+    drawn = picture.copy()
+    wide = max(1, round(max(picture.shape[:2]) / 700))
+    for line in found.lines:
+        cv2.polylines(drawn, [np.rint(line[:, ::-1]).astype(np.int32)], False, (0, 158, 115), wide, cv2.LINE_AA)
+    for y, x in found.crossings:
+        cv2.circle(drawn, (round(x), round(y)), 2 * wide, (213, 94, 0), -1, cv2.LINE_AA)
+    return drawn

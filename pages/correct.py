@@ -9,7 +9,7 @@ import streamlit as st
 from crystalseg.correct import Correction, CorrectionError, line_between
 from crystalseg.measure.distribution import summarise
 from crystalseg.report.export import write_pair
-from crystalseg.report.pdf import corrections_words
+from crystalseg.report.words import corrections_words
 from crystalseg.store import home, now
 from crystalseg.ui import controls, state
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer

@@ -1,7 +1,7 @@
 """Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,10 @@ import streamlit as st
 
 from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
 from crystalseg.micrograph import Micrograph
+from crystalseg.report.content import Details, Part, make
 from crystalseg.report.export import crystals_csv, labels_tiff
-from crystalseg.report.pdf import PAGES, Details, build_pdf, corrections_words, size_rows
+from crystalseg.report.pdf import PAGES, build_pdf
+from crystalseg.report.words import corrections_words, size_rows
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import LADDERS, Instances, Measuring, Settings
 from crystalseg.ui import controls, state
@@ -152,8 +154,8 @@ def downloads(
     details = Details(sample, material, customer, laboratory, operator, remarks, paper)
 
     def pdf() -> bytes:
-        run = state.put_on_record(corrected, micrograph, found, summary, asdict(details))
-        return build_pdf(micrograph, found, crystals, summary, run, details)
+        run = state.put_on_record(corrected, micrograph, found, summary, details.words())
+        return build_pdf(make([Part(micrograph, found, crystals, summary, run)], details))
 
     stem = micrograph.name.rsplit(".", 1)[0]
     columns = st.columns(4)

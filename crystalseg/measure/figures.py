@@ -4,7 +4,7 @@ A sample is one or more fields (images) of one material; its figures are those o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -64,7 +64,8 @@ class Definition:
 @dataclass(frozen=True)
 class Figure:
     """A figure of a sample. sampling: its standard uncertainty from which crystals or fields were seen, NaN if unknown;
-    how: what that is from; fields: the figure of each field alone, NaN where a field has none."""
+    how: what that is from; fields: the figure of each field alone, NaN where a field has none; label: if it needs one
+    beside its definition's."""
 
     key: str
     value: float
@@ -72,6 +73,7 @@ class Figure:
     sampling: float
     how: str
     fields: tuple[float, ...] = ()
+    label: str = ""
 
     @property
     def definition(self) -> Definition:
@@ -79,7 +81,7 @@ class Figure:
 
     @property
     def words(self) -> str:
-        return self.definition.words
+        return self.label or self.definition.words
 
 
 _ECD = "equivalent circular diameter 2·√(A/π)"
@@ -92,8 +94,8 @@ DEFINITIONS: Mapping[str, Definition] = {
     "d50_area": Definition("D50 by area", 1, "ISO 9276-1, smallest size with Q2 ≥ 0.5"),
     "d90_area": Definition("D90 by area", 1, "ISO 9276-1, smallest size with Q2 ≥ 0.9"),
     "span": Definition("span by number, (D90 − D10)/D50", 0, "ISO 9276-1 percentiles"),
-    "d32": Definition("D[3,2]", 1, "ISO 9276-2, Σx³/Σx² of the sections' diameters"),
-    "d43": Definition("D[4,3]", 1, "ISO 9276-2, Σx⁴/Σx³ of the sections' diameters"),
+    "d32": Definition("D[3,2]", 1, "ISO 9276-2, M3,0 / M2,0 of the sections' diameters"),
+    "d43": Definition("D[4,3]", 1, "ISO 9276-2, M4,0 / M3,0 of the sections' diameters"),
     "largest": Definition("largest diameter", 1, _ECD),
     "area_above": Definition("area share of crystals above x", 0, "share of the counted crystals' area"),
     "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6"),
@@ -148,6 +150,9 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     if above is not None:
         functions["area_above"] = lambda x, w, a: float((w * a)[x > above].sum() / (w * a).sum())
     found = {key: _of_crystals(key, unit, function, parts, together) for key, function in functions.items()}
+    if above is not None:
+        words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
+        found["area_above"] = replace(found["area_above"], label=words)
     found["aspect"] = _aspect(fields, rule)
     for pattern in ("lines", "circles"):
         found |= _of_intercepts(fields, pattern, unit, calibrated)

@@ -1,8 +1,10 @@
+import html
 import io
 import re
 import warnings
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,19 +12,28 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
+from reportlab.pdfbase.ttfonts import TTFont
 
-from crystalseg.calibration import from_tiff, from_um_per_px
+from crystalseg.calibration import Calibration, from_tiff, from_um_per_px
 from crystalseg.correct import Correction
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import Prediction, ScalePrediction
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import summarise
+from crystalseg.measure.figures import DEFINITIONS
+from crystalseg.measure.specification import Limit
+from crystalseg.measure.uncertainty import Validation
 from crystalseg.micrograph import Micrograph, read_labels, read_pairs
+from crystalseg.profiles import SECTIONS, Profile
+from crystalseg.report.blocks import Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.charts import _ticks, distribution_chart
 from crystalseg.report.comparison import Compared, as_text, compare
+from crystalseg.report.content import Details, Part, content, draw_scale_bar, make, reopened_part
 from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
-from crystalseg.report.pdf import Details, build_pdf, corrections_words, draw_scale_bar, size_rows
-from crystalseg.runs import describe
+from crystalseg.report.html import build_html
+from crystalseg.report.pdf import build_pdf
+from crystalseg.report.words import corrections_words, figure_rows, number, size_rows
+from crystalseg.runs import describe, reopen
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Settings
 from crystalseg.synth import Structure, draw
@@ -42,6 +53,10 @@ def case(labels=DRAWN.labels, um_per_px=0.5):
     return micrograph, found, crystals, summary, describe(micrograph, found, summary)
 
 
+def pdf(micrograph, found, crystals, summary, run, details=None, **more):
+    return build_pdf(make([Part(micrograph, found, crystals, summary, run)], details or Details(), **more))
+
+
 def text_of(pdf):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a reader must have nothing to complain about
@@ -53,7 +68,7 @@ def text_of(pdf):
 def test_pdf_says_what_was_measured(paper, size):
     micrograph, found, crystals, summary, run = case()
     details = Details(sample="Batch 7 <hot & cold>", operator="A. Müller", paper=paper)
-    reader, pages = text_of(build_pdf(micrograph, found, crystals, summary, run, details))
+    reader, pages = text_of(pdf(micrograph, found, crystals, summary, run, details))
     text = re.sub(r"\s+", " ", " ".join(pages))
     for words in ("Batch 7 <hot & cold>", "A. Müller", "ab" * 32, "cd" * 32, run.id, "A note.", "0.5 µm per pixel",
                   "Miles–Lantuéjoul", "Number-weighted", "Area-weighted", "End of report"):  # fmt: skip
@@ -61,8 +76,8 @@ def test_pdf_says_what_was_measured(paper, size):
     for name, value in size_rows(summary):
         assert name in text
         assert value in text
-    for number, page in enumerate(pages, start=1):
-        assert f"page {number} of {len(pages)}" in page
+    for nth, page in enumerate(pages, start=1):
+        assert f"page {nth} of {len(pages)}" in page
         assert run.id in page
     assert tuple(map(round, reader.pages[0].mediabox[2:])) == size
     fonts = [f.get_object() for page in reader.pages for f in page["/Resources"]["/Font"].values()]
@@ -71,7 +86,7 @@ def test_pdf_says_what_was_measured(paper, size):
 
 def test_pdf_without_calibration_speaks_of_pixels_only():
     micrograph, found, crystals, summary, run = case(um_per_px=None)
-    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
+    _, pages = text_of(pdf(micrograph, found, crystals, summary, run))
     assert "all sizes in pixels" in pages[0]
     assert "µm" not in " ".join(pages)
 
@@ -79,7 +94,7 @@ def test_pdf_without_calibration_speaks_of_pixels_only():
 def test_pdf_without_crystals_says_so():
     micrograph, found, crystals, summary, run = case(labels=np.zeros_like(DRAWN.labels))
     assert summary is None
-    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
+    _, pages = text_of(pdf(micrograph, found, crystals, summary, run))
     assert "No crystal counts" in " ".join(pages)
 
 
@@ -90,13 +105,13 @@ def test_pdf_lists_every_correction_and_who_made_it():
         Correction("mark", (3,), mark="pore", who="B. Alt <ß>", when="2026-01-02T03:05:00+00:00"),
     ]
     run = replace(run, corrections=[c.to_dict() for c in log])
-    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run))
+    _, pages = text_of(pdf(micrograph, found, crystals, summary, run))
     text = re.sub(r"\s+", " ", " ".join(pages))
     assert "2 corrections by hand, by A. Kern and B. Alt <ß>" in pages[0].replace("\n", " ")
     for words in ("2026-01-02 03:04:05 UTC, A. Kern", "merged 1, 2", "marked 3 as pore"):
         assert words in text
     assert corrections_words(log[:1]) == "1 correction by hand, by A. Kern"
-    _, plain = text_of(build_pdf(micrograph, found, crystals, summary, replace(run, corrections=[])))
+    _, plain = text_of(pdf(micrograph, found, crystals, summary, replace(run, corrections=[])))
     assert "Correct" not in " ".join(plain)
 
 
@@ -108,7 +123,7 @@ def test_pdf_shows_a_comparison_with_every_figure_of_its_tables():
         Compared("watershed", fewer, measure_crystals(fewer, 0.5, np.ones(fewer.max())), 0.1),
     ]
     comparison = compare(compared, "exclude", DRAWN.labels)
-    _, pages = text_of(build_pdf(micrograph, found, crystals, summary, run, comparison=comparison))
+    _, pages = text_of(pdf(micrograph, found, crystals, summary, run, comparison=comparison))
     page = next(p for p in pages if "Comparison of methods" in p)
     text = re.sub(r"\s+", " ", " ".join(pages[pages.index(page) :]))
     for heading, table in comparison.tables.items():
@@ -121,7 +136,7 @@ def test_pdf_shows_a_comparison_with_every_figure_of_its_tables():
 @given(st.text(max_size=200), st.text(max_size=2000))
 def test_any_text_of_the_users_makes_a_pdf(sample, remarks):
     micrograph, found, crystals, summary, run = case()
-    text_of(build_pdf(micrograph, found, crystals, summary, run, Details(sample=sample, remarks=remarks)))
+    text_of(pdf(micrograph, found, crystals, summary, run, Details(sample=sample, remarks=remarks)))
 
 
 def test_csv_comes_back_as_the_table():
@@ -170,3 +185,106 @@ def test_ticks_are_round_and_inside(low, high):
 def test_charts_of_one_and_of_many_crystals(sizes):
     sizes = np.array(sizes, float)
     distribution_chart(sizes, np.ones(len(sizes)), "t", "px", (400, 150), "Helvetica")
+
+
+def sample():
+    """Two fields with a specification, everything known of its uncertainty, corrections in one of them."""
+    parts = []
+    for nth in (1, 2):
+        micrograph, found, crystals, summary, run = case()
+        known = Calibration(0.5, "stage micrometer", 0.005)
+        micrograph = replace(micrograph, calibration=known, name=f"field {nth}.tif")
+        log = [Correction("merge", (1, 2), who="A. Kern", when="2026-01-02T03:04:05+00:00").to_dict()]
+        run = describe(micrograph, found, summary, log if nth == 2 else [])
+        parts.append(Part(micrograph, found, crystals, summary, run))
+    limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.5, 60.0))
+    profile = Profile("round grain", "product 7", kind="discs", limits=limits)
+    return parts, profile
+
+
+@pytest.fixture
+def validated(monkeypatch):
+    keys = {key: [0.01, -0.02] for key in DEFINITIONS}
+    monkeypatch.setattr("crystalseg.report.content.lookup", lambda kind, method: Validation(kind, method, 2, keys))
+
+
+LOGO = cv2.imencode(".png", np.full((40, 120, 3), 90, np.uint8))[1].tobytes()
+
+
+def test_a_report_for_an_audit_says_all_it_must(validated):
+    parts, profile = sample()
+    details = Details(sample="S 7", company="Gießerei <Süd>", received="2026-01-01", operator="A. Kern", logo=LOGO)
+    report = make(parts, details, profile)
+    assert [v.outcome for v in report.assessment.verdicts] == ["pass", "fail", "pass"]
+    _, pages = text_of(build_pdf(report))
+    text = re.sub(r"\s+", " ", " ".join(pages))
+    wanted = [
+        "Verdict: FAIL", "Gießerei <Süd>", "2026-01-01", "product 7, round grain", "ISO 14253-1", "field 1.tif",
+        "field 2.tif", "standard uncertainty 0.5 %", "Authorised by", "%RA", "sima-plus on 2 images of discs",
+        "does not claim compliance", "area share of crystals above 60", "Corrections (field 2.tif)", "End of report",
+    ]  # fmt: skip
+    for words in wanted:
+        assert words in text, words
+    for b in report.assessment.budgets.values():
+        assert f"{b.figure.words} {number(b.figure.key, b.figure.value)}" in text
+    assert "≥" not in re.sub("Q[02] ≥", "", text.split("Figures by standard")[1].split("Method")[0])
+    for page in pages:
+        assert parts[0].run.id in page
+        assert parts[0].run.files["labels"][:12] in page
+    assert all(page.strip() for page in pages)
+
+
+def test_every_sign_of_a_report_is_in_its_font(validated):
+    parts, profile = sample()
+    report = make(parts, Details(sample="S 7"), profile)
+    text = [report.title, report.identity]
+    for block in content(report):
+        match block:
+            case Heading() | Text():
+                text.append(block.text)
+            case Facts():
+                text += [str(cell) for row in block.rows for cell in row]
+            case Rows():
+                text += [cell for row in (block.header, *block.rows) for cell in row]
+            case Pictures():
+                text += [caption for _, caption in block.pictures]
+    known = TTFont("Vera", "Vera.ttf").face.charToGlyph
+    assert {sign for sign in "".join(text) if ord(sign) not in known} == set()
+
+
+def test_html_says_what_the_pdf_says(validated):
+    parts, profile = sample()
+    report = make(parts, Details(sample="S 7 <&>", remarks="<script>alert(1)</script>"), profile)
+    page = build_html(report).decode()
+    assert "<script>" not in page
+    plain = html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+    assert page.count("data:image/jpeg") == 2 + 2 + 0
+    assert page.count("<svg") == 2
+    plain = re.sub(r"\s+", " ", plain)
+    _, pages = text_of(build_pdf(report))
+    paper = " ".join(pages)
+    for b in report.assessment.budgets.values():
+        assert f"{b.figure.words} {number(b.figure.key, b.figure.value)}" in plain
+    assert set(re.findall("[^\\W\\d_]{6,}", paper)) - set(re.findall("[^\\W\\d_]{6,}", plain)) == set()
+
+
+@pytest.mark.parametrize("section", list(SECTIONS))
+def test_a_section_left_out_is_not_there(section, validated):
+    parts, profile = sample()
+    without = replace(profile, sections=tuple(s for s in SECTIONS if s != section))
+    alone = replace(profile, sections=(section,))
+    count = {len(content(make(parts, Details(), p))) for p in (profile, without)}
+    own = len(content(make(parts, Details(), alone))) - len(
+        content(make(parts, Details(), replace(profile, sections=())))
+    )
+    assert max(count) - min(count) == own
+
+
+def test_a_run_from_the_record_gives_the_same_report(validated):
+    micrograph, found, crystals, summary, run = case()
+    one = make([Part(micrograph, found, crystals, summary, run)])
+    again = make([reopened_part(reopen(run))])
+    assert figure_rows(list(again.assessment.budgets.values())) == figure_rows(list(one.assessment.budgets.values()))
+    assert again.identity == one.identity
+    _, pages = text_of(build_pdf(again))
+    assert run.id in pages[0]

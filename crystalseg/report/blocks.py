@@ -1,0 +1,58 @@
+"""What a report is made of, whatever it is written to: PDF and HTML show the same blocks in the same order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from reportlab.graphics.shapes import Drawing
+
+
+@dataclass(frozen=True)
+class Heading:
+    """new_page: begins one, on paper."""
+
+    text: str
+    new_page: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, a row each."""
+
+    rows: Sequence[tuple[str, object]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table; shares: of the width, by column, or () for even ones; small: for many columns."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    shares: Sequence[float] = ()
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """RGB pictures, uint8 (h, w, 3), with captions, `across` side by side; height: the most one takes on paper, mm."""
+
+    pictures: Sequence[tuple[np.ndarray, str]]
+    across: int = 1
+    height: float = 125.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A vector chart, made for the width CHART_POINTS."""
+
+    drawing: Drawing
+
+
+Block = Heading | Text | Facts | Rows | Pictures | Chart
+CHART_POINTS = 493.0  # the text width of A4

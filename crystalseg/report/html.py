@@ -1,0 +1,83 @@
+"""A report as one HTML file that needs no other: the same blocks as the PDF, pictures and charts within."""
+
+import base64
+import io
+from functools import singledispatch
+from html import escape
+
+from PIL import Image as PillowImage
+from reportlab.graphics import renderSVG
+
+from crystalseg.report.blocks import Block, Chart, Facts, Heading, Pictures, Rows, Text
+from crystalseg.report.content import Report, content
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1e22 }
+table { border-collapse: collapse; width: 100%; margin: .4rem 0 .8rem }
+th, td { text-align: left; vertical-align: top; border-bottom: 1px solid #ccc; padding: .15rem .5rem .15rem 0 }
+small, figcaption, .small td, .small th { font-size: 85%; color: #444 }
+.facts th { width: 27%; font-weight: normal; color: #444 }
+.pictures { display: grid; gap: .6rem } figure { margin: 0 } img, svg { max-width: 100%; height: auto }
+footer { border-top: 1px solid #ccc; margin-top: 2rem; font-size: 80%; color: #444; overflow-wrap: anywhere }
+@media print { h2.page { break-before: page } }
+"""
+
+
+def build_html(report: Report) -> bytes:
+    """The report as HTML bytes, UTF-8."""
+    blocks = "\n".join(_set(block) for block in content(report))
+    title = escape(report.title)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f"<body><h1>{title}</h1>\n{blocks}\n<footer>{escape(report.identity)}</footer></body></html>"
+    ).encode()
+
+
+@singledispatch
+def _set(block: Block) -> str:
+    raise TypeError(type(block))
+
+
+@_set.register
+def _(block: Heading) -> str:
+    return f"<h2{' class=page' if block.new_page else ''}>{escape(block.text)}</h2>"
+
+
+@_set.register
+def _(block: Text) -> str:
+    text = escape(block.text)
+    return f"<p><small>{text}</small></p>" if block.small else f"<p>{text}</p>"
+
+
+@_set.register
+def _(block: Facts) -> str:
+    rows = "".join(f"<tr><th>{escape(str(a))}</th><td>{escape(str(b))}</td></tr>" for a, b in block.rows)
+    return f"<table class=facts>{rows}</table>"
+
+
+@_set.register
+def _(block: Rows) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in block.header)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in block.rows)
+    return f"<table{' class=small' if block.small else ''}><tr>{head}</tr>{rows}</table>"
+
+
+@_set.register
+def _(block: Pictures) -> str:
+    figures = []
+    for pixels, caption in block.pictures:
+        buffer = io.BytesIO()
+        PillowImage.fromarray(pixels).save(buffer, "JPEG", quality=88)
+        data = base64.b64encode(buffer.getvalue()).decode()
+        tall = f' style="max-height:{block.height:.0f}mm;width:auto"' if block.height < 30 else ""
+        figures.append(
+            f'<figure><img alt="{escape(caption, quote=True)}" src="data:image/jpeg;base64,{data}"{tall}>'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+    return f'<div class=pictures style="grid-template-columns:repeat({block.across},1fr)">{"".join(figures)}</div>'
+
+
+@_set.register
+def _(block: Chart) -> str:
+    svg = renderSVG.drawToString(block.drawing)
+    return f"<div>{svg[svg.index('<svg') :]}</div>"

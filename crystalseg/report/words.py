@@ -1,0 +1,113 @@
+"""Figures and statements in words, as page, report and command line all give them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crystalseg.correct import Correction
+from crystalseg.measure.distribution import Summary
+from crystalseg.measure.figures import DEFINITIONS
+from crystalseg.measure.uncertainty import Budget
+from crystalseg.settings import METHODS, PACKAGE, Settings
+
+
+def size_rows(summary: Summary) -> list[tuple[str, str]]:
+    """The summary table, name and value with unit, as page and report both show it."""
+    u = summary.unit
+    average = summary.average
+    marked = summary.pores + summary.artefacts
+    interval = (
+        f" (95 % CI {average.low:.4g} to {average.high:.4g})" if np.isfinite(average.low) else " (one crystal: no CI)"
+    )
+    return [
+        ("Average crystal size (ACS)", f"{average.value:.4g} {u}{interval}"),
+        ("D10 / D50 / D90 by number", " / ".join(f"{d:.4g}" for d in summary.number) + f" {u}"),
+        ("D10 / D50 / D90 by area", " / ".join(f"{d:.4g}" for d in summary.area) + f" {u}"),
+        ("Span by number, by area", f"{summary.number_span:.3g}, {summary.area_span:.3g}"),
+        ("Smallest, largest crystal", f"{summary.smallest:.4g}, {summary.largest:.4g} {u}"),
+        ("Crystals found, counted, at the border", f"{summary.found}, {summary.counted}, {summary.border}"),
+        ("Area covered by crystals", f"{100 * summary.area_share:.1f} %"),
+        *([("Marked and left out", f"{summary.pores} pores, {summary.artefacts} artefacts")] if marked else []),
+    ]
+
+
+def corrections_words(log: Sequence[Correction]) -> str:
+    """For example '3 corrections by hand, by A. Smith and B. Jones'."""
+    names = list(dict.fromkeys(c.who or "an unnamed person" for c in log))
+    return f"{len(log)} correction{'s' * (len(log) != 1)} by hand, by {' and '.join(names)}"
+
+
+def number(key: str, value: float) -> str:
+    """A figure's value: grain-size numbers to 0.1 (E112-13 clause 19), others to four digits."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.1f}" if DEFINITIONS[key].power == "G" else f"{value:.4g}"
+
+
+def uncertainty(b: Budget, value: float | None) -> str:
+    """A standard or expanded uncertainty of a budget's figure: two digits, without exponent."""
+    if value is None:
+        return "not known"
+    return f"{value:.2f}" if DEFINITIONS[b.figure.key].power == "G" else f"{float(f'{value:.2g}'):g}"
+
+
+def expanded(b: Budget) -> str:
+    """U, as a lower bound where a part of the uncertainty is not known."""
+    return f"{'' if b.complete else '≥ '}{uncertainty(b, b.expanded)}"
+
+
+def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:
+    """Figure, value with unit, expanded uncertainty, standard; of each budget."""
+    return [
+        (b.figure.words, f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip(), expanded(b),
+         b.figure.definition.standard)
+        for b in budgets
+    ]  # fmt: skip
+
+
+def rule_words(rule: str) -> str:
+    """The border rule in a sentence."""
+    if rule == "exclude":
+        return (
+            "Crystals cut by the image border are left out; each of the others counts W·H / ((W − w)(H − h)) to make "
+            "up for them (Miles–Lantuéjoul weight, formula of ISO 13322-1)."
+        )
+    return "Every crystal counts once, also those cut by the image border."
+
+
+def method_words(method: str, factors: str) -> str:
+    """The first sentence or two of the method statement."""
+    network = f"A flow network (Cellpose's architecture) was run on the image at resize factors {factors}"
+    traced = "traced to one label per crystal"
+    return {
+        "sima-plus": f"{network}; of the crystals that every resolution proposed, those most probably right were "
+        "taken, judged by a network from a picture of each, the fit of flow and shape, and what the other resolutions "
+        "propose (SiMA+).",
+        "sima": f"{network}; its predictions were weighted by size-aware attention maps and {traced} (Cellpose+SiMA, "
+        "arXiv 2401.03939).",
+        "cellpose-original": f"{network}, which brings the mean crystal to 50 px; its prediction was {traced}.",
+        "cellpose-noresize": f"{network}; its prediction was {traced}.",
+        "cellpose-multiscale": f"{network}; its predictions were averaged and {traced}.",
+        "cellpose-maximum": f"{network}; the strongest prediction was {traced}.",
+        "two-scale": f"{network}; large crystals were taken from the first, small ones from the second.",
+        "boundary": "A boundary network drew the lines between crystals; the regions between lines are crystals.",
+        "watershed": "The image was divided by Otsu's threshold and a watershed of the distance transform.",
+        PACKAGE: "A model of the cellpose package segmented the image.",
+    }[method.partition(":")[0]]
+
+
+def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
+    """What was chosen, a row each."""
+    method, scales, instances = settings.method, settings.scales, settings.instances
+    rows = [("Method", f"{method}: {METHODS[method.partition(':')[0]]}")]
+    if factors:
+        rows.append(("Resize factors", factors))
+    if method == "sima":
+        thresholds = ", ".join(f"{t:g}" for t in scales.levels)
+        rows.append(("Size thresholds, %; tile relevance", f"{thresholds}; {scales.tile_relevance:g}"))
+    return [
+        *rows,
+        ("Foreground threshold h, smallest area", f"{instances.foreground_threshold:g}, {instances.min_area} px²"),
+        ("Lowest confidence kept", f"{instances.min_confidence:g}"),
+        ("Border rule", settings.measuring.border_rule),
+    ]
