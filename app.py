@@ -14,6 +14,9 @@ PAGES = (
     ("inspect", "Inspect", ":material/search:"),
     ("compare", "Compare", ":material/compare:"),
     ("correct", "Correct", ":material/edit:"),
+    ("batch", "Batch", ":material/stacks:"),
+    ("history", "History", ":material/history:"),
+    ("profiles", "Profiles", ":material/tune:"),
 )
 st.session_state["entered"] = True
 st.navigation(

@@ -321,6 +321,7 @@ def run_batch(
     um_per_px: Annotated[float | None, typer.Option(help="Pixel size of images that state none, µm.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+    go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
 ) -> None:
     """Measure many images with one profile; Ctrl-C pauses, the same command goes on."""
     from crystalseg import batch
@@ -329,10 +330,13 @@ def run_batch(
     from crystalseg.runs import open_database
 
     engine = open_database()
-    chosen = find(engine, profile_name) if profile_name else Profile("default settings")
-    known = from_um_per_px(um_per_px) if um_per_px is not None else None
-    made = batch.prepare(out, source, chosen, known)
-    batch.ask(out, "")
+    if go_on:
+        made = batch.load(out)
+    else:
+        chosen = find(engine, profile_name) if profile_name else Profile("default settings")
+        known = from_um_per_px(um_per_px) if um_per_px is not None else None
+        made = batch.prepare(out, source, chosen, known)
+        batch.ask(out, "")
     try:
         state = batch.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:

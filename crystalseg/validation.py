@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from crystalseg.measure.assessment import Assessment, assess
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.figures import Field, figures
+from crystalseg.measure.specification import Limit
 from crystalseg.measure.uncertainty import Validation, errors
 from crystalseg.micrograph import Micrograph
 from crystalseg.networks import DIRECTORY
+from crystalseg.settings import Settings
 from crystalseg.store import home, write_safely
 
 SHIPPED = DIRECTORY / "validation.json"
@@ -36,6 +39,14 @@ def validations() -> list[Validation]:
 def lookup(kind: str, method: str) -> Validation | None:
     """What is known of a method on a kind of material."""
     return next((v for v in validations() if (v.kind, v.method) == (kind, method)), None)
+
+
+def assess_product(
+    fields: Sequence[Field], settings: Settings, calibration: float | None, kind: str, limits: Sequence[Limit]
+) -> Assessment | None:
+    """`assess` with what is known of the method on that kind of material ("" for an unknown one)."""
+    known = lookup(kind, settings.method) if kind else None
+    return assess(fields, settings.measuring.border_rule, calibration, known, limits)
 
 
 def validate(

@@ -14,7 +14,6 @@ from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import cumulative, sizes_and_weights, summarise
 from crystalseg.micrograph import Micrograph, MicrographError, decode_labels
 from crystalseg.report.comparison import Compared, Comparison, compare
-from crystalseg.report.content import Part, make
 from crystalseg.report.pdf import build_pdf
 from crystalseg.settings import METHODS, PACKAGE, Settings, SettingsError
 from crystalseg.ui import controls, state
@@ -174,8 +173,7 @@ def report(item: state.Item, method: str, micrograph: Micrograph, comparison: Co
         table = corrected.table(micrograph.um_per_px)
         summary = summarise(table, micrograph.shape, rule)
         found = replace(found, settings=replace(found.settings, measuring=state.measuring()))
-        run = state.put_on_record(corrected, micrograph, found, summary, {})
-        return build_pdf(make([Part(micrograph, found, table, summary, run)], comparison=comparison))
+        return build_pdf(state.put_on_record(corrected, micrograph, found, summary, comparison=comparison))
 
     stem = micrograph.name.rsplit(".", 1)[0]
     st.download_button("PDF report with this comparison", pdf, f"{stem}_comparison.pdf", "application/pdf")

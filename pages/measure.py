@@ -8,12 +8,18 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
+from crystalseg.measure.figures import Field
 from crystalseg.micrograph import Micrograph
-from crystalseg.report.content import Details, Part, make
+from crystalseg.profiles import Profile
+from crystalseg.report.content import Details, Report
 from crystalseg.report.export import crystals_csv, labels_tiff
+from crystalseg.report.html import build_html
+from crystalseg.report.outlines import coco, geojson, imagej_rois
 from crystalseg.report.pdf import PAGES, build_pdf
-from crystalseg.report.words import corrections_words, size_rows
+from crystalseg.report.words import corrections_words, figure_rows, number, size_rows, uncertainty
+from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import LADDERS, Instances, Measuring, Settings
 from crystalseg.ui import controls, state
@@ -134,6 +140,44 @@ def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
     return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
 
 
+OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not decidable": ":material/help:"}
+
+
+def verdict(found: Assessment) -> None:
+    """The verdict on the profile's limits, and why."""
+    show = {"pass": st.success, "fail": st.error}.get(found.outcome, st.warning)
+    show(f"**{found.outcome.upper()}** against the profile's limits", icon=OUTCOMES[found.outcome])
+    rows = [
+        (v.limit.words(), f"{number(v.limit.figure, v.value)} {v.unit}", f"{v.expanded:.2g}", v.outcome, v.why)
+        for v in found.verdicts
+    ]
+    st.table(pd.DataFrame(rows, columns=["limit", "figure", "U (k = 2)", "verdict", "why"]).set_index("limit"))
+
+
+def by_standard(found: Assessment) -> None:
+    """Figures by standard with their uncertainty, and the budget."""
+    for note in found.notes:
+        st.info(note, icon=":material/info:")
+    rows = figure_rows(list(found.budgets.values()))
+    st.dataframe(
+        pd.DataFrame(rows, columns=["figure", "value", "U (k = 2)", "computed with"]), hide_index=True, height=420
+    )
+    if not all(b.complete for b in found.budgets.values()):
+        st.caption("≥: a part of the uncertainty is not known, see below.")
+    with st.expander("Uncertainty budget", icon=":material/balance:"):
+        parts = [
+            (b.figure.words, c.source, "not known" if c.standard is None else uncertainty(b, c.standard), c.kind, c.how)
+            for b in found.budgets.values()
+            for c in b.components
+        ]
+        columns = ["figure", "source", "u", "type", "from"]
+        st.dataframe(pd.DataFrame(parts, columns=columns), hide_index=True)
+        st.caption(
+            "Segmentation: choose a profile that names the kind of material, and validate the method on labelled "
+            "images of it (python -m crystalseg validate). Calibration: state the uncertainty of the pixel size."
+        )
+
+
 def downloads(
     micrograph: Micrograph,
     found: Segmentation,
@@ -148,22 +192,38 @@ def downloads(
         operator = columns[2].text_input("Operator")
         customer = columns[0].text_input("Customer")
         laboratory = columns[1].text_input("Laboratory")
-        paper = columns[2].selectbox("Paper", list(PAGES))
+        company = columns[2].text_input("Company")
+        received = columns[0].text_input("Date received")
+        paper = columns[1].selectbox("Paper", list(PAGES))
+        logo = columns[2].file_uploader("Logo", type=["png", "jpg"], help="For the head of the report.")
         remarks = st.text_area("Remarks", height=70)
         st.form_submit_button("Apply to the report")
-    details = Details(sample, material, customer, laboratory, operator, remarks, paper)
+    details = Details(
+        sample, material, customer, laboratory, operator, remarks, paper, company, received,
+        logo.getvalue() if logo else b"",
+    )  # fmt: skip
 
-    def pdf() -> bytes:
-        run = state.put_on_record(corrected, micrograph, found, summary, details.words())
-        return build_pdf(make([Part(micrograph, found, crystals, summary, run)], details))
+    def report() -> Report:
+        return state.put_on_record(corrected, micrograph, found, summary, details, state.profile())
 
     stem = micrograph.name.rsplit(".", 1)[0]
-    columns = st.columns(4)
-    columns[0].download_button("PDF report", pdf, f"{stem}_report.pdf", "application/pdf", type="primary")
-    columns[1].download_button("Crystals CSV", lambda: crystals_csv(crystals), f"{stem}_crystals.csv", "text/csv")
-    tiff = lambda: labels_tiff(found.labels, micrograph.um_per_px)  # noqa: E731
-    columns[2].download_button("Labels TIFF", tiff, f"{stem}_labels.tif", "image/tiff")
-    columns[3].download_button("Settings JSON", found.settings.to_json(), f"{stem}_settings.json", "application/json")
+    labels = found.labels
+    files = (
+        ("PDF report", lambda: build_pdf(report()), "report.pdf", "application/pdf"),
+        ("HTML report", lambda: build_html(report()), "report.html", "text/html"),
+        ("Excel workbook", lambda: build_workbook(report()), "report.xlsx",
+         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("Crystals CSV", lambda: crystals_csv(crystals), "crystals.csv", "text/csv"),
+        ("Labels TIFF", lambda: labels_tiff(labels, micrograph.um_per_px), "labels.tif", "image/tiff"),
+        ("ImageJ ROIs", lambda: imagej_rois(labels), "rois.zip", "application/zip"),
+        ("GeoJSON", lambda: geojson(labels, crystals), "crystals.geojson", "application/geo+json"),
+        ("COCO JSON", lambda: coco(labels, crystals, micrograph.name), "coco.json", "application/json"),
+        ("Settings JSON", found.settings.to_json(), "settings.json", "application/json"),
+    )  # fmt: skip
+    columns = st.columns(3)
+    for k, (words, data, ending, kind) in enumerate(files):
+        main = "primary" if k == 0 else "secondary"
+        columns[k % 3].download_button(words, data, f"{stem}_{ending}", kind, type=main, width="stretch")
 
 
 def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
@@ -204,7 +264,17 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
         Shown(picked=st.session_state.get("picked")),
         key=f"result {job}",
     )
-    sizes, rows, files = st.tabs(["Size distribution", "Crystals", "Report and files"])
+    profile = state.profile() or Profile("none")
+    field = Field(found.labels, crystals, micrograph.um_per_px, micrograph.name)
+    found_figures = state.assessment(corrected.version, found.settings, micrograph.calibration, profile, field)
+    if found_figures is not None and found_figures.verdicts:
+        verdict(found_figures)
+    sizes, standards, rows, files = st.tabs(
+        ["Size distribution", "Figures by standard", "Crystals", "Report and files"]
+    )
+    with standards:
+        if found_figures is not None:
+            by_standard(found_figures)
     with sizes:
         if summary is not None:
             distribution(crystals, micrograph.shape, measuring.border_rule)
@@ -224,6 +294,7 @@ def page() -> None:
     with st.sidebar:
         controls.choose_micrographs()
         st.header("Method", divider="gray")
+        controls.choose_profile()
         method = controls.choose_method()
         scales = controls.choose_scales(method) if method else None
         st.header("Crystals", divider="gray")

@@ -101,7 +101,7 @@ def test_upload_run_and_change_thresholds(app):
     assert stricter != first
     app.sidebar.slider[0].set_value(0.0).run()
     assert metrics(app) == first
-    app.sidebar.selectbox[1].select("include").run()
+    app.selectbox(key="border rule").select("include").run()
     assert metrics(app)["Crystals counted"] != first["Crystals counted"]
     assert len(list(state.queue().folder.iterdir())) == submitted  # no network ran again
 
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(app, data, words):
 )
 def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, text, words):
     upload(app, png())
-    app.sidebar.selectbox[0].select("sima").run()
+    app.selectbox(key="method").select("sima").run()
     app.sidebar.text_input[field].set_value(text).run()
     assert not app.exception
     assert any(words in e.value for e in app.error)
@@ -148,7 +148,7 @@ def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, tex
 @pytest.mark.parametrize("method", ["watershed", "cellpose-original"])
 def test_another_method_by_name(app, method):
     upload(app, png())
-    app.sidebar.selectbox[0].select(method).run()
+    app.selectbox(key="method").select(method).run()
     assert not app.sidebar.text_input  # there is no ladder to choose
     press(app, "Run")
     finish(app)
@@ -159,7 +159,7 @@ def test_another_method_by_name(app, method):
 
 def test_a_model_of_the_package_must_be_named(app):
     upload(app, png())
-    app.sidebar.selectbox[0].select("cellpose-package").run()
+    app.selectbox(key="method").select("cellpose-package").run()
     assert next(b for b in app.button if b.label == "Run").disabled
     app.sidebar.text_input[0].set_value("no such model").run()
     press(app, "Run")

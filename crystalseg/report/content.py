@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from crystalseg.correct import Correction
 from crystalseg.fusion import Prediction
 from crystalseg.layers import layers
-from crystalseg.measure.assessment import Assessment, assess
+from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.distribution import Summary, sizes_and_weights
 from crystalseg.measure.figures import DEFINITIONS, Field
 from crystalseg.measure.specification import RULE
@@ -37,7 +37,7 @@ from crystalseg.report.words import (
 from crystalseg.runs import Reopened, Run
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Settings
-from crystalseg.validation import lookup
+from crystalseg.validation import assess_product
 from crystalseg.view import fit, outlined, overlay, scale_bar, with_test_lines
 
 PICTURE_PX = 1600
@@ -102,6 +102,11 @@ class Report:
         return f"Crystal size report: {self.details.sample or first + many}"
 
     @property
+    def verdicts(self) -> list[dict]:
+        """The verdicts, JSON-ready, for the record."""
+        return [asdict(v) for v in self.assessment.verdicts] if self.assessment else []
+
+    @property
     def identity(self) -> str:
         """For the foot of every page: where this report is on record."""
         run = self.parts[0].run
@@ -126,11 +131,10 @@ def make(
 
 def assessment(parts: Sequence[Part], profile: Profile) -> Assessment | None:
     """Figures, budgets and verdict of the fields together."""
-    settings = parts[0].segmentation.settings
     uncertainties = [part.run.calibration_uncertainty for part in parts]
     known = max(uncertainties) if all(u is not None for u in uncertainties) else None
-    validation = lookup(profile.kind, settings.method) if profile.kind else None
-    return assess([p.field for p in parts], settings.measuring.border_rule, known, validation, profile.limits)
+    settings = parts[0].segmentation.settings
+    return assess_product([p.field for p in parts], settings, known, profile.kind, profile.limits)
 
 
 def content(report: Report) -> list[Block]:

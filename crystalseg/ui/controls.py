@@ -78,6 +78,40 @@ def _floats(text: str, name: str) -> tuple[float | None, ...]:
     return tuple(values)
 
 
+def choose_profile() -> None:
+    """A profile for all that follows; choosing one sets every control to its settings."""
+    names = list(state.profiles())
+    if st.session_state.get("profile") not in names:
+        st.session_state["profile"] = None
+    st.selectbox(
+        "Profile",
+        names,
+        key="profile",
+        placeholder="none: choose below",
+        disabled=not names,
+        on_change=_apply_profile,
+        help="Everything chosen once for a product, its limits too. Profiles are made on the Profiles page.",
+    )
+
+
+def _apply_profile() -> None:
+    profile = state.profile()
+    if profile is None:
+        return
+    settings, held = profile.settings, st.session_state
+    scales = settings.scales
+    factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
+    held["method"] = settings.method.partition(":")[0]
+    held["package model"] = settings.method.partition(":")[2]
+    held["factors plus"] = factors
+    held["factors"] = factors or "auto, 0.5, 0.75, 1"
+    held["thresholds"] = ", ".join(f"{t:g}" for t in scales.levels)
+    held["foreground"] = settings.instances.foreground_threshold
+    held["min area"] = settings.instances.min_area
+    held["min confidence"] = settings.instances.min_confidence
+    held["border rule"] = settings.measuring.border_rule
+
+
 def choose_method() -> str | None:
     """The method by name; None, with the reason shown, while a model of the cellpose package is not named."""
     method = st.selectbox(

@@ -9,19 +9,27 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg import samples, store
+from crystalseg.calibration import Calibration
 from crystalseg.correct import Correction, Evidence, History, replay
 from crystalseg.jobs import Queue
+from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.crystals import measure_crystals, remeasured
 from crystalseg.measure.distribution import Summary
+from crystalseg.measure.figures import Field
 from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, find_data_bar, read_micrograph
-from crystalseg.runs import Run, correction_log, describe, log_correction, record
+from crystalseg.profiles import Profile
+from crystalseg.profiles import profiles as all_profiles
+from crystalseg.report.comparison import Comparison
+from crystalseg.report.content import Details, Part, Report, make
+from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Instances, Measuring, Settings
+from crystalseg.validation import assess_product
 
 # Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
 KEPT = (
     "method", "package model", "factors plus", "factors", "thresholds", "foreground", "min area", "min confidence",
-    "border rule", "who", "axis", "weighting",
+    "border rule", "who", "axis", "weighting", "profile",
 )  # fmt: skip
 
 
@@ -240,16 +248,52 @@ def corrected(job: str, choice: Instances) -> Corrected:
     return Corrected(job, choice, history, len(log))
 
 
+@st.cache_resource(max_entries=8, show_spinner=False)
+def assessment(
+    version: str, settings: Settings, calibration: Calibration | None, profile: Profile, _field: Field
+) -> Assessment | None:
+    """Figures, uncertainty and verdict of a field whose labels `version` names."""
+    known = calibration.uncertainty if calibration else None
+    return assess_product([_field], settings, known, profile.kind, profile.limits)
+
+
 def put_on_record(
-    corrected: Corrected, micrograph: Micrograph, found: Segmentation, summary: Summary | None, details: dict[str, str]
-) -> Run:
-    """The result as it is now, corrections and details with it, as a run of its own on record."""
+    corrected: Corrected,
+    micrograph: Micrograph,
+    found: Segmentation,
+    summary: Summary | None,
+    details: Details | None = None,
+    profile: Profile | None = None,
+    comparison: Comparison | None = None,
+) -> Report:
+    """The result as it is now, corrections, details and verdict with it, as a run of its own on record, and its
+    report."""
     h = corrected.history
+    details = details or Details()
     run = describe(
-        micrograph, found, summary, [c.to_dict() for c in h.log], h.marks, details=details, job=corrected.job
-    )
+        micrograph, found, summary, [c.to_dict() for c in h.log], h.marks, details=details.words(), job=corrected.job,
+        profile=profile.name if profile else "",
+    )  # fmt: skip
+    part = Part(micrograph, found, corrected.table(micrograph.um_per_px), summary, run)
+    report = make([part], details, profile, comparison)
+    run = replace(run, verdicts=report.verdicts)
     record(queue().engine, run)
-    return run
+    return replace(report, parts=(replace(part, run=run),))
+
+
+def all_runs() -> list[Run]:
+    """Every run on record, newest first."""
+    return recorded(queue().engine)
+
+
+def profiles() -> dict[str, Profile]:
+    """The profiles on offer, by name."""
+    return all_profiles(queue().engine)
+
+
+def profile() -> Profile | None:
+    """The profile that is worked with."""
+    return profiles().get(st.session_state.get("profile") or "")
 
 
 def corrected_elsewhere(job: str, choice: Instances) -> list[str]:

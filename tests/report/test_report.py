@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import tifffile
@@ -33,6 +34,7 @@ from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.words import corrections_words, figure_rows, number, size_rows
+from crystalseg.report.workbook import build_workbook
 from crystalseg.runs import describe, reopen
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Settings
@@ -205,7 +207,7 @@ def sample():
 @pytest.fixture
 def validated(monkeypatch):
     keys = {key: [0.01, -0.02] for key in DEFINITIONS}
-    monkeypatch.setattr("crystalseg.report.content.lookup", lambda kind, method: Validation(kind, method, 2, keys))
+    monkeypatch.setattr("crystalseg.validation.lookup", lambda kind, method: Validation(kind, method, 2, keys))
 
 
 LOGO = cv2.imencode(".png", np.full((40, 120, 3), 90, np.uint8))[1].tobytes()
@@ -288,3 +290,19 @@ def test_a_run_from_the_record_gives_the_same_report(validated):
     assert again.identity == one.identity
     _, pages = text_of(build_pdf(again))
     assert run.id in pages[0]
+
+
+def test_excel_opens_the_workbook(validated):
+    parts, profile = sample()
+    report = make(parts, Details(), profile)
+    data = io.BytesIO(build_workbook(report))
+    book = openpyxl.load_workbook(data)
+    assert book.sheetnames == ["Figures", "Uncertainty", "Verdict", "Fields", "Crystals", "Run"]
+    figures = pd.read_excel(data, sheet_name="Figures").set_index("figure")
+    for b in report.assessment.budgets.values():
+        assert figures.loc[b.figure.words, "value"] == pytest.approx(b.figure.value)
+        assert figures.loc[b.figure.words, "U (k = 2)"] == pytest.approx(b.expanded)
+    assert len(pd.read_excel(data, sheet_name="Crystals")) == sum(len(p.crystals) for p in parts)
+    assert list(pd.read_excel(data, sheet_name="Verdict")["verdict"]) == ["pass", "fail", "pass"]
+    empty = case(labels=np.zeros_like(DRAWN.labels))
+    assert openpyxl.load_workbook(io.BytesIO(build_workbook(make([Part(*empty)])))).sheetnames == ["Crystals", "Run"]

@@ -1,0 +1,101 @@
+"""Crystal outlines for other programs: ImageJ ROIs, GeoJSON, COCO."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pandas as pd
+from roifile import ImagejRoi
+from scipy import ndimage
+
+
+def polygons(labels: np.ndarray) -> Iterator[tuple[int, list[list[np.ndarray]]]]:
+    """Each label of `labels`, integer (H, W), with its pieces; of each piece the outer ring and those of its holes,
+    int (k, 2), (x, y), along the edges of pixels: a ring's area is the number of pixels in it."""
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        mask = (labels[box] == label).astype(np.uint8)
+        # Twice as large, a pixel has four parts, one at each of its corners: the border's parts name its corners.
+        twice = np.pad(mask.repeat(2, 0).repeat(2, 1), 1)
+        rings, family = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        offset = np.array([box[1].start, box[0].start])
+        pieces: dict[int, list[np.ndarray]] = {}
+        for k, ring in enumerate(rings):
+            parent = family[0][k][3]
+            points = ring[:, 0] - 1
+            corners = _corners((points + points % 2) >> 1) + offset
+            # a piece's outer ring comes before its holes
+            pieces.setdefault(k if parent < 0 else parent, []).insert(0 if parent < 0 else 1, corners)
+        yield label, list(pieces.values())
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """A closed ring (k, 2) without repeated points and without points in the middle of a side."""
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+def imagej_rois(labels: np.ndarray) -> bytes:
+    """A ZIP of ImageJ ROIs, as the ROI manager opens it: a polygon for each piece of a crystal, named by its number."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for label, pieces in polygons(labels):
+            for k, rings in enumerate(pieces):
+                name = f"{label:05d}" if k == 0 else f"{label:05d}-{k}"
+                roi = ImagejRoi.frompoints(rings[0].astype(np.float32), name=name)
+                archive.writestr(f"{name}.roi", roi.tobytes())
+    return buffer.getvalue()
+
+
+def geojson(labels: np.ndarray, crystals: pd.DataFrame) -> bytes:
+    """A GeoJSON FeatureCollection (RFC 7946; coordinates x, y in px, y downwards): a MultiPolygon a crystal, with its
+    row of the table as properties."""
+    facts = crystals.set_index("id").to_dict("index")
+    features = []
+    for label, pieces in polygons(labels):
+        parts = [[np.vstack((ring, ring[:1])).tolist() for ring in rings] for rings in pieces]
+        properties = {"id": label} | {key: _plain(value) for key, value in facts.get(label, {}).items()}
+        features.append(
+            {"type": "Feature", "id": label, "properties": properties,
+             "geometry": {"type": "MultiPolygon", "coordinates": parts}}
+        )  # fmt: skip
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+def _plain(value: object) -> object:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def coco(labels: np.ndarray, crystals: pd.DataFrame, name: str) -> bytes:
+    """A COCO instances file of one image: run-length masks (exact, uncompressed, column by column), categories crystal,
+    pore and artefact."""
+    kinds = ("crystal", "pore", "artefact")
+    of = dict(zip(crystals["id"], crystals["kind"], strict=True))
+    sure = dict(zip(crystals["id"], crystals["confidence"], strict=True)) if "confidence" in crystals else {}
+    height, width = labels.shape
+    annotations = []
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        flat = (labels == label).ravel(order="F")
+        changes = np.flatnonzero(np.diff(flat)) + 1
+        counts = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
+        top, left = box[0].start, box[1].start
+        annotations.append(
+            {"id": label, "image_id": 1, "category_id": kinds.index(of.get(label, "crystal")) + 1,
+             "segmentation": {"size": [height, width], "counts": [0, *counts] if flat[0] else counts},
+             "area": int(flat.sum()), "bbox": [left, top, box[1].stop - left, box[0].stop - top], "iscrowd": 0,
+             "score": _plain(float(sure.get(label, 1.0)))}
+        )  # fmt: skip
+    whole = {
+        "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
+        "categories": [{"id": k, "name": kind} for k, kind in enumerate(kinds, start=1)],
+        "annotations": annotations,
+    }
+    return json.dumps(whole).encode()

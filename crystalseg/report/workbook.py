@@ -1,0 +1,52 @@
+"""A report's figures as an Excel workbook."""
+
+import io
+
+import pandas as pd
+
+from crystalseg.report.content import Report
+
+
+def build_workbook(report: Report) -> bytes:
+    """Sheets: Figures and Uncertainty (numbers, not words), Verdict, Fields, Crystals (all fields), Run."""
+    sheets: dict[str, pd.DataFrame] = {}
+    found = report.assessment
+    if found is not None:
+        budgets = list(found.budgets.values())
+        sheets["Figures"] = pd.DataFrame(
+            [{"figure": b.figure.words, "value": b.figure.value, "unit": b.figure.unit, "U (k = 2)": b.expanded,
+              "U complete": b.complete, "computed with": b.figure.definition.standard} for b in budgets]
+        )  # fmt: skip
+        sheets["Uncertainty"] = pd.DataFrame(
+            [{"figure": b.figure.words, "source": c.source, "type": c.kind, "u": c.standard, "from": c.how}
+             for b in budgets for c in b.components]
+        )  # fmt: skip
+        sheets["Verdict"] = pd.DataFrame(
+            [{"limit": v.limit.words(), "figure": v.value, "U (k = 2)": v.expanded, "unit": v.unit,
+              "verdict": v.outcome, "why": v.why} for v in found.verdicts],
+            columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
+        )  # fmt: skip
+        sheets["Fields"] = pd.DataFrame(
+            {"field": found.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
+        )
+    sheets["Crystals"] = pd.concat([p.crystals.assign(image=p.run.image_name) for p in report.parts])
+    sheets["Run"] = pd.DataFrame(
+        [(p.run.image_name, name, value) for p in report.parts for name, value in _run_rows(p.run)],
+        columns=["image", "name", "value"],
+    )
+    buffer = io.BytesIO()
+    with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
+        for name, table in sheets.items():
+            table.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
+            for column, cells in zip(writer.sheets[name].columns, table.columns, strict=False):
+                longest = max([len(str(cells)), *(len(str(c.value)) for c in column[1:40])])
+                writer.sheets[name].column_dimensions[column[0].column_letter].width = min(60, longest + 2)
+    return buffer.getvalue()
+
+
+def _run_rows(run) -> list[tuple[str, str]]:
+    return [
+        ("run", run.id), ("date, UTC", run.created), ("image SHA-256", run.image_sha256),
+        ("µm per px", str(run.um_per_px)), ("calibration", str(run.calibration)), ("settings", str(run.settings)),
+        *((f"SHA-256 of {name}", digest) for name, digest in (run.hashes | run.files).items()),
+    ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""Batch: many images with one profile, in the background; progress, pause, failures, results."""
+
+import io
+import subprocess
+import sys
+import uuid
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from crystalseg import batch
+from crystalseg.calibration import from_um_per_px
+from crystalseg.profiles import Profile
+from crystalseg.store import home
+from crystalseg.ui import state
+
+FOLDER = "batches"
+ROOT = Path(batch.__file__).parents[1]
+
+
+def start(folder: Path, workers: int) -> None:
+    """A process of its own does it, so that it goes on when the page is closed."""
+    made = batch.load(folder)
+    batch.ask(folder, "")
+    command = [sys.executable, "-m", "crystalseg", "batch", made.source, "--out", str(folder), "--go-on",
+               "--workers", str(workers)]  # fmt: skip
+    with (folder / "log.txt").open("ab") as log:
+        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+
+def new() -> None:
+    """Images, profile, pixel size; then it starts."""
+    uploads = st.file_uploader(
+        "Images, or ZIP files of images", accept_multiple_files=True, type=[*batch.FORMATS, "zip"],
+        help="They are copied to the server's folder for this batch.",
+    )  # fmt: skip
+    path = st.text_input("Or a folder on this machine", help="All images in it and in its folders.")
+    known = state.profiles()
+    columns = st.columns(3)
+    name = columns[0].selectbox("Profile", list(known), index=None, placeholder="default settings", key="batch profile")
+    um = columns[1].number_input("µm per pixel, of images that state none", 0.0, None, 0.0, format="%.6g")
+    workers = columns[2].number_input("Workers", 1, 64, 1, help="Processes; each needs 1 to 2 GB.")
+    if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
+        return
+    folder = home() / FOLDER / uuid.uuid4().hex[:10]
+    folder.mkdir(parents=True)
+    try:
+        source = _copied(uploads, folder / "images") if uploads else Path(path).expanduser()
+        calibration = from_um_per_px(um) if um > 0 else None
+        batch.prepare(folder, source, known.get(name) or Profile("default settings"), calibration)
+    except (batch.BatchError, zipfile.BadZipFile) as error:
+        st.error(str(error), icon=":material/block:")
+        return
+    start(folder, int(workers))
+    st.rerun()
+
+
+def _copied(uploads: list, folder: Path) -> Path:
+    folder.mkdir()
+    for upload in uploads:
+        if upload.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(io.BytesIO(upload.getvalue())) as archive:
+                archive.extractall(folder / Path(upload.name).stem)
+        else:
+            (folder / Path(upload.name).name).write_bytes(upload.getvalue())
+    return folder
+
+
+@st.fragment(run_every=1.0)
+def progress(folder: Path) -> None:
+    made, now = batch.load(folder), batch.state_of(folder, state.queue().engine)
+    settled = now.done + len(now.reasons)
+    words = f"{now.done} measured, {len(now.reasons)} failed, {now.total - settled} to do · {now.state}"
+    st.progress(settled / now.total, text=words)
+    left, middle, right = st.columns(3)
+    if now.state == "running":
+        asked = batch.asked(folder)
+        if asked:
+            st.caption("It stops after the images in work.")
+        if left.button("Pause", icon=":material/pause:", key=f"pause {folder.name}", disabled=bool(asked)):
+            batch.ask(folder, "paused")
+        if middle.button("Cancel", icon=":material/stop_circle:", key=f"stop {folder.name}", disabled=bool(asked)):
+            batch.ask(folder, "cancelled")
+    elif now.state != "done" and left.button("Go on", icon=":material/play_arrow:", key=f"go {folder.name}"):
+        start(folder, 1)
+    if now.reasons:
+        st.dataframe(pd.DataFrame(now.reasons.items(), columns=["image", "why it failed"]), hide_index=True)
+    if now.done and now.state != "running":
+        right.download_button(
+            "All results (ZIP)", lambda: _packed(folder), f"batch-{made.id}.zip", "application/zip",
+            key=f"zip {folder.name}", type="primary",
+        )  # fmt: skip
+        table = pd.read_csv(folder / "summary.csv") if (folder / "summary.csv").exists() else None
+        if table is not None:
+            st.dataframe(table, hide_index=True, height=300)
+
+
+def _packed(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.glob("*.*")):
+            if path.suffix in (".pdf", ".csv", ".npz") or path.name == "batch.json":
+                archive.write(path, path.name)
+    return buffer.getvalue()
+
+
+def page() -> None:
+    state.preserve()
+    st.title("Batch")
+    st.caption(
+        "Hundreds of images with one profile. A batch goes on when this page is closed; after a crash, Go on continues "
+        "it. Each image gets its report, all together a table, and those that fail their reason."
+    )
+    new()
+    folders = [p for p in (home() / FOLDER).glob("*") if (p / "batch.json").exists()]
+    if not folders:
+        st.info("No batch yet: give images above and press Start.", icon=":material/upload:")
+    for folder in sorted(folders, key=lambda p: (p / "batch.json").stat().st_mtime, reverse=True):
+        made = batch.load(folder)
+        with st.container(border=True):
+            st.markdown(f"**{made.id}** · {len(made.names)} images · profile {made.profile.name}")
+            progress(folder)
+
+
+page()

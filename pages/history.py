@@ -1,0 +1,205 @@
+"""History: every run on record; found, reopened, compared, charted, approved, exported."""
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from crystalseg import ledger
+from crystalseg.measure.control import RULES, control_chart
+from crystalseg.report.content import make, reopened_part
+from crystalseg.report.pdf import build_pdf
+from crystalseg.report.words import size_rows
+from crystalseg.runs import Run, reopen, same_figures
+from crystalseg.store import StoreError
+from crystalseg.ui import state
+from crystalseg.ui.viewer import Crystals, viewer
+
+# What can be charted: words, and where it is in a run's figures.
+TRENDS = {
+    "average crystal size": lambda f: f["average"]["value"], "D50 by number": lambda f: f["number"][1],
+    "D90 by number": lambda f: f["number"][2], "D50 by area": lambda f: f["area"][1],
+    "D90 by area": lambda f: f["area"][2], "largest crystal": lambda f: f["largest"],
+}  # fmt: skip
+
+
+def outcome(run: Run) -> str:
+    outcomes = {v["outcome"] for v in run.verdicts}
+    return next((o for o in ("fail", "not decidable", "pass") if o in outcomes), "")
+
+
+def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
+    """A row a run."""
+    rows = []
+    for run in runs:
+        f = run.figures or {}
+        rows.append(
+            {"run": run.id, "when, UTC": run.created[:19].replace("T", " "), "image": run.image_name,
+             "sample": run.details.get("sample", ""), "profile": run.profile, "method": run.settings.get("method", ""),
+             "average": f.get("average", {}).get("value"), "unit": f.get("unit", ""), "counted": f.get("counted"),
+             "verdict": outcome(run), "corrections": len(run.corrections),
+             "operator": run.details.get("operator", ""), "approved": approved.get(run.id, "")}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def filtered(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that match what is searched for."""
+    columns = st.columns((3, 2, 2))
+    words = columns[0].text_input("Search", placeholder="image, sample, run, operator …").lower().split()
+    profiles = columns[1].multiselect("Profile", sorted(set(table["profile"]) - {""}))
+    verdicts = columns[2].multiselect("Verdict", ["pass", "fail", "not decidable"])
+    keep = pd.Series(True, index=table.index)
+    text = table.astype(str).agg(" ".join, axis=1).str.lower()
+    for word in words:
+        keep &= text.str.contains(word, regex=False)
+    if profiles:
+        keep &= table["profile"].isin(profiles)
+    if verdicts:
+        keep &= table["verdict"].isin(verdicts)
+    return table[keep]
+
+
+def show(run: Run) -> None:
+    """A run reopened from its stored labels."""
+    st.subheader(f"Run {run.id}: {run.image_name}")
+    try:
+        again = reopen(run)
+    except (StoreError, KeyError) as error:
+        missing = "Its labels were not kept: it is of an earlier release." if isinstance(error, KeyError) else error
+        st.error(str(missing), icon=":material/block:")
+        return
+    if same_figures(again):
+        st.success(
+            "Measured again from the stored labels: the same figures to the last digit.", icon=":material/check:"
+        )
+    else:
+        st.error("The stored labels do not give the figures on record.", icon=":material/block:")
+    if again.micrograph is not None:
+        viewer(
+            again.micrograph.pixels, f"history {run.id}", run.um_per_px,
+            [Crystals(again.labels, again.crystals, run.id)], key=f"history {run.id}",
+        )  # fmt: skip
+    if again.summary is not None:
+        st.table(pd.DataFrame(size_rows(again.summary), columns=["figure", "value"]).set_index("figure"))
+    left, right = st.columns(2)
+    profile = state.profiles().get(run.profile)
+    left.download_button(
+        "PDF report, again", lambda: build_pdf(make([reopened_part(again)], profile=profile)),
+        f"{run.id}_report.pdf", "application/pdf",
+    )  # fmt: skip
+    approve(run, right)
+
+
+def approve(run: Run, place) -> None:
+    """Who approved it and when, on record."""
+    given = ledger.entries(state.queue().engine, "approval", run.id)
+    if given:
+        place.success(
+            f"Approved by {given[0].who}, {given[0].created[:19].replace('T', ' ')} UTC", icon=":material/verified:"
+        )
+        return
+    who = place.text_input("Your name", key=f"approve {run.id}", placeholder="needed to approve")
+    if place.button("Approve", icon=":material/verified:", disabled=not who.strip()):
+        ledger.append(state.queue().engine, "approval", run.id, {}, who.strip(), once=True)
+        st.rerun()
+
+
+def beside(one: Run, other: Run) -> None:
+    """Two runs' figures, and what was set otherwise."""
+    st.subheader("Two runs compared")
+    rows = []
+    for words, of in TRENDS.items():
+        a, b = (of(r.figures) if r.figures else float("nan") for r in (one, other))
+        rows.append((words, a, b, 100 * (b / a - 1)))
+    columns = ["figure", one.id, other.id, "difference, %"]
+    st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)
+    units = {r.figures["unit"] for r in (one, other) if r.figures}
+    if len(units) > 1:
+        st.warning("One is in µm, the other in px: their sizes cannot be compared.", icon=":material/straighten:")
+    flat = [_flat(r.settings) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
+            for r in (one, other)]  # fmt: skip
+    differ = [
+        (k, str(flat[0].get(k)), str(flat[1].get(k))) for k in flat[0] | flat[1] if flat[0].get(k) != flat[1].get(k)
+    ]
+    if differ:
+        st.dataframe(pd.DataFrame(differ, columns=["set otherwise", one.id, other.id]), hide_index=True)
+    else:
+        st.caption("Settings, calibration and networks are the same.")
+
+
+def _flat(settings: dict, before: str = "") -> dict:
+    flat = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return flat
+
+
+def trend(runs: list[Run]) -> None:
+    """Individuals and moving-range chart of one figure, oldest first."""
+    st.subheader("Trend of the runs listed")
+    words = st.selectbox("Figure", list(TRENDS))
+    kept = [r for r in reversed(runs) if r.figures]
+    units = {r.figures["unit"] for r in kept}
+    if len(units) > 1 or len(kept) < 2:
+        st.info(
+            "A control chart needs two or more runs in one unit: narrow the search to one product.",
+            icon=":material/show_chart:",
+        )
+        return
+    values = [TRENDS[words](r.figures) for r in kept]
+    chart = control_chart(values)
+    unit = next(iter(units))
+    names = [f"{r.created[:16].replace('T', ' ')}<br>{r.image_name}<br>{r.id}" for r in kept]
+    drawn = go.Figure()
+    drawn.add_scatter(y=values, mode="lines+markers", hovertext=names, name=words)
+    out = [k for k, s in enumerate(chart.signals) if s]
+    drawn.add_scatter(
+        x=out, y=[values[k] for k in out], mode="markers", marker={"color": "#c1550b", "size": 12, "symbol": "diamond"},
+        hovertext=["; ".join(RULES[n - 1] for n in chart.signals[k]) for k in out], name="signal",
+    )  # fmt: skip
+    for level, dash in ((chart.centre, "solid"), (chart.limits[0], "dash"), (chart.limits[1], "dash")):
+        drawn.add_hline(level, line_dash=dash, line_color="#666")
+    drawn.update_layout(yaxis_title=f"{words}, {unit}", xaxis_title="run", height=330, margin={"t": 10, "b": 10})
+    st.plotly_chart(drawn, width="stretch")
+    ranges = go.Figure()
+    ranges.add_scatter(x=list(range(1, len(values))), y=chart.ranges, mode="lines+markers", name="moving range")
+    ranges.add_hline(chart.range_limit, line_dash="dash", line_color="#666")
+    ranges.update_layout(yaxis_title=f"moving range, {unit}", height=200, margin={"t": 10, "b": 10})
+    st.plotly_chart(ranges, width="stretch")
+    for k in out:
+        st.caption(f":material/warning: {names[k].replace('<br>', ', ')}: "
+                   + "; ".join(RULES[n - 1] for n in chart.signals[k]))  # fmt: skip
+
+
+def page() -> None:
+    state.preserve()
+    st.title("History")
+    st.caption("Every run on record. Choose one to reopen it, two to compare them.")
+    engine = state.queue().engine
+    runs = {run.id: run for run in state.all_runs()}
+    if not runs:
+        st.info("Nothing was measured yet: go to Measure.", icon=":material/straighten:")
+        return
+    approved = {e.subject: e.who for e in ledger.entries(engine, "approval")}
+    table = filtered(listed(list(runs.values()), approved))
+    chosen = st.dataframe(
+        table, hide_index=True, on_select="rerun", selection_mode="multi-row", height=320, key="runs",
+        column_config={"average": st.column_config.NumberColumn(format="%.4g")},
+    )  # fmt: skip
+    left, right = st.columns(2)
+    left.download_button("These as CSV", table.to_csv(index=False).encode("utf-8-sig"), "runs.csv", "text/csv")
+    if right.button("Audit the record", icon=":material/policy:", help="Checks every entry and every stored file."):
+        problems = list(ledger.audit(engine))
+        for problem in problems:
+            st.error(problem, icon=":material/block:")
+        if not problems:
+            st.success("The record is as it was written.", icon=":material/check:")
+    picked = [runs[table.iloc[k]["run"]] for k in chosen.selection.rows if k < len(table)]
+    if len(picked) == 2:
+        beside(*picked)
+    elif picked:
+        show(picked[0])
+    trend([runs[r] for r in table["run"]])
+
+
+page()

@@ -1,0 +1,136 @@
+"""Profiles: what is chosen once for a product, its specification too; kept on record, exported, imported."""
+
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+from crystalseg.measure.figures import DEFINITIONS
+from crystalseg.measure.specification import Limit
+from crystalseg.profiles import SECTIONS, Profile, remove, save
+from crystalseg.settings import METHODS, PACKAGE, Instances, Measuring, Settings, SettingsError
+from crystalseg.ui import controls, state
+from crystalseg.validation import validations
+
+KEYS = {d.words: key for key, d in DEFINITIONS.items()}
+COLUMNS = ("figure", "lower", "upper", "above x")
+
+
+def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
+    """The rows of the editor as limits; SettingsError says what is wrong with a row."""
+    limits = []
+    for row in table.to_dict("records"):
+        low, high, above = (None if pd.isna(row[c]) else float(row[c]) for c in COLUMNS[1:])
+        if pd.isna(row["figure"]):
+            continue
+        try:
+            limits.append(Limit(KEYS[row["figure"]], low, high, above))
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+    return tuple(limits)
+
+
+def table_of(limits: tuple[Limit, ...]) -> pd.DataFrame:
+    rows = [(DEFINITIONS[m.figure].words, m.lower, m.upper, m.above) for m in limits]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COLUMNS[1:], float))
+
+
+def edit(old: Profile) -> None:
+    """The form; saves a profile under its name."""
+    with st.form(f"profile {old.name}"):
+        left, right = st.columns(2)
+        name = left.text_input("Name", old.name, help="Saving under another name keeps both.")
+        product = right.text_input("Product", old.product, help="What it is for.")
+        kinds = ["", *dict.fromkeys(v.kind for v in validations())]
+        kind = left.selectbox(
+            "Kind of material",
+            kinds,
+            kinds.index(old.kind) if old.kind in kinds else 0,
+            help="On labelled images of this kind the method was validated; what it was off by there goes into the "
+            "uncertainty of every figure. More kinds: python -m crystalseg validate.",
+        )
+        default = right.checkbox("Default for this product", old.default)
+        methods = [m for m in METHODS if m != PACKAGE]
+        settings = old.settings
+        method = left.selectbox(
+            "Method", methods, methods.index(settings.method) if settings.method in methods else 0, key="profile method"
+        )
+        rule = right.selectbox(
+            "Border rule",
+            list(controls.RULES),
+            list(controls.RULES).index(settings.measuring.border_rule),
+            format_func=controls.RULES.get,
+            key="profile rule",
+        )
+        columns = st.columns(3)
+        now = settings.instances
+        threshold = columns[0].number_input("Foreground threshold h", -10.0, 10.0, float(now.foreground_threshold), 0.1)
+        smallest = columns[1].number_input("Smallest crystal, px²", 1, 10**8, now.min_area)
+        lowest = columns[2].number_input("Lowest confidence", 0.0, 1.0, float(now.min_confidence), 0.05)
+        st.markdown("**Specification**: limits in µm (px without a pixel size), shares from 0 to 1.")
+        numbers = {c: st.column_config.NumberColumn(format="%.4g") for c in COLUMNS[1:]}
+        table = st.data_editor(
+            table_of(old.limits),
+            num_rows="dynamic",
+            hide_index=True,
+            column_config=numbers | {"figure": st.column_config.SelectboxColumn(options=list(KEYS), width="large")},
+            key=f"limits {old.name}",
+        )
+        sections = st.multiselect("Sections of the report", list(SECTIONS), list(old.sections), SECTIONS.get)
+        if not st.form_submit_button("Save the profile", type="primary", icon=":material/save:"):
+            return
+    try:
+        chosen = replace(
+            settings, method=method, instances=Instances(threshold, smallest, lowest), measuring=Measuring(rule)
+        )
+        ordered = tuple(s for s in SECTIONS if s in sections)
+        made = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered)
+    except SettingsError as error:
+        st.error(str(error), icon=":material/block:")
+        return
+    save(state.queue().engine, made, st.session_state.get("who", ""))
+    st.session_state["edited"] = made.name
+    st.rerun()
+
+
+def bring() -> None:
+    """Import from a file."""
+    upload = st.file_uploader("Import a profile", type="json")
+    if upload is not None and st.session_state.get("imported") != upload.file_id:
+        try:
+            made = Profile.from_json(upload.getvalue().decode("utf-8", "replace"))
+        except SettingsError as error:
+            st.error(str(error), icon=":material/block:")
+            return
+        save(state.queue().engine, made, st.session_state.get("who", ""))
+        st.session_state["imported"] = upload.file_id
+        st.session_state["edited"] = made.name
+        st.rerun()
+
+
+def page() -> None:
+    state.preserve()
+    st.title("Profiles")
+    st.caption(
+        "A profile holds method, thresholds, border rule, specification and report sections of a product. Choose one "
+        "on the Measure page or for a batch. Earlier versions stay on record."
+    )
+    known = state.profiles()
+    left, right = st.columns((1, 3), gap="large")
+    with left:
+        names = [*known, "new profile"]
+        first = names.index(st.session_state["edited"]) if st.session_state.get("edited") in known else 0
+        chosen = st.radio("Profiles", names, index=first)
+        bring()
+        if chosen in known:
+            st.download_button(
+                "Export", known[chosen].to_json(), f"{chosen}.json", "application/json", icon=":material/download:"
+            )
+            if st.button("Remove", icon=":material/delete:", help="It stays in the record, but is no longer offered."):
+                remove(state.queue().engine, chosen, st.session_state.get("who", ""))
+                st.rerun()
+    with right:
+        edit(known.get(chosen) or Profile("my product", settings=Settings()))
+
+
+page()
