@@ -265,16 +265,20 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
         key=f"result {job}",
     )
     profile = state.profile() or Profile("none")
-    field = Field(found.labels, crystals, micrograph.um_per_px, micrograph.name)
-    found_figures = state.assessment(corrected.version, found.settings, micrograph.calibration, profile, field)
-    if found_figures is not None and found_figures.verdicts:
-        verdict(found_figures)
+
+    def assessed() -> Assessment | None:
+        field = Field(found.labels, crystals, micrograph.um_per_px, micrograph.name)
+        return state.assessment(corrected.version, found.settings, micrograph.calibration, profile, field)
+
+    if profile.limits and (judged := assessed()) is not None:
+        verdict(judged)
     sizes, standards, rows, files = st.tabs(
-        ["Size distribution", "Figures by standard", "Crystals", "Report and files"]
+        ["Size distribution", "Figures by standard", "Crystals", "Report and files"], key="tabs", on_change="rerun"
     )
     with standards:
-        if found_figures is not None:
-            by_standard(found_figures)
+        # the bootstrap takes most of a second: only for who looks at it
+        if standards.open and (figured := assessed()) is not None:
+            by_standard(figured)
     with sizes:
         if summary is not None:
             distribution(crystals, micrograph.shape, measuring.border_rule)

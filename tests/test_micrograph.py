@@ -8,7 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crystalseg.micrograph import MicrographError, find_data_bar, read_labels, read_micrograph, read_pairs
+from crystalseg.micrograph import (
+    MicrographError,
+    find_data_bar,
+    find_scale_bar,
+    read_labels,
+    read_micrograph,
+    read_pairs,
+)
 
 rng = np.random.default_rng(0)
 COLOUR = cv2.resize(rng.integers(0, 256, (10, 12, 3)).astype(np.uint8), (60, 50), interpolation=cv2.INTER_CUBIC)
@@ -212,3 +219,25 @@ def test_labels_and_pairs(tmp_path):
         read_labels(tmp_path / "c_label.png")
     with pytest.raises(MicrographError, match="no <id>"):
         read_pairs(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(("bright", "ticks"), [(True, False), (True, True), (False, True)])
+def test_a_scale_bar_is_found_with_its_ends(bright, ticks):
+    rng = np.random.default_rng(0)
+    pixels = np.repeat(rng.integers(60, 190, (600, 800, 1), np.uint8), 3, axis=2)
+    tone = 250 if bright else 5
+    pixels[540:580, 90:330] = 255 - tone
+    pixels[560:565, 110:310] = tone
+    if ticks:
+        pixels[553:572, 110:112] = pixels[553:572, 308:310] = tone
+        cv2.putText(pixels, "20 um", (170, 555), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (tone,) * 3)
+    assert find_scale_bar(pixels) == (110, 562.5, 310, 562.5)
+
+
+def test_no_scale_bar_is_made_up():
+    rng = np.random.default_rng(0)
+    assert find_scale_bar(np.repeat(rng.integers(0, 256, (300, 400, 1), np.uint8), 3, axis=2)) is None
+    assert find_scale_bar(np.zeros((300, 400, 3), np.uint8)) is None
+    framed = np.full((300, 400, 3), 120, np.uint8)
+    framed[280:284] = 255  # a frame from edge to edge
+    assert find_scale_bar(framed) is None

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from streamlit_image_coordinates import streamlit_image_coordinates
 
 from crystalseg import samples
 from crystalseg.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
-from crystalseg.micrograph import FORMATS, Micrograph, MicrographError
+from crystalseg.instruments import Instrument
+from crystalseg.micrograph import FORMATS, Micrograph, MicrographError, find_scale_bar
 from crystalseg.settings import LADDERS, METHODS, PACKAGE, Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.synth import draw_grain
 from crystalseg.tiling import TILE
@@ -212,20 +214,53 @@ def choose_pixel_size(item: state.Item) -> None:
         st.info(
             "This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:"
         )
-    how = st.radio("Give the pixel size", ("µm per pixel", "pixels per mm", "scale bar in the image"), horizontal=True)
+    known = state.instruments()
+    ways = [*(["saved calibration"] if known else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
+    how = st.radio("Give the pixel size", ways, horizontal=True)
     try:
-        if how == "scale bar in the image":
+        if how == "saved calibration":
+            name = st.selectbox("Instrument and objective", list(known), key=f"instrument {item.key}")
+            new = known[name].calibration()
+        elif how == "scale bar in the image":
             new = _scale_bar(item)
         else:
-            value = st.number_input(how, 0.0, None, 0.0, format="%.6g", key=f"pixel size {how} {item.key}")
+            columns = st.columns(2)
+            value = columns[0].number_input(how, 0.0, None, 0.0, format="%.6g", key=f"pixel size {how} {item.key}")
+            percent = columns[1].number_input(
+                "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, key=f"uncertainty {how} {item.key}"
+            )
             make = from_um_per_px if how == "µm per pixel" else from_px_per_mm
             new = make(value) if value > 0 else None
+            if new and percent is not None:
+                new = replace(new, uncertainty=percent / 100)
     except ValueError as error:
         st.error(str(error), icon=":material/block:")
         return
-    if new and st.button(f"Use {new.um_per_px:.5g} µm per pixel", type="primary"):
+    if new is None:
+        return
+    stated = f", ± {100 * new.uncertainty:.2g} %" if new.uncertainty is not None else ""
+    if st.button(f"Use {new.um_per_px:.5g} µm per pixel{stated}", type="primary"):
         item.calibrate(new)
         st.rerun()
+    if how != "saved calibration":
+        _save_instrument(item, new)
+
+
+def _save_instrument(item: state.Item, new: Calibration) -> None:
+    """Keep the pixel size by name for later images of the same instrument and objective."""
+    with st.popover("Save it for this instrument", icon=":material/save:"):
+        name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", key=f"name {item.key}")
+        date = st.date_input("Date of the calibration", key=f"date {item.key}")
+        length = st.number_input("Certified length, µm (0: none)", 0.0, None, 0.0, key=f"length {item.key}")
+        wide = st.number_input("Its standard uncertainty, µm", 0.0, None, 0.0, key=f"wide {item.key}")
+        certificate = st.text_input("Certificate", key=f"certificate {item.key}")
+        if st.button("Save", disabled=not name.strip(), key=f"save {item.key}"):
+            made = Instrument(
+                name.strip(), new.um_per_px, new.uncertainty, date.isoformat(), length or None,
+                wide if length else None, certificate,
+            )  # fmt: skip
+            state.save_instrument(made)
+            st.success(f"{made.name} is on record and offered for every image.", icon=":material/check:")
 
 
 def _scale_bar(item: state.Item) -> Calibration | None:
@@ -234,20 +269,35 @@ def _scale_bar(item: state.Item) -> Calibration | None:
     # The bar is nearly always low in the image, where it can be shown larger.
     top = pixels.shape[0] * 2 // 3 if st.checkbox("Show the lowest third only", True) else 0
     factor = SCALE_BAR_PX / pixels.shape[1]
-    shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    dragged = streamlit_image_coordinates(shown, key=f"bar {item.key} {top}", click_and_drag=True)
     ends = st.session_state.setdefault(f"ends {item.key}", [0.0, 0.0, 0.0, 0.0])
-    if dragged:
+    proposal = find_scale_bar(pixels)
+    if proposal is not None and ends != list(proposal):
+        left, right = st.columns((3, 1), vertical_alignment="center")
+        left.info(
+            f"This may be the bar: a stripe {proposal[2] - proposal[0]:.0f} px long, drawn in orange.",
+            icon=":material/straighten:",
+        )
+        if right.button("Take its ends", key=f"take {item.key}"):
+            ends[:] = proposal
+            st.rerun()
+    shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    for x0, y0, x1, y1 in [p for p in (proposal, tuple(ends)) if p is not None and any(p)]:
+        a, b = ((round(x * factor), round((y - top) * factor)) for x, y in ((x0, y0), (x1, y1)))
+        shown = cv2.line(shown.copy(), a, b, (213, 94, 0), 2)
+    dragged = streamlit_image_coordinates(shown, key=f"bar {item.key} {top}", click_and_drag=True)
+    if dragged and dragged != st.session_state.get(f"dragged {item.key}"):
+        st.session_state[f"dragged {item.key}"] = dragged
         ends[:] = [
             dragged["x1"] / factor, dragged["y1"] / factor + top, dragged["x2"] / factor, dragged["y2"] / factor + top,
         ]  # fmt: skip
-    columns = st.columns(5)
+    columns = st.columns(6)
     names = ("left x, px", "left y, px", "right x, px", "right y, px")
     values = [c.number_input(n, 0.0, None, round(e, 1)) for c, n, e in zip(columns, names, ends, strict=False)]
     length = columns[4].number_input("length, µm", 0.0, None, 0.0, format="%.6g")
+    wide = columns[5].number_input("± µm", 0.0, None, 0.0, format="%.6g", help="Standard uncertainty of the length.")
     if length <= 0 or values == [0.0] * 4:
         return None
-    return from_scale_bar(length, (values[0], values[1]), (values[2], values[3]))
+    return from_scale_bar(length, (values[0], values[1]), (values[2], values[3]), wide)
 
 
 def choose_region(item: state.Item) -> Micrograph | None:

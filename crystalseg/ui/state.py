@@ -11,6 +11,9 @@ import streamlit as st
 from crystalseg import samples, store
 from crystalseg.calibration import Calibration
 from crystalseg.correct import Correction, Evidence, History, replay
+from crystalseg.instruments import Instrument
+from crystalseg.instruments import instruments as all_instruments
+from crystalseg.instruments import save as keep_instrument
 from crystalseg.jobs import Queue
 from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.crystals import measure_crystals, remeasured
@@ -279,6 +282,16 @@ def put_on_record(
     run = replace(run, verdicts=report.verdicts)
     record(queue().engine, run)
     return replace(report, parts=(replace(part, run=run),))
+
+
+def instruments() -> dict[str, Instrument]:
+    """Calibrations on record, by name."""
+    return all_instruments(queue().engine)
+
+
+def save_instrument(instrument: Instrument) -> None:
+    """Put a calibration on record."""
+    keep_instrument(queue().engine, instrument, st.session_state.get("who", ""))
 
 
 def all_runs() -> list[Run]:

@@ -1,0 +1,144 @@
+"""Profiles, batch and history, and what a profile does on the Measure page, without a browser."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from crystalseg import batch, ledger, samples, store
+from crystalseg.measure.specification import Limit
+from crystalseg.profiles import Profile, find, profiles, save
+from crystalseg.runs import open_database, record, recorded
+from crystalseg.settings import Instances, Measuring, Settings
+from crystalseg.ui import state
+from tests.conftest import png
+from tests.test_runs import measured
+
+STRICT = Profile(
+    "strict", "powder",
+    settings=Settings("watershed", instances=Instances(0.5, 40, 0.3), measuring=Measuring("include")),
+    limits=(Limit("mean", 20, 500), Limit("d90", upper=1.0)),
+)  # fmt: skip
+
+
+@pytest.fixture
+def page():
+    """Opens a page with a queue of the test's own."""
+    state.queue.clear()
+
+    def opened(name):
+        app = AppTest.from_file(f"../pages/{name}.py", default_timeout=60)
+        app.session_state["entered"] = True
+        return app.run()
+
+    yield opened
+    state.queue().close()
+    state.queue.clear()
+
+
+def test_a_profile_is_made_changed_exported_and_removed(page):
+    app = page("profiles")
+    assert not app.exception
+    app.text_input[0].set_value("corundum")
+    app.text_input[1].set_value("brick 80")
+    app.selectbox(key="profile method").select("sima")
+    app.button[0].click().run()
+    assert not app.exception
+    made = find(open_database(), "corundum")
+    assert (made.product, made.settings.method) == ("brick 80", "sima")
+    assert app.radio[0].value == "corundum"
+    next(b for b in app.button if b.label == "Remove").click().run()
+    assert profiles(open_database()) == {}
+
+
+def test_a_profile_without_a_name_is_refused_in_a_sentence(page):
+    app = page("profiles")
+    app.text_input[0].set_value("  ")
+    app.button[0].click().run()
+    assert "needs a name" in app.error[0].value
+    assert not profiles(open_database())
+
+
+def test_an_imported_profile_is_offered_and_a_broken_one_explained(page):
+    app = page("profiles")
+    app.file_uploader[0].set_value(("p.json", STRICT.to_json().encode(), "application/json")).run()
+    assert find(open_database(), "strict") == STRICT
+    broken = json.dumps(json.loads(STRICT.to_json()) | {"colour": 1})
+    app.file_uploader[0].set_value(("q.json", broken.encode(), "application/json")).run()
+    assert "'colour'" in app.error[0].value
+
+
+def test_choosing_a_profile_sets_every_control(page):
+    save(open_database(), STRICT)
+    samples.prepare()
+    app = page("measure")
+    assert not app.exception
+    app.selectbox(key="profile").select("strict").run()
+    assert not app.exception
+    held = app.session_state
+    assert (held["method"], held["foreground"], held["min area"], held["min confidence"]) == ("watershed", 0.5, 40, 0.3)
+    assert held["border rule"] == "include"
+    # the result shown is judged by it; without a pixel size and a validation nothing is decided
+    assert any("NOT DECIDABLE" in w.value for w in app.warning)
+
+
+def test_history_finds_reopens_and_approves_a_run(page):
+    engine = open_database()
+    first, second = measured(), measured(corrected=True)
+    record(engine, first)
+    record(engine, replace(second, details={"sample": "S 7", "operator": "A. Kern"}))
+    app = page("history")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["run"]) == [second.id, first.id]
+    app.text_input[0].set_value("s 7 kern").run()
+    assert list(app.dataframe[0].value["run"]) == [second.id]
+    app.text_input[0].set_value("no such thing").run()
+    assert app.dataframe[0].value.empty
+    assert not app.exception
+    next(b for b in app.button if b.label == "Audit the record").click().run()
+    assert "as it was written" in app.success[0].value
+    store.place(first.files["labels"]).write_bytes(b"x")
+    next(b for b in app.button if b.label == "Audit the record").click().run()
+    assert first.id in app.error[0].value
+
+
+def test_an_empty_history_says_what_to_do(page):
+    app = page("history")
+    assert "go to Measure" in app.info[0].value
+
+
+def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(2):
+        (images / f"{k}.png").write_bytes(png(rng.integers(0, 255, (80, 80)).astype(np.uint8)))
+    (images / "broken.png").write_text("no image")
+    save(open_database(), STRICT)
+    app = page("batch")
+    assert "No batch yet" in app.info[0].value
+    app.text_input[0].set_value(str(tmp_path / "nothing")).run()
+    app.button[0].click().run()
+    assert "neither a folder nor a ZIP" in app.error[0].value
+    app.text_input[0].set_value(str(images)).run()
+    app.selectbox(key="batch profile").select("strict").run()
+    app.button[0].click().run()
+    assert not app.exception
+    (folder,) = (p.parent for p in (store.home() / "batches").glob("*/batch.json"))
+    end = time.monotonic() + 120
+    while (now := batch.state_of(folder, open_database())).state != "done":
+        assert time.monotonic() < end, ((folder / "log.txt").read_text(), now)
+        time.sleep(0.5)
+    app.run()
+    assert not app.exception
+    assert "2 measured, 1 failed" in app.get("progress")[0].proto.text
+    reasons = app.dataframe[0].value
+    assert list(reasons["image"]) == ["broken.png"]
+    assert len(recorded(open_database())) == 2
+    assert ledger.entries(open_database(), "failure")[0].body["name"] == "broken.png"
+    assert len(pd.read_csv(folder / "summary.csv")) == 2
