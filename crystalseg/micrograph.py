@@ -255,8 +255,8 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
 def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | None:
     """The ends (x0, y0, x1, y1) px of a horizontal scale bar, or None: a proposal that a person has to confirm.
 
-    A bar is one flat, nearly white or nearly black stripe in the lowest third, at least 4 % of the width long and
-    eight times as long as high, free of the image's edges. `pixels`: uint8 (H, W, 3). Ends lie on pixel edges.
+    A bar is the slenderest flat, nearly white or nearly black stripe in the lowest third, at least 4 % of the width
+    long and eight times as long as high, free of the image's edges. `pixels`: uint8 (H, W, 3). Ends lie on pixel edges.
     """
     height, width = pixels.shape[:2]
     top = height * 2 // 3
@@ -269,7 +269,7 @@ def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | No
         _, _, stats, _ = cv2.connectedComponentsWithStats(rows, connectivity=4)
         for x, y, w, h, area in stats[1:].tolist():
             free = x > 0 and x + w < width and w < 0.7 * width and top + y + h < height
-            thin = w >= 8 * h and h <= max(4, 0.03 * height)
-            if free and thin and area >= 0.95 * w * h and (best is None or w > best[0]):
-                best = (w, (float(x), top + y + h / 2, float(x + w), top + y + h / 2))
+            thin = h >= 2 and w >= 8 * h and h <= max(4, 0.03 * height)
+            if free and thin and area >= 0.95 * w * h and (best is None or w / h > best[0]):
+                best = (w / h, (float(x), top + y + h / 2, float(x + w), top + y + h / 2))
     return best[1] if best else None
