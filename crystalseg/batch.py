@@ -22,9 +22,11 @@ from crystalseg import ledger, store
 from crystalseg.calibration import Calibration
 from crystalseg.micrograph import FORMATS, find_data_bar, read_micrograph
 from crystalseg.profiles import Profile
-from crystalseg.runs import Run, record
+from crystalseg.runs import Run, record, reopen
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
+PICTURED = 6  # images that the combined report shows
+COMBINED_MEGAPIXELS = 400.0  # of labels; larger batches have the table only
 
 
 class BatchError(ValueError):
@@ -170,7 +172,11 @@ def run(
         raise BatchError(f"The batch in {folder} is running already.") from None
     with lock:
         done, reasons = _settled(engine, batch)
-        left = iter([k for k in range(len(batch.names)) if k not in done and k not in reasons])
+        todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
+        if not todo:
+            finish(folder, engine)
+            return state_of(folder, engine)
+        left = iter(todo)
         with _client(workers, scheduler) as client:
             threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
             flight = as_completed()
@@ -277,22 +283,25 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     details = Details(sample=micrograph.name)
     made = describe(micrograph, found, summary, id=batch.run_id(k), details=details.words(), profile=batch.profile.name)
     made = replace(made, files=made.files | {"image": micrograph.sha256})
-    part = Part(micrograph, found, crystals, summary, made)
+    report = make([Part(micrograph, found, crystals, summary, made)], details, batch.profile)
+    made = replace(made, verdicts=report.verdicts)
     files = {
         "labels.npz": labels_file(found.labels, found.confidence),
         "crystals.csv": crystals_csv(crystals),
-        "report.pdf": build_pdf(make([part], details, batch.profile)),
+        "report.pdf": build_pdf(report),
     }
     return Measured(made, files)
 
 
 def finish(folder: Path, engine: Engine) -> None:
-    """Write what concerns all images: `summary.csv`, a row each with its figures, and `failures.csv` with reasons."""
+    """Write what concerns all images: `summary.csv`, a row each with its figures, `failures.csv` with reasons, and once
+    all is done `combined_report.pdf`, which takes the images for fields of one sample."""
     batch = load(folder)
     done, reasons = _settled(engine, batch)
-    rows = []
+    rows, runs = [], []
     for k in sorted(done):
         (entry,) = ledger.entries(engine, "run", batch.run_id(k))
+        runs.append(Run.from_dict(entry.body))
         facts = entry.body["figures"] or {}
         average = facts.get("average", {})
         rows.append(
@@ -304,6 +313,25 @@ def finish(folder: Path, engine: Engine) -> None:
         )  # fmt: skip
     _csv(folder / "summary.csv", rows)
     _csv(folder / "failures.csv", [{"image": batch.names[k], "reason": why} for k, why in sorted(reasons.items())])
+    if len(runs) > 1 and len(done) + len(reasons) == len(batch.names):
+        _combine(folder, batch, runs)
+
+
+def _combine(folder: Path, batch: Batch, runs: list[Run]) -> None:
+    from crystalseg.report.content import Details, make, reopened_part
+    from crystalseg.report.pdf import build_pdf
+
+    parts, megapixels = [], 0.0
+    for number, one in enumerate(runs):
+        # pictures are shown of the first only, and all of the images need not be held
+        part = reopened_part(reopen(one, with_image=number < PICTURED))
+        megapixels += part.segmentation.labels.size / 1e6
+        if megapixels > COMBINED_MEGAPIXELS:
+            return
+        parts.append(part)
+    product = batch.profile.product or f"batch {batch.id}"
+    report = make(parts, Details(sample=product), batch.profile)
+    store.write_safely(folder / "combined_report.pdf", build_pdf(report))
 
 
 def _csv(path: Path, rows: list[dict]) -> None:

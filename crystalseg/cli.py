@@ -87,18 +87,29 @@ def segment(
     max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
+    profile_name: Annotated[
+        str, typer.Option("--profile", help="Profile on record: its settings, limits and report sections.")
+    ] = "",
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
     from crystalseg import store
     from crystalseg.calibration import from_um_per_px
     from crystalseg.micrograph import read_micrograph
+    from crystalseg.profiles import find
     from crystalseg.report.content import Details
     from crystalseg.report.pdf import PAGES
+    from crystalseg.runs import open_database
 
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
     settings = _settings(settings_file, method)
+    engine = open_database()
+    profile = find(engine, profile_name) if profile_name else None
+    if profile is not None:
+        if settings_file is not None or method is not None:
+            raise ValueError("A profile has settings of its own: leave --settings and --method out.")
+        settings = profile.settings
     calibration = from_um_per_px(um_per_px) if um_per_px is not None else None
     out.mkdir(parents=True, exist_ok=True)
     models = _models(weights, flow_model)
@@ -108,8 +119,8 @@ def segment(
         try:
             micrograph = read_micrograph(path, max_megapixels=max_megapixels)
             store.put(path.read_bytes())
-            _segment_one(micrograph, name, out, calibration, settings, models, keep_data_bar,
-                         Details(sample=sample, operator=operator, paper=paper))  # fmt: skip
+            _segment_one(engine, micrograph, name, out, calibration, settings, models, keep_data_bar,
+                         Details(sample=sample, operator=operator, paper=paper), profile)  # fmt: skip
         except ValueError as error:
             failed += 1
             _complain(error)
@@ -129,7 +140,7 @@ def _output_names(images: list[Path]) -> list[str]:
     return names
 
 
-def _segment_one(micrograph, name, out, calibration, settings, models, keep_data_bar, details) -> None:
+def _segment_one(engine, micrograph, name, out, calibration, settings, models, keep_data_bar, details, profile) -> None:
     from dataclasses import replace
 
     from crystalseg.baselines import segment
@@ -140,7 +151,7 @@ def _segment_one(micrograph, name, out, calibration, settings, models, keep_data
     from crystalseg.report.export import crystals_csv, labels_tiff
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.words import size_rows
-    from crystalseg.runs import describe, open_database, record
+    from crystalseg.runs import describe, record
 
     if calibration is not None:
         micrograph = replace(micrograph, calibration=calibration)
@@ -152,16 +163,19 @@ def _segment_one(micrograph, name, out, calibration, settings, models, keep_data
         found = segment(micrograph, settings, models, lambda p: progress.update(task, completed=p.share))
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
-    run = describe(micrograph, found, summary, details=details.words())
-    record(open_database(), run)
+    run = describe(micrograph, found, summary, details=details.words(), profile=profile.name if profile else "")
+    part = Part(micrograph, found, crystals, summary, run)
+    report = make([part], details, profile)
+    run = replace(run, verdicts=report.verdicts)
+    record(engine, run)
     (out / f"{name}_labels.tif").write_bytes(labels_tiff(found.labels, micrograph.um_per_px))
     (out / f"{name}_crystals.csv").write_bytes(crystals_csv(crystals))
-    (out / f"{name}_report.pdf").write_bytes(
-        build_pdf(make([Part(micrograph, found, crystals, summary, run)], details))
-    )
+    (out / f"{name}_report.pdf").write_bytes(build_pdf(report))
     (out / f"{name}_run.json").write_text(run.to_json())
     notes = [*micrograph.notes, *([f"The data bar below row {bar} was left out."] if bar is not None else [])]
     result = size_rows(summary)[0][1] if summary else "no crystal counts"
+    if report.assessment is not None and report.assessment.outcome:
+        notes.append(f"Verdict: {report.assessment.outcome}.")
     print(f"{micrograph.name}: {len(crystals)} crystals, average size {result}", *notes)
 
 

@@ -191,7 +191,7 @@ class Reopened:
     summary: Summary | None
 
 
-def reopen(run: Run) -> Reopened:
+def reopen(run: Run, with_image: bool = True) -> Reopened:
     """Read a run's files and measure its labels again; StoreError if a file is missing or changed."""
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
         labels, confidence = file["labels"], file["confidence"]
@@ -199,7 +199,7 @@ def reopen(run: Run) -> Reopened:
     crystals = measure_crystals(labels, run.um_per_px, confidence, marks)
     settings = Settings.from_json(json.dumps(run.settings))
     summary = summarise(crystals, labels.shape, settings.measuring.border_rule)
-    return Reopened(run, _image(run), labels, confidence, crystals, summary)
+    return Reopened(run, _image(run) if with_image else None, labels, confidence, crystals, summary)
 
 
 def _image(run: Run) -> Micrograph | None:

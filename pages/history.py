@@ -6,9 +6,11 @@ import streamlit as st
 
 from crystalseg import ledger
 from crystalseg.measure.control import RULES, control_chart
-from crystalseg.report.content import make, reopened_part
+from crystalseg.report.content import Details, make, reopened_part
+from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
-from crystalseg.report.words import size_rows
+from crystalseg.report.words import figure_rows, size_rows
+from crystalseg.report.workbook import build_workbook
 from crystalseg.runs import Run, reopen, same_figures
 from crystalseg.store import StoreError
 from crystalseg.ui import state
@@ -127,6 +129,36 @@ def beside(one: Run, other: Run) -> None:
         st.caption("Settings, calibration and networks are the same.")
 
 
+def pooled(runs: list[Run]) -> None:
+    """Runs as the fields of one sample: figures together, the spread between them, one report."""
+    st.subheader(f"{len(runs)} runs as fields of one sample")
+    profiles = state.profiles()
+    own = {r.profile for r in runs}
+    names = list(profiles)
+    first = names.index(next(iter(own))) if len(own) == 1 and own <= set(names) else None
+    profile = profiles.get(st.selectbox("Judged by the profile", names, first, placeholder="none") or "")
+    sample = st.text_input("Sample", next((r.details["sample"] for r in runs if r.details.get("sample")), ""))
+    try:
+        parts = [reopened_part(reopen(run)) for run in runs]
+    except (StoreError, KeyError) as error:
+        st.error(f"A run cannot be reopened: {error}", icon=":material/block:")
+        return
+    report = make(parts, Details(sample=sample), profile)
+    if report.assessment is None:
+        st.warning("No crystal counts in these fields.", icon=":material/search:")
+        return
+    if report.assessment.outcome:
+        st.markdown(f"Verdict: **{report.assessment.outcome.upper()}**")
+    rows = figure_rows(list(report.assessment.budgets.values()))
+    st.dataframe(pd.DataFrame(rows, columns=["figure", "value", "U (k = 2)", "computed with"]), hide_index=True)
+    left, middle, right = st.columns(3)
+    left.download_button(
+        "PDF report", lambda: build_pdf(report), "sample_report.pdf", "application/pdf", type="primary"
+    )
+    middle.download_button("HTML report", lambda: build_html(report), "sample_report.html", "text/html")
+    right.download_button("Excel workbook", lambda: build_workbook(report), "sample_report.xlsx")
+
+
 def _flat(settings: dict, before: str = "") -> dict:
     flat = {}
     for key, value in settings.items():
@@ -174,7 +206,7 @@ def trend(runs: list[Run]) -> None:
 def page() -> None:
     state.preserve()
     st.title("History")
-    st.caption("Every run on record. Choose one to reopen it, two to compare them.")
+    st.caption("Every run on record. Choose one to reopen it, two to compare, or several to report as one sample.")
     engine = state.queue().engine
     runs = {run.id: run for run in state.all_runs()}
     if not runs:
@@ -195,10 +227,12 @@ def page() -> None:
         if not problems:
             st.success("The record is as it was written.", icon=":material/check:")
     picked = [runs[table.iloc[k]["run"]] for k in chosen.selection.rows if k < len(table)]
-    if len(picked) == 2:
-        beside(*picked)
-    elif picked:
+    if len(picked) == 1:
         show(picked[0])
+    elif picked:
+        if len(picked) == 2:
+            beside(*picked)
+        pooled(picked)
     trend([runs[r] for r in table["run"]])
 
 

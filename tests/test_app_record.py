@@ -142,3 +142,18 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert len(recorded(open_database())) == 2
     assert ledger.entries(open_database(), "failure")[0].body["name"] == "broken.png"
     assert len(pd.read_csv(folder / "summary.csv")) == 2
+
+
+def test_runs_are_reported_together_as_fields_of_one_sample(page):
+    engine = open_database()
+    runs = [measured(), measured(corrected=True)]
+    for run in runs:
+        record(engine, run)
+    app = page("history")
+    app.session_state["runs"] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+    words = " ".join(h.value for h in app.subheader)
+    assert "Two runs compared" in words
+    assert "2 runs as fields of one sample" in words
+    assert "mean diameter (average crystal size)" in set(app.dataframe[-1].value["figure"])

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from pypdf import PdfReader
 
 from crystalseg import batch, ledger
 from crystalseg.calibration import from_um_per_px
@@ -26,6 +28,12 @@ def image(seed):
     rng = np.random.default_rng(seed)
     circles = [(20 + 40 * r, 20 + 40 * c, rng.uniform(8, 17)) for r in range(3) for c in range(3)]
     return png(cv2.GaussianBlur(np.where(discs((120, 120), circles) > 0, 200, 40).astype(np.uint8), (3, 3), 0))
+
+
+@pytest.fixture(autouse=True)
+def plain_main(monkeypatch):
+    """Workers import the main module, which Streamlit's AppTest, in tests before, replaced by a page."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
 @pytest.fixture
@@ -77,7 +85,10 @@ def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained
     assert len(summary) == 24
     for row in summary.itertuples():
         assert row.average == pytest.approx(find(engine, row.run).figures["average"]["value"], rel=1e-5)
-    assert len(list(out.glob("*_report.pdf"))) == 24
+    assert len(list(out.glob("[0-9m]*_report.pdf"))) == 24
+    combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
+    assert "Table per field" in combined
+    assert all(f"{k:02d}.png" in combined for k in range(24))
     # once more there is nothing to do
     text, _ = start(images, out).communicate(timeout=120)
     assert "24 of 28" in text
@@ -107,7 +118,8 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
     assert (state.state, state.done) == ("done", 10)
     run = recorded(engine)[0]
     assert run.um_per_px == 0.5
-    assert run.details == {"sample": "discs"}
+    assert run.details == {"sample": run.image_name}
+    assert run.profile == "quick"
     assert run.files["image"]
 
 

@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 
 from crystalseg import store
 from crystalseg.cli import _output_names, app
+from crystalseg.measure.specification import Limit
 from crystalseg.micrograph import read_pairs
+from crystalseg.profiles import Profile
+from crystalseg.settings import Settings
 from crystalseg.synth import Structure, draw
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +77,25 @@ def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_pat
     assert done.returncode == 1
     assert done.stderr.startswith(f"run {run_id}, labels:")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
+    made = Profile("p", "sand", settings=Settings("watershed"), limits=(Limit("mean", 1, 2),), sections=("verdict",))
+    (tmp_path / "p.json").write_text(made.to_json())
+    assert "on record" in crystalseg("profile", tmp_path / "p.json").stdout
+    done = crystalseg("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
+    assert "Verdict: not decidable." in done.stdout
+    run = json.loads((tmp_path / "good_run.json").read_text())
+    assert (run["profile"], run["settings"]["method"]) == ("p", "watershed")
+    assert run["verdicts"][0]["outcome"] == "not decidable"
+    text = " ".join(page.extract_text() for page in PdfReader(tmp_path / "good_report.pdf").pages)
+    assert "Verdict: NOT DECIDABLE" in text
+    assert "Uncertainty budget" not in text
+    wrong = crystalseg("segment", images / "good.png", "--out", tmp_path, "--profile", "q")
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, "There is no profile 'q'; there are: p.")
+    assert crystalseg(
+        "segment", images / "good.png", "--out", tmp_path, "--profile", "p", "--method", "sima"
+    ).returncode
 
 
 def test_evaluate_writes_the_figures(tmp_path):
