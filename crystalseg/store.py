@@ -3,7 +3,7 @@
 import datetime
 import hashlib
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 
@@ -26,11 +26,12 @@ def now() -> str:
 def write_safely(path: Path, data: bytes) -> None:
     """All of the bytes are on the disk under this name, or nothing is, whenever the process or machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
+    part = path.with_name(f".part-{uuid.uuid4().hex}")
+    with part.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(file.name, path)
+    os.replace(part, path)
 
 
 def place(sha256: str) -> Path:

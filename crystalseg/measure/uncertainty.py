@@ -8,6 +8,7 @@ import numpy as np
 from crystalseg.measure.figures import DEFINITIONS, G_PER_LENGTH, Figure
 
 COVERAGE = 2.0  # k, about 95 %
+LEAST_IMAGES = 3  # a method validated on fewer may have been lucky
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
     errors = [e for e in (validation.errors.get(figure.key, ()) if validation else ()) if np.isfinite(e)]
     if not errors:
         return Component("segmentation", None, "A", "not validated on labelled images of this kind")
+    if len(errors) < LEAST_IMAGES:
+        how = f"{validation.words} only; {LEAST_IMAGES} images or more are needed"
+        return Component("segmentation", None, "A", how)
     # The method is not corrected for its bias, so the root mean square counts, not the spread (GUM F.2.4.5).
     off = float(np.sqrt(np.mean(np.square(errors))))
     unit = 1.0 if DEFINITIONS[figure.key].power == "G" else abs(figure.value)

@@ -206,8 +206,8 @@ def sample():
 
 @pytest.fixture
 def validated(monkeypatch):
-    keys = {key: [0.01, -0.02] for key in DEFINITIONS}
-    monkeypatch.setattr("crystalseg.validation.lookup", lambda kind, method: Validation(kind, method, 2, keys))
+    keys = {key: [0.01, -0.02, 0.0] for key in DEFINITIONS}
+    monkeypatch.setattr("crystalseg.validation.lookup", lambda kind, method: Validation(kind, method, 3, keys))
 
 
 LOGO = cv2.imencode(".png", np.full((40, 120, 3), 90, np.uint8))[1].tobytes()
@@ -222,7 +222,7 @@ def test_a_report_for_an_audit_says_all_it_must(validated):
     text = re.sub(r"\s+", " ", " ".join(pages))
     wanted = [
         "Verdict: FAIL", "Gießerei <Süd>", "2026-01-01", "product 7, round grain", "ISO 14253-1", "field 1.tif",
-        "field 2.tif", "standard uncertainty 0.5 %", "Authorised by", "%RA", "sima-plus on 2 images of discs",
+        "field 2.tif", "standard uncertainty 0.5 %", "Authorised by", "%RA", "sima-plus on 3 images of discs",
         "does not claim compliance", "area share of crystals above 60", "Corrections (field 2.tif)", "End of report",
     ]  # fmt: skip
     for words in wanted:
