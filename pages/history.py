@@ -86,19 +86,28 @@ def show(run: Run) -> None:
     left, right = st.columns(2)
     profile = state.profiles().get(run.profile)
     left.download_button(
-        "PDF report, again", lambda: build_pdf(make([reopened_part(again)], profile=profile)),
+        "PDF report, again", lambda: build_pdf(make([reopened_part(again)], _details(run), profile)),
         f"{run.id}_report.pdf", "application/pdf",
     )  # fmt: skip
     approve(run, right)
 
 
+def _approval(run: Run) -> str:
+    """Who approved it and when; "" if nobody did."""
+    given = ledger.entries(state.queue().engine, "approval", run.id)
+    return f"{given[0].who}, {given[0].created[:19].replace('T', ' ')} UTC" if given else ""
+
+
+def _details(run: Run) -> Details:
+    """What the report said of the sample, and who has approved it since."""
+    return Details(**run.details, authorised=_approval(run))
+
+
 def approve(run: Run, place) -> None:
     """Who approved it and when, on record."""
-    given = ledger.entries(state.queue().engine, "approval", run.id)
+    given = _approval(run)
     if given:
-        place.success(
-            f"Approved by {given[0].who}, {given[0].created[:19].replace('T', ' ')} UTC", icon=":material/verified:"
-        )
+        place.success(f"Approved by {given}", icon=":material/verified:")
         return
     who = place.text_input("Your name", key=f"approve {run.id}", placeholder="needed to approve")
     if place.button("Approve", icon=":material/verified:", disabled=not who.strip()):

@@ -200,7 +200,7 @@ def downloads(
         st.form_submit_button("Apply to the report")
     details = Details(
         sample, material, customer, laboratory, operator, remarks, paper, company, received,
-        logo.getvalue() if logo else b"",
+        logo=logo.getvalue() if logo else b"",
     )  # fmt: skip
 
     def report() -> Report:

@@ -107,6 +107,22 @@ def test_history_finds_reopens_and_approves_a_run(page):
     assert first.id in app.error[0].value
 
 
+def test_an_approval_is_on_record_and_in_the_report(page):
+    engine, run = open_database(), replace(measured(), details={"sample": "S 7"})
+    record(engine, run)
+    app = page("history")
+    app.session_state["runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+    assert "same figures to the last digit" in app.success[0].value
+    app.text_input(key=f"approve {run.id}").set_value("B. Alt").run()
+    next(b for b in app.button if b.label == "Approve").click().run()
+    assert not app.exception
+    (entry,) = ledger.entries(engine, "approval", run.id)
+    assert entry.who == "B. Alt"
+    assert "Approved by B. Alt" in app.success[1].value
+
+
 def test_an_empty_history_says_what_to_do(page):
     app = page("history")
     assert "go to Measure" in app.info[0].value

@@ -49,8 +49,8 @@ BY_FIELD = ("mean", "d50", "d50_area", "intercept_lines", "per_mm2", "g_planimet
 
 @dataclass(frozen=True)
 class Details:
-    """What the user says about the sample; all may stay empty. received: when it came; logo: PNG or JPEG bytes of the
-    company's; paper: A4 or Letter."""
+    """What the user says about the sample; all may stay empty. received: when it came; authorised: who approved the
+    report, and when; logo: PNG or JPEG bytes of the company's; paper: A4 or Letter."""
 
     sample: str = ""
     material: str = ""
@@ -61,6 +61,7 @@ class Details:
     paper: str = "A4"
     company: str = ""
     received: str = ""
+    authorised: str = ""
     logo: bytes = b""
 
     def words(self) -> dict[str, str]:
@@ -469,7 +470,7 @@ def _method(report: Report) -> list[Block]:
 def _signature(report: Report) -> list[Block]:
     line = "_" * 34
     rows = [("Measured by", f"{report.details.operator or line}    date {'_' * 14}"),
-            ("Authorised by", f"{line}    date {'_' * 14}")]  # fmt: skip
+            ("Authorised by", report.details.authorised or f"{line}    date {'_' * 14}")]  # fmt: skip
     said = "This report is valid as a whole only. It was issued from the record named at the foot of each page."
     return [Heading("Signatures"), Facts(rows), Text(said, small=True)]
 

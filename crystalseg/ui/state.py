@@ -270,18 +270,19 @@ def put_on_record(
     comparison: Comparison | None = None,
 ) -> Report:
     """The result as it is now, corrections, details and verdict with it, as a run of its own on record, and its
-    report."""
+    report. The same result reported again, in another form perhaps, is the same run."""
     h = corrected.history
     details = details or Details()
+    chosen = profile.to_json() if profile else ""
+    same = digest(corrected.version, micrograph.calibration, found.settings, details.words(), chosen)
     run = describe(
         micrograph, found, summary, [c.to_dict() for c in h.log], h.marks, details=details.words(), job=corrected.job,
-        profile=profile.name if profile else "",
+        profile=profile.name if profile else "", id=same,
     )  # fmt: skip
     part = Part(micrograph, found, corrected.table(micrograph.um_per_px), summary, run)
     report = make([part], details, profile, comparison)
-    run = replace(run, verdicts=report.verdicts)
-    record(queue().engine, run)
-    return replace(report, parts=(replace(part, run=run),))
+    kept = Run.from_dict(record(queue().engine, replace(run, verdicts=report.verdicts)).body)
+    return replace(report, parts=(replace(part, run=kept),))
 
 
 def instruments() -> dict[str, Instrument]:
