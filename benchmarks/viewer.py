@@ -57,7 +57,7 @@ def to_page(page: Page, name: str) -> float:
 
 
 def measure(page: Page, picture: Path) -> list[tuple[str, float]]:
-    page.locator("input[type=file]").set_input_files(picture)
+    page.locator("[data-testid=stSidebar] input[type=file]").set_input_files(picture)
     expect(page.get_by_role("heading", name=picture.name)).to_be_visible(timeout=120_000)
     settled(page)
     page.get_by_role("button", name="Run", exact=True).click()

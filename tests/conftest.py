@@ -1,6 +1,7 @@
 """Shared fixtures. Networks with random weights suffice wherever only shapes and plumbing are tested."""
 
 import os
+import sys
 
 os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
 
@@ -23,6 +24,8 @@ def own_home(tmp_path, monkeypatch):
     """No test touches the user's record."""
     monkeypatch.setenv("CRYSTALSEG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CRYSTALSEG_DATABASE_URL", raising=False)
+    # Streamlit's AppTest puts a page in the main module's place; processes that a test spawns would import it.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(scope="session")

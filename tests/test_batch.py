@@ -5,7 +5,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -28,12 +27,6 @@ def image(seed):
     rng = np.random.default_rng(seed)
     circles = [(20 + 40 * r, 20 + 40 * c, rng.uniform(8, 17)) for r in range(3) for c in range(3)]
     return png(cv2.GaussianBlur(np.where(discs((120, 120), circles) > 0, 200, 40).astype(np.uint8), (3, 3), 0))
-
-
-@pytest.fixture(autouse=True)
-def plain_main(monkeypatch):
-    """Workers import the main module, which Streamlit's AppTest, in tests before, replaced by a page."""
-    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
 @pytest.fixture

@@ -253,7 +253,8 @@ export default function (component) {
     part("opacity-box").hidden = !chosen;
     legend(chosen);
     if (chosen && state.layers[chosen.name]?.url !== chosen.url) {
-      const image = await load(chosen.url);
+      const image = await load(chosen.url).catch(() => null);
+      if (!image) return draw(); // gone with a state that the page has left; the next update brings it
       const layer = { url: chosen.url, sheet: image, extent: [image.width, image.height] };
       if (chosen.kind === "foreground") layer.level = raw(image, image.width, image.height);
       state.layers[chosen.name] = layer;
@@ -504,10 +505,16 @@ export default function (component) {
   const watch = new ResizeObserver(resize);
   watch.observe(root);
   const jobs = [];
+  // A file that is gone belongs to a state that the page has left meanwhile: the next update brings the present one.
+  let gone = false;
+  const again = (forget) => () => {
+    forget();
+    gone = true;
+  };
   if (state.picture !== data.picture) {
     state.picture = data.picture;
     Object.assign(state, { zoom: 1, x: 0, y: 0, selected: [], points: [], layers: {} });
-    jobs.push(load(data.image).then((image) => (state.image = image)));
+    jobs.push(load(data.image).then((image) => (state.image = image), again(() => (state.picture = null))));
   }
   data.sets.forEach((set, i) => {
     if (state.sets[i]?.version === set.version) {
@@ -519,7 +526,7 @@ export default function (component) {
     set.names.forEach((id, k) => ((colours[id] = set.colours[k]), (tips[id] = set.tips[k])));
     const made = { ...state.sets[i], title: set.title, version: set.version, colours, tips };
     state.sets[i] = made;
-    jobs.push(load(set.ids).then((image) => readSet(made, image)));
+    jobs.push(load(set.ids).then((image) => readSet(made, image), again(() => (made.version = null))));
   });
   state.sets.length = data.sets.length;
   if (data.focus && data.focus.token !== state.focus) {
@@ -531,6 +538,7 @@ export default function (component) {
     select(data.picked.ids);
   }
   Promise.all(jobs).then(async () => {
+    if (gone) return;
     if (state.goTo) {
       const { id, box } = state.goTo;
       state.goTo = null;
