@@ -263,9 +263,9 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     from crystalseg.baselines import segment
     from crystalseg.measure.crystals import measure_crystals
     from crystalseg.measure.distribution import summarise
-    from crystalseg.report.content import Details, Part, make
     from crystalseg.report.export import crystals_csv
     from crystalseg.report.pdf import build_pdf
+    from crystalseg.report.sample import Details, Part, make
     from crystalseg.runs import describe, labels_file
 
     if threads is not None:
@@ -318,8 +318,8 @@ def finish(folder: Path, engine: Engine) -> None:
 
 
 def _combine(folder: Path, batch: Batch, runs: list[Run]) -> None:
-    from crystalseg.report.content import Details, make, reopened_part
     from crystalseg.report.pdf import build_pdf
+    from crystalseg.report.sample import Details, make, reopened_part
 
     parts, megapixels = [], 0.0
     for number, one in enumerate(runs):

@@ -97,8 +97,8 @@ def segment(
     from crystalseg.calibration import from_um_per_px
     from crystalseg.micrograph import read_micrograph
     from crystalseg.profiles import find
-    from crystalseg.report.content import Details
     from crystalseg.report.pdf import PAGES
+    from crystalseg.report.sample import Details
     from crystalseg.runs import open_database
 
     if paper not in PAGES:
@@ -147,9 +147,9 @@ def _segment_one(engine, micrograph, name, out, calibration, settings, models, k
     from crystalseg.measure.crystals import measure_crystals
     from crystalseg.measure.distribution import summarise
     from crystalseg.micrograph import find_data_bar
-    from crystalseg.report.content import Part, make
     from crystalseg.report.export import crystals_csv, labels_tiff
     from crystalseg.report.pdf import build_pdf
+    from crystalseg.report.sample import Part, make
     from crystalseg.report.words import size_rows
     from crystalseg.runs import describe, record
 

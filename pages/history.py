@@ -6,9 +6,9 @@ import streamlit as st
 
 from crystalseg import ledger
 from crystalseg.measure.control import RULES, control_chart
-from crystalseg.report.content import Details, make, reopened_part
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
+from crystalseg.report.sample import Details, make, reopened_part
 from crystalseg.report.words import figure_rows, size_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.runs import Run, reopen, same_figures

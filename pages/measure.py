@@ -13,11 +13,11 @@ from crystalseg.measure.distribution import Summary, cumulative, histogram, size
 from crystalseg.measure.figures import Field
 from crystalseg.micrograph import Micrograph
 from crystalseg.profiles import Profile
-from crystalseg.report.content import Details, Report
 from crystalseg.report.export import crystals_csv, labels_tiff
 from crystalseg.report.html import build_html
 from crystalseg.report.outlines import coco, geojson, imagej_rois
 from crystalseg.report.pdf import PAGES, build_pdf
+from crystalseg.report.sample import Details, Report
 from crystalseg.report.words import corrections_words, figure_rows, number, size_rows, uncertainty
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation import Segmentation

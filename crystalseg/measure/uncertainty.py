@@ -83,7 +83,9 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
 
 def _sampling(figure: Figure) -> Component:
     known = np.isfinite(figure.sampling)
-    return Component("sampling", figure.sampling if known else None, "A", figure.how if known else "one crystal only")
+    return Component(
+        "sampling", figure.sampling if known else None, "A", figure.how if known else "too few crystals or fields"
+    )
 
 
 def _segmentation(figure: Figure, validation: Validation | None) -> Component:

@@ -16,7 +16,8 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Image, KeepTogether, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Facts, Heading, Pictures, Rows, Text
-from crystalseg.report.content import Report, content
+from crystalseg.report.content import content
+from crystalseg.report.sample import Report
 
 PAGES = {"A4": A4, "Letter": LETTER}
 FONT, BOLD = "Vera", "VeraBd"  # shipped with reportlab, embedded in the file

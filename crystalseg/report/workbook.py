@@ -4,7 +4,7 @@ import io
 
 import pandas as pd
 
-from crystalseg.report.content import Report
+from crystalseg.report.sample import Report
 
 
 def build_workbook(report: Report) -> bytes:

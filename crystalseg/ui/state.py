@@ -23,7 +23,7 @@ from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, f
 from crystalseg.profiles import Profile
 from crystalseg.profiles import profiles as all_profiles
 from crystalseg.report.comparison import Comparison
-from crystalseg.report.content import Details, Part, Report, make
+from crystalseg.report.sample import Details, Part, Report, make
 from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Instances, Measuring, Settings

@@ -29,10 +29,11 @@ from crystalseg.profiles import SECTIONS, Profile
 from crystalseg.report.blocks import Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.charts import _ticks, distribution_chart
 from crystalseg.report.comparison import Compared, as_text, compare
-from crystalseg.report.content import Details, Part, content, draw_scale_bar, make, reopened_part
+from crystalseg.report.content import content, draw_scale_bar
 from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
+from crystalseg.report.sample import Details, Part, make, reopened_part
 from crystalseg.report.words import corrections_words, figure_rows, number, size_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.runs import describe, reopen

@@ -1,0 +1,122 @@
+"""One sample's report before it is written: its fields, what the user says of it, its assessment."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from crystalseg.fusion import Prediction
+from crystalseg.measure.assessment import Assessment
+from crystalseg.measure.distribution import Summary
+from crystalseg.measure.figures import Field
+from crystalseg.micrograph import Micrograph
+from crystalseg.profiles import Profile
+from crystalseg.report.comparison import Comparison
+from crystalseg.runs import Reopened, Run
+from crystalseg.segmentation import Segmentation
+from crystalseg.settings import Settings
+from crystalseg.validation import assess_product
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the user says about the sample; all may stay empty. received: when it came; authorised: who approved the
+    report, and when; logo: PNG or JPEG bytes of the company's; paper: A4 or Letter."""
+
+    sample: str = ""
+    material: str = ""
+    customer: str = ""
+    laboratory: str = ""
+    operator: str = ""
+    remarks: str = ""
+    paper: str = "A4"
+    company: str = ""
+    received: str = ""
+    authorised: str = ""
+    logo: bytes = b""
+
+    def words(self) -> dict[str, str]:
+        """What goes on record with the run."""
+        names = ("sample", "material", "customer", "laboratory", "operator", "remarks", "company", "received")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A field of the sample: image (None if it was not kept), segmentation, crystals, summary (None if no crystal
+    counted) and run."""
+
+    micrograph: Micrograph | None
+    segmentation: Segmentation
+    crystals: pd.DataFrame
+    summary: Summary | None
+    run: Run
+
+    @property
+    def field(self) -> Field:
+        return Field(self.segmentation.labels, self.crystals, self.run.um_per_px, self.run.image_name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One sample of one or more fields. assessment: None if no crystal counts."""
+
+    parts: tuple[Part, ...]
+    assessment: Assessment | None
+    profile: Profile
+    details: Details = Details()
+    comparison: Comparison | None = None
+
+    @property
+    def title(self) -> str:
+        first = self.parts[0].run.image_name
+        many = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
+        return f"Crystal size report: {self.details.sample or first + many}"
+
+    @property
+    def verdicts(self) -> list[dict]:
+        """The verdicts, JSON-ready, for the record."""
+        return [asdict(v) for v in self.assessment.verdicts] if self.assessment else []
+
+    @property
+    def identity(self) -> str:
+        """For the foot of every page: where this report is on record."""
+        run = self.parts[0].run
+        more = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
+        labels = run.files.get("labels", "")[:12]
+        return (
+            f"crystalseg {run.software['crystalseg']} · run {run.id}{more} · SHA-256 of image "
+            f"{run.image_sha256[:12]}…, labels {labels}…"
+        )
+
+
+def make(
+    parts: Sequence[Part],
+    details: Details = Details(),
+    profile: Profile | None = None,
+    comparison: Comparison | None = None,
+) -> Report:
+    """The report of a sample: its fields together are assessed against the profile's limits."""
+    profile = profile or Profile("default settings")
+    return Report(tuple(parts), assessment(parts, profile), profile, details, comparison)
+
+
+def assessment(parts: Sequence[Part], profile: Profile) -> Assessment | None:
+    """Figures, budgets and verdict of the fields together."""
+    uncertainties = [part.run.calibration_uncertainty for part in parts]
+    known = max(uncertainties) if all(u is not None for u in uncertainties) else None
+    settings = parts[0].segmentation.settings
+    return assess_product([p.field for p in parts], settings, known, profile.kind, profile.limits)
+
+
+def reopened_part(again: Reopened) -> Part:
+    """A run from the record as a field of a report; its maps are not kept, so that it has no attention page."""
+    run = again.run
+    nothing = Prediction(np.zeros((2, 0, 0), np.float32), np.zeros((0, 0), np.float32))
+    settings = Settings.from_json(json.dumps(run.settings))
+    found = Segmentation(
+        again.labels, again.confidence, nothing, (), None, settings, run.timings, run.hashes, run.versions
+    )
+    return Part(again.micrograph, found, again.crystals, again.summary, run)
