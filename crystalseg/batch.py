@@ -25,7 +25,6 @@ from crystalseg.profiles import Profile
 from crystalseg.runs import Run, record, reopen
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
-PICTURED = 6  # images that the combined report shows
 COMBINED_MEGAPIXELS = 400.0  # of labels; larger batches have the table only
 
 
@@ -111,8 +110,7 @@ def load(folder: Path) -> Batch:
     except OSError as error:
         raise BatchError(f"{folder} holds no batch.") from error
     known = Calibration(**facts["calibration"]) if facts["calibration"] else None
-    profile = Profile.from_json(json.dumps(facts["profile"]))
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, known)
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), Profile.from_dict(facts["profile"]), known)
 
 
 def state_of(folder: Path, engine: Engine) -> State:
@@ -124,15 +122,15 @@ def state_of(folder: Path, engine: Engine) -> State:
     return State(len(batch.names), len(done), {batch.names[k]: why for k, why in sorted(reasons.items())}, state)
 
 
-def _settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:
-    """Indices of the images on record, and of those that failed with their reasons."""
+def _settled(engine: Engine, batch: Batch) -> tuple[dict[int, ledger.Entry], dict[int, str]]:
+    """By index, the entries of the images on record, and the reasons of those that failed."""
     prefix = f"{batch.id}-"
 
     def about(kind: str) -> Iterator[tuple[int, ledger.Entry]]:
         for entry in ledger.entries(engine, kind, prefix=prefix):
             yield int(entry.subject.removeprefix(prefix)), entry
 
-    return {k for k, _ in about("run")}, {k: entry.body["reason"] for k, entry in about("failure")}
+    return dict(about("run")), {k: entry.body["reason"] for k, entry in about("failure")}
 
 
 def _locked(folder: Path) -> bool:
@@ -266,7 +264,7 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     from crystalseg.report.export import crystals_csv
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.sample import Details, Part, make
-    from crystalseg.runs import describe, labels_file
+    from crystalseg.runs import describe
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -286,7 +284,7 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     report = make([Part(micrograph, found, crystals, summary, made)], details, batch.profile)
     made = replace(made, verdicts=report.verdicts)
     files = {
-        "labels.npz": labels_file(found.labels, found.confidence),
+        "labels.npz": store.get(made.files["labels"]),
         "crystals.csv": crystals_csv(crystals),
         "report.pdf": build_pdf(report),
     }
@@ -299,8 +297,7 @@ def finish(folder: Path, engine: Engine) -> None:
     batch = load(folder)
     done, reasons = _settled(engine, batch)
     rows, runs = [], []
-    for k in sorted(done):
-        (entry,) = ledger.entries(engine, "run", batch.run_id(k))
+    for k, entry in sorted(done.items()):
         runs.append(Run.from_dict(entry.body))
         facts = entry.body["figures"] or {}
         average = facts.get("average", {})
@@ -318,6 +315,7 @@ def finish(folder: Path, engine: Engine) -> None:
 
 
 def _combine(folder: Path, batch: Batch, runs: list[Run]) -> None:
+    from crystalseg.report.content import PICTURED
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.sample import Details, make, reopened_part
 

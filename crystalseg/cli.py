@@ -406,7 +406,7 @@ def _segment_again(reopened) -> list[str]:
     models = _models(None)
     if models.hashes != run.hashes:
         return [f"Run {run.id}: it was made with other networks than those installed."]
-    settings = Settings.from_json(json.dumps(run.settings))
+    settings = Settings.from_dict(run.settings)
     labels = segment(reopened.micrograph, settings, models).labels
     crystals = measure_crystals(labels, run.um_per_px)
     summary = summarise(crystals, labels.shape, settings.measuring.border_rule)

@@ -1,7 +1,6 @@
 """Profiles: everything chosen once for a product, by name, as JSON and on record."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -9,7 +8,7 @@ from sqlalchemy import Engine
 
 from crystalseg import ledger
 from crystalseg.measure.specification import Limit
-from crystalseg.settings import Settings, SettingsError
+from crystalseg.settings import Settings, SettingsError, read_json
 
 FORMAT = 1
 # Sections of a report that may be left out, in their order, and what each is called.
@@ -59,24 +58,21 @@ class Profile:
     @staticmethod
     def from_json(text: str) -> "Profile":
         """SettingsError names what is unknown or out of range."""
-        try:
-            given = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SettingsError(f"The profile is not valid JSON ({error.msg}, line {error.lineno}).") from error
-        if not isinstance(given, dict):
-            raise SettingsError("A profile must be a JSON object.")
-        if given.pop("format", None) != FORMAT:
-            raise SettingsError(f"This is no profile of format {FORMAT}: export it again from this program.")
-        return Profile.from_dict(given)
+        return Profile.from_dict(read_json(text, "The profile is"))
 
     @staticmethod
-    def from_dict(given: Mapping[str, Any]) -> "Profile":
-        unknown = set(given) - {f.name for f in fields(Profile)}
+    def from_dict(given: Any) -> "Profile":
+        """As `from_json`, of what its text says."""
+        if not isinstance(given, dict):
+            raise SettingsError("A profile must be a JSON object.")
+        if given.get("format") != FORMAT:
+            raise SettingsError(f"This is no profile of format {FORMAT}: export it again from this program.")
+        facts = {key: value for key, value in given.items() if key != "format"}
+        unknown = set(facts) - {f.name for f in fields(Profile)}
         if unknown:
             raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
-        facts = dict(given)
         try:
-            facts["settings"] = Settings.from_json(json.dumps(facts.get("settings", {})))
+            facts["settings"] = Settings.from_dict(facts.get("settings", {}))
             facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
             facts["sections"] = tuple(facts.get("sections", SECTIONS))
             return Profile(**facts)
@@ -101,7 +97,7 @@ def remove(engine: Engine, name: str, who: str = "") -> None:
 def profiles(engine: Engine) -> dict[str, Profile]:
     """The profiles on offer by name, each as it was saved last."""
     latest = {entry.subject: entry.body for entry in ledger.entries(engine, "profile")}
-    return {name: Profile.from_json(json.dumps(b)) for name, b in sorted(latest.items()) if not b.get("removed")}
+    return {name: Profile.from_dict(b) for name, b in sorted(latest.items()) if not b.get("removed")}
 
 
 def default_of(engine: Engine, product: str) -> Profile | None:

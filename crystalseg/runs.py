@@ -197,7 +197,7 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
         labels, confidence = file["labels"], file["confidence"]
     marks = {int(number): mark for number, mark in run.marks.items()}
     crystals = measure_crystals(labels, run.um_per_px, confidence, marks)
-    settings = Settings.from_json(json.dumps(run.settings))
+    settings = Settings.from_dict(run.settings)
     summary = summarise(crystals, labels.shape, settings.measuring.border_rule)
     return Reopened(run, _image(run) if with_image else None, labels, confidence, crystals, summary)
 

@@ -174,11 +174,20 @@ class Settings:
     @staticmethod
     def from_json(text: str) -> "Settings":
         """Settings from `to_json`'s text; SettingsError names what is unknown or out of range."""
-        try:
-            given = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SettingsError(f"The settings are not valid JSON ({error.msg}, line {error.lineno}).") from error
+        return Settings.from_dict(read_json(text, "The settings are"))
+
+    @staticmethod
+    def from_dict(given: Any) -> "Settings":
+        """As `from_json`, of what its text says."""
         return replace(Settings(), **_sections(given))
+
+
+def read_json(text: str, what: str) -> Any:
+    """What a JSON text says; SettingsError, beginning with `what`, if it is none."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{what} not valid JSON ({error.msg}, line {error.lineno}).") from error
 
 
 def _sections(given: Any) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crystalseg.measure.distribution import sizes_and_weights
-from crystalseg.measure.figures import DEFINITIONS, Field, Figure, figures, needed_crystals
+from crystalseg.measure.figures import DEFINITIONS, Field, Figure, counted, figures, needed_crystals
 from crystalseg.measure.grain_size import LargestGrain, Populations, Precision, duplex, largest_grain, precision
 from crystalseg.measure.specification import Limit, Outcome, Verdict, judge_all, overall
 from crystalseg.measure.uncertainty import Budget, Validation, budget
@@ -75,8 +74,7 @@ def assess(
         return None
     unit = found["mean"].unit
     budgets = {key: budget(figure, calibration, validation, unit == "µm") for key, figure in found.items()}
-    parts = [sizes_and_weights(field.crystals, field.shape, rule) for field in fields]
-    sizes, weights, areas = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    _, (sizes, weights, areas) = counted(fields, rule)
     return Assessment(
         tuple(field.name for field in fields), unit, rule, budgets, tuple(judge_all(limits, budgets)), duplex(sizes),
         largest_grain(areas), _precisions(found), needed_crystals(sizes, weights), len(sizes),

@@ -138,12 +138,10 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: with two or more fields the
     spread between them, s/√n; with one field a bootstrap over its crystals, or for intercepts over its lines.
     """
+    fields = _in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
-    if not calibrated:
-        fields = [Field(f.labels, _in_px(f.crystals), None, f.name) for f in fields]
     unit = "µm" if calibrated else "px"
-    parts = [_counted(field, rule) for field in fields]
-    together = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    parts, together = counted(fields, rule)
     if not len(together[0]):
         return {}
     functions = dict(_BY_CRYSTAL)
@@ -162,14 +160,22 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     return {key: found[key] for key in DEFINITIONS if key in found and np.isfinite(found[key].value)}
 
 
+def _in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
+    """The fields, all in px if one of them has no pixel size."""
+    if all(field.um_per_px for field in fields):
+        return fields
+    return [replace(field, crystals=_in_px(field.crystals), um_per_px=None) for field in fields]
+
+
 def _in_px(crystals: pd.DataFrame) -> pd.DataFrame:
     return crystals.drop(columns=[c for c in crystals if c.endswith(("_um", "_um2"))])
 
 
-def _counted(field: Field, rule: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Diameters, weights and areas of the field's counted crystals."""
-    sizes, weights, areas, _ = sizes_and_weights(field.crystals, field.shape, rule)
-    return sizes, weights, areas
+def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
+    """Diameters, weights and areas of the counted crystals: of each field, and of all fields together. In µm if every
+    field has a pixel size, else in px."""
+    parts = [sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in _in_one_unit(fields)]
+    return parts, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def _between(key: str, unit: str, value: float, each: Sequence[float], alone: float, how: str) -> Figure:
@@ -259,8 +265,7 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
 
 
 def _mean_area(fields: Sequence[Field]) -> Figure:
-    parts = [_counted(field, "exclude") for field in fields]
-    together = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    parts, together = counted(fields, "exclude")
     if not len(together[0]):
         return Figure("g_area", np.nan, "", np.nan, "")
     return _of_crystals("g_area", "", lambda x, w, a: g_of_area(float(np.average(a, weights=w)) / 1e6), parts, together)

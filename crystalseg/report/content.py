@@ -11,7 +11,7 @@ from crystalseg.correct import Correction
 from crystalseg.layers import layers
 from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.distribution import sizes_and_weights
-from crystalseg.measure.figures import DEFINITIONS
+from crystalseg.measure.figures import DEFINITIONS, counted
 from crystalseg.measure.specification import RULE
 from crystalseg.measure.uncertainty import COVERAGE
 from crystalseg.profiles import SECTIONS
@@ -20,8 +20,8 @@ from crystalseg.report.charts import cumulative_chart, distribution_chart
 from crystalseg.report.comparison import Comparison, as_text
 from crystalseg.report.sample import Details, Part, Report
 from crystalseg.report.words import (
+    bounded,
     corrections_words,
-    expanded,
     figure_rows,
     method_words,
     number,
@@ -164,9 +164,8 @@ def _budget(report: Report) -> list[Block]:
     for b in found.budgets.values():
         parts = {c.source: c for c in b.components}
         each = [uncertainty(b, parts[s].standard) if s in parts else "–" for s in sources]
-        mark = "" if b.complete else "≥ "
         value = f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip()
-        rows.append((b.figure.words, value, *each, f"{mark}{uncertainty(b, b.combined)}", expanded(b)))
+        rows.append((b.figure.words, value, *each, bounded(b, b.combined), bounded(b, b.expanded)))
     origins = []
     for source in sources:
         components = [c for b in found.budgets.values() for c in b.components if c.source == source]
@@ -210,8 +209,7 @@ def _distribution(report: Report) -> list[Block]:
     found = report.assessment
     if found is None:
         return []
-    parts = [sizes_and_weights(p.crystals, p.segmentation.labels.shape, found.rule)[:3] for p in report.parts]
-    sizes, weights, areas = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    _, (sizes, weights, areas) = counted([part.field for part in report.parts], found.rule)
     size = (CHART_POINTS, 164.0)
     return [
         Heading("Size distribution", new_page=True),

@@ -1,8 +1,8 @@
 """One sample's report before it is written: its fields, what the user says of it, its assessment."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -54,8 +54,9 @@ class Part:
     summary: Summary | None
     run: Run
 
-    @property
+    @cached_property
     def field(self) -> Field:
+        """For measuring; kept, because it keeps the intercepts counted."""
         return Field(self.segmentation.labels, self.crystals, self.run.um_per_px, self.run.image_name)
 
 
@@ -115,7 +116,7 @@ def reopened_part(again: Reopened) -> Part:
     """A run from the record as a field of a report; its maps are not kept, so that it has no attention page."""
     run = again.run
     nothing = Prediction(np.zeros((2, 0, 0), np.float32), np.zeros((0, 0), np.float32))
-    settings = Settings.from_json(json.dumps(run.settings))
+    settings = Settings.from_dict(run.settings)
     found = Segmentation(
         again.labels, again.confidence, nothing, (), None, settings, run.timings, run.hashes, run.versions
     )

@@ -51,15 +51,15 @@ def uncertainty(b: Budget, value: float | None) -> str:
     return f"{value:.2f}" if DEFINITIONS[b.figure.key].power == "G" else f"{float(f'{value:.2g}'):g}"
 
 
-def expanded(b: Budget) -> str:
-    """U, as a lower bound where a part of the uncertainty is not known."""
-    return f"{'' if b.complete else '≥ '}{uncertainty(b, b.expanded)}"
+def bounded(b: Budget, value: float) -> str:
+    """A combined or expanded uncertainty, as a lower bound where a part of it is not known."""
+    return f"{'' if b.complete else '≥ '}{uncertainty(b, value)}"
 
 
 def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:
     """Figure, value with unit, expanded uncertainty, standard; of each budget."""
     return [
-        (b.figure.words, f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip(), expanded(b),
+        (b.figure.words, f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip(), bounded(b, b.expanded),
          b.figure.definition.standard)
         for b in budgets
     ]  # fmt: skip

@@ -53,3 +53,12 @@ def test_fields_give_precisions():
     assert found.precisions["per_mm2"].mean == pytest.approx(np.mean(each))
     assert found.precisions["per_mm2"].fields == 3
     assert assess([field(np.zeros((60, 60), int))], "exclude") is None
+
+
+def test_fields_of_which_one_has_no_pixel_size_are_judged_in_pixels():
+    labels = squares(800, 40, (13, 21))
+    without = assess([field(labels, None), field(labels, None, "b")], "exclude")
+    mixed = assess([field(labels, 0.5), field(labels, None, "b")], "exclude")
+    assert mixed.unit == "px"
+    assert (mixed.largest, mixed.populations, mixed.needed) == (without.largest, without.populations, without.needed)
+    assert mixed.needed == 0  # all of one size
