@@ -25,7 +25,6 @@ from crystalseg.profiles import Profile
 from crystalseg.runs import Run, record, reopen
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
-COMBINED_MEGAPIXELS = 400.0  # of labels; larger batches have the table only
 
 
 class BatchError(ValueError):
@@ -263,7 +262,7 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     from crystalseg.measure.distribution import summarise
     from crystalseg.report.export import crystals_csv
     from crystalseg.report.pdf import build_pdf
-    from crystalseg.report.sample import Details, Part, make
+    from crystalseg.report.sample import Details, report_of
     from crystalseg.runs import describe
 
     if threads is not None:
@@ -281,14 +280,13 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
     details = Details(sample=micrograph.name)
     made = describe(micrograph, found, summary, id=batch.run_id(k), details=details.words(), profile=batch.profile.name)
     made = replace(made, files=made.files | {"image": micrograph.sha256})
-    report = make([Part(micrograph, found, crystals, summary, made)], details, batch.profile)
-    made = replace(made, verdicts=report.verdicts)
+    report = report_of(micrograph, found, crystals, summary, made, details, batch.profile)
     files = {
         "labels.npz": store.get(made.files["labels"]),
         "crystals.csv": crystals_csv(crystals),
         "report.pdf": build_pdf(report),
     }
-    return Measured(made, files)
+    return Measured(report.parts[0].run, files)
 
 
 def finish(folder: Path, engine: Engine) -> None:
@@ -319,14 +317,8 @@ def _combine(folder: Path, batch: Batch, runs: list[Run]) -> None:
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.sample import Details, make, reopened_part
 
-    parts, megapixels = [], 0.0
-    for number, one in enumerate(runs):
-        # pictures are shown of the first only, and all of the images need not be held
-        part = reopened_part(reopen(one, with_image=number < PICTURED))
-        megapixels += part.segmentation.labels.size / 1e6
-        if megapixels > COMBINED_MEGAPIXELS:
-            return
-        parts.append(part)
+    # pictures are shown of the first only; of the others neither image nor labels are held
+    parts = [reopened_part(reopen(one, with_image=number < PICTURED)) for number, one in enumerate(runs)]
     product = batch.profile.product or f"batch {batch.id}"
     report = make(parts, Details(sample=product), batch.profile)
     store.write_safely(folder / "combined_report.pdf", build_pdf(report))

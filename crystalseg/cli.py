@@ -149,7 +149,7 @@ def _segment_one(engine, micrograph, name, out, calibration, settings, models, k
     from crystalseg.micrograph import find_data_bar
     from crystalseg.report.export import crystals_csv, labels_tiff
     from crystalseg.report.pdf import build_pdf
-    from crystalseg.report.sample import Part, make
+    from crystalseg.report.sample import report_of
     from crystalseg.report.words import size_rows
     from crystalseg.runs import describe, record
 
@@ -164,9 +164,8 @@ def _segment_one(engine, micrograph, name, out, calibration, settings, models, k
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
     run = describe(micrograph, found, summary, details=details.words(), profile=profile.name if profile else "")
-    part = Part(micrograph, found, crystals, summary, run)
-    report = make([part], details, profile)
-    run = replace(run, verdicts=report.verdicts)
+    report = report_of(micrograph, found, crystals, summary, run, details, profile)
+    run = report.parts[0].run
     record(engine, run)
     (out / f"{name}_labels.tif").write_bytes(labels_tiff(found.labels, micrograph.um_per_px))
     (out / f"{name}_crystals.csv").write_bytes(crystals_csv(crystals))

@@ -3,15 +3,18 @@
 A sample is one or more fields (images) of one material; its figures are those of all fields' crystals together.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from crystalseg.measure.distribution import quantile, sizes_and_weights
-from crystalseg.measure.grain_size import g_of_area, g_of_count, g_of_intercept, planimetric
+from crystalseg.measure.grain_size import Planimetric, g_of_area, g_of_count, g_of_intercept, planimetric
 from crystalseg.measure.intercept import Intercepts, Pattern, intercepts
 
 RESAMPLES = 400
@@ -19,16 +22,25 @@ RESAMPLES = 400
 G_PER_LENGTH = 2 * float(np.log2(np.e))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Field:
-    """One image of a sample. labels: integer (H, W), 0 = background; crystals: its table; um_per_px or None."""
+    """One image of a sample. labels: integer (H, W), 0 = background, or None once they are let go of; crystals: its
+    table; um_per_px or None."""
 
-    labels: np.ndarray
+    labels: np.ndarray | None
     crystals: pd.DataFrame
     um_per_px: float | None
     name: str = ""
 
-    @property
+    def let_go(self) -> None:
+        """Count all that needs the labels, then drop them: a sample may have more fields than fit into memory."""
+        for pattern in get_args(Pattern):
+            self.intercepts(pattern)
+        _ = self.shape, self.planimetric
+        del self.crystal_labels
+        self.labels = None
+
+    @cached_property
     def shape(self) -> tuple[int, int]:
         return self.labels.shape
 
@@ -41,7 +53,12 @@ class Field:
     @property
     def area(self) -> float:
         """Of the field, mm² or px²."""
-        return self.labels.size * (self.um_per_px / 1000) ** 2 if self.um_per_px else float(self.labels.size)
+        return math.prod(self.shape) * (self.um_per_px / 1000 if self.um_per_px else 1.0) ** 2
+
+    @cached_property
+    def planimetric(self) -> Planimetric:
+        """The field's crystals inside, cut and at corners; counted once."""
+        return planimetric(self.crystal_labels)
 
     def intercepts(self, pattern: Pattern) -> Intercepts:
         """The field's test lines or circles; counted once."""
@@ -164,11 +181,14 @@ def _in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
     """The fields, all in px if one of them has no pixel size."""
     if all(field.um_per_px for field in fields):
         return fields
-    return [replace(field, crystals=_in_px(field.crystals), um_per_px=None) for field in fields]
+    return [_in_px(field) for field in fields]
 
 
-def _in_px(crystals: pd.DataFrame) -> pd.DataFrame:
-    return crystals.drop(columns=[c for c in crystals if c.endswith(("_um", "_um2"))])
+def _in_px(field: Field) -> Field:
+    made = copy(field)  # with what it has counted
+    made.crystals = field.crystals.drop(columns=[c for c in field.crystals if c.endswith(("_um", "_um2"))])
+    made.um_per_px = None
+    return made
 
 
 def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
@@ -247,7 +267,7 @@ def _jackknife(lines: np.ndarray) -> float:
 
 
 def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
-    counts = [planimetric(field.crystal_labels).count for field in fields]
+    counts = [field.planimetric.count for field in fields]
     areas = [field.area for field in fields]
     if not sum(counts):
         return {}

@@ -74,7 +74,7 @@ def _logo(details: Details) -> list[Block]:
 
 def _image_rows(part: Part) -> list[tuple[str, str]]:
     run = part.run
-    height, width = part.segmentation.labels.shape
+    height, width = part.field.shape
     region = f", rows {run.region[0]}–{run.region[2]}, columns {run.region[1]}–{run.region[3]}" if run.region else ""
     if run.um_per_px:
         known = run.calibration_uncertainty
@@ -245,7 +245,7 @@ def _overlay(report: Report) -> list[Block]:
     shown = [p for p in report.parts if p.micrograph is not None][:PICTURED]
     captions = "The measured image with crystal outlines."
     pictures = [
-        (_with_bar(outlined(p.micrograph.pixels, p.segmentation.labels), p),
+        (_with_bar(outlined(p.micrograph.pixels, p.field.labels), p),
          captions if len(report.parts) == 1 else p.run.image_name)
         for p in shown
     ]  # fmt: skip
@@ -265,7 +265,7 @@ def _intercepts(report: Report) -> list[Block]:
     pictures = []
     for pattern in ("lines", "circles"):
         found = field.intercepts(pattern)
-        picture = with_test_lines(outlined(part.micrograph.pixels, part.segmentation.labels), found)
+        picture = with_test_lines(outlined(part.micrograph.pixels, field.labels), found)
         mean = f"{found.mean:.4g} px" if found.count else "none"
         caption = f"{pattern}: {found.count:g} crystals on {found.length:.0f} px, mean {mean}"
         pictures.append((fit(picture, PICTURE_PX // 2), caption))
@@ -275,7 +275,7 @@ def _intercepts(report: Report) -> list[Block]:
 
 def _attention(report: Report) -> list[Block]:
     part = report.parts[0]
-    if part.micrograph is None:
+    if part.micrograph is None or part.segmentation is None:
         return []
     shown = [one for one in layers(part.segmentation, part.run.um_per_px) if one.kind in ("categories", "heat")]
     if not shown:
@@ -347,7 +347,7 @@ def _corrections(report: Report) -> list[Block]:
 
 def _method(report: Report) -> list[Block]:
     part = report.parts[0]
-    run, settings = part.run, part.segmentation.settings
+    run, settings = part.run, part.settings
     factors = ", ".join(f"{factor:.3g}" for factor in run.factors)
     words = (
         f"{method_words(settings.method, factors or 'of its own')} Size is the equivalent circular diameter "

@@ -1,13 +1,10 @@
 """One sample's report before it is written: its fields, what the user says of it, its assessment."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pandas as pd
 
-from crystalseg.fusion import Prediction
 from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.distribution import Summary
 from crystalseg.measure.figures import Field
@@ -45,19 +42,22 @@ class Details:
 
 @dataclass(frozen=True)
 class Part:
-    """A field of the sample: image (None if it was not kept), segmentation, crystals, summary (None if no crystal
-    counted) and run."""
+    """A field of the sample: its run, what was measured, summary (None if no crystal counted), and where they are at
+    hand the image and the segmentation with its maps."""
 
-    micrograph: Micrograph | None
-    segmentation: Segmentation
-    crystals: pd.DataFrame
-    summary: Summary | None
     run: Run
+    field: Field
+    summary: Summary | None
+    micrograph: Micrograph | None = None
+    segmentation: Segmentation | None = None
 
-    @cached_property
-    def field(self) -> Field:
-        """For measuring; kept, because it keeps the intercepts counted."""
-        return Field(self.segmentation.labels, self.crystals, self.run.um_per_px, self.run.image_name)
+    @property
+    def crystals(self) -> pd.DataFrame:
+        return self.field.crystals
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_dict(self.run.settings)
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,31 @@ def assessment(parts: Sequence[Part], profile: Profile) -> Assessment | None:
     """Figures, budgets and verdict of the fields together."""
     uncertainties = [part.run.calibration_uncertainty for part in parts]
     known = max(uncertainties) if all(u is not None for u in uncertainties) else None
-    settings = parts[0].segmentation.settings
-    return assess_product([p.field for p in parts], settings, known, profile.kind, profile.limits)
+    return assess_product([p.field for p in parts], parts[0].settings, known, profile.kind, profile.limits)
+
+
+def report_of(
+    micrograph: Micrograph,
+    segmentation: Segmentation,
+    crystals: pd.DataFrame,
+    summary: Summary | None,
+    run: Run,
+    details: Details = Details(),
+    profile: Profile | None = None,
+    comparison: Comparison | None = None,
+) -> Report:
+    """The report of one image just measured; its verdicts are in its run."""
+    field = Field(segmentation.labels, crystals, run.um_per_px, run.image_name)
+    part = Part(run, field, summary, micrograph, segmentation)
+    report = make([part], details, profile, comparison)
+    return replace(report, parts=(replace(part, run=replace(run, verdicts=report.verdicts)),))
 
 
 def reopened_part(again: Reopened) -> Part:
-    """A run from the record as a field of a report; its maps are not kept, so that it has no attention page."""
+    """A run from the record as a field of a report; its maps are not kept, so that it has no attention page. Without an
+    image to draw them on, its labels are not held."""
     run = again.run
-    nothing = Prediction(np.zeros((2, 0, 0), np.float32), np.zeros((0, 0), np.float32))
-    settings = Settings.from_dict(run.settings)
-    found = Segmentation(
-        again.labels, again.confidence, nothing, (), None, settings, run.timings, run.hashes, run.versions
-    )
-    return Part(again.micrograph, found, again.crystals, again.summary, run)
+    field = Field(again.labels, again.crystals, run.um_per_px, run.image_name)
+    if again.micrograph is None:
+        field.let_go()
+    return Part(run, field, again.summary, again.micrograph)

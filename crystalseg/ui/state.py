@@ -23,7 +23,7 @@ from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, f
 from crystalseg.profiles import Profile
 from crystalseg.profiles import profiles as all_profiles
 from crystalseg.report.comparison import Comparison
-from crystalseg.report.sample import Details, Part, Report, make
+from crystalseg.report.sample import Details, Report, report_of
 from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Instances, Measuring, Settings
@@ -279,9 +279,10 @@ def put_on_record(
         micrograph, found, summary, [c.to_dict() for c in h.log], h.marks, details=details.words(), job=corrected.job,
         profile=profile.name if profile else "", id=same,
     )  # fmt: skip
-    part = Part(micrograph, found, corrected.table(micrograph.um_per_px), summary, run)
-    report = make([part], details, profile, comparison)
-    kept = Run.from_dict(record(queue().engine, replace(run, verdicts=report.verdicts)).body)
+    table = corrected.table(micrograph.um_per_px)
+    report = report_of(micrograph, found, table, summary, run, details, profile, comparison)
+    part = report.parts[0]
+    kept = Run.from_dict(record(queue().engine, part.run).body)
     return replace(report, parts=(replace(part, run=kept),))
 
 

@@ -110,3 +110,17 @@ def test_nothing_counted_is_no_figure():
     assert figures([field(np.zeros((50, 50), int))], "exclude") == {}
     assert figures([field(np.ones((50, 50), int))], "exclude") == {}
     assert isinstance(field(np.ones((50, 50), int)).crystals, pd.DataFrame)
+
+
+@pytest.mark.parametrize("um", [0.5, None])
+def test_a_field_that_let_its_labels_go_gives_the_same_figures(um):
+    labels = np.pad(squares(300, 30, (7, 11)), ((0, 0), (0, 40)))
+    marks = {3: "pore"}
+    kept, gone = field(labels, um, marks), field(labels, um, marks)
+    gone.let_go()
+    assert gone.labels is None
+    assert "crystal_labels" not in vars(gone)
+    assert figures([gone], "exclude") == figures([kept], "exclude")
+    # with a field that has no pixel size: counted in px
+    other = field(labels, None)
+    assert figures([gone, other], "include") == figures([kept, other], "include")

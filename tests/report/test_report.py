@@ -33,7 +33,7 @@ from crystalseg.report.content import content, draw_scale_bar
 from crystalseg.report.export import crystals_csv, labels_tiff, write_pair
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
-from crystalseg.report.sample import Details, Part, make, reopened_part
+from crystalseg.report.sample import Details, make, reopened_part, report_of
 from crystalseg.report.words import corrections_words, figure_rows, number, size_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.runs import describe, reopen
@@ -57,7 +57,7 @@ def case(labels=DRAWN.labels, um_per_px=0.5):
 
 
 def pdf(micrograph, found, crystals, summary, run, details=None, **more):
-    return build_pdf(make([Part(micrograph, found, crystals, summary, run)], details or Details(), **more))
+    return build_pdf(report_of(micrograph, found, crystals, summary, run, details or Details(), **more))
 
 
 def text_of(pdf):
@@ -199,7 +199,7 @@ def sample():
         micrograph = replace(micrograph, calibration=known, name=f"field {nth}.tif")
         log = [Correction("merge", (1, 2), who="A. Kern", when="2026-01-02T03:04:05+00:00").to_dict()]
         run = describe(micrograph, found, summary, log if nth == 2 else [])
-        parts.append(Part(micrograph, found, crystals, summary, run))
+        parts += report_of(micrograph, found, crystals, summary, run).parts
     limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.5, 60.0))
     profile = Profile("round grain", "product 7", kind="discs", limits=limits)
     return parts, profile
@@ -284,8 +284,9 @@ def test_a_section_left_out_is_not_there(section, validated):
 
 
 def test_a_run_from_the_record_gives_the_same_report(validated):
-    micrograph, found, crystals, summary, run = case()
-    one = make([Part(micrograph, found, crystals, summary, run)])
+    measured = case()
+    run = measured[-1]
+    one = report_of(*measured)
     again = make([reopened_part(reopen(run))])
     assert figure_rows(list(again.assessment.budgets.values())) == figure_rows(list(one.assessment.budgets.values()))
     assert again.identity == one.identity
@@ -306,4 +307,4 @@ def test_excel_opens_the_workbook(validated):
     assert len(pd.read_excel(data, sheet_name="Crystals")) == sum(len(p.crystals) for p in parts)
     assert list(pd.read_excel(data, sheet_name="Verdict")["verdict"]) == ["pass", "fail", "pass"]
     empty = case(labels=np.zeros_like(DRAWN.labels))
-    assert openpyxl.load_workbook(io.BytesIO(build_workbook(make([Part(*empty)])))).sheetnames == ["Crystals", "Run"]
+    assert openpyxl.load_workbook(io.BytesIO(build_workbook(report_of(*empty)))).sheetnames == ["Crystals", "Run"]
