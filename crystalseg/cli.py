@@ -88,7 +88,8 @@ def segment(
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: Annotated[
-        str, typer.Option("--profile", help="Profile on record: its settings, limits and report sections.")
+        str,
+        typer.Option("--profile", help="Profile on record, or a product for its default."),
     ] = "",
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
@@ -329,7 +330,7 @@ def run_batch(
     source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the batch goes on.")],
     profile_name: Annotated[
-        str, typer.Option("--profile", help="Profile on record, by name; else default settings.")
+        str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
     ] = "",
     um_per_px: Annotated[float | None, typer.Option(help="Pixel size of images that state none, µm.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,

@@ -26,7 +26,7 @@ from crystalseg.ledger import Base, entries
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import summarise
 from crystalseg.micrograph import Micrograph
-from crystalseg.runs import describe, open_database, record
+from crystalseg.runs import Run, describe, open_database, record, reopen
 from crystalseg.segmentation import Cancelled, Progress, Segmentation
 from crystalseg.settings import Settings
 from crystalseg.store import home, now
@@ -135,6 +135,13 @@ class Queue:
                 update(JobRow).where(JobRow.id == job, JobRow.status == "queued").values(status="cancelled")
             )
 
+    def bring_back(self, job: str, micrograph: Micrograph, settings: Settings) -> None:
+        """See that the maps of a run on record are there: if they were cleared, it is computed again under its id, and
+        fails if its labels are not those on record."""
+        found = self.look(job)
+        if not (found and (found.active or (found.status == "done" and self.has_result(job)))):
+            self.submit(micrograph, settings, job)
+
     def has_result(self, job: str) -> bool:
         """Whether a job's files are there."""
         return (self.folder / job / "segmentation.npz").exists()
@@ -233,7 +240,11 @@ def _run(queue: Queue, job: str, models) -> None:
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
     # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
-    record(queue.engine, describe(micrograph, found, summary, id=job, job=job))
+    kept = Run.from_dict(record(queue.engine, describe(micrograph, found, summary, id=job, job=job)).body)
+    if not np.array_equal(reopen(kept, with_image=False).labels, found.labels):
+        sentence = "The networks installed now do not give the labels on record, which stay as they are; run it anew."
+        _set(queue.engine, job, status="failed", error=sentence)
+        return
     _set(queue.engine, job, status="done", stage="done", share=1.0)
 
 

@@ -14,7 +14,7 @@ from crystalseg import batch
 from crystalseg.calibration import from_um_per_px
 from crystalseg.profiles import Profile
 from crystalseg.store import home
-from crystalseg.ui import state
+from crystalseg.ui import controls, state
 
 FOLDER = "batches"
 ROOT = Path(batch.__file__).parents[1]
@@ -37,9 +37,10 @@ def new() -> None:
         help="They are copied to the server's folder for this batch.",
     )  # fmt: skip
     path = st.text_input("Or a folder on this machine", help="All images in it and in its folders.")
-    known = state.profiles()
     columns = st.columns(3)
-    name = columns[0].selectbox("Profile", list(known), index=None, placeholder="default settings", key="batch profile")
+    with columns[0]:
+        controls.profile_box("batch profile", "default settings")
+    profile = state.profiles().get(st.session_state["batch profile"]) or Profile("default settings")
     um = columns[1].number_input("µm per pixel, of images that state none", 0.0, None, 0.0, format="%.6g")
     workers = columns[2].number_input("Workers", 1, 64, 1, help="Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
@@ -49,7 +50,7 @@ def new() -> None:
     try:
         source = _copied(uploads, folder / "images") if uploads else Path(path).expanduser()
         calibration = from_um_per_px(um) if um > 0 else None
-        batch.prepare(folder, source, known.get(name) or Profile("default settings"), calibration)
+        batch.prepare(folder, source, profile, calibration)
     except (batch.BatchError, zipfile.BadZipFile) as error:
         st.error(str(error), icon=":material/block:")
         return

@@ -89,6 +89,14 @@ def show(run: Run) -> None:
         "PDF report, again", lambda: build_pdf(make([reopened_part(again)], _details(run), profile)),
         f"{run.id}_report.pdf", "application/pdf",
     )  # fmt: skip
+    if left.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}",
+                   help="Opens image, settings and corrections on the Measure page."):  # fmt: skip
+        try:
+            state.take_up(run)
+        except (StoreError, ValueError) as error:
+            st.error(str(error), icon=":material/block:")
+            return
+        st.switch_page("pages/measure.py")
     approve(run, right)
 
 

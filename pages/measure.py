@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 from crystalseg.measure.assessment import Assessment
 from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
 from crystalseg.measure.figures import Field
+from crystalseg.measure.intercept import Pattern, lines_with_counts
 from crystalseg.micrograph import Micrograph
 from crystalseg.profiles import Profile
 from crystalseg.report.export import crystals_csv, labels_tiff
@@ -24,6 +26,9 @@ from crystalseg.segmentation import Segmentation
 from crystalseg.settings import LADDERS, Instances, Measuring, Settings
 from crystalseg.ui import controls, state
 from crystalseg.ui.viewer import Crystals, Shown, viewer
+from crystalseg.view import fit, outlined, with_test_lines
+
+TEST_LINES_PX = 1200  # longest side of the picture of the test lines
 
 
 def welcome() -> None:
@@ -154,7 +159,19 @@ def verdict(found: Assessment) -> None:
     st.table(pd.DataFrame(rows, columns=["limit", "figure", "U (k = 2)", "verdict", "why"]).set_index("limit"))
 
 
-def by_standard(found: Assessment) -> None:
+def test_lines(field: Field, pixels: np.ndarray) -> None:
+    """The lines and circles of the intercept methods, drawn, and what each counted."""
+    picture = outlined(pixels, field.labels)
+    for column, pattern in zip(st.columns(2), get_args(Pattern), strict=True):
+        found = field.intercepts(pattern)
+        column.image(fit(with_test_lines(picture, found), TEST_LINES_PX), width="stretch")
+        mean = f", mean {found.mean:.4g} px" if found.count else ""
+        column.caption(f"{pattern}: {found.count:g} crystals on {found.length:.0f} px{mean}")
+        rows = pd.DataFrame(lines_with_counts(found), columns=["line", "crystals", "length inside crystals, px"])
+        column.dataframe(rows, hide_index=True, height=200)
+
+
+def by_standard(found: Assessment, field: Field, pixels: np.ndarray) -> None:
     """Figures by standard with their uncertainty, and the budget."""
     for note in found.notes:
         st.info(note, icon=":material/info:")
@@ -164,6 +181,8 @@ def by_standard(found: Assessment) -> None:
     )
     if not all(b.complete for b in found.budgets.values()):
         st.caption("≥: a part of the uncertainty is not known, see below.")
+    if st.toggle("Show the test lines and circles as they were counted"):
+        test_lines(field, pixels)
     with st.expander("Uncertainty budget", icon=":material/balance:"):
         parts = [
             (b.figure.words, c.source, "not known" if c.standard is None else uncertainty(b, c.standard), c.kind, c.how)
@@ -266,8 +285,9 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
     )
     profile = state.profile() or Profile("none")
 
+    field = Field(found.labels, crystals, micrograph.um_per_px, micrograph.name)
+
     def assessed() -> Assessment | None:
-        field = Field(found.labels, crystals, micrograph.um_per_px, micrograph.name)
         return state.assessment(corrected.version, found.settings, micrograph.calibration, profile, field)
 
     if profile.limits and (judged := assessed()) is not None:
@@ -278,7 +298,7 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
     with standards:
         # the bootstrap takes most of a second: only for who looks at it
         if standards.open and (figured := assessed()) is not None:
-            by_standard(figured)
+            by_standard(figured, field, micrograph.pixels)
     with sizes:
         if summary is not None:
             distribution(crystals, micrograph.shape, measuring.border_rule)

@@ -86,6 +86,21 @@ def test_choosing_a_profile_sets_every_control(page):
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
 
 
+def test_choosing_a_product_takes_its_default_profile(page):
+    save(open_database(), STRICT)
+    save(open_database(), replace(STRICT, name="usual", default=True, settings=Settings("cellpose-multiscale")))
+    save(open_database(), Profile("other", "sand"))
+    samples.prepare()
+    app = page("measure")
+    assert app.selectbox(key="profile").options == ["other", "strict", "usual"]
+    app.selectbox(key="profile product").select("powder").run()
+    assert not app.exception
+    assert app.selectbox(key="profile").options == ["strict", "usual"]
+    assert (app.session_state["profile"], app.session_state["method"]) == ("usual", "cellpose-multiscale")
+    app.selectbox(key="profile product").select("sand").run()
+    assert app.session_state["profile"] is None  # it has no default
+
+
 def test_history_finds_reopens_and_approves_a_run(page):
     engine = open_database()
     first, second = measured(), measured(corrected=True)

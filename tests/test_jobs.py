@@ -1,5 +1,6 @@
 """The queue with its real worker process, on the shipped weights."""
 
+import shutil
 import time
 
 import numpy as np
@@ -21,7 +22,7 @@ from crystalseg.ledger import append
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import segment
 from crystalseg.runs import recorded
-from crystalseg.settings import Settings
+from crystalseg.settings import Instances, Settings
 from crystalseg.synth import Structure, draw
 
 DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
@@ -134,3 +135,25 @@ def test_old_results_are_cleared_but_never_waiting_ones(tmp_path, monkeypatch):
     assert sum(p.is_dir() for p in queue.folder.iterdir()) == 2
     assert (queue.folder / last).exists()
     assert queue.look("none") is None
+
+
+def test_cleared_maps_come_back_with_the_labels_on_record_or_not_at_all(queue):
+    settings = Settings("watershed")
+    job = queue.submit(PROBE, settings)
+    until_done(queue, job)
+    labels = queue.result(job)[1].labels
+    shutil.rmtree(queue.folder / job)
+    queue.bring_back(job, PROBE, settings)
+    assert until_done(queue, job).status == "done"
+    np.testing.assert_array_equal(queue.result(job)[1].labels, labels)
+    order = (queue.folder / job / "segmentation.npz").stat().st_mtime_ns
+    queue.bring_back(job, PROBE, settings)  # nothing to do
+    assert queue.look(job).status == "done"
+    assert (queue.folder / job / "segmentation.npz").stat().st_mtime_ns == order
+    assert len(recorded(queue.engine)) == 1
+    # what is installed gives other labels
+    shutil.rmtree(queue.folder / job)
+    queue.bring_back(job, PROBE, Settings("watershed", instances=Instances(min_area=2000)))
+    failed = until_done(queue, job)
+    assert failed.status == "failed"
+    assert "labels on record" in failed.error

@@ -66,6 +66,7 @@ def test_profiles_are_kept_changed_and_removed():
     save(engine, replace(CORUNDUM, name="other", kind="pebbles"))
     assert find(engine, "corundum 80") == CORUNDUM
     assert default_of(engine, "brick 80").name == "other"  # claimed last
+    assert find(engine, "brick 80").name == "other"
     save(engine, replace(CORUNDUM, limits=()))
     assert find(engine, "corundum 80").limits == ()
     assert default_of(engine, "brick 80").name == "corundum 80"

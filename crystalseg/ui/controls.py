@@ -81,37 +81,47 @@ def _floats(text: str, name: str) -> tuple[float | None, ...]:
 
 
 def choose_profile() -> None:
-    """A profile for all that follows; choosing one sets every control to its settings."""
-    names = list(state.profiles())
-    if st.session_state.get("profile") not in names:
-        st.session_state["profile"] = None
-    st.selectbox(
-        "Profile",
-        names,
-        key="profile",
-        placeholder="none: choose below",
-        disabled=not names,
-        on_change=_apply_profile,
-        help="Everything chosen once for a product, its limits too. Profiles are made on the Profiles page.",
-    )
+    """A profile for all that follows, which sets every control to its settings; or a product, for its default."""
+    profile_box("profile", "none: choose below", _apply_profile)
 
 
 def _apply_profile() -> None:
     profile = state.profile()
-    if profile is None:
-        return
-    settings, held = profile.settings, st.session_state
-    scales = settings.scales
-    factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
-    held["method"] = settings.method.partition(":")[0]
-    held["package model"] = settings.method.partition(":")[2]
-    held["factors plus"] = factors
-    held["factors"] = factors or "auto, 0.5, 0.75, 1"
-    held["thresholds"] = ", ".join(f"{t:g}" for t in scales.levels)
-    held["foreground"] = settings.instances.foreground_threshold
-    held["min area"] = settings.instances.min_area
-    held["min confidence"] = settings.instances.min_confidence
-    held["border rule"] = settings.measuring.border_rule
+    if profile is not None:
+        state.choose(profile.settings)
+
+
+def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None) -> None:
+    """Product and profile; the profile's name is in the session under `key`. Choosing a product takes its default;
+    `none` says what goes without a profile."""
+    held, known = st.session_state, state.profiles()
+    products = sorted({profile.product for profile in known.values() if profile.product})
+    of_product = f"{key} product"
+    if held.get(of_product) not in products:
+        held[of_product] = None
+
+    def take_default() -> None:
+        default = state.default_profile(held[of_product])
+        held[key] = default.name if default else None
+        changed()
+
+    if products:
+        st.selectbox(
+            "Product", products, key=of_product, placeholder="any", on_change=take_default,
+            help="Choosing one takes its default profile.",
+        )  # fmt: skip
+    names = [name for name, profile in known.items() if held[of_product] in (None, profile.product)]
+    if held.get(key) not in names:
+        held[key] = None
+    st.selectbox(
+        "Profile",
+        names,
+        key=key,
+        placeholder=none,
+        disabled=not names,
+        on_change=changed,
+        help="Everything chosen once for a product, its limits too. Profiles are made on the Profiles page.",
+    )
 
 
 def choose_method() -> str | None:

@@ -20,11 +20,12 @@ from crystalseg.measure.crystals import measure_crystals, remeasured
 from crystalseg.measure.distribution import Summary
 from crystalseg.measure.figures import Field
 from crystalseg.micrograph import MAX_MEGAPIXELS, Micrograph, MicrographError, find_data_bar, read_micrograph
-from crystalseg.profiles import Profile
+from crystalseg.profiles import Profile, default_of
 from crystalseg.profiles import profiles as all_profiles
 from crystalseg.report.comparison import Comparison
 from crystalseg.report.sample import Details, Report, report_of
-from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded
+from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded, reopen
+from crystalseg.runs import find as find_run
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Instances, Measuring, Settings
 from crystalseg.validation import assess_product
@@ -32,7 +33,7 @@ from crystalseg.validation import assess_product
 # Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
 KEPT = (
     "method", "package model", "factors plus", "factors", "thresholds", "foreground", "min area", "min confidence",
-    "border rule", "who", "axis", "weighting", "profile",
+    "border rule", "who", "axis", "weighting", "profile", "profile product",
 )  # fmt: skip
 
 
@@ -88,10 +89,14 @@ def add(data: bytes, name: str) -> str:
     micrograph = read_micrograph(data, name, limit)
     store.put(data)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
-    for key in [key for key, other in items().items() if other.opener]:
-        del items()[key]
+    _forget_openers()
     items().setdefault(item.key, item)
     return item.key
+
+
+def _forget_openers() -> None:
+    for key in [key for key, other in items().items() if other.opener]:
+        del items()[key]
 
 
 def add_uploads(uploads: list) -> list[str]:
@@ -135,6 +140,48 @@ def _first_sample() -> None:
     item = Item(micrograph, find_data_bar(micrograph.pixels), job=first_job(), opener=True)
     item.runs[Settings().method] = item.job
     items()[item.key] = item
+
+
+def take_up(run: Run) -> None:
+    """Work on with a run from the record: its image, pixel size, region, settings, and the corrections made to it.
+    StoreError if its image is not in the store."""
+    if "image" not in run.files:
+        raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} on the Measure page.")
+    measured = reopen(run).micrograph
+    whole = replace(read_micrograph(store.get(run.files["image"]), run.image_name, float("inf")),
+                    calibration=measured.calibration)  # fmt: skip
+    item = Item(whole, find_data_bar(whole.pixels))
+    height, width = whole.shape
+    item.exclude_bar = item.bar is not None and run.region is not None and run.region[2] <= item.bar
+    if run.region and run.region != (0, 0, item.bar if item.exclude_bar else height, width):
+        item.region = run.region
+    engine = queue().engine
+    job = run.job or run.id
+    settings = Settings.from_dict(find_run(engine, job).settings)
+    queue().bring_back(job, measured, settings)
+    item.job = job
+    item.runs[settings.method] = job
+    _forget_openers()
+    items()[item.key] = item
+    st.session_state["current"] = item.key
+    st.session_state["profile product"] = None
+    st.session_state["profile"] = run.profile if run.profile in profiles() else None
+    choose(Settings.from_dict(run.settings))
+
+
+def choose(settings: Settings) -> None:
+    """Set every control to these settings."""
+    held, scales = st.session_state, settings.scales
+    factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
+    held["method"] = settings.method.partition(":")[0]
+    held["package model"] = settings.method.partition(":")[2]
+    held["factors plus"] = factors
+    held["factors"] = factors or "auto, 0.5, 0.75, 1"
+    held["thresholds"] = ", ".join(f"{t:g}" for t in scales.levels)
+    held["foreground"] = settings.instances.foreground_threshold
+    held["min area"] = settings.instances.min_area
+    held["min confidence"] = settings.instances.min_confidence
+    held["border rule"] = settings.measuring.border_rule
 
 
 @st.cache_resource(show_spinner=False)
@@ -309,6 +356,11 @@ def profiles() -> dict[str, Profile]:
 def profile() -> Profile | None:
     """The profile that is worked with."""
     return profiles().get(st.session_state.get("profile") or "")
+
+
+def default_profile(product: str | None) -> Profile | None:
+    """What is used for a product unless another is chosen."""
+    return default_of(queue().engine, product) if product else None
 
 
 def corrected_elsewhere(job: str, choice: Instances) -> list[str]:
