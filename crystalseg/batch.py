@@ -296,15 +296,16 @@ def finish(folder: Path, engine: Engine) -> None:
     done, reasons = _settled(engine, batch)
     rows, runs = [], []
     for k, entry in sorted(done.items()):
-        runs.append(Run.from_dict(entry.body))
-        facts = entry.body["figures"] or {}
+        run = Run.from_dict(entry.body)
+        runs.append(run)
+        facts = run.figures or {}
         average = facts.get("average", {})
         rows.append(
             {"image": batch.names[k], "run": entry.subject, "unit": facts.get("unit"), "counted": facts.get("counted"),
              "average": average.get("value"), "low": average.get("low"), "high": average.get("high"),
              **{f"{name} by {w}": facts[w][i] for w in ("number", "area") if facts
                 for i, name in enumerate(("D10", "D50", "D90"))},
-             "largest": facts.get("largest")}
+             "largest": facts.get("largest"), "verdict": run.outcome}
         )  # fmt: skip
     _csv(folder / "summary.csv", rows)
     _csv(folder / "failures.csv", [{"image": batch.names[k], "reason": why} for k, why in sorted(reasons.items())])

@@ -21,6 +21,7 @@ from crystalseg import __version__, ledger, store
 from crystalseg.calibration import Calibration
 from crystalseg.measure.crystals import measure_crystals
 from crystalseg.measure.distribution import Summary, summarise
+from crystalseg.measure.specification import Limit, Verdict, overall
 from crystalseg.micrograph import Micrograph, read_micrograph
 from crystalseg.settings import Settings
 
@@ -63,6 +64,16 @@ class Run:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=store.now)
     software: dict = field(default_factory=software)
+
+    @property
+    def outcome(self) -> str:
+        """Of its verdicts together; "" if it was not judged."""
+        return overall(self.judged) or ""
+
+    @property
+    def judged(self) -> list[Verdict]:
+        """The verdicts, to work with."""
+        return [Verdict(**verdict | {"limit": Limit(**verdict["limit"])}) for verdict in self.verdicts]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -1,5 +1,7 @@
 """History: every run on record; found, reopened, compared, charted, approved, exported."""
 
+from collections import Counter
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -9,7 +11,7 @@ from crystalseg.measure.control import RULES, control_chart
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.sample import Details, make, reopened_part
-from crystalseg.report.words import figure_rows, size_rows
+from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.runs import Run, reopen, same_figures
 from crystalseg.store import StoreError
@@ -24,11 +26,6 @@ TRENDS = {
 }  # fmt: skip
 
 
-def outcome(run: Run) -> str:
-    outcomes = {v["outcome"] for v in run.verdicts}
-    return next((o for o in ("fail", "not decidable", "pass") if o in outcomes), "")
-
-
 def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
     """A row a run."""
     rows = []
@@ -38,7 +35,7 @@ def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
             {"run": run.id, "when, UTC": run.created[:19].replace("T", " "), "image": run.image_name,
              "sample": run.details.get("sample", ""), "profile": run.profile, "method": run.settings.get("method", ""),
              "average": f.get("average", {}).get("value"), "unit": f.get("unit", ""), "counted": f.get("counted"),
-             "verdict": outcome(run), "corrections": len(run.corrections),
+             "verdict": run.outcome, "corrections": len(run.corrections),
              "operator": run.details.get("operator", ""), "approved": approved.get(run.id, "")}
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -83,6 +80,9 @@ def show(run: Run) -> None:
         )  # fmt: skip
     if again.summary is not None:
         st.table(pd.DataFrame(size_rows(again.summary), columns=["figure", "value"]).set_index("figure"))
+    if run.judged:
+        st.markdown(f"Verdict: **{run.outcome.upper()}**")
+        st.table(pd.DataFrame(verdict_rows(run.judged), columns=list(VERDICT_COLUMNS)).set_index("limit"))
     left, right = st.columns(2)
     profile = state.profiles().get(run.profile)
     left.download_button(
@@ -187,17 +187,17 @@ def trend(runs: list[Run]) -> None:
     """Individuals and moving-range chart of one figure, oldest first."""
     st.subheader("Trend of the runs listed")
     words = st.selectbox("Figure", list(TRENDS))
-    kept = [r for r in reversed(runs) if r.figures]
-    units = {r.figures["unit"] for r in kept}
-    if len(units) > 1 or len(kept) < 2:
-        st.info(
-            "A control chart needs two or more runs in one unit: narrow the search to one product.",
-            icon=":material/show_chart:",
-        )
+    measured = [r for r in reversed(runs) if r.figures]
+    # µm and px do not go into one chart: the unit of most runs does
+    unit, _ = next(iter(Counter(r.figures["unit"] for r in measured).most_common(1)), ("", 0))
+    kept = [r for r in measured if r.figures["unit"] == unit]
+    if len(kept) < 2:
+        st.info("A control chart needs two or more runs.", icon=":material/show_chart:")
         return
+    if len(kept) < len(measured):
+        st.caption(f"{len(measured) - len(kept)} of the runs listed are not in {unit} and left out here.")
     values = [TRENDS[words](r.figures) for r in kept]
     chart = control_chart(values)
-    unit = next(iter(units))
     names = [f"{r.created[:16].replace('T', ' ')}<br>{r.image_name}<br>{r.id}" for r in kept]
     drawn = go.Figure()
     drawn.add_scatter(y=values, mode="lines+markers", hovertext=names, name=words)

@@ -20,7 +20,14 @@ from crystalseg.report.html import build_html
 from crystalseg.report.outlines import coco, geojson, imagej_rois
 from crystalseg.report.pdf import PAGES, build_pdf
 from crystalseg.report.sample import Details, Report
-from crystalseg.report.words import corrections_words, figure_rows, number, size_rows, uncertainty
+from crystalseg.report.words import (
+    VERDICT_COLUMNS,
+    corrections_words,
+    figure_rows,
+    size_rows,
+    uncertainty,
+    verdict_rows,
+)
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import LADDERS, Instances, Measuring, Settings
@@ -152,11 +159,7 @@ def verdict(found: Assessment) -> None:
     """The verdict on the profile's limits, and why."""
     show = {"pass": st.success, "fail": st.error}.get(found.outcome, st.warning)
     show(f"**{found.outcome.upper()}** against the profile's limits", icon=OUTCOMES[found.outcome])
-    rows = [
-        (v.limit.words(), f"{number(v.limit.figure, v.value)} {v.unit}", f"{v.expanded:.2g}", v.outcome, v.why)
-        for v in found.verdicts
-    ]
-    st.table(pd.DataFrame(rows, columns=["limit", "figure", "U (k = 2)", "verdict", "why"]).set_index("limit"))
+    st.table(pd.DataFrame(verdict_rows(found.verdicts), columns=list(VERDICT_COLUMNS)).set_index("limit"))
 
 
 def test_lines(field: Field, pixels: np.ndarray) -> None:

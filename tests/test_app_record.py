@@ -138,6 +138,20 @@ def test_an_approval_is_on_record_and_in_the_report(page):
     assert "Approved by B. Alt" in app.success[1].value
 
 
+def test_the_trend_is_of_runs_in_one_unit(page):
+    engine = open_database()
+    one = measured()
+    record(engine, one)
+    app = page("history")
+    assert "two or more runs" in app.info[0].value
+    for _ in range(2):
+        record(engine, replace(measured(), figures=one.figures | {"unit": "µm"}))
+    app.run()
+    assert not app.exception
+    assert any("1 of the runs listed are not in µm" in c.value for c in app.caption)
+    assert not app.info
+
+
 def test_an_empty_history_says_what_to_do(page):
     app = page("history")
     assert "go to Measure" in app.info[0].value

@@ -31,7 +31,7 @@ class Assessment:
     @property
     def outcome(self) -> Outcome | None:
         """The verdict on all limits together; None if there are none."""
-        return overall(self.verdicts) if self.verdicts else None
+        return overall(self.verdicts)
 
     @property
     def notes(self) -> list[str]:

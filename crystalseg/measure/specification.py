@@ -84,9 +84,7 @@ def judge_all(limits: Sequence[Limit], budgets: Mapping[str, Budget]) -> list[Ve
     return [judge(limit, budgets.get(limit.figure)) for limit in limits]
 
 
-def overall(verdicts: Sequence[Verdict]) -> Outcome:
-    """`fail` if one limit is broken, `pass` if all are kept."""
+def overall(verdicts: Sequence[Verdict]) -> Outcome | None:
+    """`fail` if one limit is broken, `pass` if all are kept; None without limits."""
     outcomes = {v.outcome for v in verdicts}
-    if "fail" in outcomes:
-        return "fail"
-    return "not decidable" if "not decidable" in outcomes or not outcomes else "pass"
+    return next((outcome for outcome in ("fail", "not decidable", "pass") if outcome in outcomes), None)

@@ -20,6 +20,7 @@ from crystalseg.report.charts import cumulative_chart, distribution_chart
 from crystalseg.report.comparison import Comparison, as_text
 from crystalseg.report.sample import Details, Part, Report
 from crystalseg.report.words import (
+    VERDICT_COLUMNS,
     bounded,
     corrections_words,
     figure_rows,
@@ -29,6 +30,7 @@ from crystalseg.report.words import (
     settings_rows,
     size_rows,
     uncertainty,
+    verdict_rows,
 )
 from crystalseg.view import fit, outlined, overlay, scale_bar, with_test_lines
 
@@ -117,14 +119,9 @@ def _verdict(report: Report) -> list[Block]:
     found = report.assessment
     if found is None or not found.verdicts:
         return []
-    rows = [
-        (v.limit.words(), f"{number(v.limit.figure, v.value)} {v.unit}".strip(), f"{float(f'{v.expanded:.2g}'):g}",
-         v.outcome.upper(), v.why)
-        for v in found.verdicts
-    ]  # fmt: skip
     return [
         Heading(f"Verdict: {found.outcome.upper()}"),
-        Rows(("limit", "figure", "U (k = 2)", "verdict", "why"), rows, (0.3, 0.13, 0.1, 0.14, 0.33)),
+        Rows(VERDICT_COLUMNS, verdict_rows(found.verdicts), (0.3, 0.13, 0.1, 0.14, 0.33)),
         Text(RULE, small=True),
     ]
 

@@ -7,6 +7,7 @@ import numpy as np
 from crystalseg.correct import Correction
 from crystalseg.measure.distribution import Summary
 from crystalseg.measure.figures import DEFINITIONS
+from crystalseg.measure.specification import Verdict
 from crystalseg.measure.uncertainty import Budget
 from crystalseg.settings import METHODS, PACKAGE, Settings
 
@@ -54,6 +55,18 @@ def uncertainty(b: Budget, value: float | None) -> str:
 def bounded(b: Budget, value: float) -> str:
     """A combined or expanded uncertainty, as a lower bound where a part of it is not known."""
     return f"{'' if b.complete else '≥ '}{uncertainty(b, value)}"
+
+
+VERDICT_COLUMNS = ("limit", "figure", "U (k = 2)", "verdict", "why")
+
+
+def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str, str]]:
+    """Limit, figure with unit, expanded uncertainty, verdict, why; of each."""
+    return [
+        (v.limit.words(), f"{number(v.limit.figure, v.value)} {v.unit}".strip(), f"{float(f'{v.expanded:.2g}'):g}",
+         v.outcome.upper(), v.why)
+        for v in verdicts
+    ]  # fmt: skip
 
 
 def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""The main road in a real Chromium: upload, run, look, change, download."""
+"""The main roads in a real Chromium: upload, run, look, change, download; a product from profile to history."""
 
 import re
 from pathlib import Path
@@ -179,3 +179,47 @@ def test_a_page_asked_for_by_its_address_first_has_its_navigation(page, address)
     page.goto(f"{address}/inspect")
     expect(page.get_by_role("heading", name="Inspect")).to_be_visible()
     expect(page.get_by_role("link", name="Correct", exact=True)).to_be_visible()
+
+
+def test_a_product_from_profile_through_batch_to_a_run_reopened_and_gone_on_with(page, tmp_path):
+    for k in range(2):
+        made = draw(8 + k, (240, 260), Structure("powder", diameter=40, spread=0.3))
+        Image.fromarray(made.image).save(tmp_path / f"field {k}.png")
+    (tmp_path / "broken.png").write_text("no image")
+
+    page.get_by_role("link", name="Profiles", exact=True).click()
+    expect(page.get_by_role("heading", name="Profiles")).to_be_visible()
+    settled(page)
+    page.get_by_role("textbox", name="Name", exact=True).fill("round powder")
+    page.get_by_role("textbox", name="Product").fill("powder A")
+    page.get_by_text("Default for this product").click()
+    page.get_by_role("combobox", name="Method").click()
+    page.get_by_role("option", name="watershed").click()
+    page.get_by_role("button", name="Save the profile").click()
+    expect(page.get_by_role("radio", name="round powder")).to_be_checked()
+
+    page.get_by_role("link", name="Batch", exact=True).click()
+    expect(page.get_by_text("No batch yet")).to_be_visible()
+    settled(page)
+    page.get_by_role("textbox", name="Or a folder").fill(str(tmp_path))
+    page.keyboard.press("Enter")
+    settled(page)
+    page.get_by_role("combobox", name="Product").click()
+    page.get_by_role("option", name="powder A").click()
+    settled(page)
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("2 measured, 1 failed, 0 to do · done")).to_be_visible(timeout=120_000)
+
+    page.get_by_role("link", name="History", exact=True).click()
+    expect(page.get_by_role("heading", name="History")).to_be_visible()
+    settled(page)
+    table = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+    page.mouse.click(table["x"] + 20, table["y"] + 52)  # the first row: the table is a canvas
+    expect(page.get_by_text("the same figures to the last digit")).to_be_visible()
+    average = page.get_by_role("row", name="Average crystal size").text_content()
+    settled(page)
+    page.get_by_role("button", name="Go on with it").click()
+    expect(page.get_by_role("heading", name="field 1.png")).to_be_visible()
+    shown = page.locator("[data-testid=stMetricValue]").first
+    expect(shown).to_be_visible(timeout=120_000)
+    assert shown.text_content() in average
