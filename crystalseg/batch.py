@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -42,9 +42,13 @@ class Batch:
     profile: Profile
     calibration: Calibration | None = None
 
-    def run_id(self, index: int) -> str:
-        """The id under which an image is recorded."""
-        return f"{self.id}-{index:05d}"
+    def run_id(self, index: int | None = None) -> str:
+        """The id under which an image is recorded; without an index, what all of them begin with."""
+        return f"{self.id}-" if index is None else f"{self.id}-{index:05d}"
+
+    def index(self, run_id: str) -> int:
+        """The image that has this id."""
+        return int(run_id.removeprefix(self.run_id()))
 
 
 @dataclass(frozen=True)
@@ -121,15 +125,11 @@ def state_of(folder: Path, engine: Engine) -> State:
     return State(len(batch.names), len(done), {batch.names[k]: why for k, why in sorted(reasons.items())}, state)
 
 
-def _settled(engine: Engine, batch: Batch) -> tuple[dict[int, ledger.Entry], dict[int, str]]:
-    """By index, the entries of the images on record, and the reasons of those that failed."""
-    prefix = f"{batch.id}-"
-
-    def about(kind: str) -> Iterator[tuple[int, ledger.Entry]]:
-        for entry in ledger.entries(engine, kind, prefix=prefix):
-            yield int(entry.subject.removeprefix(prefix)), entry
-
-    return dict(about("run")), {k: entry.body["reason"] for k, entry in about("failure")}
+def _settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:
+    """Indices of the images on record, and of those that failed with their reasons."""
+    done = {batch.index(subject) for subject in ledger.subjects(engine, "run", batch.run_id())}
+    failed = ledger.entries(engine, "failure", prefix=batch.run_id())
+    return done, {batch.index(entry.subject): entry.body["reason"] for entry in failed}
 
 
 def _locked(folder: Path) -> bool:
@@ -293,15 +293,16 @@ def finish(folder: Path, engine: Engine) -> None:
     """Write what concerns all images: `summary.csv`, a row each with its figures, `failures.csv` with reasons, and once
     all is done `combined_report.pdf`, which takes the images for fields of one sample."""
     batch = load(folder)
-    done, reasons = _settled(engine, batch)
-    rows, runs = [], []
-    for k, entry in sorted(done.items()):
-        run = Run.from_dict(entry.body)
-        runs.append(run)
+    _, reasons = _settled(engine, batch)
+    entries = ledger.entries(engine, "run", prefix=batch.run_id())
+    runs = [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda e: e.subject)]
+    rows = []
+    for run in runs:
         facts = run.figures or {}
         average = facts.get("average", {})
         rows.append(
-            {"image": batch.names[k], "run": entry.subject, "unit": facts.get("unit"), "counted": facts.get("counted"),
+            {"image": batch.names[batch.index(run.id)], "run": run.id,
+             "unit": facts.get("unit"), "counted": facts.get("counted"),
              "average": average.get("value"), "low": average.get("low"), "high": average.get("high"),
              **{f"{name} by {w}": facts[w][i] for w in ("number", "area") if facts
                 for i, name in enumerate(("D10", "D50", "D90"))},
@@ -309,7 +310,7 @@ def finish(folder: Path, engine: Engine) -> None:
         )  # fmt: skip
     _csv(folder / "summary.csv", rows)
     _csv(folder / "failures.csv", [{"image": batch.names[k], "reason": why} for k, why in sorted(reasons.items())])
-    if len(runs) > 1 and len(done) + len(reasons) == len(batch.names):
+    if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
         _combine(folder, batch, runs)
 
 

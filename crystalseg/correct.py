@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 from scipy import ndimage
+from scipy.special import expit
 from skimage.filters import sobel
 from skimage.measure import label as connected_label
 from skimage.segmentation import watershed
@@ -282,7 +283,7 @@ def ridges(evidence: Evidence, box: tuple[slice, slice]) -> np.ndarray:
         if min(dy.shape) > 1:
             parting = np.gradient(dy, axis=0) + np.gradient(dx, axis=1)
             total = total + np.clip(parting, 0, 1) / len(maps)
-        total = total + 1 / (1 + np.exp(np.clip(foreground, -30, 30))) / len(maps)
+        total = total + expit(-foreground) / len(maps)
     return total.astype(np.float32)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from crystalseg.segmentation import Segmentation
 from crystalseg.tiling import Grid
@@ -109,7 +110,7 @@ def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
         width = 2 * np.sqrt(mask.sum() / np.pi) * factor
         rows += [
             ("Taken from", f"× {factor:.3g}, where it is {width:.0f} px wide"),
-            ("Flow and foreground fit its shape", f"{1 / (1 + np.exp(-logit)):.2f} of 1"),
+            ("Flow and foreground fit its shape", f"{expit(logit):.2f} of 1"),
             ("Another scale sees the same crystal", f"IoU {support:.2f} of 1"),
             ("A larger crystal around it", f"{rival:.2f} of 1, seen by a coarser scale"),
             ("Smaller crystals inside it", f"{parts:.2f} of its area, seen by a finer scale"),
@@ -119,7 +120,7 @@ def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
         rows.append(("Size level", f"{best + 1} of {len(weights)}: {scale_words(found, None)[best].split(': ')[1]}"))
     if found.features is None and found.scales:
         fused = found.fused
-        probability = 1 / (1 + np.exp(-np.clip(fused.foreground[mask], -30, 30)))
+        probability = expit(fused.foreground[mask])
         rows += [
             ("Mean foreground probability", f"{probability.mean():.2f}"),
             ("Mean length of the flow", f"{np.hypot(*fused.flow[:, mask]).mean():.2f} of 1 (short: scales disagree)"),

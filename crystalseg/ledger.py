@@ -100,6 +100,13 @@ def entries(engine: Engine, kind: str, subject: str | None = None, prefix: str =
         return [_entry(row) for row in session.scalars(wanted)]
 
 
+def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:
+    """What the entries of a kind are about, where it begins with `prefix`, oldest first; quicker than `entries`."""
+    wanted = select(EntryRow.subject).where(EntryRow.kind == kind).order_by(EntryRow.number)
+    with Session(engine) as session:
+        return list(session.scalars(wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))))
+
+
 def _about(kind: str, subject: str | None):
     wanted = select(EntryRow).where(EntryRow.kind == kind).order_by(EntryRow.number)
     return wanted if subject is None else wanted.where(EntryRow.subject == subject)

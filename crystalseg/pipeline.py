@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from crystalseg.attention import THRESHOLDS, place, regroup
@@ -368,7 +369,7 @@ def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
     The flow is short where scales or tiles disagree. The figure orders crystals by doubt; it is no calibrated
     probability.
     """
-    probability = 1 / (1 + np.exp(-np.clip(fused.foreground, -30, 30)))
+    probability = expit(fused.foreground)
     sure = probability * np.minimum(np.sqrt(np.square(fused.flow).sum(axis=0)), 1)
     area = np.bincount(labels.ravel())
     return (np.bincount(labels.ravel(), sure.ravel()) / np.maximum(area, 1))[1:].astype(np.float32)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_array
+from scipy.special import expit
 
 from crystalseg.flows import flows_from_labels, keep_labels, labels_from_flows
 from crystalseg.fusion import ScalePrediction
@@ -118,11 +119,7 @@ def fit_quality(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(labels.ravel(), values.ravel(), minlength=count + 1)[1:] / np.maximum(area, 1)
 
-    return np.clip(mean(_probability(scale)) * mean(_fit(labels, scale)), 1e-3, 1 - 1e-3)
-
-
-def _probability(scale: ScalePrediction) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(scale.foreground, -30, 30)))
+    return np.clip(mean(expit(scale.foreground)) * mean(_fit(labels, scale)), 1e-3, 1 - 1e-3)
 
 
 def _fit(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
@@ -141,7 +138,7 @@ def patches(
     divergence = sum(np.gradient(f, axis=k) if f.shape[k] > 1 else 0 * f for k, f in enumerate(scale.flow))
     maps = np.stack(
         [
-            *np.clip(picture, -0.5, 1.5), _probability(scale), _fit(labels, scale),
+            *np.clip(picture, -0.5, 1.5), expit(scale.foreground), _fit(labels, scale),
             np.minimum(np.hypot(*scale.flow), 1.2), np.clip(divergence, -1, 1),
         ]
     ).astype(np.float32)  # fmt: skip

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import time
 import uuid
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from crystalseg.store import home
 from crystalseg.ui import controls, state
 
 FOLDER = "batches"
+STARTING = 60.0  # s until a batch just started must be seen to run
 ROOT = Path(batch.__file__).parents[1]
 
 
@@ -28,6 +30,7 @@ def start(folder: Path, workers: int) -> None:
                "--workers", str(workers)]  # fmt: skip
     with (folder / "log.txt").open("ab") as log:
         subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    st.session_state[f"started {folder.name}"] = time.monotonic()
 
 
 def new() -> None:
@@ -69,9 +72,17 @@ def _copied(uploads: list, folder: Path) -> Path:
     return folder
 
 
-@st.fragment(run_every=1.0)
-def progress(folder: Path) -> None:
+def is_watched(folder: Path, now: batch.State) -> bool:
+    """Whether it runs, or was started so lately that its process may not be up."""
+    started = st.session_state.get(f"started {folder.name}", float("-inf"))
+    return now.state == "running" or (now.state != "done" and time.monotonic() - started < STARTING)
+
+
+def progress(folder: Path, watched: bool) -> None:
+    """How far a batch is, what failed, its results. A fragment: it looks again by itself while it is `watched`."""
     made, now = batch.load(folder), batch.state_of(folder, state.queue().engine)
+    if watched and not is_watched(folder, now):
+        st.rerun()
     settled = now.done + len(now.reasons)
     words = f"{now.done} measured, {len(now.reasons)} failed, {now.total - settled} to do · {now.state}"
     st.progress(settled / now.total, text=words)
@@ -86,6 +97,7 @@ def progress(folder: Path) -> None:
             batch.ask(folder, "cancelled")
     elif now.state != "done" and left.button("Go on", icon=":material/play_arrow:", key=f"go {folder.name}"):
         start(folder, 1)
+        st.rerun()
     if now.reasons:
         st.dataframe(pd.DataFrame(now.reasons.items(), columns=["image", "why it failed"]), hide_index=True)
     if now.done and now.state != "running":
@@ -122,7 +134,8 @@ def page() -> None:
         made = batch.load(folder)
         with st.container(border=True):
             st.markdown(f"**{made.id}** · {len(made.names)} images · profile {made.profile.name}")
-            progress(folder)
+            watched = is_watched(folder, batch.state_of(folder, state.queue().engine))
+            st.fragment(progress, run_every=1.0 if watched else None)(folder, watched)
 
 
 page()

@@ -65,6 +65,7 @@ def test_entries_come_back_and_follow_each_other(engine):
     assert found[0].previous == ledger.FIRST
     assert [e.previous for e in found[1:]] == [e.hash for e in found[:-1]]
     assert ledger.entries(engine, "run", "r3") == [found[3]]
+    assert ledger.subjects(engine, "run", "r") == [e.subject for e in found]
     assert ledger.entries(engine, "report") == []
     assert list(ledger.audit(engine)) == []
 
