@@ -22,7 +22,7 @@ from crystalseg import ledger, store
 from crystalseg.calibration import Calibration
 from crystalseg.micrograph import FORMATS, find_data_bar, read_micrograph
 from crystalseg.profiles import Profile
-from crystalseg.runs import Run, record, reopen
+from crystalseg.runs import Run, issue, record, reopen
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
 
@@ -228,6 +228,7 @@ def _settle(engine: Engine, batch: Batch, folder: Path, k: int, future, report: 
     for ending, data in made.files.items():
         store.write_safely(folder / _out_name(batch, k, ending), data)
     store.put(made.files["labels.npz"])
+    issue(engine, [made.run.id], "PDF", made.files["report.pdf"])
     # last: what is on record is done
     record(engine, made.run)
     average = made.run.figures["average"]["value"] if made.run.figures else float("nan")
@@ -311,10 +312,12 @@ def finish(folder: Path, engine: Engine) -> None:
     _csv(folder / "summary.csv", rows)
     _csv(folder / "failures.csv", [{"image": batch.names[k], "reason": why} for k, why in sorted(reasons.items())])
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
-        _combine(folder, batch, runs)
+        combined = issue(engine, [run.id for run in runs], "PDF", _combined(batch, runs))
+        store.write_safely(folder / "combined_report.pdf", combined)
 
 
-def _combine(folder: Path, batch: Batch, runs: list[Run]) -> None:
+def _combined(batch: Batch, runs: list[Run]) -> bytes:
+    """The PDF report of all images as fields of one sample."""
     from crystalseg.report.content import PICTURED
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.sample import Details, make, reopened_part
@@ -322,8 +325,7 @@ def _combine(folder: Path, batch: Batch, runs: list[Run]) -> None:
     # pictures are shown of the first only; of the others neither image nor labels are held
     parts = [reopened_part(reopen(one, with_image=number < PICTURED)) for number, one in enumerate(runs)]
     product = batch.profile.product or f"batch {batch.id}"
-    report = make(parts, Details(sample=product), batch.profile)
-    store.write_safely(folder / "combined_report.pdf", build_pdf(report))
+    return build_pdf(make(parts, Details(sample=product), batch.profile))
 
 
 def _csv(path: Path, rows: list[dict]) -> None:

@@ -152,7 +152,7 @@ def _segment_one(engine, micrograph, name, out, calibration, settings, models, k
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.sample import report_of
     from crystalseg.report.words import size_rows
-    from crystalseg.runs import describe, record
+    from crystalseg.runs import describe, issue, record
 
     if calibration is not None:
         micrograph = replace(micrograph, calibration=calibration)
@@ -170,7 +170,7 @@ def _segment_one(engine, micrograph, name, out, calibration, settings, models, k
     record(engine, run)
     (out / f"{name}_labels.tif").write_bytes(labels_tiff(found.labels, micrograph.um_per_px))
     (out / f"{name}_crystals.csv").write_bytes(crystals_csv(crystals))
-    (out / f"{name}_report.pdf").write_bytes(build_pdf(report))
+    (out / f"{name}_report.pdf").write_bytes(issue(engine, [run.id], "PDF", build_pdf(report), details.operator))
     (out / f"{name}_run.json").write_text(run.to_json())
     notes = [*micrograph.notes, *([f"The data bar below row {bar} was left out."] if bar is not None else [])]
     result = size_rows(summary)[0][1] if summary else "no crystal counts"
@@ -275,7 +275,7 @@ def experiment(
     methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; else all of ours.")] = "",
     weights: _Weights = None,
 ) -> None:
-    """A comparison on labelled images, the paper's or ours: CSV and Markdown tables. Called again, it goes on."""
+    """A comparison on labelled images: CSV and Markdown tables. Called again, the paper's go on where they stopped."""
     from crystalseg.evaluate.benchmark import write_benchmark
     from crystalseg.evaluate.experiments import COMPARED, conduct
 
@@ -363,17 +363,23 @@ def run_batch(
 
 @app.command()
 def audit(
-    run_id: Annotated[str, typer.Argument(help="Also measure this run's stored labels again.")] = "",
+    run_id: Annotated[
+        str, typer.Argument(help="Also measure this run's stored labels again; or a report's file, for its run.")
+    ] = "",
     segment_again: Annotated[
         bool, typer.Option("--segment", help="And segment its stored image again with the present networks.")
     ] = False,
 ) -> None:
     """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
     from crystalseg import ledger
-    from crystalseg.runs import find, open_database, reopen, same_figures
+    from crystalseg.runs import find, issued, open_database, reopen, same_figures
 
     engine = open_database()
     problems = list(ledger.audit(engine))
+    if Path(run_id).is_file():
+        report = issued(engine, Path(run_id).read_bytes())
+        run_id = report.subject
+        print(f"This is the report of run {', '.join(report.body['runs'])}, issued {report.created[:19]} UTC.")
     if run_id and not problems:
         again = reopen(find(engine, run_id))
         if not same_figures(again):

@@ -100,6 +100,12 @@ def profiles(engine: Engine) -> dict[str, Profile]:
     return {name: Profile.from_dict(b) for name, b in sorted(latest.items()) if not b.get("removed")}
 
 
+def as_of(engine: Engine, name: str, when: str) -> Profile | None:
+    """The profile of that name as it was at a time, ISO 8601; None if there was none."""
+    then = [entry.body for entry in ledger.entries(engine, "profile", name) if entry.created <= when]
+    return Profile.from_dict(then[-1]) if then and not then[-1].get("removed") else None
+
+
 def default_of(engine: Engine, product: str) -> Profile | None:
     """The default profile of a product, the latest if several claim to be."""
     order = [e.subject for e in ledger.entries(engine, "profile")]

@@ -1,5 +1,6 @@
 """The record of every run: what was measured, on which file, how, and what was found (SQLite unless a URL is given)."""
 
+import hashlib
 import io
 import json
 import os
@@ -165,6 +166,22 @@ def record(engine: Engine, run: Run) -> ledger.Entry:
     return ledger.append(engine, "run", run.id, asdict(run), run.details.get("operator", ""), once=True)
 
 
+def issue(engine: Engine, runs: Sequence[str], form: str, data: bytes, who: str = "") -> bytes:
+    """Put a report on record as it is handed out, its file and of which runs it is; returns `data`."""
+    body = {"form": form, "runs": list(runs), "files": {f"{form} report": store.put(data)}}
+    ledger.append(engine, "report", runs[0], body, who)
+    return data
+
+
+def issued(engine: Engine, data: bytes) -> ledger.Entry:
+    """The entry of a report by its bytes; ValueError if no report on record is exactly this file."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    found = [e for e in ledger.entries(engine, "report") if sha256 in e.body["files"].values()]
+    if not found:
+        raise ValueError("This file is no report on record: it was changed since, or comes from elsewhere.")
+    return found[0]
+
+
 def log_correction(engine: Engine, job: str, choice: str, entry: dict, who: str) -> None:
     """Add a correction (or undo, redo), made to the result of `job` with the thresholds named `choice`, to its log."""
     ledger.append(engine, "correction", job, {"choice": choice, "entry": entry}, who)
@@ -210,15 +227,18 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
     crystals = measure_crystals(labels, run.um_per_px, confidence, marks)
     settings = Settings.from_dict(run.settings)
     summary = summarise(crystals, labels.shape, settings.measuring.border_rule)
-    return Reopened(run, _image(run) if with_image else None, labels, confidence, crystals, summary)
+    micrograph = None
+    if with_image and "image" in run.files:
+        micrograph = whole_image(run)
+        micrograph = micrograph.crop(*run.region) if run.region else micrograph
+    return Reopened(run, micrograph, labels, confidence, crystals, summary)
 
 
-def _image(run: Run) -> Micrograph | None:
+def whole_image(run: Run) -> Micrograph:
+    """The image as it was uploaded, with the run's pixel size; StoreError if it is not in the store."""
     if "image" not in run.files:
-        return None
+        raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
     micrograph = read_micrograph(store.get(run.files["image"]), run.image_name, float("inf"))
-    if run.region:
-        micrograph = micrograph.crop(*run.region)
     known = Calibration(run.um_per_px, run.calibration or "", run.calibration_uncertainty) if run.um_per_px else None
     return replace(micrograph, calibration=known)
 

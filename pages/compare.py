@@ -173,7 +173,8 @@ def report(item: state.Item, method: str, micrograph: Micrograph, comparison: Co
         table = corrected.table(micrograph.um_per_px)
         summary = summarise(table, micrograph.shape, rule)
         found = replace(found, settings=replace(found.settings, measuring=state.measuring()))
-        return build_pdf(state.put_on_record(corrected, micrograph, found, summary, comparison=comparison))
+        made = state.put_on_record(corrected, micrograph, found, summary, comparison=comparison)
+        return state.issue(made, "PDF", build_pdf)
 
     stem = micrograph.name.rsplit(".", 1)[0]
     st.download_button("PDF report with this comparison", pdf, f"{stem}_comparison.pdf", "application/pdf")

@@ -6,8 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from crystalseg import ledger
+from crystalseg import ledger, store
 from crystalseg.measure.control import RULES, control_chart
+from crystalseg.profiles import as_of
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.sample import Details, make, reopened_part
@@ -18,6 +19,7 @@ from crystalseg.store import StoreError
 from crystalseg.ui import state
 from crystalseg.ui.viewer import Crystals, viewer
 
+ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
 # What can be charted: words, and where it is in a run's figures.
 TRENDS = {
     "average crystal size": lambda f: f["average"]["value"], "D50 by number": lambda f: f["number"][1],
@@ -84,11 +86,22 @@ def show(run: Run) -> None:
         st.markdown(f"Verdict: **{run.outcome.upper()}**")
         st.table(pd.DataFrame(verdict_rows(run.judged), columns=list(VERDICT_COLUMNS)).set_index("limit"))
     left, right = st.columns(2)
-    profile = state.profiles().get(run.profile)
-    left.download_button(
-        "PDF report, again", lambda: build_pdf(make([reopened_part(again)], _details(run), profile)),
-        f"{run.id}_report.pdf", "application/pdf",
-    )  # fmt: skip
+    engine = state.queue().engine
+
+    def report() -> bytes:
+        profile = as_of(engine, run.profile, run.created)  # as it was judged then
+        return state.issue(make([reopened_part(again)], _details(run), profile), "PDF", build_pdf)
+
+    left.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
+    for entry in (e for e in ledger.entries(engine, "report") if run.id in e.body["runs"]):
+        form, (sha256,) = entry.body["form"], entry.body["files"].values()
+        left.download_button(
+            f"{form} as issued {entry.created[:19].replace('T', ' ')} UTC",
+            lambda sha256=sha256: store.get(sha256),
+            f"{run.id}_report.{ENDINGS[form]}",
+            key=f"report {entry.number}",
+            type="tertiary",
+        )
     if left.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}",
                    help="Opens image, settings and corrections on the Measure page."):  # fmt: skip
         try:
@@ -168,12 +181,14 @@ def pooled(runs: list[Run]) -> None:
         st.markdown(f"Verdict: **{report.assessment.outcome.upper()}**")
     rows = figure_rows(list(report.assessment.budgets.values()))
     st.dataframe(pd.DataFrame(rows, columns=["figure", "value", "U (k = 2)", "computed with"]), hide_index=True)
-    left, middle, right = st.columns(3)
-    left.download_button(
-        "PDF report", lambda: build_pdf(report), "sample_report.pdf", "application/pdf", type="primary"
-    )
-    middle.download_button("HTML report", lambda: build_html(report), "sample_report.html", "text/html")
-    right.download_button("Excel workbook", lambda: build_workbook(report), "sample_report.xlsx")
+    forms = (("PDF", build_pdf), ("HTML", build_html), ("Excel", build_workbook))
+    for column, (form, build) in zip(st.columns(3), forms, strict=True):
+        column.download_button(
+            f"{form} report",
+            lambda form=form, build=build: state.issue(report, form, build),
+            f"sample_report.{ENDINGS[form]}",
+            type="primary" if form == "PDF" else "secondary",
+        )
 
 
 def _flat(settings: dict, before: str = "") -> dict:

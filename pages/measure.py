@@ -231,9 +231,9 @@ def downloads(
     stem = micrograph.name.rsplit(".", 1)[0]
     labels = found.labels
     files = (
-        ("PDF report", lambda: build_pdf(report()), "report.pdf", "application/pdf"),
-        ("HTML report", lambda: build_html(report()), "report.html", "text/html"),
-        ("Excel workbook", lambda: build_workbook(report()), "report.xlsx",
+        ("PDF report", lambda: state.issue(report(), "PDF", build_pdf), "report.pdf", "application/pdf"),
+        ("HTML report", lambda: state.issue(report(), "HTML", build_html), "report.html", "text/html"),
+        ("Excel workbook", lambda: state.issue(report(), "Excel", build_workbook), "report.xlsx",
          "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
         ("Crystals CSV", lambda: crystals_csv(crystals), "crystals.csv", "text/csv"),
         ("Labels TIFF", lambda: labels_tiff(labels, micrograph.um_per_px), "labels.tif", "image/tiff"),

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from crystalseg import batch, ledger, samples, store
 from crystalseg.measure.specification import Limit
 from crystalseg.profiles import Profile, find, profiles, save
-from crystalseg.runs import open_database, record, recorded
+from crystalseg.runs import issue, open_database, record, recorded
 from crystalseg.settings import Instances, Measuring, Settings
 from crystalseg.ui import state
 from tests.conftest import png
@@ -136,6 +136,11 @@ def test_an_approval_is_on_record_and_in_the_report(page):
     (entry,) = ledger.entries(engine, "approval", run.id)
     assert entry.who == "B. Alt"
     assert "Approved by B. Alt" in app.success[1].value
+    issue(engine, ["another", run.id], "PDF", b"the report")
+    issue(engine, ["another"], "PDF", b"another's report")
+    app.run()
+    assert not app.exception
+    assert [b.proto.label[:13] for b in app.get("download_button") if "as issued" in b.proto.label] == ["PDF as issued"]
 
 
 def test_the_trend_is_of_runs_in_one_unit(page):

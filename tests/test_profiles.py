@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystalseg import ledger
 from crystalseg.measure.figures import DEFINITIONS
 from crystalseg.measure.specification import Limit
-from crystalseg.profiles import SECTIONS, Profile, default_of, find, profiles, remove, save
+from crystalseg.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save
 from crystalseg.runs import open_database
 from crystalseg.settings import METHODS, PACKAGE, Instances, Scales, Settings, SettingsError
+from crystalseg.store import now
 
 CORUNDUM = Profile(
     "corundum 80", "brick 80", True, "powder", Settings("sima", Scales((None, 0.5))),
@@ -72,6 +74,10 @@ def test_profiles_are_kept_changed_and_removed():
     assert default_of(engine, "brick 80").name == "corundum 80"
     remove(engine, "corundum 80")
     assert list(profiles(engine)) == ["other"]
+    first, *_ = ledger.entries(engine, "profile", "corundum 80")
+    assert as_of(engine, "corundum 80", first.created) == CORUNDUM
+    assert as_of(engine, "corundum 80", "2000") is None
+    assert as_of(engine, "corundum 80", now()) is None  # removed
     with pytest.raises(SettingsError, match="there are: other"):
         find(engine, "corundum 80")
     assert default_of(engine, "sand") is None

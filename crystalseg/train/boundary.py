@@ -1,7 +1,7 @@
 """Training the boundary network (paper section IV-B, "Boundary model", after Yu et al.)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from torch.nn import functional
 from crystalseg.evaluate.metrics import BOUNDARY_WIDTH, boundary_lines
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks.boundary import build_boundary
-from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import transform
 from crystalseg.train.data import Mixture, Sample, Stream, Synthetic, sample
-from crystalseg.train.loop import Budget, Order, changed, fit, keep_best, stacked
+from crystalseg.train.loop import Budget, Order, changed, fit_and_keep, stacked
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,8 @@ def train(order: Order) -> Path:
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
     network = build_boundary()
-    if order.start is not None:
-        network.load_state_dict(load_weights(order.start, "boundary")[0])
     source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
     loss = partial(loss_of, topology=choice.topology, rounds=choice.rounds)
     batches = validation_batches(order.validation, choice)
-    keep = partial(keep_best, order.output / "boundary.safetensors", "boundary", order.folders, asdict(choice))
-    fit(network, lambda _: (stream, limit.batch), loss, batches, limit, order.output, "boundary", keep)
-    return order.output / "boundary.safetensors"
+    return fit_and_keep("boundary", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)

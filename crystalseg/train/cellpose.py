@@ -1,7 +1,7 @@
 """Training CPNet (paper sections III-A and IV-B)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks.cellpose import CPNet
-from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import flow_patch
 from crystalseg.train.data import Mixture, Stream, Synthetic, sample
-from crystalseg.train.loop import Budget, Order, changed, fit, keep_best, stacked
+from crystalseg.train.loop import Budget, Order, changed, fit_and_keep, stacked
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,6 @@ def train(order: Order) -> Path:
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
     network = CPNet(diameter=choice.diameter)
-    if order.start is not None:
-        network.load_state_dict(load_weights(order.start, "cellpose")[0])
     source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)
 
     def stream(progress: float) -> tuple[Stream, int]:
@@ -88,6 +85,5 @@ def train(order: Order) -> Path:
         seed = limit.seed + int(1e6 * progress)
         return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch
 
-    keep = partial(keep_best, order.output / "cellpose.safetensors", "cellpose", order.folders, asdict(choice))
-    fit(network, stream, loss_of, validation_batches(order.validation, choice), limit, order.output, "cellpose", keep)
-    return order.output / "cellpose.safetensors"
+    batches = validation_batches(order.validation, choice)
+    return fit_and_keep("cellpose", network, order, choice, limit, stream, loss_of, batches)

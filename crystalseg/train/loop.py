@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from crystalseg.networks.weights import Card, save_weights
+from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.report.export import append_row
 from crystalseg.train.data import Stream
 
@@ -177,6 +178,26 @@ def fit(
             }
             torch.save(saved, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
+
+
+def fit_and_keep(
+    name: str,
+    network: nn.Module,
+    order: Order,
+    recipe,
+    budget: Budget,
+    stream: Callable[[float], tuple[Stream, int]],
+    loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    validation: list[tuple[Tensor, Tensor]],
+) -> Path:
+    """`fit`, beginning with the order's weights if it names any; returns the path of the best, `<name>.safetensors` in
+    the order's folder. `recipe`, a dataclass, goes into their card."""
+    if order.start is not None:
+        network.load_state_dict(load_weights(order.start, name)[0])
+    path = order.output / f"{name}.safetensors"
+    keep = partial(keep_best, path, name, order.folders, asdict(recipe))
+    fit(network, stream, loss_of, validation, budget, order.output, name, keep)
+    return path
 
 
 def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict) -> None:

@@ -1,7 +1,7 @@
 """Training SiMA (paper sections III-B1 and IV-B)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from torch.nn import functional
 from crystalseg.attention import THRESHOLDS
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks.sima import SIDE, build_sima
-from crystalseg.networks.weights import load_weights
 from crystalseg.train.augment import attention_view
 from crystalseg.train.data import Mixture, Stream, Synthetic, sample
-from crystalseg.train.loop import Budget, Order, changed, fit, keep_best, stacked
+from crystalseg.train.loop import Budget, Order, changed, fit_and_keep, stacked
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,8 @@ def train(order: Order) -> Path:
         raise ValueError("SiMA needs one loss weight a threshold and one for the background.")
     torch.manual_seed(limit.seed)
     network = build_sima(len(choice.thresholds), choice.encoder)
-    if order.start is not None:
-        network.load_state_dict(load_weights(order.start, "sima")[0])
     source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
     loss = partial(loss_of, weights=choice.weights)
     batches = validation_batches(order.validation, choice)
-    keep = partial(keep_best, order.output / "sima.safetensors", "sima", order.folders, asdict(choice))
-    fit(network, lambda _: (stream, limit.batch), loss, batches, limit, order.output, "sima", keep)
-    return order.output / "sima.safetensors"
+    return fit_and_keep("sima", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -24,8 +25,9 @@ from crystalseg.profiles import Profile, default_of
 from crystalseg.profiles import profiles as all_profiles
 from crystalseg.report.comparison import Comparison
 from crystalseg.report.sample import Details, Report, report_of
-from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded, reopen
+from crystalseg.runs import Run, correction_log, describe, log_correction, record, recorded, whole_image
 from crystalseg.runs import find as find_run
+from crystalseg.runs import issue as put_report
 from crystalseg.segmentation import Segmentation
 from crystalseg.settings import Instances, Measuring, Settings
 from crystalseg.validation import assess_product
@@ -145,11 +147,7 @@ def _first_sample() -> None:
 def take_up(run: Run) -> None:
     """Work on with a run from the record: its image, pixel size, region, settings, and the corrections made to it.
     StoreError if its image is not in the store."""
-    if "image" not in run.files:
-        raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} on the Measure page.")
-    measured = reopen(run).micrograph
-    whole = replace(read_micrograph(store.get(run.files["image"]), run.image_name, float("inf")),
-                    calibration=measured.calibration)  # fmt: skip
+    whole = whole_image(run)
     item = Item(whole, find_data_bar(whole.pixels))
     height, width = whole.shape
     item.exclude_bar = item.bar is not None and run.region is not None and run.region[2] <= item.bar
@@ -158,7 +156,7 @@ def take_up(run: Run) -> None:
     engine = queue().engine
     job = run.job or run.id
     settings = Settings.from_dict(find_run(engine, job).settings)
-    queue().bring_back(job, measured, settings)
+    queue().bring_back(job, whole.crop(*run.region) if run.region else whole, settings)
     item.job = job
     item.runs[settings.method] = job
     _forget_openers()
@@ -331,6 +329,12 @@ def put_on_record(
     part = report.parts[0]
     kept = Run.from_dict(record(queue().engine, part.run).body)
     return replace(report, parts=(replace(part, run=kept),))
+
+
+def issue(report: Report, form: str, build: Callable[[Report], bytes]) -> bytes:
+    """The report's file, on record as it is handed out."""
+    runs = [part.run.id for part in report.parts]
+    return put_report(queue().engine, runs, form, build(report), report.details.operator)
 
 
 def instruments() -> dict[str, Instrument]:
