@@ -372,54 +372,43 @@ def audit(
 ) -> None:
     """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
     from crystalseg import ledger
-    from crystalseg.runs import find, issued, open_database, reopen, same_figures
+    from crystalseg.runs import find, issued, open_database
 
     engine = open_database()
     problems = list(ledger.audit(engine))
+    runs = [run_id] if run_id else []
     if Path(run_id).is_file():
         report = issued(engine, Path(run_id).read_bytes())
-        run_id = report.subject
-        print(f"This is the report of run {', '.join(report.body['runs'])}, issued {report.created[:19]} UTC.")
-    if run_id and not problems:
-        again = reopen(find(engine, run_id))
-        if not same_figures(again):
-            problems.append(f"Run {run_id}: its stored labels do not give the figures on record.")
-        if segment_again:
-            problems += _segment_again(again)
+        runs = report.body["runs"]
+        print(f"This is the report of run {', '.join(runs)}, issued {report.created[:19]} UTC.")
+    if not problems:
+        problems = [problem for one in runs for problem in _recomputed(engine, find(engine, one), segment_again)]
     for problem in problems:
         _complain(problem)
     if problems:
         raise typer.Exit(1)
-    more = f"; run {run_id} gives the figures on record" if run_id else ""
+    more = f"; run {', '.join(runs)} gives the figures on record" if runs else ""
     print(f"The record is as it was written{more}.")
 
 
-def _segment_again(reopened) -> list[str]:
-    """What differs between a run on record and its image segmented now."""
-    from dataclasses import asdict, replace
+def _recomputed(engine, run, segment_again: bool) -> list[str]:
+    """What differs between a run on record and its stored labels, and its stored image, measured again."""
+    from dataclasses import replace
 
-    from crystalseg.baselines import segment
-    from crystalseg.measure.crystals import measure_crystals
-    from crystalseg.measure.distribution import summarise
-    from crystalseg.runs import same_figures
-    from crystalseg.settings import Settings
+    from crystalseg.runs import reopen, same_figures
 
-    run = reopened.run
-    if reopened.micrograph is None:
-        return [f"Run {run.id}: its image was not kept, so that it cannot be segmented again."]
-    if run.corrections:
-        return [f"Run {run.id}: it was corrected by hand; segment the run it is a correction of, {run.job}."]
-    models = _models(None)
-    if models.hashes != run.hashes:
-        return [f"Run {run.id}: it was made with other networks than those installed."]
-    settings = Settings.from_dict(run.settings)
-    labels = segment(reopened.micrograph, settings, models).labels
-    crystals = measure_crystals(labels, run.um_per_px)
-    summary = summarise(crystals, labels.shape, settings.measuring.border_rule)
-    if same_figures(replace(reopened, summary=summary)):
-        return []
-    found = asdict(summary)["average"]["value"] if summary else "none"
-    return [f"Run {run.id}: segmented again, its average is {found} instead of {run.figures['average']['value']}."]
+    reopened = reopen(run)
+    if not same_figures(reopened):
+        return [f"Run {run.id}: its stored labels do not give the figures on record."]
+    if segment_again:
+        from crystalseg.recompute import recompute
+
+        summary = recompute(engine, reopened, _models(None))
+        if not same_figures(replace(reopened, summary=summary)):
+            found = summary.average.value if summary else "none"
+            was = run.figures["average"]["value"] if run.figures else "none"
+            return [f"Run {run.id}: segmented again, its average is {found} instead of {was}."]
+    return []
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

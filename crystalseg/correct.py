@@ -19,6 +19,7 @@ from skimage.segmentation import watershed
 
 from crystalseg.flows import labels_from_flows
 from crystalseg.fusion import ScalePrediction
+from crystalseg.segmentation import Segmentation
 from crystalseg.selection import SMALLEST, fit_quality, full_size
 from crystalseg.tiling import TILE
 
@@ -188,6 +189,12 @@ def replay(history: History, entries: Iterable[Correction | Literal["undo", "red
         else:
             getattr(history, entry)()
     return history
+
+
+def history_of(found: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
+    """A segmentation of `pixels` with the corrections of a log, as it is on record."""
+    evidence = Evidence(pixels, found.scales, found.settings.instances.foreground_threshold)
+    return replay(History(found.labels, found.confidence, evidence), map(Correction.from_dict, log))
 
 
 def line_between(labels: np.ndarray, y: float, x: float) -> tuple[int, int]:

@@ -187,10 +187,13 @@ def log_correction(engine: Engine, job: str, choice: str, entry: dict, who: str)
     ledger.append(engine, "correction", job, {"choice": choice, "entry": entry}, who)
 
 
-def correction_log(engine: Engine, job: str, choice: str | None = None) -> list[tuple[str, dict]]:
-    """The log of a job, oldest first, as (thresholds, entry); of all its thresholds unless a `choice` is named."""
-    log = [(e.body["choice"], e.body["entry"]) for e in ledger.entries(engine, "correction", job)]
-    return [pair for pair in log if choice is None or pair[0] == choice]
+def correction_log(
+    engine: Engine, job: str, choice: str | None = None, until: str | None = None
+) -> list[tuple[str, dict]]:
+    """The log of a job, oldest first, as (thresholds, entry); of all its thresholds unless a `choice` is named, and
+    `until` a time, ISO 8601."""
+    log = [e for e in ledger.entries(engine, "correction", job) if until is None or e.created <= until]
+    return [(e.body["choice"], e.body["entry"]) for e in log if choice in (None, e.body["choice"])]
 
 
 def recorded(engine: Engine) -> list[Run]:

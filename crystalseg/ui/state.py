@@ -11,7 +11,7 @@ import streamlit as st
 
 from crystalseg import samples, store
 from crystalseg.calibration import Calibration
-from crystalseg.correct import Correction, Evidence, History, replay
+from crystalseg.correct import Correction, History, history_of
 from crystalseg.instruments import Instrument
 from crystalseg.instruments import instruments as all_instruments
 from crystalseg.instruments import save as keep_instrument
@@ -290,10 +290,8 @@ def corrected(job: str, choice: Instances) -> Corrected:
     """The job's result with these thresholds and the corrections on record for them."""
     micrograph, _ = result(job)
     found = with_instances(job, choice)
-    evidence = Evidence(micrograph.pixels, found.scales, choice.foreground_threshold)
     log = [entry for _, entry in correction_log(queue().engine, job, choice.name)]
-    history = replay(History(found.labels, found.confidence, evidence), map(Correction.from_dict, log))
-    return Corrected(job, choice, history, len(log))
+    return Corrected(job, choice, history_of(found, micrograph.pixels, log), len(log))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
