@@ -7,7 +7,11 @@ st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout
 st.html("""<style>
 [data-testid=stMainBlockContainer] { padding-top: 2rem; }
 [data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding-top: 0; }
-@media (max-width: 1200px) { [data-testid=stMainBlockContainer] { padding-left: 2rem; padding-right: 2rem; } }
+@media (max-width: 1200px) {
+  [data-testid=stMainBlockContainer] { padding-left: 2rem; padding-right: 2rem; }
+  [data-testid=stMetricValue], [data-testid=stMetricValue] * { font-size: 1.2rem; white-space: normal; }
+  [data-testid=stMetricLabel] * { white-space: normal; }
+}
 </style>""")
 PAGES = (
     ("measure", "Measure", ":material/straighten:"),

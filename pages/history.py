@@ -3,8 +3,8 @@
 from collections import Counter
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
+from plotly.subplots import make_subplots
 
 from crystalseg import ledger, store
 from crystalseg.measure.control import RULES, control_chart
@@ -35,9 +35,9 @@ def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
         f = run.figures or {}
         rows.append(
             {"run": run.id, "when, UTC": run.created[:19].replace("T", " "), "image": run.image_name,
-             "sample": run.details.get("sample", ""), "profile": run.profile, "method": run.settings.get("method", ""),
-             "average": f.get("average", {}).get("value"), "unit": f.get("unit", ""), "counted": f.get("counted"),
-             "verdict": run.outcome, "corrections": len(run.corrections),
+             "sample": run.details.get("sample", ""), "average": f.get("average", {}).get("value"),
+             "unit": f.get("unit", ""), "verdict": run.outcome, "counted": f.get("counted"), "profile": run.profile,
+             "method": run.settings.get("method", ""), "corrections": len(run.corrections),
              "operator": run.details.get("operator", ""), "approved": approved.get(run.id, "")}
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -214,25 +214,28 @@ def trend(runs: list[Run]) -> None:
     values = [TRENDS[words](r.figures) for r in kept]
     chart = control_chart(values)
     names = [f"{r.created[:16].replace('T', ' ')}<br>{r.image_name}<br>{r.id}" for r in kept]
-    drawn = go.Figure()
-    drawn.add_scatter(y=values, mode="lines+markers", hovertext=names, name=words)
-    out = [k for k, s in enumerate(chart.signals) if s]
+    signals = {k: "; ".join(RULES[n - 1] for n in found) for k, found in enumerate(chart.signals) if found}
+    number = list(range(1, len(kept) + 1))
+    drawn = make_subplots(2, 1, shared_xaxes=True, row_heights=(0.65, 0.35), vertical_spacing=0.06)
+    drawn.add_scatter(x=number, y=values, mode="lines+markers", hovertext=names, name=words, row=1, col=1)
     drawn.add_scatter(
-        x=out, y=[values[k] for k in out], mode="markers", marker={"color": "#c1550b", "size": 12, "symbol": "diamond"},
-        hovertext=["; ".join(RULES[n - 1] for n in chart.signals[k]) for k in out], name="signal",
+        x=[k + 1 for k in signals], y=[values[k] for k in signals], mode="markers", name="signal",
+        marker={"color": "#c1550b", "size": 12, "symbol": "diamond"}, hovertext=list(signals.values()), row=1, col=1,
     )  # fmt: skip
-    for level, dash in ((chart.centre, "solid"), (chart.limits[0], "dash"), (chart.limits[1], "dash")):
-        drawn.add_hline(level, line_dash=dash, line_color="#666")
-    drawn.update_layout(yaxis_title=f"{words}, {unit}", xaxis_title="run", height=330, margin={"t": 10, "b": 10})
+    drawn.add_scatter(x=number[1:], y=chart.ranges, mode="lines+markers", name="moving range", row=2, col=1)
+    for row, level, dash in (
+        (1, chart.centre, "solid"), (1, chart.limits[0], "dash"), (1, chart.limits[1], "dash"),
+        (2, chart.range_limit, "dash"),
+    ):  # fmt: skip
+        drawn.add_hline(level, row=row, line_dash=dash, line_color="#666")
+    drawn.update_yaxes(title=f"{words}, {unit}", row=1)
+    drawn.update_yaxes(title=f"moving range, {unit}", rangemode="tozero", row=2)
+    drawn.update_xaxes(tickformat="d", dtick=max(1, len(kept) // 20))
+    drawn.update_xaxes(title="run, oldest first", row=2)
+    drawn.update_layout(height=500, margin={"t": 10, "b": 10}, showlegend=False)
     st.plotly_chart(drawn, width="stretch")
-    ranges = go.Figure()
-    ranges.add_scatter(x=list(range(1, len(values))), y=chart.ranges, mode="lines+markers", name="moving range")
-    ranges.add_hline(chart.range_limit, line_dash="dash", line_color="#666")
-    ranges.update_layout(yaxis_title=f"moving range, {unit}", height=200, margin={"t": 10, "b": 10})
-    st.plotly_chart(ranges, width="stretch")
-    for k in out:
-        st.caption(f":material/warning: {names[k].replace('<br>', ', ')}: "
-                   + "; ".join(RULES[n - 1] for n in chart.signals[k]))  # fmt: skip
+    for k, rules in signals.items():
+        st.caption(f":material/warning: {names[k].replace('<br>', ', ')}: {rules}")
 
 
 def page() -> None:

@@ -73,7 +73,7 @@ def edit(old: Profile) -> None:
             table_of(old.limits),
             num_rows="dynamic",
             hide_index=True,
-            column_config=numbers | {"figure": st.column_config.SelectboxColumn(options=list(KEYS), width="large")},
+            column_config=numbers | {"figure": st.column_config.SelectboxColumn(options=list(KEYS), width="medium")},
             key=f"limits {old.name}",
         )
         sections = st.multiselect("Sections of the report", list(SECTIONS), list(old.sections), SECTIONS.get)
