@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +136,8 @@ class Queue:
             )
 
     def bring_back(self, job: str, micrograph: Micrograph, settings: Settings) -> None:
-        """See that the maps of a run on record are there: if they were cleared, it is computed again under its id, and
-        fails if its labels are not those on record."""
+        """See that the maps of a run on record are there: if they were cleared, it is computed again under its id. It
+        keeps the labels on record, and fails if other networks are installed now."""
         found = self.look(job)
         if not (found and (found.active or (found.status == "done" and self.has_result(job)))):
             self.submit(micrograph, settings, job)
@@ -241,10 +241,15 @@ def _run(queue: Queue, job: str, models) -> None:
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
     # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
     kept = Run.from_dict(record(queue.engine, describe(micrograph, found, summary, id=job, job=job)).body)
-    if not np.array_equal(reopen(kept, with_image=False).labels, found.labels):
-        sentence = "The networks installed now do not give the labels on record, which stay as they are; run it anew."
+    if kept.hashes != found.hashes:
+        sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."
         _set(queue.engine, job, status="failed", error=sentence)
         return
+    then = reopen(kept, with_image=False)
+    if not np.array_equal(then.labels, found.labels):
+        # brought back where numbers are rounded otherwise: what is on record counts
+        found = replace(found, labels=then.labels, confidence=then.confidence, origin=None, features=None)
+        save_segmentation(place / "segmentation.npz", found)
     _set(queue.engine, job, status="done", stage="done", share=1.0)
 
 

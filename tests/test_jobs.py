@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from crystalseg.jobs import (
 from crystalseg.ledger import append
 from crystalseg.micrograph import Micrograph
 from crystalseg.pipeline import segment
-from crystalseg.runs import recorded
+from crystalseg.runs import record, recorded
 from crystalseg.settings import Instances, Settings
 from crystalseg.synth import Structure, draw
 
@@ -151,9 +152,15 @@ def test_cleared_maps_come_back_with_the_labels_on_record_or_not_at_all(queue):
     assert queue.look(job).status == "done"
     assert (queue.folder / job / "segmentation.npz").stat().st_mtime_ns == order
     assert len(recorded(queue.engine)) == 1
-    # what is installed gives other labels
+    # the same networks, but other labels: those on record count
     shutil.rmtree(queue.folder / job)
     queue.bring_back(job, PROBE, Settings("watershed", instances=Instances(min_area=2000)))
-    failed = until_done(queue, job)
+    assert until_done(queue, job).status == "done"
+    np.testing.assert_array_equal(queue.result(job)[1].labels, labels)
+    # other networks
+    (run,) = recorded(queue.engine)
+    record(queue.engine, replace(run, id="old", hashes={"cellpose": "0" * 64}))
+    queue.bring_back("old", PROBE, settings)
+    failed = until_done(queue, "old")
     assert failed.status == "failed"
-    assert "labels on record" in failed.error
+    assert "Other networks" in failed.error
