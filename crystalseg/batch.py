@@ -20,11 +20,12 @@ from sqlalchemy import Engine
 
 from crystalseg import ledger, store
 from crystalseg.calibration import Calibration
-from crystalseg.micrograph import FORMATS, find_data_bar, read_micrograph
+from crystalseg.micrograph import FORMATS, Micrograph, find_data_bar, read_micrograph
 from crystalseg.profiles import Profile
 from crystalseg.runs import Run, issue, record, reopen
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
+AGREE = 0.05  # pixel sizes further apart than this share are of two magnifications
 
 
 class BatchError(ValueError):
@@ -33,8 +34,8 @@ class BatchError(ValueError):
 
 @dataclass(frozen=True)
 class Batch:
-    """id; source: folder or ZIP file; names: of the images in it, in order; profile; calibration: of all images that
-    state none, or None."""
+    """id; source: folder or ZIP file; names: of the images in it, in order; profile; calibration: of all images, or
+    None if each states its own or has none."""
 
     id: str
     source: str
@@ -97,8 +98,10 @@ def prepare(folder: Path, source: Path, profile: Profile, calibration: Calibrati
     file = folder / "batch.json"
     if file.exists():
         batch = load(folder)
-        if (batch.source, batch.profile) != (str(source.resolve()), profile):
-            raise BatchError(f"{folder} holds another batch, of {batch.source}: choose another folder.")
+        if (batch.source, batch.profile, batch.calibration) != (str(source.resolve()), profile, calibration):
+            raise BatchError(
+                f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
+            )
         return batch
     batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), collect(source), profile, calibration)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
@@ -270,8 +273,8 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
         torch.set_num_threads(threads)
     settings = batch.profile.settings
     micrograph = read_micrograph(data, Path(batch.names[k]).name)
-    if micrograph.calibration is None and batch.calibration is not None:
-        micrograph = replace(micrograph, calibration=batch.calibration)
+    if batch.calibration is not None:
+        micrograph = _calibrated(micrograph, batch.calibration)
     bar = find_data_bar(micrograph.pixels)
     if bar is not None:
         micrograph = micrograph.crop(0, 0, bar, micrograph.shape[1])
@@ -288,6 +291,17 @@ def measure_one(data: bytes, batch: Batch, k: int, threads: int | None) -> Measu
         "report.pdf": build_pdf(report),
     }
     return Measured(report.parts[0].run, files)
+
+
+def _calibrated(micrograph: Micrograph, known: Calibration) -> Micrograph:
+    """ValueError if the image itself states another pixel size: it may be of another magnification."""
+    own = micrograph.calibration
+    if own is not None and abs(own.um_per_px / known.um_per_px - 1) > AGREE:
+        raise ValueError(
+            f"{micrograph.name}: the file states {own.um_per_px:.4g} µm per pixel, the batch {known.um_per_px:.4g} "
+            f"({known.source}); measure it alone, or in a batch of its magnification."
+        )
+    return replace(micrograph, calibration=known)
 
 
 def finish(folder: Path, engine: Engine) -> None:

@@ -32,8 +32,9 @@ class Calibration:
             raise ValueError("The pixel size must be a positive number of µm per pixel.")
 
 
-def from_um_per_px(value: float) -> Calibration:
-    return Calibration(value, "entered by hand as µm per pixel")
+def from_um_per_px(value: float, percent: float | None = None) -> Calibration:
+    """`percent`: its standard uncertainty, or None if not known."""
+    return Calibration(value, "entered by hand as µm per pixel", None if percent is None else percent / 100)
 
 
 def from_px_per_mm(value: float) -> Calibration:

@@ -67,6 +67,24 @@ _Method = Annotated[
 _SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as the app saves it.")]
 
 
+_UmPerPx = Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")]
+_Percent = Annotated[float | None, typer.Option("--uncertainty", help="Standard uncertainty of --um-per-px, %.")]
+_Instrument = Annotated[str, typer.Option("--calibration", help="Calibration on record, by name, as saved in the app.")]
+
+
+def _calibration(engine, um_per_px: float | None, percent: float | None, name: str):
+    from crystalseg.calibration import from_um_per_px
+    from crystalseg.instruments import find
+
+    if name and um_per_px is not None:
+        raise ValueError("Give --um-per-px or --calibration, not both.")
+    if percent is not None and um_per_px is None:
+        raise ValueError("--uncertainty is that of --um-per-px: give both.")
+    if name:
+        return find(engine, name).calibration()
+    return None if um_per_px is None else from_um_per_px(um_per_px, percent)
+
+
 def _models(weights: Path | None, flow_model: Path | None = None):
     from crystalseg.networks import DIRECTORY
     from crystalseg.pipeline import load_models
@@ -78,7 +96,9 @@ def _models(weights: Path | None, flow_model: Path | None = None):
 def segment(
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF files.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
-    um_per_px: Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")] = None,
+    um_per_px: _UmPerPx = None,
+    uncertainty: _Percent = None,
+    instrument: _Instrument = "",
     method: _Method = None,
     settings_file: _SettingsFile = None,
     weights: _Weights = None,
@@ -95,7 +115,6 @@ def segment(
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
     from crystalseg import store
-    from crystalseg.calibration import from_um_per_px
     from crystalseg.micrograph import read_micrograph
     from crystalseg.profiles import find
     from crystalseg.report.pdf import PAGES
@@ -111,7 +130,7 @@ def segment(
         if settings_file is not None or method is not None:
             raise ValueError("A profile has settings of its own: leave --settings and --method out.")
         settings = profile.settings
-    calibration = from_um_per_px(um_per_px) if um_per_px is not None else None
+    calibration = _calibration(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)
     models = _models(weights, flow_model)
     names = _output_names(images)
@@ -332,14 +351,18 @@ def run_batch(
     profile_name: Annotated[
         str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
     ] = "",
-    um_per_px: Annotated[float | None, typer.Option(help="Pixel size of images that state none, µm.")] = None,
+    um_per_px: _UmPerPx = None,
+    uncertainty: _Percent = None,
+    instrument: _Instrument = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
     go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
 ) -> None:
-    """Measure many images with one profile; Ctrl-C pauses, the same command goes on."""
+    """Measure many images with one profile; Ctrl-C pauses, the same command goes on.
+
+    A pixel size that is given holds for all images; one that states another is not measured.
+    """
     from crystalseg import batch
-    from crystalseg.calibration import from_um_per_px
     from crystalseg.profiles import Profile, find
     from crystalseg.runs import open_database
 
@@ -348,7 +371,7 @@ def run_batch(
         made = batch.load(out)
     else:
         chosen = find(engine, profile_name) if profile_name else Profile("default settings")
-        known = from_um_per_px(um_per_px) if um_per_px is not None else None
+        known = _calibration(engine, um_per_px, uncertainty, instrument)
         made = batch.prepare(out, source, chosen, known)
         batch.ask(out, "")
     try:

@@ -47,6 +47,14 @@ def save(engine: Engine, instrument: Instrument, who: str = "") -> None:
     ledger.append(engine, "calibration", instrument.name, asdict(instrument), who)
 
 
+def find(engine: Engine, name: str) -> Instrument:
+    """The calibration of that name; ValueError names those there are."""
+    known = instruments(engine)
+    if name not in known:
+        raise ValueError(f"There is no calibration '{name}'; there are: {', '.join(known) or 'none'}.")
+    return known[name]
+
+
 def instruments(engine: Engine) -> dict[str, Instrument]:
     """The latest calibration of each name."""
     return {e.subject: Instrument(**e.body) for e in ledger.entries(engine, "calibration")}

@@ -12,12 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg import batch
-from crystalseg.calibration import from_um_per_px
+from crystalseg.calibration import Calibration, from_um_per_px
 from crystalseg.profiles import Profile
 from crystalseg.store import home
 from crystalseg.ui import controls, state
 
 FOLDER = "batches"
+EACH, BY_HAND = "as each image states", "given by hand"
 STARTING = 60.0  # s until a batch just started must be seen to run
 ROOT = Path(batch.__file__).parents[1]
 
@@ -44,7 +45,8 @@ def new() -> None:
     with columns[0]:
         controls.profile_box("batch profile", "default settings")
     profile = state.profiles().get(st.session_state["batch profile"]) or Profile("default settings")
-    um = columns[1].number_input("µm per pixel, of images that state none", 0.0, None, 0.0, format="%.6g")
+    with columns[1]:
+        calibration = pixel_size()
     workers = columns[2].number_input("Workers", 1, 64, 1, help="Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
@@ -52,13 +54,28 @@ def new() -> None:
     folder.mkdir(parents=True)
     try:
         source = _copied(uploads, folder / "images") if uploads else Path(path).expanduser()
-        calibration = from_um_per_px(um) if um > 0 else None
         batch.prepare(folder, source, profile, calibration)
     except (batch.BatchError, zipfile.BadZipFile) as error:
         st.error(str(error), icon=":material/block:")
         return
     start(folder, int(workers))
     st.rerun()
+
+
+def pixel_size() -> Calibration | None:
+    """Of all images: as saved for an instrument, by hand, or None, which leaves it to each image."""
+    known = state.instruments()
+    how = st.selectbox(
+        "Pixel size", [EACH, BY_HAND, *known], key="batch pixel size",
+        help="One that is given holds for all images; an image that states another is not measured.",
+    )  # fmt: skip
+    if how == EACH:
+        return None
+    if how != BY_HAND:
+        return known[how].calibration()
+    um = st.number_input("µm per pixel", 0.0, None, 0.0, format="%.6g")
+    percent = st.number_input("Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None)
+    return from_um_per_px(um, percent) if um > 0 else None
 
 
 def _copied(uploads: list, folder: Path) -> Path:

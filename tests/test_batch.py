@@ -1,19 +1,23 @@
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from pypdf import PdfReader
 
 from crystalseg import batch, ledger
 from crystalseg.calibration import from_um_per_px
+from crystalseg.instruments import Instrument
 from crystalseg.measure.specification import Limit
 from crystalseg.profiles import Profile, save
 from crystalseg.runs import find, open_database, recorded, reopen, same_figures
@@ -141,3 +145,22 @@ def test_a_cluster_of_two_processes_does_it_too(images, tmp_path):
         state = batch.run(tmp_path / "out", engine, scheduler=cluster.scheduler_address)
     assert (state.done, len(state.reasons)) == (24, 4)
     assert json.loads((tmp_path / "out" / "batch.json").read_text())["profile"]["name"] == "quick"
+
+
+def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tmp_path):
+    known = Instrument("SEM 2, 500 x", 0.5, 0.004, "2026-01-31").calibration()
+    plan = batch.Batch("b", "", ("a.tif",), QUICK, known)
+
+    def stating(um):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, np.where(discs((120, 120), [(60, 60, 20)]), 200, 40).astype(np.uint8), imagej=True,
+                         resolution=(1 / um, 1 / um), metadata={"unit": "um"})  # fmt: skip
+        return buffer.getvalue()
+
+    for um in (0.5, 0.51):
+        run = batch.measure_one(stating(um), plan, 0, None).run
+        assert (run.um_per_px, run.calibration_uncertainty) == (0.5, 0.004)
+        assert "SEM 2" in run.calibration
+    with pytest.raises(ValueError, match=r"states 0.25 µm per pixel, the batch 0.5 .*SEM 2"):
+        batch.measure_one(stating(0.25), plan, 0, None)
+    assert batch.measure_one(stating(0.25), replace(plan, calibration=None), 0, None).run.um_per_px == 0.25

@@ -14,10 +14,13 @@ from pypdf import PdfReader
 from typer.testing import CliRunner
 
 from crystalseg import store
-from crystalseg.cli import _output_names, app
+from crystalseg.cli import _calibration, _output_names, app
+from crystalseg.instruments import Instrument
+from crystalseg.instruments import save as save_instrument
 from crystalseg.measure.specification import Limit
 from crystalseg.micrograph import read_pairs
 from crystalseg.profiles import Profile
+from crystalseg.runs import open_database
 from crystalseg.settings import Settings
 from crystalseg.synth import Structure, draw
 
@@ -158,3 +161,21 @@ def test_no_result_overwrites_another():
     names = _output_names(paths)
     assert len(set(names)) == len(paths)
     assert names[0] == "x"
+
+
+def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
+    save_instrument(open_database(), Instrument("SEM 2", 0.25, 0.004, "2026-01-31"))
+    done = crystalseg(
+        "segment", images / "good.png", "--out", tmp_path, "--method", "watershed", "--calibration", "SEM 2"
+    )
+    assert done.returncode == 0
+    run = json.loads((tmp_path / "good_run.json").read_text())
+    assert (run["um_per_px"], run["calibration_uncertainty"]) == (0.25, 0.004)
+    for given, words in (
+        ((None, None, "SEM 3"), "There is no calibration 'SEM 3'; there are: SEM 2."),
+        ((1.0, None, "SEM 2"), "not both"),
+        ((None, 1.0, ""), "give both"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            _calibration(open_database(), *given)
+    assert _calibration(open_database(), 0.5, 0.4, "").uncertainty == pytest.approx(0.004)
