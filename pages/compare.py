@@ -173,7 +173,9 @@ def report(item: state.Item, method: str, micrograph: Micrograph, comparison: Co
         table = corrected.table(micrograph.um_per_px)
         summary = summarise(table, micrograph.shape, rule)
         found = replace(found, settings=replace(found.settings, measuring=state.measuring()))
-        made = state.put_on_record(corrected, micrograph, found, summary, comparison=comparison)
+        made = state.put_on_record(
+            corrected, micrograph, found, summary, profile=state.profile(), comparison=comparison
+        )
         return state.issue(made, "PDF", build_pdf)
 
     stem = micrograph.name.rsplit(".", 1)[0]
