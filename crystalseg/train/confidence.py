@@ -19,7 +19,7 @@ from crystalseg.fusion import ScalePrediction
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
-from crystalseg.pipeline import Models, View, judge, load_models, resized
+from crystalseg.pipeline import Models, View, judge, load_models, needed, resized
 from crystalseg.selection import Candidates, patches, propose, select
 from crystalseg.settings import Instances, Scales
 from crystalseg.synth import draw, draw_grain, random_grain
@@ -32,11 +32,12 @@ MOST_PIXELS = 1_500_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """images: number of training images; crop: range of the longest side cut from real ones, px; sides: range of the
-    synthetic ones' sides, px; synthetic: their share, half of them grains. proposals: the most taken from one scale of
-    an image. epochs, batch, learning_rate: of the training; average: decay, a step, of the moving average of the
-    weights, which is kept. grains: number of grains drawn for the calibration; lowest: confidence above which crystals
-    are selected for it. seed: of images and initial weights."""
+    """images: number of training images; 0 only calibrates the network there is, as for another flow network or
+    material. crop: range of the longest side cut from real ones, px; sides: range of the synthetic ones' sides, px;
+    synthetic: their share, half of them grains. proposals: the most taken from one scale of an image. epochs, batch,
+    learning_rate: of the training; average: decay, a step, of the moving average of the weights, which is kept. grains:
+    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. seed: of
+    images and initial weights."""
 
     images: int = 240
     crop: tuple[int, int] = (400, 900)
@@ -216,10 +217,11 @@ def train(order: Order) -> Path:
     choice = changed(Recipe(), order.recipe)
     torch.manual_seed(choice.seed)
     models = load_models(order.start or DIRECTORY)
-    source = _images(order.folders, choice)
-    network = Confidence()
-    judged = (proposals(models, *next(source)) for _ in range(choice.images))
-    fit(network, examples(judged, choice.proposals, choice.seed), choice)
+    network = Confidence() if choice.images else needed(models.confidence, "confidence")
+    if choice.images:
+        source = _images(order.folders, choice)
+        judged = (proposals(models, *next(source)) for _ in range(choice.images))
+        fit(network, examples(judged, choice.proposals, choice.seed), choice)
     whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
     whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]

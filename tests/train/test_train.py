@@ -13,6 +13,7 @@ from crystalseg.attention import THRESHOLDS, levels_from_labels
 from crystalseg.evaluate.reliability import calibration_error, reliability
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import ScalePrediction
+from crystalseg.networks import DIRECTORY
 from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.confidence import Confidence
@@ -316,6 +317,11 @@ def test_confidence_trains(folder, tmp_path):
     assert load_weights(path, "confidence")[0]["decide.0.weight"].shape[1] == 96 + len(FEATURES)
     with pytest.raises(ValueError, match="give --validation"):
         confidence.train(Order(tmp_path / "out", [folder], [], None, json.dumps(recipe)))
+    # no training images: the network there is, calibrated anew
+    path = confidence.train(Order(tmp_path / "again", [], [folder], None, json.dumps(recipe | {"images": 0})))
+    new, shipped = (load_weights(p, "confidence")[0] for p in (path, DIRECTORY / "confidence.safetensors"))
+    assert not torch.equal(new.pop("line"), shipped.pop("line"))
+    assert all(torch.equal(new[name], shipped[name]) for name in shipped)
 
 
 def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
