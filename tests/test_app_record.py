@@ -72,8 +72,10 @@ def test_an_imported_profile_is_offered_and_a_broken_one_explained(page):
     assert "'colour'" in app.error[0].value
 
 
-def test_choosing_a_profile_sets_every_control(page):
+def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(page):
     save(open_database(), STRICT)
+    save(open_database(), replace(STRICT, name="usual", default=True, settings=Settings("cellpose-multiscale")))
+    save(open_database(), Profile("other", "sand"))
     samples.prepare()
     app = page("measure")
     assert not app.exception
@@ -84,14 +86,6 @@ def test_choosing_a_profile_sets_every_control(page):
     assert held["border rule"] == "include"
     # the result shown is judged by it; without a pixel size and a validation nothing is decided
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
-
-
-def test_choosing_a_product_takes_its_default_profile(page):
-    save(open_database(), STRICT)
-    save(open_database(), replace(STRICT, name="usual", default=True, settings=Settings("cellpose-multiscale")))
-    save(open_database(), Profile("other", "sand"))
-    samples.prepare()
-    app = page("measure")
     assert app.selectbox(key="profile").options == ["other", "strict", "usual"]
     app.selectbox(key="profile product").select("powder").run()
     assert not app.exception

@@ -134,7 +134,7 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
             features += list(one.features[chosen])
             target += np.where(iou[chosen] > 0.5, iou[chosen], 0).tolist()
         count = len(target) - before
-        weight += [count**-0.5] * count
+        weight += [max(count, 1) ** -0.5] * count
     weight = np.array(weight, np.float32)
     if not any(target):
         raise ValueError("The flow network proposes no right crystal on the training images: train it first.")

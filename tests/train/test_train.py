@@ -327,7 +327,10 @@ def test_confidence_trains(folder, tmp_path):
 def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
     from crystalseg.networks.weights import Card
 
-    for name, network in (("cellpose", CPNet()), ("sima", build_sima())):
+    blind = CPNet()
+    for weight in blind.parameters():
+        weight.data.zero_()  # its foreground is 0 everywhere, which is none
+    for name, network in (("cellpose", blind), ("sima", build_sima())):
         save_weights(tmp_path / f"{name}.safetensors", network.state_dict(), Card(name, "", "", "", ""))
     recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": [64, 64], "grains": 0})
     with pytest.raises(ValueError, match="train it first"):
