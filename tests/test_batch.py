@@ -25,6 +25,7 @@ from crystalseg.settings import Settings
 from tests.conftest import discs, png
 
 ROOT = Path(__file__).parents[1]
+GOOD = 14
 QUICK = Profile("quick", "discs", settings=Settings("watershed"), limits=(Limit("mean", 1, 900),))  # needs no network
 
 
@@ -36,10 +37,10 @@ def image(seed):
 
 @pytest.fixture
 def images(tmp_path):
-    """28 images, four of which are none, one of them in a folder of its own."""
+    """GOOD images and four that are none, one of them in a folder of its own."""
     folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
-    for k in range(24):
+    for k in range(GOOD):
         (folder / f"{k:02d}.png").write_bytes(image(k))
     (folder / "24.png").write_text("no image")
     (folder / "25.png").write_bytes(image(25)[:90])
@@ -70,10 +71,10 @@ def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained
     running = start(images, out, "--workers", 2)
     text, _ = running.communicate(timeout=300)
     assert running.returncode == 2
-    assert "24 of 28 images measured, 4 failed: done" in text
+    assert f"{GOOD} of {GOOD + 4} images measured, 4 failed: done" in text
     assert not shown & {line.split(":")[0] for line in text.splitlines()}
     runs = recorded(engine)
-    assert sorted(r.image_name for r in runs) == [f"{k:02d}.png" for k in range(24)]
+    assert sorted(r.image_name for r in runs) == [f"{k:02d}.png" for k in range(GOOD)]
     assert list(ledger.audit(engine)) == []
     assert all(same_figures(reopen(run)) for run in runs)
     failures = pd.read_csv(out / "failures.csv").set_index("image")["reason"]
@@ -81,17 +82,17 @@ def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained
     assert "empty" in failures["26.tif"]
     summary = pd.read_csv(out / "summary.csv")
     assert set(summary["verdict"]) == {"not decidable"}  # discs were not validated on
-    assert len(summary) == 24
+    assert len(summary) == GOOD
     for row in summary.itertuples():
         assert row.average == pytest.approx(find(engine, row.run).figures["average"]["value"], rel=1e-5)
-    assert len(list(out.glob("[0-9m]*_report.pdf"))) == 24
+    assert len(list(out.glob("[0-9m]*_report.pdf"))) == GOOD
     combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
     assert "Table per field" in combined
-    assert all(f"{k:02d}.png" in combined for k in range(24))
+    assert all(f"{k:02d}.png" in combined for k in range(GOOD))
     # once more there is nothing to do
     text, _ = start(images, out).communicate(timeout=120)
-    assert "24 of 28" in text
-    assert len(recorded(engine)) == 24
+    assert f"{GOOD} of {GOOD + 4}" in text
+    assert len(recorded(engine)) == GOOD
 
 
 def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeypatch):
@@ -143,7 +144,7 @@ def test_a_cluster_of_two_processes_does_it_too(images, tmp_path):
     batch.prepare(tmp_path / "out", images, QUICK)
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         state = batch.run(tmp_path / "out", engine, scheduler=cluster.scheduler_address)
-    assert (state.done, len(state.reasons)) == (24, 4)
+    assert (state.done, len(state.reasons)) == (GOOD, 4)
     assert json.loads((tmp_path / "out" / "batch.json").read_text())["profile"]["name"] == "quick"
 
 
