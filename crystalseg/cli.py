@@ -404,8 +404,9 @@ def audit(
         report = issued(engine, Path(run_id).read_bytes())
         runs = report.body["runs"]
         print(f"This is the report of run {', '.join(runs)}, issued {report.created[:19]} UTC.")
-    if not problems:
-        problems = [problem for one in runs for problem in _recomputed(engine, find(engine, one), segment_again)]
+    if runs and not problems:
+        models = _models(None) if segment_again else None
+        problems = [problem for one in runs for problem in _recomputed(engine, find(engine, one), models)]
     for problem in problems:
         _complain(problem)
     if problems:
@@ -414,8 +415,8 @@ def audit(
     print(f"The record is as it was written{more}.")
 
 
-def _recomputed(engine, run, segment_again: bool) -> list[str]:
-    """What differs between a run on record and its stored labels, and its stored image, measured again."""
+def _recomputed(engine, run, models) -> list[str]:
+    """What differs between a run on record and its stored labels, or with `models` its stored image segmented again."""
     from dataclasses import replace
 
     from crystalseg.runs import reopen, same_figures
@@ -423,10 +424,10 @@ def _recomputed(engine, run, segment_again: bool) -> list[str]:
     reopened = reopen(run)
     if not same_figures(reopened):
         return [f"Run {run.id}: its stored labels do not give the figures on record."]
-    if segment_again:
+    if models is not None:
         from crystalseg.recompute import recompute
 
-        summary = recompute(engine, reopened, _models(None))
+        summary = recompute(engine, reopened, models)
         if not same_figures(replace(reopened, summary=summary)):
             found = summary.average.value if summary else "none"
             was = run.figures["average"]["value"] if run.figures else "none"

@@ -240,16 +240,18 @@ def _run(queue: Queue, job: str, models) -> None:
     crystals = measure_crystals(found.labels, micrograph.um_per_px, found.confidence)
     summary = summarise(crystals, micrograph.shape, settings.measuring.border_rule)
     # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
-    kept = Run.from_dict(record(queue.engine, describe(micrograph, found, summary, id=job, job=job)).body)
+    made = describe(micrograph, found, summary, id=job, job=job)
+    kept = Run.from_dict(record(queue.engine, made).body)
     if kept.hashes != found.hashes:
         sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."
         _set(queue.engine, job, status="failed", error=sentence)
         return
-    then = reopen(kept, with_image=False)
-    if not np.array_equal(then.labels, found.labels):
-        # brought back where numbers are rounded otherwise: what is on record counts
-        found = replace(found, labels=then.labels, confidence=then.confidence, origin=None, features=None)
-        save_segmentation(place / "segmentation.npz", found)
+    if kept.files["labels"] != made.files["labels"]:
+        then = reopen(kept, with_image=False)
+        if not np.array_equal(then.labels, found.labels):
+            # brought back where numbers are rounded otherwise: what is on record counts
+            found = replace(found, labels=then.labels, confidence=then.confidence, origin=None, features=None)
+            save_segmentation(place / "segmentation.npz", found)
     _set(queue.engine, job, status="done", stage="done", share=1.0)
 
 
