@@ -31,7 +31,7 @@ from crystalseg.networks.weights import (
     load_weights,
 )
 from crystalseg.segmentation import Progress, Segmentation
-from crystalseg.selection import FEATURES, Candidates, patches, propose, select, winners
+from crystalseg.selection import ENLARGED, FEATURES, Candidates, patches, propose, select, small_crystals, winners
 from crystalseg.settings import Instances, Settings
 from crystalseg.tiling import Grid, blend, limits, normalise
 
@@ -65,7 +65,12 @@ def load_confidence(directory: Path = DIRECTORY) -> Confidence:
 
 
 def _load(network: nn.Module, directory: Path, name: str) -> nn.Module:
-    network.load_state_dict(load_weights(directory / f"{name}.safetensors", name)[0])
+    path = directory / f"{name}.safetensors"
+    try:
+        network.load_state_dict(load_weights(path, name)[0])
+    except RuntimeError as error:
+        remedy = f"take the file that came with this one, or remove it and train (python -m crystalseg train {name})"
+        raise WeightsError(f"{path} is of another version of crystalseg: {remedy}.") from error
     return network.eval()
 
 
@@ -234,18 +239,17 @@ def segment(
     view = view or View(models, micrograph.pixels)
     choice = settings.scales
     clock = Clock()
-    factors = settings.ladder(view.shape)
-    shares, attention = [None] * len(factors), None
-    if settings.method == "sima":
-        progress(Progress("attention", 0, 1, 0.0))
-        attention = regroup(view.attention(), models.thresholds, choice.levels)
-        shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
-        clock.lap("attention")
-    scales = predict_scales(view, factors, shares, choice.tile_relevance, clock, progress)
     if settings.method == "sima-plus":
-        progress(Progress("crystals", 0, 1, 0.96))
-        found = _selected(scales, view.pixels, settings, needed(models.confidence, "confidence"))
+        found = _by_selection(view, settings, clock, progress)
     else:
+        factors = settings.ladder(view.shape)
+        shares, attention = [None] * len(factors), None
+        if settings.method == "sima":
+            progress(Progress("attention", 0, 1, 0.0))
+            attention = regroup(view.attention(), models.thresholds, choice.levels)
+            shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
+            clock.lap("attention")
+        scales = predict_scales(view, factors, shares, choice.tile_relevance, clock, progress)
         progress(Progress("fusion", 0, 1, 0.96))
         fused = fuse(scales, attention, view.shape, FUSIONS[settings.method])
         clock.lap("fusion")
@@ -257,6 +261,36 @@ def segment(
     return replace(found, timings=clock.timings, hashes=models.hashes, versions=models.versions)
 
 
+def _by_selection(view: View, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
+    """SiMA+. Unless the user chose the factors, a last one enlarges the tiles where small crystals are."""
+    network = needed(view.models.confidence, "confidence")
+    factors = settings.scales.octaves(view.shape)
+    fixed = bool(settings.scales.factors)
+    halvings = predict_scales(view, factors, [None] * len(factors), 0.0, clock, progress, (0, 0.95 if fixed else 0.5))
+    progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
+    found = _selected(halvings, view.pixels, settings, network)
+    if fixed:
+        return found
+    clock.lap("crystals")
+    # The usual choices, whatever the user's: other thresholds are then only another look at the same maps.
+    usual = found.labels if settings.instances == Instances() else choose(network, halvings, view.pixels)[0]
+    more = enlarged(view, usual, clock, progress)
+    if not more:
+        return found
+    progress(Progress("crystals", 0, 1, 0.96))
+    return _selected(halvings + more, view.pixels, settings, network)
+
+
+def enlarged(
+    view: View, labels: np.ndarray, clock: Clock, progress: Callable[[Progress], None] = lambda _: None
+) -> tuple[ScalePrediction, ...]:
+    """CPNet on the enlarged tiles where small crystals are among labels int32 (H, W); () if there are none."""
+    small = small_crystals(labels)
+    if not small.any():
+        return ()
+    return predict_scales(view, (ENLARGED,), [small.astype(np.float32)], 1.0, clock, progress, (0.6, 0.95))
+
+
 def predict_scales(
     view: View,
     factors: Sequence[float],
@@ -264,14 +298,19 @@ def predict_scales(
     relevance: float,
     clock: Clock,
     progress: Callable[[Progress], None],
+    span: tuple[float, float] = (0.0, 0.95),
 ) -> tuple[ScalePrediction, ...]:
-    """CPNet at all factors; with a share map, only on the tiles where it reaches `relevance`."""
+    """CPNet at all factors; with a share map, only on the tiles where it reaches `relevance`.
+
+    `span`: the progress, 0..1, at the beginning and the end.
+    """
     grids = [view.grid(factor) for factor in factors]
     plans = [
         grid.corners if share is None else relevant_tiles(grid, share, relevance)
         for grid, share in zip(grids, shares, strict=True)
     ]
-    total = max(1, sum(map(len, plans)))
+    first, last = span
+    a_tile = (last - first) / max(1, sum(map(len, plans)))
     before = 0
     scales = []
     for factor, corners in zip(factors, plans, strict=True):
@@ -281,9 +320,9 @@ def predict_scales(
         def report(tiles: int) -> None:
             nonlocal done
             done += tiles
-            progress(Progress(stage, done, len(corners), 0.95 * (before + done) / total))  # noqa: B023
+            progress(Progress(stage, done, len(corners), first + a_tile * (before + done)))  # noqa: B023
 
-        progress(Progress(stage, 0, len(corners), 0.95 * before / total))
+        progress(Progress(stage, 0, len(corners), first + a_tile * before))
         scales.append(view.flow(factor, corners, report))
         before += len(corners)
         clock.lap(stage)
@@ -325,17 +364,25 @@ def _judge_one(
     return np.concatenate(sure)
 
 
+def choose(
+    confidence: Confidence,
+    scales: Sequence[ScalePrediction],
+    pixels: np.ndarray,
+    choice: Instances = Instances(),  # noqa: B008 - frozen
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Candidates]]:
+    """Proposals of every scale, judged, the surest taken: what `select` returns, and the proposals."""
+    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
+    judged = judge(confidence, candidates, scales, pixels)
+    return *select(candidates, judged, pixels.shape[:2], choice.min_area, choice.min_confidence), candidates
+
+
 def _selected(
     scales: tuple[ScalePrediction, ...],
     pixels: np.ndarray,
     settings: Settings,
     confidence: Confidence,
 ) -> Segmentation:
-    """SiMA+: proposals of every scale, judged, the surest taken."""
-    choice, shape = settings.instances, pixels.shape[:2]
-    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
-    judged = judge(confidence, candidates, scales, pixels)
-    labels, sure, chosen = select(candidates, judged, shape, choice.min_area, choice.min_confidence)
+    labels, sure, chosen, candidates = choose(confidence, scales, pixels, settings.instances)
     features = np.array([candidates[k].features[label - 1] for k, label in chosen], np.float32)
     return _of_selected(scales, labels, sure, chosen[:, 0], features.reshape(-1, len(FEATURES)), settings)
 

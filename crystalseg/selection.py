@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.special import expit
 
 from crystalseg.flows import flows_from_labels, keep_labels, labels_from_flows
-from crystalseg.fusion import ScalePrediction
+from crystalseg.fusion import NOTHING, ScalePrediction
 from crystalseg.tiling import TILE
 
 FEATURES = (
@@ -29,13 +29,16 @@ FEATURES = (
     "size",  # octaves of sqrt(area) above 25 px at the scale's own resolution
     "share",  # octaves of the area's share of the image, divided by 4, from 1.5 down
     "border",  # 1 if it touches the image's border
-    "factor",  # octaves of the scale's resize factor, divided by 2
+    "factor",  # octaves of the scale's resize factor, divided by 2; at most 0, the finest the network was trained on
 )
 # What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours.
 CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
 PATCH = 48  # px, side of that picture
 _CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
 SMALLEST = 12  # px² at a scale's own resolution; less has no shape
+# Crystals narrower than this (square root of the area) at the image's own resolution show better enlarged.
+SMALL = 20  # px
+ENLARGED = 2.0
 # A proposal is refused if more than this share of it is taken already.
 MOST_TAKEN = 0.5
 
@@ -53,7 +56,15 @@ def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_
     found = []
     for k, scale in enumerate(scales):
         smallest = max(SMALLEST, round(min_area * scale.factor**2))
-        labels = labels_from_flows(scale.flow, scale.foreground, foreground_threshold, smallest)
+        foreground = np.where(scale.covered, scale.foreground, NOTHING)
+        labels = labels_from_flows(scale.flow, foreground, foreground_threshold, smallest)
+        if k > 0 and scale.factor > 1:
+            # What is not small shows in the image itself, where no pixel is made up.
+            labels = keep_labels(labels, _width(labels) < 1.5 * SMALL * scale.factor)
+        if not scale.covered.all():
+            # What reaches the edge of the computed tiles may be a piece of something larger.
+            inside = ndimage.binary_erosion(scale.covered, border_value=True)
+            labels = keep_labels(labels, ~np.isin(np.arange(labels.max()) + 1, labels[~inside]))
         # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
         found.append(labels if k == 0 else _without_large(labels, 1.25 * TILE))
     quality = [fit_quality(labels, scale) for labels, scale in zip(found, scales, strict=True)]
@@ -62,6 +73,16 @@ def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_
         Candidates(labels, np.column_stack((np.log(own / (1 - own)), others, figures)).astype(np.float32))
         for labels, own, others, figures in zip(found, quality, _relations(found, quality), own_figures, strict=True)
     ]
+
+
+def small_crystals(labels: np.ndarray) -> np.ndarray:
+    """Where crystals narrower than SMALL are among labels int32 (H, W) of the image, bool (H, W)."""
+    return np.concatenate(([False], _width(labels) < SMALL))[labels]
+
+
+def _width(labels: np.ndarray) -> np.ndarray:
+    """Square root of each label's area, (n,)."""
+    return np.sqrt(np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:])
 
 
 def _without_large(labels: np.ndarray, limit: float) -> np.ndarray:
@@ -75,7 +96,8 @@ def _own_figures(labels: np.ndarray, factor: float) -> np.ndarray:
     border = np.zeros(len(area) + 1)
     border[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = 1
     share = 1.5 + np.log2(area / labels.size) / 4
-    return np.column_stack((np.log2(np.sqrt(area) / 25), share, border[1:], np.full(len(area), np.log2(factor) / 2)))
+    rung = np.full(len(area), min(np.log2(factor) / 2, 0))
+    return np.column_stack((np.log2(np.sqrt(area) / 25), share, border[1:], rung))
 
 
 def _relations(found: Sequence[np.ndarray], quality: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -101,7 +101,10 @@ class Scales:
         return (fit if fit < factors[1] else factors[1] / 2, *factors[1:])
 
     def octaves(self, shape: tuple[int, int]) -> tuple[float, ...]:
-        """SiMA+'s factors, unless the user gave some: halved from 1 while the longer side keeps COARSEST_SIDE px."""
+        """SiMA+'s factors, unless the user gave some: halved from 1 while the longer side keeps COARSEST_SIDE px.
+
+        Where small crystals are, `pipeline.enlarged` adds one.
+        """
         if self.factors:
             return self.ladder(shape)
         rungs = max(1, math.floor(math.log2(max(shape) / COARSEST_SIDE)) + 1)

@@ -50,6 +50,37 @@ def test_any_number_of_scales(random_models):
     assert found.attention.shape[0] == 6
 
 
+def test_the_image_is_enlarged_where_small_crystals_are(random_models, monkeypatch):
+    small = np.zeros((500, 400), bool)
+    monkeypatch.setattr(pipeline, "small_crystals", lambda _: small)
+    halvings = segment(picture(500, 400), Settings(), random_models).scales
+    assert [s.factor for s in halvings] == [0.5, 1]
+    small[10:20, 30:40] = True
+    shares = []
+    found = segment(picture(500, 400), Settings(), random_models, lambda p: shares.append(p.share))
+    assert [s.factor for s in found.scales] == [0.5, 1, 2]
+    covered = found.scales[-1].covered
+    assert covered.shape == (1000, 800)
+    assert covered[20:40, 60:80].all()
+    assert covered.mean() < 0.3
+    assert shares == sorted(shares)
+    assert found.fused.flow.shape == (2, 500, 400)
+    chosen = segment(picture(500, 400), Settings(scales=Scales((0.5, 1.0))), random_models)
+    assert [s.factor for s in chosen.scales] == [0.5, 1]  # what the user chose
+
+
+def test_thresholds_do_not_decide_where_to_enlarge(random_models):
+    """Else other thresholds on the same maps would not be what a fresh run gives."""
+    drawn = draw(5, (300, 260), Structure("powder", diameter=14.0))
+    micrograph = Micrograph(drawn.image, "powder", "")
+    models = load_models(device="cpu")
+    strict = Settings(instances=Instances(min_confidence=0.9))
+    usual, few = (segment(micrograph, s, models) for s in (Settings(), strict))
+    assert usual.scales[-1].factor == 2
+    assert (usual.scales[-1].covered == few.scales[-1].covered).all()
+    assert (again(usual, micrograph.pixels, strict.instances, models.confidence).labels == few.labels).all()
+
+
 def test_progress_only_grows_and_ends_at_one(random_models):
     shares = []
     segment(picture(300, 300), Settings(), random_models, lambda p: shares.append(p.share))
@@ -163,7 +194,9 @@ def test_shipped_weights_find_drawn_particles():
 
 def test_proposals_are_judged_alike_in_any_batch(random_models, monkeypatch):
     labels = discs((300, 300), [(40 + 50 * (k // 5), 30 + 55 * (k % 5), 20) for k in range(25)])
-    scale = ScalePrediction(1.0, flows_from_labels(labels), np.where(labels > 0, 4.0, -4.0).astype(np.float32), labels)
+    scale = ScalePrediction(
+        1.0, flows_from_labels(labels), np.where(labels > 0, 4.0, -4.0).astype(np.float32), labels >= 0
+    )
     candidates = propose([scale], 0.0, 15)
     pixels = picture(300, 300).pixels
     whole = judge(random_models.confidence, candidates, [scale], pixels)[0]

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from crystalseg.evaluate.metrics import panoptic_quality
 from crystalseg.flows import flows_from_labels
 from crystalseg.fusion import ScalePrediction
-from crystalseg.selection import CHANNELS, FEATURES, PATCH, Candidates, patches, propose, select, winners
+from crystalseg.selection import (
+    CHANNELS,
+    FEATURES,
+    PATCH,
+    Candidates,
+    patches,
+    propose,
+    select,
+    small_crystals,
+    winners,
+)
 from tests.conftest import discs
 
 
@@ -69,6 +79,29 @@ def test_pieces_too_large_for_a_tile_come_from_the_coarsest_scale_only():
     coarse, fine = propose([exact(half(labels), 0.5), exact(labels, 1.0)], 0.0, 15)
     assert len(coarse.features) == 1
     assert len(fine.features) == 0
+
+
+def test_small_crystals_are_narrower_than_20_px():
+    labels = np.zeros((120, 120), np.int32)
+    labels[10:29, 10:29], labels[30:51, 80:101], labels[60:64, 20:120] = 1, 2, 3  # widths of 19, 21 and 20
+    assert (small_crystals(labels) == (labels == 1)).all()
+
+
+def test_an_enlarged_scale_proposes_small_crystals_only_and_where_it_was_computed():
+    labels = np.zeros((100, 120), np.int32)  # at full size
+    labels[10:26, 10:26], labels[10:26, 90:106], labels[40:80, 16:56] = 1, 2, 3
+    labels[90:98, 56:64] = 4  # half of it was computed
+    twice = exact(np.kron(labels, np.ones((2, 2), np.int32)), 2.0)
+    twice.covered[:, 120:] = False
+    twice.foreground[~twice.covered], twice.flow[:, ~twice.covered] = 0, 0
+    # a threshold below 0 would take what was not computed for foreground
+    full, enlarged = propose([exact(labels, 1.0), twice], -1.0, 15)
+    assert len(full.features) == 4
+    assert len(enlarged.features) == 1  # 16 px wide; 40 px are enough in the image
+    assert enlarged.labels[40, 40] == 1
+    assert figure(enlarged, "factor") == 0
+    (alone,) = propose([twice], 0.0, 15)
+    assert len(alone.features) == 2  # where nothing else is, nothing is left to the others
 
 
 def test_figures_of_a_proposal_itself_by_hand():

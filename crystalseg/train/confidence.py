@@ -19,7 +19,7 @@ from crystalseg.fusion import ScalePrediction
 from crystalseg.micrograph import read_pairs
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
-from crystalseg.pipeline import Models, View, judge, load_models, needed, resized
+from crystalseg.pipeline import Clock, Models, View, choose, enlarged, judge, load_models, needed, resized
 from crystalseg.selection import Candidates, patches, propose, select
 from crystalseg.settings import Instances, Scales
 from crystalseg.synth import draw, draw_grain, random_grain
@@ -60,7 +60,7 @@ class Judged:
 
     pixels: np.ndarray
     truth: np.ndarray
-    scales: list[ScalePrediction]
+    scales: Sequence[ScalePrediction]
     candidates: list[Candidates]
     iou: list[np.ndarray]
 
@@ -78,9 +78,10 @@ class Examples:
 
 def proposals(models: Models, pixels: np.ndarray, truth: np.ndarray) -> Judged:
     """What every scale proposes on an image uint8 (H, W, 3), and how good it is by labels int32 (H, W)."""
-    view = View(models, pixels)
-    scales = [view.flow(factor) for factor in Scales().octaves(view.shape)]
-    choice = Instances()
+    view, choice = View(models, pixels), Instances()
+    scales = tuple(view.flow(factor) for factor in Scales().octaves(view.shape))
+    if models.confidence is not None:  # else it is not known yet where to enlarge
+        scales += enlarged(view, choose(models.confidence, scales, pixels)[0], Clock())
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates])
 
