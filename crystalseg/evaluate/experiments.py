@@ -52,13 +52,15 @@ class Contender:
 
 class SharedView(View):
     """A view that keeps what the flow network said at each factor. All tiles are computed, also where SiMA would leave
-    some out for lack of weight."""
+    some out for lack of weight; but what enlarges is not kept, because SiMA+ enlarges some tiles only."""
 
     def __init__(self, models: Models, pixels: np.ndarray):
         super().__init__(models, pixels)
         self._known: dict[float, ScalePrediction] = {}
 
     def flow(self, factor: float, corners=None, report: Callable[[int], None] = lambda _: None) -> ScalePrediction:
+        if factor > 1:
+            return super().flow(factor, corners, report)
         if factor not in self._known:
             self._known[factor] = super().flow(factor, None, report)
         return self._known[factor]

@@ -67,6 +67,13 @@ def test_each_scale_is_predicted_once(random_models):
     assert view.flow(0.5) is view.flow(0.5)
 
 
+def test_what_is_enlarged_is_not_shared_because_it_is_not_everything(random_models):
+    view = SharedView(random_models, np.zeros((300, 300, 3), np.uint8))
+    corners = view.grid(2.0).corners
+    assert view.flow(2.0, corners[:1]).covered[:100, :100].all()
+    assert not view.flow(2.0, corners[-1:]).covered[:100, :100].any()
+
+
 def test_every_experiment_writes_its_tables(folder, tmp_path, random_models):
     names = ["sima-plus", "cellpose-noresize", "watershed"]
     for name in ("table1", "table2", "table3", "figure4", "crossval"):
