@@ -39,6 +39,8 @@ SMALLEST = 12  # px² at a scale's own resolution; less has no shape
 # Crystals narrower than this (square root of the area) at the image's own resolution show better enlarged.
 SMALL = 20  # px
 ENLARGED = 2.0
+# Where they are fewer than this share of all crystals, they are too often pieces of larger ones.
+LEAST_SMALL = 0.25
 # A proposal is refused if more than this share of it is taken already.
 MOST_TAKEN = 0.5
 
@@ -76,8 +78,11 @@ def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_
 
 
 def small_crystals(labels: np.ndarray) -> np.ndarray:
-    """Where crystals narrower than SMALL are among labels int32 (H, W) of the image, bool (H, W)."""
-    return np.concatenate(([False], _width(labels) < SMALL))[labels]
+    """Where crystals narrower than SMALL are among labels int32 (H, W) of the image, bool (H, W); nowhere if they are
+    less than LEAST_SMALL of all."""
+    small = _width(labels) < SMALL
+    few = small.sum() < LEAST_SMALL * len(small)
+    return np.concatenate(([False], np.zeros_like(small) if few else small))[labels]
 
 
 def _width(labels: np.ndarray) -> np.ndarray:

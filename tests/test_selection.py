@@ -87,6 +87,16 @@ def test_small_crystals_are_narrower_than_20_px():
     assert (small_crystals(labels) == (labels == 1)).all()
 
 
+def test_a_few_small_crystals_among_large_ones_do_not_count():
+    labels = np.zeros((60, 250), np.int32)
+    for k in range(4):
+        labels[10:50, 50 * k : 50 * k + 40] = k + 1
+    labels[:4, :4] = 5  # a fifth of the crystals
+    assert not small_crystals(labels).any()
+    labels[5:9, 5:9] = 6  # two of six
+    assert (small_crystals(labels) == (labels > 4)).all()
+
+
 def test_an_enlarged_scale_proposes_small_crystals_only_and_where_it_was_computed():
     labels = np.zeros((100, 120), np.int32)  # at full size
     labels[10:26, 10:26], labels[10:26, 90:106], labels[40:80, 16:56] = 1, 2, 3

@@ -157,7 +157,7 @@ def choose_scales(method: str) -> Scales | None:
         key=key,
         help="The image is analysed at each of these sizes, smallest first. Small factors see large crystals whole, 1 "
         "sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: halved from 1 "
-        "until the image is small, and 2 where crystals are narrower than 20 px.",
+        "until the image is small; and 2 where crystals under 20 px are, if many are.",
     )
     st.session_state.setdefault("thresholds", "100, 50, 25, 12.5")
     thresholds = "" if method != "sima" else st.text_input(
