@@ -266,19 +266,18 @@ def _by_selection(view: View, settings: Settings, clock: Clock, progress: Callab
     network = needed(view.models.confidence, "confidence")
     factors = settings.scales.octaves(view.shape)
     fixed = bool(settings.scales.factors)
-    halvings = predict_scales(view, factors, [None] * len(factors), 0.0, clock, progress, (0, 0.95 if fixed else 0.5))
+    scales = predict_scales(view, factors, [None] * len(factors), 0.0, clock, progress, (0, 0.95 if fixed else 0.5))
     progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
-    found = _selected(halvings, view.pixels, settings, network)
-    if fixed:
-        return found
+    # Where to enlarge, the usual choices tell: others are then only another look at the same maps.
+    choice = settings.instances if fixed else Instances()
+    chosen = choose(network, scales, view.pixels, choice)
     clock.lap("crystals")
-    # The usual choices, whatever the user's: other thresholds are then only another look at the same maps.
-    usual = found.labels if settings.instances == Instances() else choose(network, halvings, view.pixels)[0]
-    more = enlarged(view, usual, clock, progress)
-    if not more:
-        return found
+    more = () if fixed else enlarged(view, chosen.labels, clock, progress)
     progress(Progress("crystals", 0, 1, 0.96))
-    return _selected(halvings + more, view.pixels, settings, network)
+    if more or choice != settings.instances:
+        scales += more
+        chosen = choose(network, scales, view.pixels, settings.instances)
+    return _selected(scales, chosen, settings)
 
 
 def enlarged(
@@ -364,42 +363,34 @@ def _judge_one(
     return np.concatenate(sure)
 
 
-def choose(
-    confidence: Confidence,
-    scales: Sequence[ScalePrediction],
-    pixels: np.ndarray,
-    choice: Instances = Instances(),  # noqa: B008 - frozen
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Candidates]]:
-    """Proposals of every scale, judged, the surest taken: what `select` returns, and the proposals."""
+@dataclass(frozen=True)
+class Chosen:
+    """What `select` takes of the proposals, and the figures of each crystal taken, float32 (n, len(FEATURES))."""
+
+    labels: np.ndarray
+    sure: np.ndarray
+    origin: np.ndarray
+    features: np.ndarray
+
+
+def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np.ndarray, choice: Instances) -> Chosen:
+    """Proposals of every scale, judged, the surest taken."""
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     judged = judge(confidence, candidates, scales, pixels)
-    return *select(candidates, judged, pixels.shape[:2], choice.min_area, choice.min_confidence), candidates
-
-
-def _selected(
-    scales: tuple[ScalePrediction, ...],
-    pixels: np.ndarray,
-    settings: Settings,
-    confidence: Confidence,
-) -> Segmentation:
-    labels, sure, chosen, candidates = choose(confidence, scales, pixels, settings.instances)
+    labels, sure, chosen = select(candidates, judged, pixels.shape[:2], choice.min_area, choice.min_confidence)
     features = np.array([candidates[k].features[label - 1] for k, label in chosen], np.float32)
-    return _of_selected(scales, labels, sure, chosen[:, 0], features.reshape(-1, len(FEATURES)), settings)
+    return Chosen(labels, sure, chosen[:, 0], features.reshape(-1, len(FEATURES)))
 
 
-def _of_selected(
-    scales: tuple[ScalePrediction, ...],
-    labels: np.ndarray,
-    sure: np.ndarray,
-    origin: np.ndarray,
-    features: np.ndarray,
-    settings: Settings,
-) -> Segmentation:
-    weights = winners(labels, origin, len(scales))
+def _selected(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings: Settings) -> Segmentation:
+    labels = chosen.labels
+    weights = winners(labels, chosen.origin, len(scales))
     # Where no crystal was found, all scales are shown alike.
     weights[:-1] += weights[-1] / len(scales)
     fused = fuse(scales, weights, labels.shape, "attention")
-    return Segmentation(labels, sure, fused, scales, weights, settings, {}, {}, {}, origin, features)
+    return Segmentation(
+        labels, chosen.sure, fused, scales, weights, settings, {}, {}, {}, chosen.origin, chosen.features
+    )
 
 
 def instances(fused: Prediction, choice: Instances) -> tuple[np.ndarray, np.ndarray]:
@@ -427,21 +418,20 @@ def again(segmentation: Segmentation, pixels: np.ndarray, choice: Instances, con
     run."""
     settings = replace(segmentation.settings, instances=choice)
     if settings.method == "sima-plus":
-        found = _surer(segmentation, settings) or _selected(segmentation.scales, pixels, settings, confidence)
+        chosen = _surer(segmentation, choice) or choose(confidence, segmentation.scales, pixels, choice)
+        found = _selected(segmentation.scales, chosen, settings)
         kept = {"timings": segmentation.timings, "hashes": segmentation.hashes, "versions": segmentation.versions}
         return replace(found, **kept)
     labels, sure = instances(segmentation.fused, choice)
     return replace(segmentation, labels=labels, confidence=sure, settings=settings)
 
 
-def _surer(found: Segmentation, settings: Settings) -> Segmentation | None:
-    """SiMA+'s result with a higher least confidence, if nothing else changes: the surest were taken first, so that the
-    others never had a say in them."""
-    before, now = found.settings.instances, settings.instances
+def _surer(found: Segmentation, now: Instances) -> Chosen | None:
+    """What SiMA+ chooses with a higher least confidence, if nothing else changes: the surest were taken first, so that
+    the others never had a say in them."""
+    before = found.settings.instances
     if now != replace(before, min_confidence=now.min_confidence) or now.min_confidence < before.min_confidence:
         return None
     count = int((found.confidence >= now.min_confidence).sum())
     labels = np.where(found.labels <= count, found.labels, 0)
-    return _of_selected(
-        found.scales, labels, found.confidence[:count], found.origin[:count], found.features[:count], settings
-    )
+    return Chosen(labels, found.confidence[:count], found.origin[:count], found.features[:count])

@@ -69,7 +69,7 @@ def test_the_image_is_enlarged_where_small_crystals_are(random_models, monkeypat
     assert [s.factor for s in chosen.scales] == [0.5, 1]  # what the user chose
 
 
-def test_thresholds_do_not_decide_where_to_enlarge(random_models):
+def test_thresholds_do_not_decide_where_to_enlarge():
     """Else other thresholds on the same maps would not be what a fresh run gives."""
     drawn = draw(5, (300, 260), Structure("powder", diameter=14.0))
     micrograph = Micrograph(drawn.image, "powder", "")

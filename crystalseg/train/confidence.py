@@ -81,7 +81,7 @@ def proposals(models: Models, pixels: np.ndarray, truth: np.ndarray) -> Judged:
     view, choice = View(models, pixels), Instances()
     scales = tuple(view.flow(factor) for factor in Scales().octaves(view.shape))
     if models.confidence is not None:  # else it is not known yet where to enlarge
-        scales += enlarged(view, choose(models.confidence, scales, pixels)[0], Clock())
+        scales += enlarged(view, choose(models.confidence, scales, pixels, choice).labels, Clock())
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates])
 
