@@ -440,7 +440,7 @@ def serve(context: typer.Context) -> None:
     """Open the web app. Options are handed to Streamlit, e.g. --server.port 8600."""
     from crystalseg import samples
 
-    samples.prepare()
+    samples.prepare(report=typer.echo)
     # What the pages need is loaded before anybody visits them, not while the first visitor waits.
     import plotly.graph_objects  # noqa: F401
     from streamlit.web.cli import main as streamlit

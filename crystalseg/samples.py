@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from crystalseg import store
@@ -36,10 +37,12 @@ def first_job(queue: Queue) -> str:
     return job
 
 
-def prepare(seconds: float = 120.0) -> None:
-    """Measure the first sample now, so that the app opens with it."""
+def prepare(seconds: float = 120.0, report: Callable[[str], None] = lambda _: None) -> None:
+    """Measure the first sample now, so that the app opens with it; `report` is told if that takes a while."""
     queue = Queue()
     job = first_job(queue)
+    if queue.look(job).active:
+        report("Measuring the first sample micrograph, this once; then the app opens.")
     end = time.monotonic() + seconds
     while queue.look(job).active and time.monotonic() < end:
         time.sleep(0.1)

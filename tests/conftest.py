@@ -13,9 +13,11 @@ import pytest
 def discs(shape, circles):
     """Labels with filled discs: circles = [(y, x, radius), ...], later ones over earlier ones."""
     labels = np.zeros(shape, np.int32)
-    y, x = np.mgrid[: shape[0], : shape[1]]
     for number, (cy, cx, r) in enumerate(circles, start=1):
-        labels[(y - cy) ** 2 + (x - cx) ** 2 <= r * r] = number
+        top, left = (max(0, int(c - r)) for c in (cy, cx))
+        box = labels[top : int(cy + r) + 1, left : int(cx + r) + 1]
+        y, x = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
+        box[(y - cy) ** 2 + (x - cx) ** 2 <= r * r] = number
     return labels
 
 

@@ -23,7 +23,10 @@ def small_first(monkeypatch):
 
 
 def test_prepare_measures_the_first_sample_once(small_first):
-    samples.prepare()
+    told = []
+    for _ in range(2):
+        samples.prepare(report=told.append)
+    assert len(told) == 1
     queue = Queue()
     try:
         job = samples.first_job(queue)
