@@ -81,8 +81,8 @@ def small_crystals(labels: np.ndarray) -> np.ndarray:
     """Where crystals narrower than SMALL are among labels int32 (H, W) of the image, bool (H, W); nowhere if they are
     less than LEAST_SMALL of all."""
     small = _width(labels) < SMALL
-    few = small.sum() < LEAST_SMALL * len(small)
-    return np.concatenate(([False], np.zeros_like(small) if few else small))[labels]
+    many = small.sum() >= LEAST_SMALL * len(small)
+    return np.concatenate(([False], small & many))[labels]
 
 
 def _width(labels: np.ndarray) -> np.ndarray:

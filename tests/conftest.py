@@ -30,6 +30,12 @@ def own_home(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
+@pytest.fixture
+def quick_sample(monkeypatch):
+    """The app's first sample is a small one, so that it is soon measured."""
+    monkeypatch.setattr("crystalseg.samples.FIRST", "etched-metal-light-microscope.png")
+
+
 @pytest.fixture(scope="session")
 def random_models():
     import torch

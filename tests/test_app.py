@@ -27,8 +27,7 @@ def png(seed=8, shape=(200, 220)):
 
 
 @pytest.fixture
-def app(own_home, monkeypatch):
-    monkeypatch.setattr(samples, "FIRST", "etched-metal-light-microscope.png")  # small, so quickly measured
+def app(own_home, quick_sample):
     st.cache_resource.clear()
     st.cache_data.clear()
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()

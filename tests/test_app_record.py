@@ -72,8 +72,7 @@ def test_an_imported_profile_is_offered_and_a_broken_one_explained(page):
     assert "'colour'" in app.error[0].value
 
 
-def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(page, monkeypatch):
-    monkeypatch.setattr(samples, "FIRST", "etched-metal-light-microscope.png")  # small, so quickly measured
+def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(page, quick_sample):
     save(open_database(), STRICT)
     save(open_database(), replace(STRICT, name="usual", default=True, settings=Settings("cellpose-multiscale")))
     save(open_database(), Profile("other", "sand"))
