@@ -13,10 +13,10 @@ from pathlib import Path
 from distributed import LocalCluster
 from PIL import Image
 
-from crystalseg import batch
-from crystalseg.profiles import Profile
-from crystalseg.runs import open_database
-from crystalseg.synth import draw_random
+from crystalseg.execution import batch, batch_run
+from crystalseg.record.database import open_database
+from crystalseg.record.profiles import Profile
+from crystalseg.synthetic.sets import draw_random
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
             place = Path(folder) / name
             batch.prepare(place, images, Profile("default settings"))
             began = time.perf_counter()
-            state = batch.run(place, engine, **how)
+            state = batch_run.run(place, engine, **how)
             assert state.done == count, state
             return time.perf_counter() - began
 

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from cellpose import dynamics
 
-from crystalseg.evaluate.metrics import panoptic_quality
-from crystalseg.flows import flows_from_labels, labels_from_flows
-from crystalseg.synth import Structure, draw
+from crystalseg.evaluation.metrics import panoptic_quality
+from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
 
 
 def timed(function, *arguments):

@@ -7,10 +7,12 @@ import argparse
 import resource
 import time
 
-from crystalseg.micrograph import Micrograph
-from crystalseg.pipeline import load_models, segment
-from crystalseg.settings import Settings
-from crystalseg.synth import Structure, draw
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.models import load_models
+from crystalseg.segmentation.pipeline import segment
+from crystalseg.segmentation.settings import Settings
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

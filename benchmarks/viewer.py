@@ -14,7 +14,8 @@ from statistics import median
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from crystalseg.synth import Structure, draw
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
 from tests.browser.serving import chromium, served
 
 # Time from an action to the first frame after the viewer shows what was asked for.

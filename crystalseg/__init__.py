@@ -1,6 +1,10 @@
 """Crystal size measurement from micrographs (Cellpose + size-aware multi-scale attention, arXiv 2401.03939).
 
-Nothing heavy is imported here: take what you need from the modules, e.g. `from crystalseg.pipeline import segment`.
+Nothing heavy is imported here: take what you need from the rooms, e.g. `from crystalseg.segmentation import segment`.
+docs/architecture.md shows them in the order in which an image travels.
 """
 
+from pathlib import Path
+
 __version__ = "0.1.0"
+ROOT = Path(__file__).resolve().parents[1]  # where app.py, pages and weights are

@@ -11,24 +11,35 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from crystalseg import batch
-from crystalseg.calibration import Calibration, from_um_per_px
-from crystalseg.profiles import Profile
-from crystalseg.store import home
-from crystalseg.ui import controls, state
+from crystalseg import ROOT
+from crystalseg.execution import batch
+from crystalseg.micrographs.calibration import Calibration, from_um_per_px
+from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.record.instruments import instruments
+from crystalseg.record.profiles import Profile, profiles
+from crystalseg.record.store import home
+from crystalseg.ui import session, settings_controls, shared
 
 FOLDER = "batches"
 EACH, BY_HAND = "as each image states", "given by hand"
 STARTING = 60.0  # s until a batch just started must be seen to run
-ROOT = Path(batch.__file__).parents[1]
 
 
 def start(folder: Path, workers: int) -> None:
     """A process of its own does it, so that it goes on when the page is closed."""
-    made = batch.load(folder)
     batch.ask(folder, "")
-    command = [sys.executable, "-m", "crystalseg", "batch", made.source, "--out", str(folder), "--go-on",
-               "--workers", str(workers)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "crystalseg",
+        "batch",
+        batch.load(folder).source,
+        "--out",
+        str(folder),
+        "--go-on",
+        "--workers",
+        str(workers),
+    ]
     with (folder / "log.txt").open("ab") as log:
         subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     st.session_state[f"started {folder.name}"] = time.monotonic()
@@ -37,14 +48,16 @@ def start(folder: Path, workers: int) -> None:
 def new() -> None:
     """Images, profile, pixel size; then it starts."""
     uploads = st.file_uploader(
-        "Images, or ZIP files of images", accept_multiple_files=True, type=[*batch.FORMATS, "zip"],
+        "Images, or ZIP files of images",
+        accept_multiple_files=True,
+        type=[*FORMATS, "zip"],
         help="They are copied to the server's folder for this batch.",
-    )  # fmt: skip
+    )
     path = st.text_input("Or a folder on this machine", help="All images in it and in its folders.")
     columns = st.columns(3)
     with columns[0]:
-        controls.profile_box("batch profile", "default settings")
-    profile = state.profiles().get(st.session_state["batch profile"]) or Profile("default settings")
+        settings_controls.profile_box("batch profile", "default settings")
+    profile = profiles(shared.engine()).get(st.session_state["batch profile"]) or Profile("default settings")
     with columns[1]:
         calibration = pixel_size()
     workers = columns[2].number_input("Workers", 1, 64, 1, help="Processes; each needs 1 to 2 GB.")
@@ -64,15 +77,17 @@ def new() -> None:
 
 def pixel_size() -> Calibration | None:
     """Of all images: as saved for an instrument, by hand, or None, which leaves it to each image."""
-    known = state.instruments()
+    saved = instruments(shared.engine())
     how = st.selectbox(
-        "Pixel size", [EACH, BY_HAND, *known], key="batch pixel size",
+        "Pixel size",
+        [EACH, BY_HAND, *saved],
+        key="batch pixel size",
         help="One that is given holds for all images; an image that states another is not measured.",
-    )  # fmt: skip
+    )
     if how == EACH:
         return None
     if how != BY_HAND:
-        return known[how].calibration()
+        return saved[how].calibration()
     um = st.number_input("µm per pixel", 0.0, None, 0.0, format="%.6g")
     percent = st.number_input("Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None)
     return from_um_per_px(um, percent) if um > 0 else None
@@ -97,7 +112,7 @@ def is_watched(folder: Path, now: batch.State) -> bool:
 
 def progress(folder: Path, watched: bool) -> None:
     """How far a batch is, what failed, its results. A fragment: it looks again by itself while it is `watched`."""
-    made, now = batch.load(folder), batch.state_of(folder, state.queue().engine)
+    now = batch.state_of(folder, shared.engine())
     if watched and not is_watched(folder, now):
         st.rerun()
     settled = now.done + len(now.reasons)
@@ -119,9 +134,13 @@ def progress(folder: Path, watched: bool) -> None:
         st.dataframe(pd.DataFrame(now.reasons.items(), columns=["image", "why it failed"]), hide_index=True)
     if now.done and now.state != "running":
         right.download_button(
-            "All results (ZIP)", lambda: _packed(folder), f"batch-{made.id}.zip", "application/zip",
-            key=f"zip {folder.name}", type="primary",
-        )  # fmt: skip
+            "All results (ZIP)",
+            lambda: _packed(folder),
+            f"batch-{batch.load(folder).id}.zip",
+            "application/zip",
+            key=f"zip {folder.name}",
+            type="primary",
+        )
         table = pd.read_csv(folder / "summary.csv") if (folder / "summary.csv").exists() else None
         if table is not None:
             st.dataframe(table, hide_index=True, height=300)
@@ -137,7 +156,7 @@ def _packed(folder: Path) -> bytes:
 
 
 def page() -> None:
-    state.preserve()
+    session.preserve()
     st.title("Batch")
     st.caption(
         "Hundreds of images with one profile. A batch goes on when this page is closed; after a crash, Go on continues "
@@ -148,10 +167,10 @@ def page() -> None:
     if not folders:
         st.info("No batch yet: give images above and press Start.", icon=":material/upload:")
     for folder in sorted(folders, key=lambda p: (p / "batch.json").stat().st_mtime, reverse=True):
-        made = batch.load(folder)
+        listed = batch.load(folder)
         with st.container(border=True):
-            st.markdown(f"**{made.id}** · {len(made.names)} images · profile {made.profile.name}")
-            watched = is_watched(folder, batch.state_of(folder, state.queue().engine))
+            st.markdown(f"**{listed.id}** · {len(listed.names)} images · profile {listed.profile.name}")
+            watched = is_watched(folder, batch.state_of(folder, shared.engine()))
             st.fragment(progress, run_every=1.0 if watched else None)(folder, watched)
 
 

@@ -1,21 +1,20 @@
 """Correct: merge, split, add, redraw, delete and mark crystals by hand, with undo and a log."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from crystalseg.correct import Correction, CorrectionError, line_between
-from crystalseg.measure.distribution import summarise
-from crystalseg.report.export import write_pair
+from crystalseg.execution.corrected import Corrected, corrected_elsewhere
+from crystalseg.micrographs.pairs import write_pair
+from crystalseg.record.store import home, now
 from crystalseg.report.words import corrections_words
-from crystalseg.store import home, now
-from crystalseg.ui import controls, state
+from crystalseg.segmentation.corrections.actions import line_between
+from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
+from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 
 
-def carry_out(corrected: state.Corrected, edit: dict, who: str) -> None:
+def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
     """What was asked for in the viewer; a sentence if it cannot be done."""
     try:
         if edit["kind"] in ("undo", "redo"):
@@ -31,7 +30,7 @@ def carry_out(corrected: state.Corrected, edit: dict, who: str) -> None:
         st.toast(str(error), icon=":material/block:")
 
 
-def doubtful(corrected: state.Corrected, um_per_px: float | None) -> dict | None:
+def doubtful(corrected: Corrected, um_per_px: float | None) -> dict | None:
     """One doubtful crystal after another; returns where the viewer should go."""
     table = corrected.table(um_per_px)
     limit = st.slider(
@@ -54,13 +53,15 @@ def doubtful(corrected: state.Corrected, um_per_px: float | None) -> dict | None
     if not st.session_state.get("doubt"):
         return None
     box = (
-        row.centroid_y_px - row.height_px / 2, row.centroid_x_px - row.width_px / 2,
-        row.centroid_y_px + row.height_px / 2, row.centroid_x_px + row.width_px / 2,
-    )  # fmt: skip
+        row.centroid_y_px - row.height_px / 2,
+        row.centroid_x_px - row.width_px / 2,
+        row.centroid_y_px + row.height_px / 2,
+        row.centroid_x_px + row.width_px / 2,
+    )
     return {"token": f"{row.id} {corrected.entries} {len(skipped)}", "id": int(row.id), "box": [float(v) for v in box]}
 
 
-def log_of(corrected: state.Corrected) -> None:
+def log_of(corrected: Corrected) -> None:
     log = corrected.history.log
     if not log:
         st.caption("No corrections yet. The labels of the run are kept whatever you do here.")
@@ -70,7 +71,7 @@ def log_of(corrected: state.Corrected) -> None:
     st.dataframe(pd.DataFrame(rows, columns=["UTC", "who", "what"]), hide_index=True, height=220)
 
 
-def training(corrected: state.Corrected, pixels: np.ndarray, name: str) -> None:
+def training(corrected: Corrected, pixels: np.ndarray, name: str) -> None:
     """Put image and corrected labels where the command line can train on them."""
     folder = home() / "training"
     if st.button(
@@ -84,16 +85,16 @@ def training(corrected: state.Corrected, pixels: np.ndarray, name: str) -> None:
         st.code(f"python -m crystalseg train cellpose --from weights/cellpose.safetensors --data {folder}", "bash")
 
 
-def result(item: state.Item) -> None:
-    choice = state.instances()
-    corrected = state.corrected(item.job, choice)
-    micrograph = replace(state.result(item.job)[0], calibration=item.original.calibration)
+def result(item: session.Item) -> None:
+    choice = session.instances()
+    corrected = shared.corrected(item.job, choice)
+    micrograph = item.measured()
     key = f"correct {item.job}"
-    for words in state.corrected_elsewhere(item.job, choice):
+    for words in corrected_elsewhere(shared.engine(), item.job, choice):
         st.info(
             f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
         )
-    who = st.session_state.get("who", "").strip()
+    who = session.who()
     left, right = st.columns((5, 2))
     with right:
         st.text_input(
@@ -117,7 +118,7 @@ def result(item: state.Item) -> None:
         carry_out(corrected, answer.edit, who)
         st.rerun()
     with right:
-        summary = summarise(table, micrograph.shape, state.measuring().border_rule)
+        summary = corrected.measurement(micrograph.um_per_px, session.measuring().border_rule).summary
         with figures.container():
             if summary:
                 st.metric("Average crystal size", f"{summary.average.value:.4g} {summary.unit}")
@@ -128,7 +129,7 @@ def result(item: state.Item) -> None:
         training(corrected, micrograph.pixels, micrograph.name)
 
 
-controls.result_page(
+run_controls.result_page(
     "Correct",
     "Choose a tool, or its key while the image has the focus. Figures follow at once; everything can be undone.",
     result,

@@ -4,28 +4,36 @@ from collections import Counter
 
 import pandas as pd
 import streamlit as st
-from plotly.subplots import make_subplots
 
-from crystalseg import ledger, store
-from crystalseg.measure.control import RULES, control_chart
-from crystalseg.profiles import as_of
+from crystalseg.execution.corrected import issue_report
+from crystalseg.measurement.control import RULES, control_chart
+from crystalseg.record import ledger, store
+from crystalseg.record.approvals import approval, approve, approvers
+from crystalseg.record.profiles import as_of, profiles
+from crystalseg.record.reopening import Reopened, reopen, same_figures
+from crystalseg.record.reports import reports_of
+from crystalseg.record.runs import Run, recorded
+from crystalseg.record.store import StoreError
+from crystalseg.record.validations import lookup
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
-from crystalseg.report.sample import Details, make, reopened_part
+from crystalseg.report.report import Details, make, reopened_part
 from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
 from crystalseg.report.workbook import build_workbook
-from crystalseg.runs import Run, reopen, same_figures
-from crystalseg.store import StoreError
-from crystalseg.ui import state
+from crystalseg.ui import session, shared
+from crystalseg.ui.charts import control_charts
 from crystalseg.ui.viewer import Crystals, viewer
 
 ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
 # What can be charted: words, and where it is in a run's figures.
 TRENDS = {
-    "average crystal size": lambda f: f["average"]["value"], "D50 by number": lambda f: f["number"][1],
-    "D90 by number": lambda f: f["number"][2], "D50 by area": lambda f: f["area"][1],
-    "D90 by area": lambda f: f["area"][2], "largest crystal": lambda f: f["largest"],
-}  # fmt: skip
+    "average crystal size": lambda f: f["average"]["value"],
+    "D50 by number": lambda f: f["number"][1],
+    "D90 by number": lambda f: f["number"][2],
+    "D50 by area": lambda f: f["area"][1],
+    "D90 by area": lambda f: f["area"][2],
+    "largest crystal": lambda f: f["largest"],
+}
 
 
 def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
@@ -34,12 +42,22 @@ def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
     for run in runs:
         f = run.figures or {}
         rows.append(
-            {"run": run.id, "when, UTC": run.created[:19].replace("T", " "), "image": run.image_name,
-             "sample": run.details.get("sample", ""), "average": f.get("average", {}).get("value"),
-             "unit": f.get("unit", ""), "verdict": run.outcome, "counted": f.get("counted"), "profile": run.profile,
-             "method": run.settings.get("method", ""), "corrections": len(run.corrections),
-             "operator": run.details.get("operator", ""), "approved": approved.get(run.id, "")}
-        )  # fmt: skip
+            {
+                "run": run.id,
+                "when, UTC": run.created[:19].replace("T", " "),
+                "image": run.image_name,
+                "sample": run.details.get("sample", ""),
+                "average": f.get("average", {}).get("value"),
+                "unit": f.get("unit", ""),
+                "verdict": run.outcome,
+                "counted": f.get("counted"),
+                "profile": run.profile,
+                "method": run.settings.get("method", ""),
+                "corrections": len(run.corrections),
+                "operator": run.details.get("operator", ""),
+                "approved": approved.get(run.id, ""),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -64,75 +82,81 @@ def show(run: Run) -> None:
     """A run reopened from its stored labels."""
     st.subheader(f"Run {run.id}: {run.image_name}")
     try:
-        again = reopen(run)
-    except (StoreError, KeyError) as error:
-        missing = "Its labels were not kept: it is of an earlier release." if isinstance(error, KeyError) else error
-        st.error(str(missing), icon=":material/block:")
+        reopened = reopen(run)
+    except StoreError as error:
+        st.error(str(error), icon=":material/block:")
         return
-    if same_figures(again):
+    measurement = reopened.measurement
+    if same_figures(run, measurement.summary):
         st.success(
             "Measured again from the stored labels: the same figures to the last digit.", icon=":material/check:"
         )
     else:
         st.error("The stored labels do not give the figures on record.", icon=":material/block:")
-    if again.micrograph is not None:
+    if reopened.micrograph is not None:
         viewer(
-            again.micrograph.pixels, f"history {run.id}", run.um_per_px,
-            [Crystals(again.labels, again.crystals, run.id)], key=f"history {run.id}",
-        )  # fmt: skip
-    if again.summary is not None:
-        st.table(pd.DataFrame(size_rows(again.summary), columns=["figure", "value"]).set_index("figure"))
+            reopened.micrograph.pixels,
+            f"history {run.id}",
+            run.um_per_px,
+            [Crystals(reopened.labels, measurement.crystals, run.id)],
+            key=f"history {run.id}",
+        )
+    if measurement.summary is not None:
+        st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
     if run.judged:
         st.markdown(f"Verdict: **{run.outcome.upper()}**")
         st.table(pd.DataFrame(verdict_rows(run.judged), columns=list(VERDICT_COLUMNS)).set_index("limit"))
     left, right = st.columns(2)
-    engine = state.queue().engine
+    with left:
+        reports(reopened)
+        go_on(run)
+    with right:
+        approve_box(run)
+
+
+def reports(reopened: Reopened) -> None:
+    """The report printed again, and those issued before."""
+    run, engine = reopened.run, shared.engine()
 
     def report() -> bytes:
         profile = as_of(engine, run.profile, run.created)  # as it was judged then
-        return state.issue(make([reopened_part(again)], _details(run), profile), "PDF", build_pdf)
+        validation = lookup(profile.kind, run.settings["method"]) if profile else None
+        details = Details(**run.details, authorised=approval(engine, run.id))
+        return issue_report(engine, make([reopened_part(reopened)], validation, details, profile), "PDF", build_pdf)
 
-    left.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
-    for entry in (e for e in ledger.entries(engine, "report") if run.id in e.body["runs"]):
+    st.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
+    for entry in reports_of(engine, run.id):
         form, (sha256,) = entry.body["form"], entry.body["files"].values()
-        left.download_button(
+        st.download_button(
             f"{form} as issued {entry.created[:19].replace('T', ' ')} UTC",
             lambda sha256=sha256: store.get(sha256),
             f"{run.id}_report.{ENDINGS[form]}",
             key=f"report {entry.number}",
             type="tertiary",
         )
-    if left.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}",
-                   help="Opens image, settings and corrections on the Measure page."):  # fmt: skip
+
+
+def go_on(run: Run) -> None:
+    """A button that opens the run on the Measure page."""
+    words = "Opens image, settings and corrections on the Measure page."
+    if st.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}", help=words):
         try:
-            state.take_up(run)
-        except (StoreError, ValueError) as error:
+            session.take_up(run)
+        except ValueError as error:
             st.error(str(error), icon=":material/block:")
             return
         st.switch_page("pages/measure.py")
-    approve(run, right)
 
 
-def _approval(run: Run) -> str:
-    """Who approved it and when; "" if nobody did."""
-    given = ledger.entries(state.queue().engine, "approval", run.id)
-    return f"{given[0].who}, {given[0].created[:19].replace('T', ' ')} UTC" if given else ""
-
-
-def _details(run: Run) -> Details:
-    """What the report said of the sample, and who has approved it since."""
-    return Details(**run.details, authorised=_approval(run))
-
-
-def approve(run: Run, place) -> None:
-    """Who approved it and when, on record."""
-    given = _approval(run)
+def approve_box(run: Run) -> None:
+    """Who approved it and when, or a way to do so."""
+    given = approval(shared.engine(), run.id)
     if given:
-        place.success(f"Approved by {given}", icon=":material/verified:")
+        st.success(f"Approved by {given}", icon=":material/verified:")
         return
-    who = place.text_input("Your name", key=f"approve {run.id}", placeholder="needed to approve")
-    if place.button("Approve", icon=":material/verified:", disabled=not who.strip()):
-        ledger.append(state.queue().engine, "approval", run.id, {}, who.strip(), once=True)
+    who = st.text_input("Your name", key=f"approve {run.id}", placeholder="needed to approve")
+    if st.button("Approve", icon=":material/verified:", disabled=not who.strip()):
+        approve(shared.engine(), run.id, who)
         st.rerun()
 
 
@@ -148,8 +172,10 @@ def beside(one: Run, other: Run) -> None:
     units = {r.figures["unit"] for r in (one, other) if r.figures}
     if len(units) > 1:
         st.warning("One is in µm, the other in px: their sizes cannot be compared.", icon=":material/straighten:")
-    flat = [_flat(r.settings) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
-            for r in (one, other)]  # fmt: skip
+    flat = [
+        _flat(r.settings) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
+        for r in (one, other)
+    ]
     differ = [
         (k, str(flat[0].get(k)), str(flat[1].get(k))) for k in flat[0] | flat[1] if flat[0].get(k) != flat[1].get(k)
     ]
@@ -162,18 +188,19 @@ def beside(one: Run, other: Run) -> None:
 def pooled(runs: list[Run]) -> None:
     """Runs as the fields of one sample: figures together, the spread between them, one report."""
     st.subheader(f"{len(runs)} runs as fields of one sample")
-    profiles = state.profiles()
+    offered = profiles(shared.engine())
     own = {r.profile for r in runs}
-    names = list(profiles)
+    names = list(offered)
     first = names.index(next(iter(own))) if len(own) == 1 and own <= set(names) else None
-    profile = profiles.get(st.selectbox("Judged by the profile", names, first, placeholder="none") or "")
+    profile = offered.get(st.selectbox("Judged by the profile", names, first, placeholder="none") or "")
     sample = st.text_input("Sample", next((r.details["sample"] for r in runs if r.details.get("sample")), ""))
     try:
         parts = [reopened_part(reopen(run)) for run in runs]
-    except (StoreError, KeyError) as error:
+    except StoreError as error:
         st.error(f"A run cannot be reopened: {error}", icon=":material/block:")
         return
-    report = make(parts, Details(sample=sample), profile)
+    validation = lookup(profile.kind, parts[0].settings.method) if profile else None
+    report = make(parts, validation, Details(sample=sample), profile)
     if report.assessment is None:
         st.warning("No crystal counts in these fields.", icon=":material/search:")
         return
@@ -185,7 +212,7 @@ def pooled(runs: list[Run]) -> None:
     for column, (form, build) in zip(st.columns(3), forms, strict=True):
         column.download_button(
             f"{form} report",
-            lambda form=form, build=build: state.issue(report, form, build),
+            lambda form=form, build=build: issue_report(shared.engine(), report, form, build),
             f"sample_report.{ENDINGS[form]}",
             type="primary" if form == "PDF" else "secondary",
         )
@@ -214,45 +241,31 @@ def trend(runs: list[Run]) -> None:
     values = [TRENDS[words](r.figures) for r in kept]
     chart = control_chart(values)
     names = [f"{r.created[:16].replace('T', ' ')}<br>{r.image_name}<br>{r.id}" for r in kept]
-    signals = {k: "; ".join(RULES[n - 1] for n in found) for k, found in enumerate(chart.signals) if found}
-    number = list(range(1, len(kept) + 1))
-    drawn = make_subplots(2, 1, shared_xaxes=True, row_heights=(0.65, 0.35), vertical_spacing=0.06)
-    drawn.add_scatter(x=number, y=values, mode="lines+markers", hovertext=names, name=words, row=1, col=1)
-    drawn.add_scatter(
-        x=[k + 1 for k in signals], y=[values[k] for k in signals], mode="markers", name="signal",
-        marker={"color": "#c1550b", "size": 12, "symbol": "diamond"}, hovertext=list(signals.values()), row=1, col=1,
-    )  # fmt: skip
-    drawn.add_scatter(x=number[1:], y=chart.ranges, mode="lines+markers", name="moving range", row=2, col=1)
-    for row, level, dash in (
-        (1, chart.centre, "solid"), (1, chart.limits[0], "dash"), (1, chart.limits[1], "dash"),
-        (2, chart.range_limit, "dash"),
-    ):  # fmt: skip
-        drawn.add_hline(level, row=row, line_dash=dash, line_color="#666")
-    drawn.update_yaxes(title=f"{words}, {unit}", row=1)
-    drawn.update_yaxes(title=f"moving range, {unit}", rangemode="tozero", row=2)
-    drawn.update_xaxes(tickformat="d", dtick=max(1, len(kept) // 20))
-    drawn.update_xaxes(title="run, oldest first", row=2)
-    drawn.update_layout(height=500, margin={"t": 10, "b": 10}, showlegend=False)
-    st.plotly_chart(drawn, width="stretch")
+    signals = {k: "; ".join(RULES[n - 1] for n in rules) for k, rules in enumerate(chart.signals) if rules}
+    st.plotly_chart(control_charts(chart, values, names, signals, words, unit), width="stretch")
     for k, rules in signals.items():
         st.caption(f":material/warning: {names[k].replace('<br>', ', ')}: {rules}")
 
 
 def page() -> None:
-    state.preserve()
+    session.preserve()
     st.title("History")
     st.caption("Every run on record. Choose one to reopen it, two to compare, or several to report as one sample.")
-    engine = state.queue().engine
-    runs = {run.id: run for run in state.all_runs()}
+    engine = shared.engine()
+    runs = {run.id: run for run in recorded(engine)}
     if not runs:
         st.info("Nothing was measured yet: go to Measure.", icon=":material/straighten:")
         return
-    approved = {e.subject: e.who for e in ledger.entries(engine, "approval")}
-    table = filtered(listed(list(runs.values()), approved))
+    table = filtered(listed(list(runs.values()), approvers(engine)))
     chosen = st.dataframe(
-        table, hide_index=True, on_select="rerun", selection_mode="multi-row", height=320, key="runs",
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        height=320,
+        key="runs",
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
-    )  # fmt: skip
+    )
     left, right = st.columns(2)
     left.download_button("These as CSV", table.to_csv(index=False).encode("utf-8-sig"), "runs.csv", "text/csv")
     if right.button("Audit the record", icon=":material/policy:", help="Checks every entry and every stored file."):

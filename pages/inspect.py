@@ -1,7 +1,6 @@
 """Inspect: every step of a segmentation, and why a crystal is as it is."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,35 +8,36 @@ import streamlit as st
 import tifffile
 from PIL import Image
 
-from crystalseg.flows import path
-from crystalseg.layers import Layer, explain, layers, tile_grid
-from crystalseg.micrograph import Micrograph
-from crystalseg.segmentation import Segmentation
-from crystalseg.ui import controls, state
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.store import digest
+from crystalseg.segmentation.colormap import CATEGORIES
+from crystalseg.segmentation.diagnostics import Layer, explain, layers, tile_grid
+from crystalseg.segmentation.flows import path
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.viewer import Crystals, Shown, viewer
-from crystalseg.view import CATEGORIES
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def all_layers(version: str, um_per_px: float | None, _found: Segmentation) -> list[Layer]:
-    return layers(_found, um_per_px)
+def all_layers(version: str, um_per_px: float | None, _segmentation: Segmentation) -> list[Layer]:
+    return layers(_segmentation, um_per_px)
 
 
-def paths(found: Segmentation, point: tuple[float, float]) -> list[tuple[str, np.ndarray]]:
+def paths(segmentation: Segmentation, point: tuple[float, float]) -> list[tuple[str, np.ndarray]]:
     """The way of a pixel to its sink at each scale, in px of the image: a colour and points."""
     drawn = []
-    for k, scale in enumerate(found.scales):
+    for k, scale in enumerate(segmentation.scales):
         h, w = scale.foreground.shape
-        up = np.array(found.labels.shape) / (h, w)
+        up = np.array(segmentation.labels.shape) / (h, w)
         y, x = np.clip((np.array(point) / up).astype(int), 0, (h - 1, w - 1))
-        mask = scale.foreground > found.settings.instances.foreground_threshold
+        mask = scale.foreground > segmentation.settings.instances.foreground_threshold
         points = path(scale.flow, mask, int(y), int(x))
         if len(points):
             drawn.append((f"rgb{CATEGORIES[1 + k % 8]}", (points + 0.5) * up))
     return drawn
 
 
-def reason(found: Segmentation, micrograph: Micrograph, table: pd.DataFrame, number: int) -> None:
+def reason(segmentation: Segmentation, micrograph: Micrograph, table: pd.DataFrame, number: int) -> None:
     """The figures of a crystal and why it is as it is."""
     st.subheader(f"Crystal {number}")
     row = table[table["id"] == number].iloc[0]
@@ -46,7 +46,7 @@ def reason(found: Segmentation, micrograph: Micrograph, table: pd.DataFrame, num
         ("Diameter", f"{row[f'equivalent_diameter_{suffix}']:.4g} {unit}"),
         ("Bounding box, longer side", f"{row[f'length_{suffix}']:.4g} {unit}"),
         ("Aspect ratio, circularity", f"{row['aspect_ratio']:.2f}, {row['circularity']:.2f}"),
-        *explain(found, number),
+        *explain(segmentation, number),
     ]
     st.table(pd.DataFrame(rows, columns=["figure", "value"]).set_index("figure"))
 
@@ -72,14 +72,14 @@ def downloads(chosen: list[Layer], stem: str) -> None:
     right.download_button("TIFF", tiff, f"{file}.tif", "image/tiff", help="The numbers behind it, float32.")
 
 
-def result(item: state.Item) -> None:
-    job, choice = item.job, state.instances()
-    micrograph = replace(state.result(job)[0], calibration=item.original.calibration)
-    found = state.with_instances(job, choice)
-    # Reasons belong to what the networks found; corrections by hand are not theirs.
-    table = state.table(job, choice, micrograph.um_per_px)
-    version = state.digest(job, choice, micrograph.um_per_px)
-    chosen = all_layers(version, micrograph.um_per_px, found)
+def result(item: session.Item) -> None:
+    job, choice = item.job, session.instances()
+    micrograph = item.measured()
+    segmentation = shared.with_instances(job, choice)
+    # Reasons belong to what the networks segmentation; corrections by hand are not theirs.
+    table = shared.table(job, choice, micrograph.um_per_px)
+    version = digest(job, choice, micrograph.um_per_px)
+    chosen = all_layers(version, micrograph.um_per_px, segmentation)
     if not chosen:
         st.info("This method has no flow, foreground or attention to look at.", icon=":material/info:")
     clicked = st.session_state.get(f"inspect {job}") or {}
@@ -90,34 +90,37 @@ def result(item: state.Item) -> None:
             micrograph.pixels,
             job,
             micrograph.um_per_px,
-            [Crystals(found.labels, table, version)],
+            [Crystals(segmentation.labels, table, version)],
             Shown(
                 layers=chosen,
                 layers_key=version,
                 layer=chosen[0].name if chosen else "",
-                tiles=[(f"tiles at × {s.factor:.3g}", tile_grid(found, k)) for k, s in enumerate(found.scales)],
-                paths=paths(found, point) if point else (),
+                tiles=[
+                    (f"tiles at × {s.factor:.3g}", tile_grid(segmentation, k))
+                    for k, s in enumerate(segmentation.scales)
+                ],
+                paths=paths(segmentation, point) if point else (),
                 arrangements=("one", "side", "swipe"),
             ),
             key=f"inspect {job}",
         )
     with right:
         number = answer.selected[0] if answer.selected else 0
-        if number and number <= len(found.confidence):
-            reason(found, micrograph, table, number)
+        if number and number <= len(segmentation.confidence):
+            reason(segmentation, micrograph, table, number)
         else:
             st.info("Click a crystal to see why it is as it is.", icon=":material/ads_click:")
-        if answer.point and found.scales:
+        if answer.point and segmentation.scales:
             st.caption(
                 "Lines: the way of the clicked pixel to its sink, one colour a scale: "
-                + ", ".join(f"× {scale.factor:.3g}" for scale in found.scales)
+                + ", ".join(f"× {scale.factor:.3g}" for scale in segmentation.scales)
                 + ". A pixel that a scale takes for background has no way there."
             )
     if chosen:
         downloads(chosen, micrograph.name.rsplit(".", 1)[0])
 
 
-controls.result_page(
+run_controls.result_page(
     "Inspect",
     "What the networks saw: the direction to each crystal's centre (flow), what is crystal at all (foreground), "
     "and which resolution was believed where.",

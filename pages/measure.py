@@ -1,41 +1,34 @@
 """Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
 
 import time
-from dataclasses import replace
-from typing import get_args
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from crystalseg.measure.assessment import Assessment
-from crystalseg.measure.distribution import Summary, cumulative, histogram, sizes_and_weights, summarise
-from crystalseg.measure.figures import Field
-from crystalseg.measure.intercept import Pattern, lines_with_counts
-from crystalseg.micrograph import Micrograph
-from crystalseg.profiles import Profile
-from crystalseg.report.export import crystals_csv, labels_tiff
+from crystalseg.execution.corrected import Corrected, corrected_elsewhere, issue_report, put_on_record
+from crystalseg.measurement.assessment import Assessment
+from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.figures import Field
+from crystalseg.measurement.measurement import Measurement
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.profiles import Profile
+from crystalseg.record.store import digest
+from crystalseg.record.validations import lookup
+from crystalseg.report.exports import crystals_csv, labels_tiff
 from crystalseg.report.html import build_html
 from crystalseg.report.outlines import coco, geojson, imagej_rois
 from crystalseg.report.pdf import PAGES, build_pdf
-from crystalseg.report.sample import Details, Report
-from crystalseg.report.words import (
-    VERDICT_COLUMNS,
-    corrections_words,
-    figure_rows,
-    size_rows,
-    uncertainty,
-    verdict_rows,
-)
+from crystalseg.report.report import Details, Report
+from crystalseg.report.words import corrections_words, size_rows
 from crystalseg.report.workbook import build_workbook
-from crystalseg.segmentation import Segmentation
-from crystalseg.settings import LADDERS, Instances, Measuring, Settings
-from crystalseg.ui import controls, state
+from crystalseg.segmentation.methods import LADDERS
+from crystalseg.segmentation.settings import Instances, Measuring, Settings
+from crystalseg.ui import image_controls, run_controls, session, settings_controls, shared
+from crystalseg.ui.assessment_widgets import by_standard, verdict
+from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.viewer import Crystals, Shown, viewer
-from crystalseg.view import fit, outlined, with_test_lines
-
-TEST_LINES_PX = 1200  # longest side of the picture of the test lines
 
 
 def welcome() -> None:
@@ -50,25 +43,25 @@ def welcome() -> None:
         steps[2].markdown("**3 · Look** at the outlines, put mistakes right, **download** the report.")
 
 
-def header(item: state.Item) -> None:
+def header(item: session.Item) -> None:
     height, width = item.original.shape
     st.subheader(item.original.name)
     st.caption(" · ".join([f"{width} × {height} px", *item.original.notes]))
 
 
-def prepare(item: state.Item, settings: Settings | None) -> Micrograph | None:
-    known = item.original.calibration
-    pixel = f"{known.um_per_px:.4g} µm per pixel" if known else "no pixel size: sizes are in pixels"
+def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
+    calibration = item.original.calibration
+    pixel = f"{calibration.um_per_px:.4g} µm per pixel" if calibration else "no pixel size: sizes are in pixels"
     area = "part of the image" if item.region or (item.bar is not None and item.exclude_bar) else "whole image"
     with st.expander(f"Pixel size, region, scales: {pixel}, {area}", icon=":material/straighten:"):
         size, region, seen = st.tabs(["Pixel size", "Region and data bar", "What each scale sees"])
         with size:
-            controls.choose_pixel_size(item)
+            image_controls.choose_pixel_size(item)
         with region:
-            micrograph = controls.choose_region(item)
+            micrograph = image_controls.choose_region(item)
         with seen:
             if micrograph is not None and settings is not None and settings.method in LADDERS:
-                controls.preview_scales(micrograph, settings)
+                settings_controls.preview_scales(micrograph, settings)
             else:
                 st.caption("This method has no ladder of scales.")
     if item.bar is not None and item.exclude_bar:
@@ -93,45 +86,7 @@ def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> N
     left, right = st.columns(2)
     weighting = left.segmented_control("Weighting", ("number", "area"), default="number") or "number"
     axis = right.segmented_control("Diameter axis", ("logarithmic", "linear"), default="logarithmic") or "logarithmic"
-    sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
-    if weighting == "area":
-        weights = weights * areas
-    edges, share = histogram(sizes, weights, axis == "logarithmic")
-    ordered, q = cumulative(sizes, weights)
-    middle = np.sqrt(edges[:-1] * edges[1:]) if axis == "logarithmic" else (edges[:-1] + edges[1:]) / 2
-    hover = [
-        f"{a:.4g} to {b:.4g} {unit}: {100 * s:.1f} %" for a, b, s in zip(edges[:-1], edges[1:], share, strict=True)
-    ]
-    chart = go.Figure()
-    if axis == "logarithmic":  # bar widths on a logarithmic axis are not even: draw steps
-        x, y = np.repeat(edges, 2), np.concatenate(([0], np.repeat(100 * share, 2), [0]))
-        chart.add_scatter(x=x, y=y, fill="tozeroy", mode="lines", name="share, %", line={"width": 1}, hoverinfo="skip")
-        chart.add_scatter(
-            x=middle, y=100 * share, mode="markers", marker={"opacity": 0}, hovertext=hover, hoverinfo="text",
-            showlegend=False,
-        )  # fmt: skip
-    else:
-        chart.add_bar(x=middle, y=100 * share, width=np.diff(edges), name="share, %", hovertext=hover, hoverinfo="text")
-    chart.add_scatter(
-        x=ordered, y=100 * q, yaxis="y2", name="cumulative, %", line={"color": "#c1550b", "shape": "hv"},
-        hovertemplate="%{y:.1f} % up to %{x:.4g} " + unit + "<extra></extra>",
-    )  # fmt: skip
-    chart.update_layout(
-        xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log" if axis == "logarithmic" else "linear"},
-        yaxis={"title": f"share by {weighting}, %", "rangemode": "tozero"},
-        yaxis2={
-            "title": "cumulative, %",
-            "overlaying": "y",
-            "side": "right",
-            "range": [0, 102],
-            "tickvals": [0, 25, 50, 75, 100],
-            "showgrid": False,
-        },
-        legend={"orientation": "h", "y": 1.12},
-        margin={"t": 10, "b": 10},
-        height=420,
-    )
-    st.plotly_chart(chart, width="stretch")
+    st.plotly_chart(distribution_chart(crystals, shape, rule, weighting, axis == "logarithmic"), width="stretch")
 
 
 def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
@@ -152,61 +107,8 @@ def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
     return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
 
 
-OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not decidable": ":material/help:"}
-
-
-def verdict(found: Assessment) -> None:
-    """The verdict on the profile's limits, and why."""
-    show = {"pass": st.success, "fail": st.error}.get(found.outcome, st.warning)
-    show(f"**{found.outcome.upper()}** against the profile's limits", icon=OUTCOMES[found.outcome])
-    st.table(pd.DataFrame(verdict_rows(found.verdicts), columns=list(VERDICT_COLUMNS)).set_index("limit"))
-
-
-def test_lines(field: Field, pixels: np.ndarray) -> None:
-    """The lines and circles of the intercept methods, drawn, and what each counted."""
-    picture = outlined(pixels, field.labels)
-    for column, pattern in zip(st.columns(2), get_args(Pattern), strict=True):
-        found = field.intercepts(pattern)
-        column.image(fit(with_test_lines(picture, found), TEST_LINES_PX), width="stretch")
-        mean = f", mean {found.mean:.4g} px" if found.count else ""
-        column.caption(f"{pattern}: {found.count:g} crystals on {found.length:.0f} px{mean}")
-        rows = pd.DataFrame(lines_with_counts(found), columns=["line", "crystals", "length inside crystals, px"])
-        column.dataframe(rows, hide_index=True, height=200)
-
-
-def by_standard(found: Assessment, field: Field, pixels: np.ndarray) -> None:
-    """Figures by standard with their uncertainty, and the budget."""
-    for note in found.notes:
-        st.info(note, icon=":material/info:")
-    rows = figure_rows(list(found.budgets.values()))
-    st.dataframe(
-        pd.DataFrame(rows, columns=["figure", "value", "U (k = 2)", "computed with"]), hide_index=True, height=420
-    )
-    if not all(b.complete for b in found.budgets.values()):
-        st.caption("≥: a part of the uncertainty is not known, see below.")
-    if st.toggle("Show the test lines and circles as they were counted"):
-        test_lines(field, pixels)
-    with st.expander("Uncertainty budget", icon=":material/balance:"):
-        parts = [
-            (b.figure.words, c.source, "not known" if c.standard is None else uncertainty(b, c.standard), c.kind, c.how)
-            for b in found.budgets.values()
-            for c in b.components
-        ]
-        columns = ["figure", "source", "u", "type", "from"]
-        st.dataframe(pd.DataFrame(parts, columns=columns), hide_index=True)
-        st.caption(
-            "Segmentation: choose a profile that names the kind of material, and validate the method on labelled "
-            "images of it (python -m crystalseg validate). Calibration: state the uncertainty of the pixel size."
-        )
-
-
-def downloads(
-    micrograph: Micrograph,
-    found: Segmentation,
-    crystals: pd.DataFrame,
-    summary: Summary | None,
-    corrected: state.Corrected,
-) -> None:
+def details_form() -> Details:
+    """What the user says about the sample."""
     with st.form("details", border=False):
         columns = st.columns(3)
         sample = columns[0].text_input("Sample")
@@ -220,78 +122,105 @@ def downloads(
         logo = columns[2].file_uploader("Logo", type=["png", "jpg"], help="For the head of the report.")
         remarks = st.text_area("Remarks", height=70)
         st.form_submit_button("Apply to the report")
-    details = Details(
-        sample, material, customer, laboratory, operator, remarks, paper, company, received,
+    return Details(
+        sample,
+        material,
+        customer,
+        laboratory,
+        operator,
+        remarks,
+        paper,
+        company,
+        received,
         logo=logo.getvalue() if logo else b"",
-    )  # fmt: skip
+    )
 
-    def report() -> Report:
-        return state.put_on_record(corrected, micrograph, found, summary, details, state.profile())
+
+def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring) -> None:
+    """The report in its forms, and the result as other programs read it."""
+    details, profile = details_form(), session.profile()
+
+    def report(form: str, build: Callable[[Report], bytes]) -> bytes:
+        validation = lookup(profile.kind, corrected.original.settings.method) if profile else None
+        made = put_on_record(corrected, micrograph, measuring, validation, details, profile)
+        return issue_report(shared.engine(), made, form, build)
 
     stem = micrograph.name.rsplit(".", 1)[0]
-    labels = found.labels
+    labels, crystals = corrected.history.labels, corrected.table(micrograph.um_per_px)
+    settings = corrected.segmentation(measuring).settings.to_json()
     files = (
-        ("PDF report", lambda: state.issue(report(), "PDF", build_pdf), "report.pdf", "application/pdf"),
-        ("HTML report", lambda: state.issue(report(), "HTML", build_html), "report.html", "text/html"),
-        ("Excel workbook", lambda: state.issue(report(), "Excel", build_workbook), "report.xlsx",
-         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("PDF report", lambda: report("PDF", build_pdf), "report.pdf", "application/pdf"),
+        ("HTML report", lambda: report("HTML", build_html), "report.html", "text/html"),
+        (
+            "Excel workbook",
+            lambda: report("Excel", build_workbook),
+            "report.xlsx",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        ),
         ("Crystals CSV", lambda: crystals_csv(crystals), "crystals.csv", "text/csv"),
         ("Labels TIFF", lambda: labels_tiff(labels, micrograph.um_per_px), "labels.tif", "image/tiff"),
         ("ImageJ ROIs", lambda: imagej_rois(labels), "rois.zip", "application/zip"),
         ("GeoJSON", lambda: geojson(labels, crystals), "crystals.geojson", "application/geo+json"),
         ("COCO JSON", lambda: coco(labels, crystals, micrograph.name), "coco.json", "application/json"),
-        ("Settings JSON", found.settings.to_json(), "settings.json", "application/json"),
-    )  # fmt: skip
+        ("Settings JSON", settings, "settings.json", "application/json"),
+    )
     columns = st.columns(3)
     for k, (words, data, ending, kind) in enumerate(files):
         main = "primary" if k == 0 else "secondary"
         columns[k % 3].download_button(words, data, f"{stem}_{ending}", kind, type=main, width="stretch")
 
 
-def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
+def results(item: session.Item, choice: Instances, measuring: Measuring) -> None:
+    """The finished run: figures, outlines, verdict, and the tabs below."""
     job = item.job
-    kept = state.result(job)
-    if kept is None:
+    if shared.result(job) is None:
         st.warning(
             "The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:"
         )
         return
-    # The pixel size may have been given after the run.
-    micrograph = replace(kept[0], calibration=item.original.calibration)
-    corrected = state.corrected(job, choice)
-    log = list(corrected.history.log)
-    found = corrected.segmentation()
-    found = replace(found, settings=replace(found.settings, measuring=measuring))
-    crystals = corrected.table(micrograph.um_per_px)
-    summary = summarise(crystals, micrograph.shape, measuring.border_rule)
-    if summary is None:
+    micrograph = item.measured()
+    corrected = shared.corrected(job, choice)
+    measurement = corrected.measurement(micrograph.um_per_px, measuring.border_rule)
+    if measurement.summary is None:
         st.warning(
             "No crystal counts. If the outlines below show none, lower the foreground threshold; if all touch the "
             "border, choose the border rule that includes them.",
             icon=":material/search:",
         )
     else:
-        figures(summary)
-    for words in state.corrected_elsewhere(job, choice):
+        figures(measurement.summary)
+    for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
             f"Corrections were made with other thresholds ({words}); set these to see them.", icon=":material/edit:"
         )
-    if log:
-        st.caption(f"With {corrections_words(log)}.")
+    if corrected.history.log:
+        st.caption(f"With {corrections_words(corrected.history.log)}.")
     answer = viewer(
         micrograph.pixels,
         job,
         micrograph.um_per_px,
-        [Crystals(corrected.history.labels, crystals, f"{corrected.version} {micrograph.um_per_px}")],
+        [Crystals(corrected.history.labels, measurement.crystals, f"{corrected.version} {micrograph.um_per_px}")],
         Shown(picked=st.session_state.get("picked")),
         key=f"result {job}",
     )
-    profile = state.profile() or Profile("none")
+    chosen = tabs(micrograph, corrected, measurement, measuring, answer.selected[0] if answer.selected else 0)
+    if chosen and chosen != st.session_state.get("row"):
+        st.session_state["row"] = chosen
+        st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}
+        st.rerun()
 
-    field = Field(found.labels, crystals, micrograph.um_per_px, micrograph.name)
+
+def tabs(
+    micrograph: Micrograph, corrected: Corrected, measurement: Measurement, measuring: Measuring, selected: int
+) -> int:
+    """Verdict, and the tabs below the image; returns the id of the crystal chosen in the table, 0 for none."""
+    profile = session.profile() or Profile("none")
+    crystals, labels, rule = measurement.crystals, corrected.history.labels, measuring.border_rule
+    field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
 
     def assessed() -> Assessment | None:
-        return state.assessment(corrected.version, found.settings, micrograph.calibration, profile, field)
+        validation = lookup(profile.kind, corrected.original.settings.method)
+        return shared.assessment(corrected.version, rule, micrograph.calibration, profile, validation, field)
 
     if profile.limits and (judged := assessed()) is not None:
         verdict(judged)
@@ -300,46 +229,43 @@ def results(item: state.Item, choice: Instances, measuring: Measuring) -> None:
     )
     with standards:
         # the bootstrap takes most of a second: only for who looks at it
-        if standards.open and (figured := assessed()) is not None:
-            by_standard(figured, field, micrograph.pixels)
+        if standards.open and (assessment := assessed()) is not None:
+            by_standard(assessment, field, micrograph.pixels)
     with sizes:
-        if summary is not None:
-            distribution(crystals, micrograph.shape, measuring.border_rule)
-            st.table(pd.DataFrame(size_rows(summary), columns=["figure", "value"]).set_index("figure"))
+        if measurement.summary is not None:
+            distribution(crystals, micrograph.shape, rule)
+            st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
     with rows:
-        chosen = crystals_table(crystals, answer.selected[0] if answer.selected else 0)
+        chosen = crystals_table(crystals, selected)
     with files:
-        downloads(micrograph, found, crystals, summary, corrected)
-    if chosen and chosen != st.session_state.get("row"):
-        st.session_state["row"] = chosen
-        st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}
-        st.rerun()
+        downloads(micrograph, corrected, measuring)
+    return chosen
 
 
 def page() -> None:
-    state.preserve()
+    session.preserve()
     with st.sidebar:
-        controls.choose_micrographs()
+        image_controls.choose_micrographs()
         st.header("Method", divider="gray")
-        controls.choose_profile()
-        method = controls.choose_method()
-        scales = controls.choose_scales(method) if method else None
+        settings_controls.choose_profile()
+        method = settings_controls.choose_method()
+        scales = settings_controls.choose_scales(method) if method else None
         st.header("Crystals", divider="gray")
-        choice = controls.choose_instances()
-        measuring = controls.choose_measuring()
+        choice = settings_controls.choose_instances()
+        measuring = settings_controls.choose_measuring()
     st.title("Measure crystals")
-    item = state.current()
+    item = session.current()
     settings = Settings(method, scales, choice, measuring) if scales else None
     if item.opener:
         welcome()
     header(item)
     micrograph = prepare(item, settings)
-    controls.run_button(item, micrograph, settings)
-    job = state.queue().look(item.job) if item.job else None
+    run_controls.run_button(item, micrograph, settings)
+    job = item.shown()
     if job and job.status == "done":
         results(item, choice, measuring)
     elif micrograph is not None:
-        viewer(micrograph.pixels, state.digest(item.key, micrograph.region), micrograph.um_per_px, key="preview")
+        viewer(micrograph.pixels, digest(item.key, micrograph.region), micrograph.um_per_px, key="preview")
 
 
 page()

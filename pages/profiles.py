@@ -5,12 +5,13 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from crystalseg.measure.figures import DEFINITIONS
-from crystalseg.measure.specification import Limit
-from crystalseg.profiles import SECTIONS, Profile, remove, save
-from crystalseg.settings import METHODS, PACKAGE, Instances, Measuring, Settings, SettingsError
-from crystalseg.ui import controls, state
-from crystalseg.validation import validations
+from crystalseg.measurement.figures import DEFINITIONS
+from crystalseg.measurement.specification import Limit
+from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
+from crystalseg.record.validations import validations
+from crystalseg.segmentation.methods import NAMED
+from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
+from crystalseg.ui import session, settings_controls, shared
 
 KEYS = {d.words: key for key, d in DEFINITIONS.items()}
 COLUMNS = ("figure", "lower", "upper", "above x")
@@ -50,16 +51,15 @@ def edit(old: Profile) -> None:
             "uncertainty of every figure. More kinds: python -m crystalseg validate.",
         )
         default = right.checkbox("Default for this product", old.default)
-        methods = [m for m in METHODS if m != PACKAGE]
         settings = old.settings
         method = left.selectbox(
-            "Method", methods, methods.index(settings.method) if settings.method in methods else 0, key="profile method"
+            "Method", NAMED, NAMED.index(settings.method) if settings.method in NAMED else 0, key="profile method"
         )
         rule = right.selectbox(
             "Border rule",
-            list(controls.RULES),
-            list(controls.RULES).index(settings.measuring.border_rule),
-            format_func=controls.RULES.get,
+            list(settings_controls.RULES),
+            list(settings_controls.RULES).index(settings.measuring.border_rule),
+            format_func=settings_controls.RULES.get,
             key="profile rule",
         )
         columns = st.columns(3)
@@ -84,12 +84,12 @@ def edit(old: Profile) -> None:
             settings, method=method, instances=Instances(threshold, smallest, lowest), measuring=Measuring(rule)
         )
         ordered = tuple(s for s in SECTIONS if s in sections)
-        made = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered)
+        profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered)
     except SettingsError as error:
         st.error(str(error), icon=":material/block:")
         return
-    save(state.queue().engine, made, st.session_state.get("who", ""))
-    st.session_state["edited"] = made.name
+    save(shared.engine(), profile, session.who())
+    st.session_state["edited"] = profile.name
     st.rerun()
 
 
@@ -98,24 +98,24 @@ def bring() -> None:
     upload = st.file_uploader("Import a profile", type="json")
     if upload is not None and st.session_state.get("imported") != upload.file_id:
         try:
-            made = Profile.from_json(upload.getvalue().decode("utf-8", "replace"))
+            profile = Profile.from_json(upload.getvalue().decode("utf-8", "replace"))
         except SettingsError as error:
             st.error(str(error), icon=":material/block:")
             return
-        save(state.queue().engine, made, st.session_state.get("who", ""))
+        save(shared.engine(), profile, session.who())
         st.session_state["imported"] = upload.file_id
-        st.session_state["edited"] = made.name
+        st.session_state["edited"] = profile.name
         st.rerun()
 
 
 def page() -> None:
-    state.preserve()
+    session.preserve()
     st.title("Profiles")
     st.caption(
         "A profile holds method, thresholds, border rule, specification and report sections of a product. Choose one "
         "on the Measure page or for a batch. Earlier versions stay on record."
     )
-    known = state.profiles()
+    known = profiles(shared.engine())
     left, right = st.columns((1, 3), gap="large")
     with left:
         names = [*known, "new profile"]
@@ -127,7 +127,7 @@ def page() -> None:
                 "Export", known[chosen].to_json(), f"{chosen}.json", "application/json", icon=":material/download:"
             )
             if st.button("Remove", icon=":material/delete:", help="It stays in the record, but is no longer offered."):
-                remove(state.queue().engine, chosen, st.session_state.get("who", ""))
+                remove(shared.engine(), chosen, session.who())
                 st.rerun()
     with right:
         edit(known.get(chosen) or Profile("my product", settings=Settings()))

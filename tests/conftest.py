@@ -31,9 +31,9 @@ def own_home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def quick_sample(monkeypatch):
-    """The app's first sample is a small one, so that it is soon measured."""
-    monkeypatch.setattr("crystalseg.samples.FIRST", "etched-metal-light-microscope.png")
+def quick_example(monkeypatch):
+    """The app's first example is a small one, so that it is soon measured."""
+    monkeypatch.setattr("crystalseg.micrographs.examples.FIRST", "etched-metal-light-microscope.png")
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +45,19 @@ def random_models():
     from crystalseg.networks.confidence import Confidence
     from crystalseg.networks.sima import build_sima
     from crystalseg.networks.size import SizeModel
-    from crystalseg.pipeline import Models
+    from crystalseg.segmentation.models import Models
 
     torch.manual_seed(0)
     networks = (CPNet(), build_sima(), Confidence(), SizeModel(), build_boundary())
     return Models(*(n.eval() for n in networks), torch.device("cpu"))
+
+
+def keep(engine, run):
+    """Put a run on record whose labels are in the store already, or that has none."""
+    from crystalseg.record import store
+    from crystalseg.record.runs import record
+
+    return record(engine, run, store.get(run.files["labels"]) if "labels" in run.files else b"")
 
 
 def squares(side, length, shift):

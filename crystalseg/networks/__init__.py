@@ -1,5 +1,5 @@
 """The networks: tensors in, tensors out. Files are the business of `weights`."""
 
-from pathlib import Path
+from crystalseg import ROOT
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "weights"  # the shipped weights
+DIRECTORY = ROOT / "weights"  # the shipped weights

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from crystalseg.selection import CHANNELS, FEATURES
-
+PICTURES, FIGURES = 9, 8  # channels of a proposal's picture, and its figures
 WIDTH = 24
 
 
@@ -15,22 +14,25 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 class Confidence(nn.Module):
     """Four convolutions over the proposal's picture, their mean and maximum, and its figures, through two layers.
 
-    Takes pictures (n, 9, h, w) and features (n, 8) in the orders of `selection.CHANNELS` and `selection.FEATURES`;
-    returns the logits (n,) of being right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset, is the
-    calibration of the logits; 61,073 parameters.
+    Takes pictures (n, 9, h, w) and features (n, 8), in the orders that `segmentation.proposals` names, CHANNELS and
+    FEATURES; returns the logits (n,) of being right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset,
+    is the calibration of the logits; 61,073 parameters.
     """
 
     def __init__(self):
         super().__init__()
         wide = 2 * WIDTH
         self.picture = nn.Sequential(
-            _block(len(CHANNELS), WIDTH), nn.MaxPool2d(2), _block(WIDTH, wide), nn.MaxPool2d(2), _block(wide, wide),
-            nn.MaxPool2d(2), _block(wide, wide),
-        )  # fmt: skip
-        self.norm = nn.BatchNorm1d(len(FEATURES), affine=False)
-        self.decide = nn.Sequential(
-            nn.Linear(2 * wide + len(FEATURES), 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1)
+            _block(PICTURES, WIDTH),
+            nn.MaxPool2d(2),
+            _block(WIDTH, wide),
+            nn.MaxPool2d(2),
+            _block(wide, wide),
+            nn.MaxPool2d(2),
+            _block(wide, wide),
         )
+        self.norm = nn.BatchNorm1d(FIGURES, affine=False)
+        self.decide = nn.Sequential(nn.Linear(2 * wide + FIGURES, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
         self.register_buffer("line", torch.tensor([1.0, 0.0]))
 
     def forward(self, pictures: Tensor, features: Tensor) -> Tensor:

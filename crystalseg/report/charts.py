@@ -1,21 +1,15 @@
-"""Vector charts (reportlab drawings): for the PDF, and as SVG for the documentation."""
+"""Vector charts of the report (reportlab drawings)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from reportlab.graphics import renderSVG
-from reportlab.graphics.charts.legends import Legend
-from reportlab.graphics.charts.lineplots import LinePlot, ScatterPlot
 from reportlab.graphics.shapes import Drawing, Line, PolyLine, Rect, String
 from reportlab.lib.colors import HexColor
 
-from crystalseg.measure.distribution import cumulative, histogram
+from crystalseg.evaluation.charts import GRID, INK, PALETTE
+from crystalseg.measurement.distribution import cumulative, histogram
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-PALETTE = [
-    HexColor(c) for c in ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
-]
-BAR, CURVE, INK, GRID = HexColor("#9fb8cc"), HexColor("#c1550b"), HexColor("#222222"), HexColor("#dddddd")
+BAR, CURVE = HexColor("#9fb8cc"), HexColor("#c1550b")
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
@@ -113,53 +107,3 @@ def cumulative_chart(
     words = f"equivalent circular diameter, {unit}; cumulative share by number, %"
     drawing.add(String(left + plot_w / 2, 6, words, fontName=font, fontSize=7, textAnchor="middle", fillColor=INK))
     return drawing
-
-
-def scatter_svg(
-    panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[float, float]]]]], y_title: str, y_most: float = 1.0
-) -> str:
-    """Scatter plots side by side as SVG text; each panel is its x title and, by series name, points (x, y), x in 0..1;
-    y is cut at `y_most`."""
-    side, left, gap = 230, 45, 55
-    drawing = Drawing(left + len(panels) * (side + gap) + 90, side + 60)
-    for k, (x_title, series) in enumerate(panels):
-        plot = ScatterPlot()
-        plot.x, plot.y, plot.width, plot.height = left + k * (side + gap), 40, side, side
-        plot.data = [[(x, min(y, y_most)) for x, y in points] for points in series.values()]
-        plot.xValueAxis.valueMin, plot.xValueAxis.valueMax, plot.xValueAxis.valueStep = 0, 1, 0.2
-        plot.yValueAxis.valueMin, plot.yValueAxis.valueMax = 0, y_most
-        plot.xLabel, plot.yLabel = x_title, y_title if k == 0 else ""
-        plot.outerBorderOn = False
-        plot.lineLabelFormat = None
-        for i in range(len(series)):
-            plot.lines[i].strokeColor = PALETTE[i % len(PALETTE)]
-            plot.lines[i].symbol.kind, plot.lines[i].symbol.size = "Circle", 3
-            plot.lines[i].symbol.fillColor = PALETTE[i % len(PALETTE)]
-            plot.lines[i].symbol.strokeWidth = 0
-        drawing.add(plot)
-    legend = Legend()
-    legend.x, legend.y, legend.alignment, legend.columnMaximum = drawing.width - 95, side + 30, "right", 20
-    legend.colorNamePairs = [(PALETTE[i % len(PALETTE)], name) for i, name in enumerate(panels[0][1])]
-    legend.fontSize = 7
-    drawing.add(legend)
-    return renderSVG.drawToString(drawing)
-
-
-def reliability_svg(confidence: Sequence[float], right: Sequence[float], count: Sequence[int]) -> str:
-    """A reliability plot as SVG text: share of right crystals against confidence by bin, with the diagonal."""
-    side = 260
-    drawing = Drawing(side + 80, side + 60)
-    plot = LinePlot()
-    plot.x, plot.y, plot.width, plot.height = 45, 40, side, side
-    plot.data = [[(0, 0), (1, 1)], list(zip(confidence, right, strict=True))]
-    for axis in (plot.xValueAxis, plot.yValueAxis):
-        axis.valueMin, axis.valueMax, axis.valueStep = 0, 1, 0.2
-    plot.lines[0].strokeColor, plot.lines[1].strokeColor = GRID, PALETTE[0]
-    drawing.add(plot)
-    for x, y, n in zip(confidence, right, count, strict=True):
-        place = (45 + side * x, 40 + side * y)
-        drawing.add(Rect(place[0] - 2, place[1] - 2, 4, 4, fillColor=PALETTE[0], strokeColor=None))
-        drawing.add(String(place[0] + 5, place[1] - 8, str(n), fontSize=6, fillColor=INK))
-    drawing.add(String(45 + side / 2, 12, "confidence", fontSize=8, textAnchor="middle"))
-    drawing.add(String(48, 46 + side, "share that is right (IoU > 0.5), number of crystals", fontSize=8))
-    return renderSVG.drawToString(drawing)

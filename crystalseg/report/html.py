@@ -10,7 +10,7 @@ from reportlab.graphics import renderSVG
 
 from crystalseg.report.blocks import Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
-from crystalseg.report.sample import Report
+from crystalseg.report.report import Report
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1e22 }

@@ -61,9 +61,13 @@ def geojson(labels: np.ndarray, crystals: pd.DataFrame) -> bytes:
         parts = [[np.vstack((ring, ring[:1])).tolist() for ring in rings] for rings in pieces]
         properties = {"id": label} | {key: _plain(value) for key, value in facts.get(label, {}).items()}
         features.append(
-            {"type": "Feature", "id": label, "properties": properties,
-             "geometry": {"type": "MultiPolygon", "coordinates": parts}}
-        )  # fmt: skip
+            {
+                "type": "Feature",
+                "id": label,
+                "properties": properties,
+                "geometry": {"type": "MultiPolygon", "coordinates": parts},
+            }
+        )
     return json.dumps({"type": "FeatureCollection", "features": features}).encode()
 
 
@@ -88,11 +92,17 @@ def coco(labels: np.ndarray, crystals: pd.DataFrame, name: str) -> bytes:
         counts = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
         top, left = box[0].start, box[1].start
         annotations.append(
-            {"id": label, "image_id": 1, "category_id": kinds.index(of.get(label, "crystal")) + 1,
-             "segmentation": {"size": [height, width], "counts": [0, *counts] if flat[0] else counts},
-             "area": int(flat.sum()), "bbox": [left, top, box[1].stop - left, box[0].stop - top], "iscrowd": 0,
-             "score": _plain(float(sure.get(label, 1.0)))}
-        )  # fmt: skip
+            {
+                "id": label,
+                "image_id": 1,
+                "category_id": kinds.index(of.get(label, "crystal")) + 1,
+                "segmentation": {"size": [height, width], "counts": [0, *counts] if flat[0] else counts},
+                "area": int(flat.sum()),
+                "bbox": [left, top, box[1].stop - left, box[0].stop - top],
+                "iscrowd": 0,
+                "score": _plain(float(sure.get(label, 1.0))),
+            }
+        )
     whole = {
         "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
         "categories": [{"id": k, "name": kind} for k, kind in enumerate(kinds, start=1)],

@@ -17,13 +17,12 @@ from reportlab.platypus import Image, KeepTogether, PageBreak, Paragraph, Simple
 
 from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
-from crystalseg.report.sample import Report
+from crystalseg.report.report import Report
 
 PAGES = {"A4": A4, "Letter": LETTER}
 FONT, BOLD = "Vera", "VeraBd"  # shipped with reportlab, embedded in the file
 MARGIN = 18 * mm
 MANY_COLUMNS = 9  # beyond, a table is set smaller still
-
 _BODY = ParagraphStyle("body", fontName=FONT, fontSize=8.5, leading=11.5)
 _SMALL = ParagraphStyle("small", _BODY, fontSize=7, leading=9.5, textColor=HexColor("#444444"))
 _TINY = ParagraphStyle("tiny", _SMALL, fontSize=6, leading=8)
@@ -72,10 +71,17 @@ def build_pdf(report: Report) -> bytes:
     page = PAGES[report.details.paper]
     run = report.parts[0].run
     document = SimpleDocTemplate(
-        buffer, pagesize=page, leftMargin=MARGIN, rightMargin=MARGIN, topMargin=15 * mm, bottomMargin=18 * mm,
-        title=report.title, author=report.details.operator or "crystalseg", subject=f"run {run.id}",
+        buffer,
+        pagesize=page,
+        leftMargin=MARGIN,
+        rightMargin=MARGIN,
+        topMargin=15 * mm,
+        bottomMargin=18 * mm,
+        title=report.title,
+        author=report.details.operator or "crystalseg",
+        subject=f"run {run.id}",
         creator="crystalseg",
-    )  # fmt: skip
+    )
     width = page[0] - 2 * MARGIN - 12  # the frame's own padding
     story = [_paragraph(report.title, _TITLE)]
     for block in content(report):

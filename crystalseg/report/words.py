@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crystalseg.correct import Correction
-from crystalseg.measure.distribution import Summary
-from crystalseg.measure.figures import DEFINITIONS
-from crystalseg.measure.specification import Verdict
-from crystalseg.measure.uncertainty import Budget
-from crystalseg.settings import METHODS, PACKAGE, Settings
+from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.figures import DEFINITIONS
+from crystalseg.measurement.intercept import Intercepts
+from crystalseg.measurement.specification import Verdict
+from crystalseg.measurement.uncertainty import Budget
+from crystalseg.segmentation.corrections.correction import Correction
+from crystalseg.segmentation.methods import method_of
+from crystalseg.segmentation.settings import Settings
 
 
 def size_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -57,25 +59,40 @@ def bounded(b: Budget, value: float) -> str:
     return f"{'' if b.complete else '≥ '}{uncertainty(b, value)}"
 
 
+def intercept_words(pattern: str, intercepts: Intercepts) -> str:
+    """What the test lines or circles counted, the caption of their picture."""
+    mean = f", mean {intercepts.mean:.4g} px" if intercepts.count else ""
+    return f"{pattern}: {intercepts.count:g} crystals on {intercepts.length:.0f} px{mean}"
+
+
 VERDICT_COLUMNS = ("limit", "figure", "U (k = 2)", "verdict", "why")
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str, str]]:
     """Limit, figure with unit, expanded uncertainty, verdict, why; of each."""
     return [
-        (v.limit.words(), f"{number(v.limit.figure, v.value)} {v.unit}".strip(), f"{float(f'{v.expanded:.2g}'):g}",
-         v.outcome.upper(), v.why)
+        (
+            v.limit.words(),
+            f"{number(v.limit.figure, v.value)} {v.unit}".strip(),
+            f"{float(f'{v.expanded:.2g}'):g}",
+            v.outcome.upper(),
+            v.why,
+        )
         for v in verdicts
-    ]  # fmt: skip
+    ]
 
 
 def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:
     """Figure, value with unit, expanded uncertainty, standard; of each budget."""
     return [
-        (b.figure.words, f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip(), bounded(b, b.expanded),
-         b.figure.definition.standard)
+        (
+            b.figure.words,
+            f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip(),
+            bounded(b, b.expanded),
+            b.figure.definition.standard,
+        )
         for b in budgets
-    ]  # fmt: skip
+    ]
 
 
 def rule_words(rule: str) -> str:
@@ -88,31 +105,10 @@ def rule_words(rule: str) -> str:
     return "Every crystal counts once, also those cut by the image border."
 
 
-def method_words(method: str, factors: str) -> str:
-    """The first sentence or two of the method statement."""
-    network = f"A flow network (Cellpose's architecture) was run on the image at resize factors {factors}"
-    traced = "traced to one label per crystal"
-    return {
-        "sima-plus": f"{network}; of the crystals that every resolution proposed, those most probably right were "
-        "taken, judged by a network from a picture of each, the fit of flow and shape, and what the other resolutions "
-        "propose (SiMA+).",
-        "sima": f"{network}; its predictions were weighted by size-aware attention maps and {traced} (Cellpose+SiMA, "
-        "arXiv 2401.03939).",
-        "cellpose-original": f"{network}, which brings the mean crystal to 50 px; its prediction was {traced}.",
-        "cellpose-noresize": f"{network}; its prediction was {traced}.",
-        "cellpose-multiscale": f"{network}; its predictions were averaged and {traced}.",
-        "cellpose-maximum": f"{network}; the strongest prediction was {traced}.",
-        "two-scale": f"{network}; large crystals were taken from the first, small ones from the second.",
-        "boundary": "A boundary network drew the lines between crystals; the regions between lines are crystals.",
-        "watershed": "The image was divided by Otsu's threshold and a watershed of the distance transform.",
-        PACKAGE: "A model of the cellpose package segmented the image.",
-    }[method.partition(":")[0]]
-
-
 def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     """What was chosen, a row each."""
     method, scales, instances = settings.method, settings.scales, settings.instances
-    rows = [("Method", f"{method}: {METHODS[method.partition(':')[0]]}")]
+    rows = [("Method", f"{method}: {method_of(method).words}")]
     if factors:
         rows.append(("Resize factors", factors))
     if method == "sima":

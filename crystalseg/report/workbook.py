@@ -4,7 +4,7 @@ import io
 
 import pandas as pd
 
-from crystalseg.report.sample import Report
+from crystalseg.report.report import Report
 
 
 def build_workbook(report: Report) -> bytes:
@@ -14,18 +14,39 @@ def build_workbook(report: Report) -> bytes:
     if found is not None:
         budgets = list(found.budgets.values())
         sheets["Figures"] = pd.DataFrame(
-            [{"figure": b.figure.words, "value": b.figure.value, "unit": b.figure.unit, "U (k = 2)": b.expanded,
-              "U complete": b.complete, "computed with": b.figure.definition.standard} for b in budgets]
-        )  # fmt: skip
+            [
+                {
+                    "figure": b.figure.words,
+                    "value": b.figure.value,
+                    "unit": b.figure.unit,
+                    "U (k = 2)": b.expanded,
+                    "U complete": b.complete,
+                    "computed with": b.figure.definition.standard,
+                }
+                for b in budgets
+            ]
+        )
         sheets["Uncertainty"] = pd.DataFrame(
-            [{"figure": b.figure.words, "source": c.source, "type": c.kind, "u": c.standard, "from": c.how}
-             for b in budgets for c in b.components]
-        )  # fmt: skip
+            [
+                {"figure": b.figure.words, "source": c.source, "type": c.kind, "u": c.standard, "from": c.how}
+                for b in budgets
+                for c in b.components
+            ]
+        )
         sheets["Verdict"] = pd.DataFrame(
-            [{"limit": v.limit.words(), "figure": v.value, "U (k = 2)": v.expanded, "unit": v.unit,
-              "verdict": v.outcome, "why": v.why} for v in found.verdicts],
+            [
+                {
+                    "limit": v.limit.words(),
+                    "figure": v.value,
+                    "U (k = 2)": v.expanded,
+                    "unit": v.unit,
+                    "verdict": v.outcome,
+                    "why": v.why,
+                }
+                for v in found.verdicts
+            ],
             columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
-        )  # fmt: skip
+        )
         sheets["Fields"] = pd.DataFrame(
             {"field": found.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
         )
@@ -46,7 +67,11 @@ def build_workbook(report: Report) -> bytes:
 
 def _run_rows(run) -> list[tuple[str, str]]:
     return [
-        ("run", run.id), ("date, UTC", run.created), ("image SHA-256", run.image_sha256),
-        ("µm per px", str(run.um_per_px)), ("calibration", str(run.calibration)), ("settings", str(run.settings)),
+        ("run", run.id),
+        ("date, UTC", run.created),
+        ("image SHA-256", run.image_sha256),
+        ("µm per px", str(run.um_per_px)),
+        ("calibration", str(run.calibration)),
+        ("settings", str(run.settings)),
         *((f"SHA-256 of {name}", digest) for name, digest in (run.hashes | run.files).items()),
-    ]  # fmt: skip
+    ]

@@ -14,8 +14,9 @@ import pandas as pd
 import streamlit as st
 from streamlit import runtime
 
-from crystalseg.layers import FOREGROUND_RANGE, Layer
-from crystalseg.view import colours_by_size, fit, flow_wheel
+from crystalseg.segmentation.colormap import colours_by_size, flow_wheel
+from crystalseg.segmentation.diagnostics import FOREGROUND_RANGE, Layer
+from crystalseg.segmentation.overlay import fit
 
 SHOWN_PX = 2000  # longer side of the picture sent to the browser: a 4 MP image as it is, a 16 MP one at half size
 LAYER_PX = 1400  # longer side of a layer

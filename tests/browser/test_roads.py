@@ -9,7 +9,8 @@ from PIL import Image
 from playwright.sync_api import TimeoutError, expect
 from pypdf import PdfReader
 
-from crystalseg.synth import Structure, draw
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
 from tests.browser.serving import chromium, served
 
 pytestmark = pytest.mark.browser

@@ -1,8 +1,8 @@
 import torch
 
 from crystalseg.networks.confidence import Confidence
-from crystalseg.pipeline import load_confidence
-from crystalseg.selection import CHANNELS, FEATURES, PATCH
+from crystalseg.segmentation.models import load_confidence
+from crystalseg.segmentation.proposals import CHANNELS, FEATURES, PATCH
 
 
 def test_a_logit_a_proposal_and_the_calibration_is_a_line():
@@ -34,8 +34,16 @@ def test_the_shipped_confidence_prefers_a_fitting_flow():
         picture[:, CHANNELS.index(name)] = values
     picture[1, CHANNELS.index("fit")] = disc * torch.rand(PATCH, PATCH) * 0.2
     picture[1, CHANNELS.index("length")] = 0.3 * disc
-    figures = {"quality": (4.0, -2.0), "support": (0.9, 0.0), "rival": (0.0, 0.9), "parts": (0.0, 0.0),
-               "size": (0.5, 0.5), "share": (0.2, 0.2), "border": (0.0, 0.0), "factor": (-0.5, -0.5)}  # fmt: skip
+    figures = {
+        "quality": (4.0, -2.0),
+        "support": (0.9, 0.0),
+        "rival": (0.0, 0.9),
+        "parts": (0.0, 0.0),
+        "size": (0.5, 0.5),
+        "share": (0.2, 0.2),
+        "border": (0.0, 0.0),
+        "factor": (-0.5, -0.5),
+    }
     features = torch.tensor([figures[name] for name in FEATURES]).T
     sure = network(picture, features).sigmoid()
     assert sure[0] > 0.8 > 0.4 > sure[1]

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from skimage.draw import polygon2mask
 
-from crystalseg.measure.crystals import measure_crystals
+from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.report.outlines import coco, geojson, imagej_rois, polygons
 from tests.conftest import discs
 

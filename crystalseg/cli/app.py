@@ -1,0 +1,28 @@
+"""The command line's frame: its verbs register with `app`, `main` runs them."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Crystal size measurement from micrographs.",
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: an error of the user's is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        complain(error)
+        sys.exit(2)
+
+
+def complain(error: object) -> None:
+    """A sentence on stderr, in red."""
+    errors.print(str(error), style="red", markup=False)

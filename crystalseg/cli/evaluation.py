@@ -1,0 +1,119 @@
+"""Verbs that compare with the truth: evaluate, validate, experiment, synth."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crystalseg.cli.app import app, errors
+from crystalseg.cli.options import FlowModel, MethodName, SettingsFile, Weights, models_from, settings_from
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png.")],
+    method: MethodName = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    settings_file: SettingsFile = None,
+    weights: Weights = None,
+    flow_model: FlowModel = None,
+) -> None:
+    """Score a folder of labelled images: PQ, AJI and crystal size errors."""
+    from crystalseg.evaluation.folder import evaluate_folder
+    from crystalseg.segmentation.pipeline import segment
+
+    settings = settings_from(settings_file, method)
+    models = models_from(weights, flow_model)
+
+    def line(name: str, figures: dict) -> None:
+        print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
+
+    result = evaluate_folder(folder, lambda m: segment(m, settings, models).labels, line)
+    line("mean", result["mean"])
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2))
+
+
+@app.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png of one kind of material.")],
+    kind: Annotated[str, typer.Option(help="What the material is called, in profiles and reports.")],
+    method: MethodName = None,
+    into: Annotated[Path | None, typer.Option(help="File to keep it in; else the one of this machine.")] = None,
+    settings_file: SettingsFile = None,
+    weights: Weights = None,
+) -> None:
+    """Measure what a method's figures are off by on labelled images; reports then state it as an uncertainty."""
+    from crystalseg.evaluation.validation import validate as measure
+    from crystalseg.micrographs.pairs import read_pairs
+    from crystalseg.record.validations import keep, own
+    from crystalseg.segmentation.pipeline import segment
+
+    settings = settings_from(settings_file, method)
+    models = models_from(weights)
+    rule = settings.measuring.border_rule
+    validation = measure(
+        read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.method, rule, print
+    )
+    keep(validation, into or own())
+    print(f"{validation.words}: kept in {into or own()}")
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made if missing.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
+    grains: Annotated[bool, typer.Option(help="The paper's grain cut-outs, its three classes in turn.")] = False,
+    benchmark: Annotated[
+        bool, typer.Option(help="The benchmark: 313 grains in train, val and test; count and seed are fixed.")
+    ] = False,
+) -> None:
+    """Write synthetic micrographs with exact labels, as <id>.png and <id>_label.png."""
+    from crystalseg.evaluation.benchmark import IMAGES, write_benchmark
+    from crystalseg.micrographs.pairs import write_pair
+    from crystalseg.synthetic.sets import draw_grain, draw_random
+
+    if benchmark:
+        write_benchmark(folder)
+        print(f"{IMAGES} images in {folder}")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        drawn = draw_grain(seed, i, 1 + i % 3) if grains else draw_random(seed, i)
+        write_pair(folder, f"{seed}_{i:04d}", drawn.image, drawn.labels)
+    print(f"{count} images in {folder}")
+
+
+class Experiment(StrEnum):
+    table1 = "table1"
+    table2 = "table2"
+    table3 = "table3"
+    figure4 = "figure4"
+    crossval = "crossval"
+    reliability = "reliability"
+    clicks = "clicks"
+
+
+@app.command()
+def experiment(
+    name: Annotated[Experiment, typer.Argument(help="One of the paper's comparisons, or one of ours.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of <id>.png and <id>_label.png; without it, the benchmark's test part.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for CSV, Markdown and figure; made if missing.")] = Path("results"),
+    methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; else all of ours.")] = "",
+    weights: Weights = None,
+) -> None:
+    """A comparison on labelled images: CSV and Markdown tables. Called again, the paper's go on where they stopped."""
+    from crystalseg.evaluation.benchmark import write_benchmark
+    from crystalseg.evaluation.experiments import COMPARED, conduct
+
+    if data is None:
+        data = out / "benchmark" / "test"
+        if not data.is_dir():
+            write_benchmark(data.parent)
+    chosen = [m.strip() for m in methods.split(",") if m.strip()] or list(COMPARED)
+    print(conduct(name.value, data, chosen, models_from(weights), out, lambda line: errors.print(line, style="dim")))

@@ -1,0 +1,199 @@
+"""Verbs that measure: segment, batch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress as Bar
+
+from crystalseg.cli.app import app, complain, errors
+from crystalseg.cli.options import (
+    FlowModel,
+    InstrumentName,
+    MethodName,
+    Percent,
+    SettingsFile,
+    UmPerPx,
+    Weights,
+    calibration_from,
+    models_from,
+    settings_from,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from crystalseg.measurement.uncertainty import Validation
+    from crystalseg.micrographs.calibration import Calibration
+    from crystalseg.record.profiles import Profile
+    from crystalseg.report.report import Details
+    from crystalseg.segmentation.models import Models
+    from crystalseg.segmentation.settings import Settings
+
+
+@app.command()
+def segment(
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    um_per_px: UmPerPx = None,
+    uncertainty: Percent = None,
+    instrument: InstrumentName = "",
+    method: MethodName = None,
+    settings_file: SettingsFile = None,
+    weights: Weights = None,
+    flow_model: FlowModel = None,
+    keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
+    sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
+    operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
+    profile_name: Annotated[
+        str,
+        typer.Option("--profile", help="Profile on record, or a product for its default."),
+    ] = "",
+    paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
+) -> None:
+    """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
+    from crystalseg.record import profiles, validations
+    from crystalseg.record.database import open_database
+    from crystalseg.report.pdf import PAGES
+    from crystalseg.report.report import Details
+
+    if paper not in PAGES:
+        raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
+    settings = settings_from(settings_file, method)
+    engine = open_database()
+    profile = profiles.find(engine, profile_name) if profile_name else None
+    if profile is not None:
+        if settings_file is not None or method is not None:
+            raise ValueError("A profile has settings of its own: leave --settings and --method out.")
+        settings = profile.settings
+    calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
+    out.mkdir(parents=True, exist_ok=True)
+    order = _Order(
+        engine,
+        models_from(weights, flow_model),
+        settings,
+        calibration,
+        keep_data_bar,
+        max_megapixels,
+        validations.lookup(profile.kind, settings.method) if profile else None,
+        Details(sample=sample, operator=operator, paper=paper),
+        profile,
+        out,
+    )
+    failed = 0
+    for path, name in zip(images, _output_names(images), strict=True):
+        try:
+            print(*_measure(path, name, order))
+        except ValueError as error:
+            failed += 1
+            complain(error)
+    if failed:
+        raise typer.Exit(2)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What holds for all images of a call."""
+
+    engine: "Engine"
+    models: "Models"
+    settings: "Settings"
+    calibration: "Calibration | None"
+    keep_data_bar: bool
+    max_megapixels: float
+    validation: "Validation | None"
+    details: "Details"
+    profile: "Profile | None"
+    out: Path
+
+
+def _output_names(images: list[Path]) -> list[str]:
+    """Stems of the files; where two are alike, their extension or folder is added, so that none is overwritten."""
+    names: list[str] = []
+    for path in images:
+        number = 1
+        candidates = [path.stem, f"{path.stem}_{path.suffix[1:]}", f"{path.parent.name}_{path.stem}"]
+        while (name := candidates.pop(0) if candidates else f"{path.stem}_{(number := number + 1)}") in names:
+            pass
+        names.append(name)
+    return names
+
+
+def _measure(path: Path, name: str, order: _Order) -> list[str]:
+    """Measure one image and write its files; returns what is said of it."""
+    from crystalseg.execution.one_image import measure_micrograph
+    from crystalseg.execution.result import documented
+    from crystalseg.micrographs.decoding import read_micrograph
+    from crystalseg.micrographs.preparation import prepared
+    from crystalseg.record import store
+    from crystalseg.record.runs import record
+    from crystalseg.report.exports import crystals_csv, labels_tiff
+    from crystalseg.report.pdf import build_pdf
+    from crystalseg.report.words import size_rows
+
+    original = read_micrograph(path, max_megapixels=order.max_megapixels)
+    store.put(path.read_bytes())
+    micrograph = prepared(original, order.calibration, order.keep_data_bar)
+    with Bar(console=errors, transient=True) as progress:
+        task = progress.add_task(micrograph.name, total=1.0)
+        result = measure_micrograph(
+            micrograph, order.settings, order.models, lambda p: progress.update(task, completed=p.share)
+        )
+    ready = documented(result, order.validation, order.details, order.profile)
+    pdf = build_pdf(ready.report)
+    run = record(order.engine, ready.run, ready.labels, {"PDF": pdf})
+    files = {
+        "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
+        "crystals.csv": crystals_csv(result.measurement.crystals),
+        "report.pdf": pdf,
+        "run.json": run.to_json().encode(),
+    }
+    for ending, data in files.items():
+        (order.out / f"{name}_{ending}").write_bytes(data)
+    summary, assessment = result.measurement.summary, ready.report.assessment
+    size = size_rows(summary)[0][1] if summary else "no crystal counts"
+    words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
+    return [*words, f"Verdict: {assessment.outcome}."] if assessment and assessment.outcome else words
+
+
+@app.command("batch")
+def run_batch(
+    source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the batch goes on.")],
+    profile_name: Annotated[
+        str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
+    ] = "",
+    um_per_px: UmPerPx = None,
+    uncertainty: Percent = None,
+    instrument: InstrumentName = "",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+    go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
+) -> None:
+    """Measure many images with one profile; Ctrl-C pauses, the same command goes on.
+
+    A pixel size that is given holds for all images; one that states another is not measured.
+    """
+    from crystalseg.execution import batch, batch_run
+    from crystalseg.record.database import open_database
+    from crystalseg.record.profiles import Profile, find
+
+    engine = open_database()
+    if go_on:
+        batch.load(out)  # says so if there is none
+    else:
+        profile = find(engine, profile_name) if profile_name else Profile("default settings")
+        calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
+        batch.prepare(out, source, profile, calibration)
+        batch.ask(out, "")
+    try:
+        state = batch_run.run(out, engine, workers, scheduler, print)
+    except KeyboardInterrupt:
+        print("Paused: the same command goes on with it.")
+        raise typer.Exit(130) from None
+    failed = len(state.reasons)
+    print(f"{state.done} of {state.total} images measured, {failed} failed: {state.state}; see {out}")
+    if failed:
+        raise typer.Exit(2)

@@ -1,0 +1,69 @@
+"""Options that several verbs share, and what they stand for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crystalseg.segmentation.methods import NAMED, PACKAGE
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from crystalseg.micrographs.calibration import Calibration
+    from crystalseg.segmentation.models import Models
+    from crystalseg.segmentation.settings import Settings
+
+Weights = Annotated[Path | None, typer.Option(help="Folder with cellpose.safetensors and the other weights.")]
+FlowModel = Annotated[Path | None, typer.Option(help="A Cellpose 2 or 3 model file to use as the flow network.")]
+MethodName = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(NAMED)}, {PACKAGE}:MODEL."),
+]
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as the app saves it.")]
+UmPerPx = Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")]
+Percent = Annotated[float | None, typer.Option("--uncertainty", help="Standard uncertainty of --um-per-px, %.")]
+InstrumentName = Annotated[
+    str, typer.Option("--calibration", help="Calibration on record, by name, as saved in the app.")
+]
+
+
+def settings_from(path: Path | None, method: str | None) -> "Settings":
+    """The settings of a file, or the default ones, with another method if one is named."""
+    from dataclasses import replace
+
+    from crystalseg.segmentation.settings import Settings, SettingsError
+
+    settings = Settings()
+    if path is not None:
+        try:
+            settings = Settings.from_json(path.read_text())
+        except OSError as error:
+            raise SettingsError(f"{path}: cannot be opened ({error.strerror}).") from error
+    if method is not None:
+        settings = replace(settings, method=method)
+    return settings
+
+
+def calibration_from(
+    engine: "Engine", um_per_px: float | None, percent: float | None, name: str
+) -> "Calibration | None":
+    """The pixel size given by hand or by the name of a calibration on record; None if neither is."""
+    from crystalseg.micrographs.calibration import from_um_per_px
+    from crystalseg.record.instruments import find
+
+    if name and um_per_px is not None:
+        raise ValueError("Give --um-per-px or --calibration, not both.")
+    if percent is not None and um_per_px is None:
+        raise ValueError("--uncertainty is that of --um-per-px: give both.")
+    if name:
+        return find(engine, name).calibration()
+    return None if um_per_px is None else from_um_per_px(um_per_px, percent)
+
+
+def models_from(weights: Path | None, flow_model: Path | None = None) -> "Models":
+    """The networks of a folder, else the shipped ones."""
+    from crystalseg.networks import DIRECTORY
+    from crystalseg.segmentation.models import load_models
+
+    return load_models(weights or DIRECTORY, flow_file=flow_model)

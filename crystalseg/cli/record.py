@@ -1,0 +1,97 @@
+"""Verbs of the record: profile, approve, audit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crystalseg.cli.app import app, complain
+from crystalseg.cli.options import models_from
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from crystalseg.record.runs import Run
+    from crystalseg.segmentation.models import Models
+
+
+@app.command()
+def profile(
+    file: Annotated[Path, typer.Argument(help="Profile JSON, as the app exports it.")],
+    operator: Annotated[str, typer.Option(help="Who puts it on record.")] = "",
+) -> None:
+    """Put a profile on record, for `batch` and the app."""
+    from crystalseg.record.database import open_database
+    from crystalseg.record.profiles import Profile, save
+
+    try:
+        chosen = Profile.from_json(file.read_text())
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be opened ({error.strerror}).") from error
+    save(open_database(), chosen, operator)
+    print(f"Profile '{chosen.name}' is on record.")
+
+
+@app.command()
+def approve(
+    run_id: Annotated[str, typer.Argument(help="The run, as History and its report name it.")],
+    name: Annotated[str, typer.Option("--name", help="Who approves it.")],
+) -> None:
+    """Approve a run, once; reports printed after it name who did."""
+    from crystalseg.record import approvals
+    from crystalseg.record.database import open_database
+
+    engine = open_database()
+    approvals.approve(engine, run_id, name)
+    print(f"Run {run_id}: approved by {approvals.approval(engine, run_id)}.")
+
+
+@app.command()
+def audit(
+    run_id: Annotated[
+        str, typer.Argument(help="Also measure this run's stored labels again; or a report's file, for its run.")
+    ] = "",
+    segment_again: Annotated[
+        bool, typer.Option("--segment", help="And segment its stored image again with the present networks.")
+    ] = False,
+) -> None:
+    """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
+    from crystalseg.record import ledger
+    from crystalseg.record.database import open_database
+    from crystalseg.record.reports import issued
+    from crystalseg.record.runs import find
+
+    engine = open_database()
+    problems = list(ledger.audit(engine))
+    runs = [run_id] if run_id else []
+    if Path(run_id).is_file():
+        report = issued(engine, Path(run_id).read_bytes())
+        runs = report.body["runs"]
+        print(f"This is the report of run {', '.join(runs)}, issued {report.created[:19]} UTC.")
+    if runs and not problems:
+        models = models_from(None) if segment_again else None
+        problems = [problem for one in runs for problem in _recomputed(engine, find(engine, one), models)]
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(1)
+    more = f"; run {', '.join(runs)} gives the figures on record" if runs else ""
+    print(f"The record is as it was written{more}.")
+
+
+def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[str]:
+    """What differs between a run on record and its stored labels, or with `models` its stored image segmented again."""
+    from crystalseg.record.recomputation import recompute
+    from crystalseg.record.reopening import reopen, same_figures
+
+    reopened = reopen(run)
+    if not same_figures(run, reopened.measurement.summary):
+        return [f"Run {run.id}: its stored labels do not give the figures on record."]
+    if models is None:
+        return []
+    summary = recompute(engine, reopened, models)
+    if same_figures(run, summary):
+        return []
+    now = summary.average.value if summary else "none"
+    then = run.figures["average"]["value"] if run.figures else "none"
+    return [f"Run {run.id}: segmented again, its average is {now} instead of {then}."]

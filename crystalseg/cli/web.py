@@ -1,0 +1,37 @@
+"""The web app and its worker."""
+
+import gc
+
+import typer
+
+from crystalseg import ROOT
+from crystalseg.cli.app import app
+
+
+@app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(context: typer.Context) -> None:
+    """Open the web app. Options are handed to Streamlit, e.g. --server.port 8600."""
+    from crystalseg.execution import first_run
+
+    first_run.prepare(report=typer.echo)
+    # What the pages need is loaded before anybody visits them, not while the first visitor waits.
+    import plotly.graph_objects  # noqa: F401
+    from streamlit.web.cli import main as streamlit
+
+    import crystalseg.report.pdf
+    import crystalseg.segmentation.pipeline  # noqa: F401
+
+    # Streamlit collects garbage after each run of a page: with these libraries' objects it takes most of a second.
+    gc.freeze()
+    try:
+        streamlit(["run", str(ROOT / "app.py"), *context.args])
+    finally:
+        gc.unfreeze()  # else libraries complain of leaks at the end
+
+
+@app.command(hidden=True)
+def worker() -> None:
+    """Serve the app's queue (the app starts this itself)."""
+    from crystalseg.execution.worker import work
+
+    work()

@@ -1,0 +1,210 @@
+"""How many clicks a segmentation needs: a simulated user corrects it, the largest error first.
+
+The measure is the number of clicks (NoC) of interactive segmentation (Xu et al. 2016, Sofiiuk et al. 2022): how many
+until a wanted quality is reached. Here it is of the corrections that the Correct page offers. A merge costs a click for
+each line between two parts, a split one for each piece, a deletion and an addition one; an outline one for each corner.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from crystalseg.evaluation.metrics import Overlap, overlap, panoptic_quality
+from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
+from crystalseg.segmentation.corrections.evidence import Evidence
+from crystalseg.segmentation.corrections.history import History
+from crystalseg.segmentation.segmentation import Segmentation
+
+GOALS = (0.85, 0.90)  # of PQ
+GOOD = 0.85  # IoU wanted of one crystal
+# Corners of an outline: the fewest whose polygon has this IoU with the crystal.
+OUTLINE = 0.9
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A correction and its price in clicks."""
+
+    correction: Correction
+    clicks: int
+
+
+def correct_by_truth(history: History, truth: np.ndarray, most: int) -> list[tuple[int, float]]:
+    """Correct `history` until it matches `truth`, integer (H, W), or `most` clicks are spent.
+
+    Returns (clicks so far, PQ) from (0, PQ of the labels as they were) on, a pair for each correction that stayed. A
+    correction that does not help is taken back and its clicks count all the same.
+    """
+    clicks = 0
+    curve = [(0, panoptic_quality(truth, history.labels))]
+    hopeless: set[tuple[str, int]] = set()
+    while clicks < most:
+        error = _largest_error(overlap(truth, history.labels), np.unique(truth), np.unique(history.labels), hopeless)
+        if error is None:
+            break
+        for attempt in _attempts(history.labels, truth, *error):
+            clicks += attempt.clicks
+            quality = _tried(history, attempt.correction, truth, curve[-1][1])
+            if quality is not None:
+                curve.append((clicks, quality))
+                break
+        else:
+            hopeless.add(error)
+    return curve
+
+
+def clicks_to(curve: list[tuple[int, float]], goal: float) -> int | None:
+    """Clicks until PQ has reached `goal`, or None."""
+    return next((clicks for clicks, quality in curve if quality >= goal), None)
+
+
+def clicks_for_one(shape: tuple[int, int], evidence: Evidence, mask: np.ndarray) -> int:
+    """Clicks to one crystal, bool (H, W), of IoU ≥ GOOD in an image (H, W) where nothing is segmented yet: one if a
+    click inside is enough, else that one and the corners of an outline."""
+    history = History(np.zeros(shape, np.int32), np.zeros(0, np.float32), evidence)
+    try:
+        history.do(Correction("add", points=(_inside(mask),)))
+        found = history.labels > 0
+        if np.count_nonzero(found & mask) >= GOOD * np.count_nonzero(found | mask):
+            return 1
+    except CorrectionError:
+        pass
+    return 1 + len(_corners(mask))
+
+
+def figures(
+    found: Segmentation, pixels: np.ndarray, truth: np.ndarray, crystals: int = 30, seed: int = 0
+) -> dict[str, float]:
+    """NoC of one image: PQ at first; clicks to each of GOALS, as they are and for 100 crystals, NaN where an outline of
+    every crystal did not get there; and for `crystals` true ones drawn by `seed`, mean clicks to one and the share that
+    one click gets."""
+    evidence = Evidence(pixels, found.scales, found.settings.instances.foreground_threshold)
+    history = History(found.labels, found.confidence, evidence)
+    names = np.setdiff1d(np.unique(truth), 0)
+    curve = correct_by_truth(history, truth, most=20 * len(names))
+    result: dict[str, float] = {"crystals": len(names), "pq": curve[0][1]}
+    for goal in GOALS:
+        clicks = clicks_to(curve, goal)
+        result[f"clicks_{100 * goal:.0f}"] = np.nan if clicks is None else clicks
+        result[f"clicks_{100 * goal:.0f}_in_100"] = np.nan if clicks is None else 100 * clicks / len(names)
+    chosen = np.random.default_rng(seed).permutation(names)[:crystals]
+    single = [clicks_for_one(truth.shape, evidence, truth == n) for n in chosen]
+    return result | {"clicks_one": float(np.mean(single)), "one_click": float(np.mean(np.equal(single, 1)))}
+
+
+def _largest_error(
+    counts: Overlap, true_names: np.ndarray, names: np.ndarray, hopeless: set[tuple[str, int]]
+) -> tuple[str, int] | None:
+    """The error of most pixels, as its kind and a number: `missed`, a true crystal without partner (IoU > 0.5);
+    `extra`, another without one; `rough`, a true crystal whose partner has an IoU below OUTLINE."""
+    matched = counts.iou > 0.5
+    row, col = counts.shared.row[matched], counts.shared.col[matched]
+    true_names, names = true_names[true_names != 0], names[names != 0]
+    partner = np.zeros(len(counts.truth))
+    partner[row] = counts.iou[matched]
+    lonely = np.ones(len(counts.predicted), bool)
+    lonely[col] = False
+    found = [
+        (area * (1 - iou), "rough" if iou else "missed", int(name))
+        for area, iou, name in zip(counts.truth, partner, true_names, strict=True)
+        if iou < OUTLINE
+    ]
+    found += [(area, "extra", int(name)) for area, name in zip(counts.predicted[lonely], names[lonely], strict=True)]
+    found = [error for error in found if error[1:] not in hopeless]
+    return max(found)[1:] if found else None
+
+
+def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> Iterator[Attempt]:
+    """What a user would try on an error, the cheapest first."""
+    if kind == "extra":
+        mask = labels == number
+        inside = np.bincount(truth[mask])
+        here = [int(n) for n in np.flatnonzero(inside) if n and inside[n] > 0.5 * np.count_nonzero(truth == n)]
+        if len(here) > 1:
+            yield _split(truth, mask, number, here)
+        inside[0] = 0
+        holder = int(inside.argmax())
+        if inside[holder] > 0.5 * np.count_nonzero(mask):
+            yield from _merge(_parts(labels, truth == holder))
+        yield Attempt(Correction("delete", (number,)), 1)
+        return
+    mask = truth == number
+    corners = _corners(mask)
+    if kind == "rough":
+        yield from _merge(_parts(labels, mask))
+        here = np.bincount(labels[mask])
+        here[0] = 0
+        yield Attempt(Correction("redraw", (int(here.argmax()),), corners), len(corners))
+        return
+    parts = _parts(labels, mask)
+    yield from _merge(parts)
+    shares = np.bincount(labels[mask])
+    around = [int(n) for n in np.flatnonzero(shares) if n and shares[n] > 0.5 * np.count_nonzero(mask)]
+    if around:
+        other = np.bincount(truth[labels == around[0]])
+        here = [int(n) for n in np.flatnonzero(other) if n and other[n] > 0.25 * np.count_nonzero(truth == n)]
+        if len(here) > 1:
+            yield _split(truth, labels == around[0], around[0], here)
+    point = _inside(mask)
+    if not labels[tuple(int(v) for v in point)]:
+        yield Attempt(Correction("add", points=(point,)), 1)
+    # What lies on the crystal and is not its own has to go first, or the outline gets only what is free.
+    for n in parts[1:]:
+        yield Attempt(Correction("delete", (n,)), 1)
+    yield Attempt(Correction("redraw", tuple(parts[:1]), corners), len(corners))
+
+
+def _parts(labels: np.ndarray, mask: np.ndarray) -> list[int]:
+    """The crystals that lie mostly in `mask`."""
+    shares = np.bincount(labels[mask])
+    whole = np.bincount(labels.ravel(), minlength=len(shares))
+    return [int(n) for n in np.flatnonzero(shares) if n and shares[n] > 0.5 * whole[n]]
+
+
+def _merge(parts: list[int]) -> Iterator[Attempt]:
+    if len(parts) > 1:
+        yield Attempt(Correction("merge", tuple(parts)), len(parts) - 1)
+
+
+def _split(truth: np.ndarray, mask: np.ndarray, number: int, pieces: list[int]) -> Attempt:
+    points = tuple(_inside(mask & (truth == n)) for n in pieces)
+    return Attempt(Correction("split", (number,), points), len(points))
+
+
+def _tried(history: History, correction: Correction, truth: np.ndarray, before: float) -> float | None:
+    """PQ with the correction, or None if it is not better than `before`; then it is taken back."""
+    try:
+        history.do(correction)
+    except CorrectionError:
+        return None
+    quality = panoptic_quality(truth, history.labels)
+    if quality > before:
+        return quality
+    history.undo()
+    return None
+
+
+def _inside(mask: np.ndarray) -> tuple[float, float]:
+    """The pixel farthest from the mask's edge, (y, x)."""
+    away = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(away.argmax(), mask.shape)
+    return float(y), float(x)
+
+
+def _corners(mask: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """The fewest corners, of a few tries, of a polygon with IoU ≥ OUTLINE, else the most that were tried."""
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    line = max(lines, key=len)
+    length = cv2.arcLength(line, True)
+    for tolerance in (0.05, 0.03, 0.02, 0.01, 0.005):
+        polygon = cv2.approxPolyDP(line, tolerance * length, True)
+        drawn = np.zeros(mask.shape, np.uint8)
+        cv2.fillPoly(drawn, [polygon], 1)
+        if np.count_nonzero(mask & (drawn > 0)) >= OUTLINE * np.count_nonzero(mask | (drawn > 0)):
+            break
+    if len(polygon) < 3:
+        polygon = line
+    return tuple((float(y), float(x)) for x, y in polygon[:, 0])

@@ -1,0 +1,105 @@
+"""Several methods on one image: figures side by side, for the page and the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ks_2samp
+
+from crystalseg.evaluation.difference import NAMES, difference
+from crystalseg.evaluation.metrics import score
+from crystalseg.measurement.distribution import sizes_and_weights, summarise
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One method's result: its name, labels int32 (H, W), crystals table, and seconds taken (NaN if not known)."""
+
+    name: str
+    labels: np.ndarray
+    crystals: pd.DataFrame
+    seconds: float = float("nan")
+
+
+def figures(compared: Sequence[Compared], rule: str) -> pd.DataFrame:
+    """A row a method: average size and percentiles (with the border rule), number counted, the Kolmogorov–Smirnov
+    distance of the counted diameters to the first method's, and seconds."""
+    shape = compared[0].labels.shape
+    first = sizes_and_weights(compared[0].crystals, shape, rule)[0]
+    rows = []
+    for one in compared:
+        summary = summarise(one.crystals, shape, rule)
+        sizes, *_, unit = sizes_and_weights(one.crystals, shape, rule)
+        both = len(first) and len(sizes)
+        rows.append(
+            {
+                "method": one.name,
+                f"average, {unit}": summary.average.value if summary else np.nan,
+                f"D50 number, {unit}": summary.number[1] if summary else np.nan,
+                f"D50 area, {unit}": summary.area[1] if summary else np.nan,
+                f"largest, {unit}": summary.largest if summary else np.nan,
+                "counted": summary.counted if summary else 0,
+                "KS distance": float(ks_2samp(first, sizes, method="asymp").statistic) if both else np.nan,
+                "time, s": one.seconds,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def differences(reference: Compared, others: Sequence[Compared]) -> pd.DataFrame:
+    """A row for each other method: crystals that agree with the reference, were split, merged, missed, or are extra."""
+    rows = [{"method": other.name, **difference(reference.labels, other.labels).counts} for other in others]
+    return pd.DataFrame(rows, columns=["method", *NAMES])
+
+
+def scores(truth: np.ndarray, compared: Sequence[Compared]) -> pd.DataFrame:
+    """A row a method: its quality against a label image taken for true (paper section IV-C), lengths in px."""
+    rows = []
+    for one in compared:
+        s = score(truth, one.labels)
+        rows.append(
+            {
+                "method": one.name,
+                "PQ": s["pq"],
+                "AJI": s["aji"],
+                "true ACS, px": s["acs_true_px"],
+                "ACS, px": s["acs_predicted_px"],
+                "MAE ACS, px": s["mae_acs_px"],
+                "MRE ACS, %": 100 * s["mre_acs"],
+                "merges": int(s["merges"]),
+                "splits": int(s["splits"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def as_text(table: pd.DataFrame) -> list[list[str]]:
+    """Header and rows as words, for the report."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return "–" if np.isnan(value) else f"{value:.4g}"
+        return str(value)
+
+    return [list(table.columns), *([cell(v) for v in row] for row in table.itertuples(index=False))]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """For the report: methods compared, the first being the reference; tables by their heading."""
+
+    compared: Sequence[Compared]
+    rule: str
+    tables: Mapping[str, pd.DataFrame]
+
+
+def compare(compared: Sequence[Compared], rule: str, truth: np.ndarray | None = None) -> Comparison:
+    """All tables for two or more methods, and for a label image taken for true if there is one."""
+    tables = {
+        "Size figures": figures(compared, rule),
+        f"Crystals against {compared[0].name}": differences(compared[0], compared[1:]),
+    }
+    if truth is not None:
+        tables["Against the label image given"] = scores(truth, compared)
+    return Comparison(compared, rule, tables)

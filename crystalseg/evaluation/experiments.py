@@ -1,0 +1,217 @@
+"""The paper's comparisons (sections V-A to V-D) on any folder of labelled images.
+
+Every score of every image goes into one CSV file as soon as it is known; what is there already is not computed again,
+so that an experiment can be interrupted, and experiments share what they have in common. Methods that run the flow
+network at the same resize factor on the same image share that too; latency is therefore measured apart, alone.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crystalseg.evaluation import clicks
+from crystalseg.evaluation.charts import reliability_svg, scatter
+from crystalseg.evaluation.metrics import by_octave, overlap, score
+from crystalseg.evaluation.reliability import calibration_error, is_right, reliability
+from crystalseg.evaluation.tables import clicks_table, crossval, figure4, markdown, octave_table, table1, table2, table3
+from crystalseg.micrographs.labels import size_class
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.segmentation.fusion import ScalePrediction
+from crystalseg.segmentation.methods import NAMED, method_of
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.pipeline import segment
+from crystalseg.segmentation.pyramid import Pyramid
+from crystalseg.segmentation.settings import Instances, Scales, Settings
+
+LATENCY_IMAGES = 6
+COMPARED = tuple(name for name in NAMED if name != "cellpose-maximum")
+# Least confidence of crystals found on fused flows: on val better for those methods than the default, SiMA+'s best.
+FLOW_CONFIDENCE = 0.35
+# Table I: resize factors by N; the thresholds are the paper's for each N.
+LADDERS_OF = {2: (None, 1.0), 3: (None, 0.5, 1.0), 4: (None, 0.5, 0.75, 1.0)}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One line of a table: its name there, and the settings that make it."""
+
+    name: str
+    settings: Settings
+
+
+class SharedPyramid(Pyramid):
+    """A pyramid that keeps what the flow network said at each factor. All tiles are computed, also where SiMA would
+    leave some out for lack of weight; but what enlarges is not kept, because SiMA+ enlarges some tiles only."""
+
+    def __init__(self, models: Models, pixels: np.ndarray):
+        super().__init__(models, pixels)
+        self._known: dict[float, ScalePrediction] = {}
+
+    def flow(self, factor: float, corners=None, report: Callable[[int], None] = lambda _: None) -> ScalePrediction:
+        if factor > 1:
+            return super().flow(factor, corners, report)
+        if factor not in self._known:
+            self._known[factor] = super().flow(factor, None, report)
+        return self._known[factor]
+
+
+def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
+    """Methods by name, with the settings that are best for them on validation images."""
+    return [Contender(name, _settings(name)) for name in names]
+
+
+def _settings(method: str, factors: tuple[float | None, ...] = ()) -> Settings:
+    choice = Instances() if method == "sima-plus" else Instances(min_confidence=FLOW_CONFIDENCE)
+    return Settings(method, Scales(factors), choice)
+
+
+def table1_contenders() -> list[Contender]:
+    """Average and attention at N = 2, 3 and 4. SiMA was trained for N = 4; its levels are regrouped for fewer."""
+    return [
+        Contender(f"N = {n}, {words}", _settings(method, factors))
+        for n, factors in LADDERS_OF.items()
+        for words, method in (("average", "cellpose-multiscale"), ("attention", "sima"))
+    ]
+
+
+def run(
+    folder: Path,
+    wanted: Sequence[Contender],
+    models: Models,
+    out: Path,
+    report: Callable[[str], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Score all contenders on all images of `folder`; returns the rows of `out`/scores.csv that belong to them.
+
+    One row an image and contender: image, class, contender, weights, and `metrics.score`'s figures, octaves as text.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "scores.csv"
+    known = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame()
+    keys = ["image", "contender", "weights", "settings"]
+    done = set(map(tuple, known[keys].astype(str).to_numpy())) if len(known) else set()
+    for micrograph, truth in read_pairs(folder):
+        pyramid = None
+        for c in wanted:
+            settings = _short(c.settings)
+            key = (micrograph.name, c.name, _weights(c, models), settings)
+            if key in done:
+                continue
+            pyramid = pyramid or SharedPyramid(models, micrograph.pixels)
+            row = dict(zip(keys, key, strict=True)) | _figures(micrograph, truth, c, models, pyramid)
+            pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
+            report(f"{micrograph.name}  {c.name}  PQ {row['pq']:.3f}")
+    rows = pd.read_csv(path, dtype={"image": str})
+    images = {p.stem.removesuffix("_label") for p in folder.glob("*_label.png")}
+    chosen = {(c.name, _weights(c, models), _short(c.settings)) for c in wanted}
+    mine = np.array([key in chosen for key in rows[keys[1:]].fillna("").itertuples(index=False, name=None)], bool)
+    return rows[mine & rows["image"].isin(images)].reset_index(drop=True)
+
+
+def _weights(c: Contender, models: Models) -> str:
+    """Which weights decide a contender's labels."""
+    names = method_of(c.settings.method).networks
+    return " ".join(models.hashes.get(name, "")[:8] for name in names) or "none"
+
+
+def _short(settings: Settings) -> str:
+    """What of the settings decides the labels."""
+    i = settings.instances
+    return f"{settings.method} {settings.scales.factors} {i.foreground_threshold:g} {i.min_area} {i.min_confidence:g}"
+
+
+def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Models, pyramid: Pyramid) -> dict:
+    labels = segment(micrograph, c.settings, models, pyramid=pyramid).labels
+    octaves = by_octave(overlap(truth, labels))
+    text = ";".join(f"{k}:" + ",".join(f"{v:.6g}" for v in sums) for k, sums in octaves.items())
+    return {"class": size_class(truth)} | score(truth, labels) | {"octaves": text}
+
+
+def latency(folder: Path, wanted: Sequence[Contender], models: Models) -> pd.DataFrame:
+    """Seconds an image (mean ± sd over LATENCY_IMAGES, evenly chosen) and parameters of each contender, one after the
+    other on every image, nothing shared."""
+    pairs = read_pairs(folder)
+    images = [pairs[i][0] for i in np.linspace(0, len(pairs) - 1, min(LATENCY_IMAGES, len(pairs))).round().astype(int)]
+    segment(images[0], wanted[0].settings, models)  # compiles what is compiled on first use
+    seconds = {c.name: [] for c in wanted}
+    for micrograph in images:
+        for c in wanted:
+            began = time.perf_counter()
+            segment(micrograph, c.settings, models)
+            seconds[c.name].append(time.perf_counter() - began)
+    return pd.DataFrame(
+        {
+            "contender": list(seconds),
+            "parameters": [models.parameters(c.settings.method) for c in wanted],
+            "seconds": [np.mean(s) for s in seconds.values()],
+            "seconds_sd": [np.std(s) for s in seconds.values()],
+        }
+    )
+
+
+def conduct(
+    name: str, folder: Path, methods: Sequence[str], models: Models, out: Path, report: Callable[[str], None]
+) -> str:
+    """One experiment by name: writes `out`/<name>.csv and <name>.md (and a figure as SVG); returns the Markdown."""
+    out.mkdir(parents=True, exist_ok=True)
+    if name == "reliability":
+        table, error = reliability_of(folder, models, report)
+        chart = reliability_svg(*(table[key].tolist() for key in ("confidence", "right", "count")))
+        (out / "reliability.svg").write_text(chart)
+        table.to_csv(out / "reliability.csv", index=False)
+        text = f"{markdown(table.round(3))}\n\nExpected calibration error: {error:.3f}"
+        (out / "reliability.md").write_text(text + "\n")
+        return text
+    if name == "clicks":
+        tables = {"": clicks_table(clicks_of(folder, models, out, report))}
+    elif name == "table1":
+        tables = {"": table1(run(folder, table1_contenders(), models, out, report))}
+    else:
+        compared = contenders(methods)
+        rows = run(folder, compared, models, out, report)
+        if name == "table2":
+            tables = {"": table2(rows, latency(folder, compared, models)), "octaves": octave_table(rows)}
+        elif name == "table3":
+            tables = {"": table3(rows)}
+        elif name == "figure4":
+            tables = {"": figure4(rows)}
+            (out / "figure4.svg").write_text(scatter(rows))
+        else:
+            tables = {"": crossval(rows, methods[0])}
+    for suffix, table in tables.items():
+        table.to_csv(out / f"{name}{'_' * bool(suffix)}{suffix}.csv", index=False)
+    text = "\n\n".join(markdown(table) for table in tables.values())
+    (out / f"{name}.md").write_text(text + "\n")
+    return text
+
+
+def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) -> tuple[pd.DataFrame, float]:
+    """Reliability table and calibration error of SiMA+'s confidence on all crystals it finds in `folder`."""
+    sure, right = [], []
+    for micrograph, truth in read_pairs(folder):
+        found = segment(micrograph, Settings(), models)
+        sure.append(found.confidence)
+        right.append(is_right(truth, found.labels, len(found.confidence)))
+        report(f"{micrograph.name}  {len(found.confidence)} crystals, {right[-1].sum()} right")
+    if not sum(map(len, sure)):
+        raise ValueError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
+    table = reliability(np.concatenate(sure), np.concatenate(right))
+    return table, calibration_error(table)
+
+
+def clicks_of(folder: Path, models: Models, out: Path, report: Callable[[str], None]) -> pd.DataFrame:
+    """A row an image: what `clicks.figures` says of the default method's result, also in `out`/clicks_images.csv."""
+    rows = []
+    for micrograph, truth in read_pairs(folder):
+        found = segment(micrograph, Settings(), models)
+        row = {"image": micrograph.name} | clicks.figures(found, micrograph.pixels, truth)
+        rows.append(row)
+        report("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "clicks_images.csv", index=False)
+    return table

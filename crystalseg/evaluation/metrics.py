@@ -1,0 +1,208 @@
+"""How well predicted crystals agree with true ones, as regions, lines, counts and sizes (paper section IV-C).
+
+Labels are integer (H, W), 0 = background, and need not be consecutive.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_array
+from scipy.stats import ks_2samp
+from skimage.morphology import skeletonize
+from skimage.segmentation import expand_labels, find_boundaries
+
+from crystalseg.measurement.diameter import diameters, equivalent_diameter
+from crystalseg.micrographs.labels import BOUNDARY_WIDTH
+
+IOU_THRESHOLDS = np.arange(0.5, 0.96, 0.05)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Pixel counts. shared: sparse (T, P) of truth and prediction; truth (T,), predicted (P,): areas; without 0."""
+
+    shared: coo_array
+    truth: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def iou(self) -> np.ndarray:
+        """IoU of each overlapping pair, in the order of `shared.row`, `shared.col`."""
+        both = self.shared.data
+        return both / (self.truth[self.shared.row] + self.predicted[self.shared.col] - both)
+
+
+def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
+    """Count the pixels that every true and predicted instance share; labels need not be consecutive."""
+    if truth.shape != predicted.shape:
+        raise ValueError(f"The label images differ in size: {truth.shape} and {predicted.shape}.")
+    names_t, t = _consecutive(truth)
+    names_p, p = _consecutive(predicted)
+    counts = coo_array((np.ones(truth.size, np.int64), (t, p)), shape=(len(names_t), len(names_p)))
+    counts = counts.tocsr()  # sums duplicates
+    areas_t, areas_p = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel()
+    t_in, p_in = names_t != 0, names_p != 0
+    return Overlap(counts[t_in][:, p_in].tocoo(), areas_t[t_in], areas_p[p_in])
+
+
+def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The names that occur, ascending, and for each pixel (flat) the place of its name among them, int64."""
+    there = np.bincount(labels.ravel()) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[labels.ravel()]
+
+
+def panoptic_quality(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """PQ = Σ IoU of matches / (TP + FP/2 + FN/2), a match having IoU > 0.5; 0..1, and 1 if both are empty."""
+    return _panoptic_quality(overlap(truth, predicted))
+
+
+def _panoptic_quality(counts: Overlap) -> float:
+    if not len(counts.truth) and not len(counts.predicted):
+        return 1.0
+    # Above one half, every instance has at most one partner.
+    matched = counts.iou[counts.iou > 0.5]
+    return float(matched.sum() / (0.5 * (len(counts.truth) + len(counts.predicted))))
+
+
+def aggregated_jaccard(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """AJI (Kumar et al. 2017): each true instance takes the predicted one of highest IoU; Σ intersections / Σ unions,
+    the areas of predictions that nobody took added to the unions. 0..1, and 1 if both are empty."""
+    return _aggregated_jaccard(overlap(truth, predicted))
+
+
+def _aggregated_jaccard(counts: Overlap) -> float:
+    if not len(counts.truth) and not len(counts.predicted):
+        return 1.0
+    iou, row, col = counts.iou, counts.shared.row, counts.shared.col
+    order = np.lexsort((-iou, row))
+    rows, first = np.unique(row[order], return_index=True)
+    best = order[first]
+    intersection = counts.shared.data[best].sum()
+    union = (counts.truth[rows] + counts.predicted[col[best]] - counts.shared.data[best]).sum()
+    missed = np.delete(counts.truth, rows).sum()
+    unused = np.delete(counts.predicted, np.unique(col[best])).sum()
+    return float(intersection / (union + missed + unused))
+
+
+def average_crystal_size(labels: np.ndarray) -> float:
+    """ACS: the mean of `diameters`, px; 0 without crystals."""
+    sizes = diameters(labels)
+    return float(sizes.mean()) if len(sizes) else 0.0
+
+
+def detections(counts: Overlap, thresholds: np.ndarray = IOU_THRESHOLDS) -> dict[str, np.ndarray]:
+    """precision TP/(TP+FP), recall TP/(TP+FN) and ap TP/(TP+FP+FN) (the cell literature's average precision) at each
+    IoU threshold of at least 0.5, where a match is unique; (K,) each, 1 if nothing is there and nothing is found."""
+    true, found = len(counts.truth), len(counts.predicted)
+    iou = counts.iou
+    # strictly above at 0.5, as in PQ; the small margin makes the same rule hold at every threshold
+    hits = np.array([(iou > t + 1e-9).sum() for t in thresholds], float)
+    empty = float(not true and not found)
+    return {
+        "precision": hits / found if found else np.full(len(hits), empty),
+        "recall": hits / true if true else np.full(len(hits), empty),
+        "ap": hits / (true + found - hits) if true + found else np.ones(len(hits)),
+    }
+
+
+def merges_and_splits(counts: Overlap) -> tuple[int, int]:
+    """How many true crystals too few: those of which more than half lies in a prediction that swallowed others as
+    well, less one for each such prediction; and the same with the roles exchanged: how many pieces too many."""
+
+    def surplus(owner: np.ndarray, share: np.ndarray) -> int:
+        inside = np.bincount(owner[share > 0.5])
+        return int(np.maximum(inside - 1, 0).sum())
+
+    row, col, both = counts.shared.row, counts.shared.col, counts.shared.data
+    return surplus(col, both / counts.truth[row]), surplus(row, both / counts.predicted[col])
+
+
+def by_octave(counts: Overlap) -> dict[int, np.ndarray]:
+    """Where crystals are lost: {k: (Σ IoU, TP, FP, FN)} for diameters of 2^k up to 2^(k+1) px.
+
+    Hits and misses go by the true diameter, false alarms by their own. The sums of many images may be added; their PQ
+    is then `octave_quality`.
+    """
+    true, found = (np.floor(np.log2(equivalent_diameter(a))).astype(int) for a in (counts.truth, counts.predicted))
+    match = counts.iou > 0.5
+    rows, cols = counts.shared.row[match], counts.shared.col[match]
+    missed, extra = np.delete(true, rows), np.delete(found, cols)
+    table = {}
+    for k in np.union1d(true, found):
+        own = true[rows] == k
+        table[int(k)] = np.array([counts.iou[match][own].sum(), own.sum(), (extra == k).sum(), (missed == k).sum()])
+    return table
+
+
+def octave_quality(sums: np.ndarray) -> float:
+    """PQ from (Σ IoU, TP, FP, FN); 1 if all are 0."""
+    iou, hits, extra, missed = sums
+    weight = hits + 0.5 * (extra + missed)
+    return float(iou / weight) if weight else 1.0
+
+
+def boundary_lines(labels: np.ndarray, width: int = BOUNDARY_WIDTH) -> tuple[np.ndarray, np.ndarray]:
+    """Crystal boundaries as lines of `width` px and their one-pixel skeleton, bool (H, W) each.
+
+    Crystals that an unlabelled line of up to `width` px separates share one boundary in its middle.
+    """
+    edges = find_boundaries(expand_labels(labels, (width + 1) / 2), mode="thick")
+    skeleton = skeletonize(edges)
+    if not skeleton.any():
+        return skeleton, skeleton
+    return distance_transform_edt(~skeleton) <= width / 2, skeleton
+
+
+def centreline_dice(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """clDice of the crystal boundaries (Shit et al. 2021): the harmonic mean of the share of the predicted skeleton
+    that lies on true lines and of the true skeleton on predicted lines; 0..1, and 1 if there are no lines."""
+    (lines, skeleton), (found_lines, found_skeleton) = boundary_lines(truth), boundary_lines(predicted)
+    if not skeleton.any() and not found_skeleton.any():
+        return 1.0
+    if not skeleton.any() or not found_skeleton.any():
+        return 0.0
+    precise, complete = lines[found_skeleton].mean(), found_lines[skeleton].mean()
+    return float(2 * precise * complete / (precise + complete)) if precise + complete else 0.0
+
+
+def size_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Kolmogorov–Smirnov distance between the true and the measured number-weighted size distributions, 0..1."""
+    true, found = diameters(truth), diameters(predicted)
+    if not len(true) or not len(found):
+        return float(len(true) != len(found))
+    return float(ks_2samp(true, found, method="asymp").statistic)
+
+
+def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """All figures of one image.
+
+    pq, aji, cldice, ks: 0..1. precision, recall: at IoU 0.5; ap50: at IoU 0.5; ap: mean over IoU 0.5 to 0.95.
+    count_true, count_predicted; count_error: their difference, relative. merges, splits: numbers of crystals.
+    acs_true_px, acs_predicted_px; mae_acs_px, mre_acs: absolute and relative error of the average crystal size.
+    """
+    true_size, size = average_crystal_size(truth), average_crystal_size(predicted)
+    error = abs(size - true_size)
+    counts = overlap(truth, predicted)
+    found = detections(counts)
+    merges, splits = merges_and_splits(counts)
+    true_count, count = len(counts.truth), len(counts.predicted)
+    return {
+        "pq": _panoptic_quality(counts),
+        "aji": _aggregated_jaccard(counts),
+        "cldice": centreline_dice(truth, predicted),
+        "precision": float(found["precision"][0]),
+        "recall": float(found["recall"][0]),
+        "ap50": float(found["ap"][0]),
+        "ap": float(found["ap"].mean()),
+        "count_true": float(true_count),
+        "count_predicted": float(count),
+        "count_error": abs(count - true_count) / true_count if true_count else float(count > 0),
+        "merges": float(merges),
+        "splits": float(splits),
+        "ks": size_distance(truth, predicted),
+        "acs_true_px": true_size,
+        "acs_predicted_px": size,
+        "mae_acs_px": error,
+        "mre_acs": error / true_size if true_size else float(error > 0),
+    }

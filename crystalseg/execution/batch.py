@@ -1,0 +1,129 @@
+"""Many images with one profile: a queue on Dask that goes on where it stopped, whatever stopped it.
+
+A batch is a folder. `batch.json` says what is to be done; what was done is on record, each image under an id made of
+the batch's and its own, so that nothing is done twice. Workers only compute; one process writes files and record.
+"""
+
+import json
+import uuid
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine
+
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.record import ledger, store
+from crystalseg.record.profiles import Profile
+
+
+class BatchError(ValueError):
+    """A batch that cannot be started; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """id; source: folder or ZIP file; names: of the images in it, in order; profile; calibration: of all images, or
+    None if each states its own or has none."""
+
+    id: str
+    source: str
+    names: tuple[str, ...]
+    profile: Profile
+    calibration: Calibration | None = None
+
+    def run_id(self, index: int | None = None) -> str:
+        """The id under which an image is recorded; without an index, what all of them begin with."""
+        return f"{self.id}-" if index is None else f"{self.id}-{index:05d}"
+
+    def index(self, run_id: str) -> int:
+        """The image that has this id."""
+        return int(run_id.removeprefix(self.run_id()))
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a batch is. state: running, paused, cancelled or done; reasons: of each image that failed, by name."""
+
+    total: int
+    done: int
+    reasons: dict[str, str]
+    state: str
+
+
+def collect(source: Path) -> tuple[str, ...]:
+    """The images of a folder (and its folders) or ZIP file, by name; BatchError if there are none."""
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+    elif source.is_dir():
+        names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
+    else:
+        raise BatchError(f"{source} is neither a folder nor a ZIP file.")
+    images = sorted(n for n in names if n.lower().rpartition(".")[2] in FORMATS and not Path(n).name.startswith("."))
+    if not images:
+        raise BatchError(f"{source} holds no image ({', '.join(FORMATS)}).")
+    return tuple(images)
+
+
+def prepare(folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None) -> Batch:
+    """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else."""
+    file = folder / "batch.json"
+    if file.exists():
+        batch = load(folder)
+        if (batch.source, batch.profile, batch.calibration) != (str(source.resolve()), profile, calibration):
+            raise BatchError(
+                f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
+            )
+        return batch
+    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), collect(source), profile, calibration)
+    facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
+    store.write_safely(file, json.dumps(facts, indent=1).encode())
+    return batch
+
+
+def load(folder: Path) -> Batch:
+    """The batch that `prepare` made in `folder`."""
+    try:
+        facts = json.loads((folder / "batch.json").read_text())
+    except OSError as error:
+        raise BatchError(f"{folder} holds no batch.") from error
+    known = Calibration(**facts["calibration"]) if facts["calibration"] else None
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), Profile.from_dict(facts["profile"]), known)
+
+
+def state_of(folder: Path, engine: Engine) -> State:
+    """How far the batch in `folder` is, from the record."""
+    batch = load(folder)
+    done, reasons = settled(engine, batch)
+    finished = len(done) + len(reasons) == len(batch.names)
+    state = "done" if finished else "running" if _locked(folder) else asked(folder) or "paused"
+    return State(len(batch.names), len(done), {batch.names[k]: why for k, why in sorted(reasons.items())}, state)
+
+
+def settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:
+    """Indices of the images on record, and of those that failed with their reasons."""
+    done = {batch.index(subject) for subject in ledger.subjects(engine, "run", batch.run_id())}
+    failed = ledger.entries(engine, "failure", prefix=batch.run_id())
+    return done, {batch.index(entry.subject): entry.body["reason"] for entry in failed}
+
+
+def _locked(folder: Path) -> bool:
+    try:
+        with FileLock(folder / "batch.lock").acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def ask(folder: Path, what: str) -> None:
+    """Ask a running batch to be `paused` or `cancelled` after the images in work, or with "" to go on."""
+    store.write_safely(folder / "asked", what.encode())
+
+
+def asked(folder: Path) -> str:
+    """What was asked of the batch last."""
+    file = folder / "asked"
+    return file.read_text() if file.exists() else ""

@@ -1,0 +1,179 @@
+"""A batch carried out on Dask: workers compute, this process writes files and record."""
+
+import functools
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine
+
+from crystalseg.execution.batch import Batch, BatchError, State, asked, load, settled, state_of
+from crystalseg.execution.batch_summary import finish
+from crystalseg.execution.result import documented
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.preparation import prepared
+from crystalseg.record import ledger, store
+from crystalseg.record.profiles import Profile
+from crystalseg.record.runs import Run, record
+from crystalseg.record.validations import lookup
+from crystalseg.report.exports import crystals_csv
+from crystalseg.report.pdf import build_pdf
+from crystalseg.report.report import Details
+
+IN_FLIGHT = 2  # images handed out ahead, a worker
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a worker made of an image: the run and its files by name of ending."""
+
+    run: Run
+    files: dict[str, bytes]
+
+
+def run(
+    folder: Path,
+    engine: Engine,
+    workers: int = 1,
+    scheduler: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> State:
+    """Do what is left of the batch in `folder`; returns how far it got. `scheduler`: address of a Dask cluster, else
+    `workers` processes of this machine. `report` gets a line an image. BatchError if it runs already."""
+    from distributed import as_completed
+
+    batch = load(folder)
+    try:
+        lock = FileLock(folder / "batch.lock").acquire(timeout=0)
+    except Timeout:
+        raise BatchError(f"The batch in {folder} is running already.") from None
+    with lock:
+        done, reasons = settled(engine, batch)
+        todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
+        if not todo:
+            finish(folder, engine)
+            return state_of(folder, engine)
+        left = iter(todo)
+        with _client(workers, scheduler) as client:
+            validation = lookup(batch.profile.kind, batch.profile.settings.method)
+            threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
+            flight = as_completed()
+            indices = {}
+
+            def send() -> None:
+                for k in left:
+                    try:
+                        data = _read(batch, batch.names[k])
+                    except (OSError, KeyError, zipfile.BadZipFile) as error:
+                        _fail(engine, batch, k, f"cannot be read ({error})", report)
+                        continue
+                    store.put(data)
+                    future = client.submit(
+                        measure_one,
+                        data,
+                        Path(batch.names[k]).name,
+                        batch.run_id(k),
+                        batch.profile,
+                        batch.calibration,
+                        validation,
+                        threads,
+                        pure=False,
+                    )
+                    indices[future.key] = k
+                    flight.add(future)
+                    return
+
+            if not asked(folder):
+                for _ in range(IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"]))):
+                    send()
+            for future in flight:
+                _settle(engine, batch, folder, indices.pop(future.key), future, report)
+                if not asked(folder):
+                    send()
+    finish(folder, engine)
+    return state_of(folder, engine)
+
+
+def _read(batch: Batch, name: str) -> bytes:
+    source = Path(batch.source)
+    if source.is_dir():
+        return (source / name).read_bytes()
+    with zipfile.ZipFile(source) as archive:
+        return archive.read(name)
+
+
+def _client(workers: int, scheduler: str | None):
+    from distributed import Client, LocalCluster
+
+    if scheduler is None:
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        )
+        return Client(cluster)
+    try:
+        return Client(scheduler, timeout=10)
+    except OSError as error:
+        raise BatchError(f"No Dask scheduler answers at {scheduler}.") from error
+
+
+def _settle(engine: Engine, batch: Batch, folder: Path, k: int, future, report: Callable[[str], None]) -> None:
+    error = future.exception()
+    if error is not None:
+        sentence = str(error) if isinstance(error, ValueError) else f"The run failed: {error!r}."
+        _fail(engine, batch, k, sentence, report)
+        return
+    measured: Measured = future.result()
+    future.release()
+    for ending, data in measured.files.items():
+        store.write_safely(folder / _out_name(batch, k, ending), data)
+    record(engine, measured.run, measured.files["labels.npz"], {"PDF": measured.files["report.pdf"]})
+    figures = measured.run.figures
+    words = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
+    report(f"{batch.names[k]}: {words}")
+
+
+def _fail(engine: Engine, batch: Batch, k: int, reason: str, report: Callable[[str], None]) -> None:
+    ledger.append(engine, "failure", batch.run_id(k), {"name": batch.names[k], "reason": reason}, once=True)
+    report(f"{batch.names[k]}: {reason}")
+
+
+def _out_name(batch: Batch, k: int, ending: str) -> str:
+    """The file of an image: its name, with its number where two have the same."""
+    stem = Path(batch.names[k]).with_suffix("").as_posix().replace("/", "_")
+    alike = sum(Path(n).with_suffix("").as_posix().replace("/", "_") == stem for n in batch.names)
+    return f"{stem}_{k}_{ending}" if alike > 1 else f"{stem}_{ending}"
+
+
+@functools.cache
+def _models():
+    from crystalseg.segmentation.models import load_models
+
+    return load_models()
+
+
+def measure_one(
+    data: bytes,
+    name: str,
+    run_id: str,
+    profile: Profile,
+    calibration: Calibration | None,
+    validation: Validation | None,
+    threads: int | None,
+) -> Measured:
+    """In a worker: an image's bytes to its run and files. MicrographError says why an image cannot be measured."""
+    import torch
+
+    from crystalseg.execution.one_image import measure_micrograph
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    micrograph = prepared(read_micrograph(data, name), calibration)
+    result = measure_micrograph(micrograph, profile.settings, _models())
+    ready = documented(result, validation, Details(sample=name), profile, id=run_id)
+    files = {"crystals.csv": crystals_csv(result.measurement.crystals), "report.pdf": build_pdf(ready.report)}
+    return Measured(ready.run, files | {"labels.npz": ready.labels})

@@ -1,0 +1,70 @@
+"""What a batch says of all its images: a table, the failures, a combined report."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from crystalseg.execution.batch import Batch, load, settled
+from crystalseg.record import ledger, store
+from crystalseg.record.reopening import reopen
+from crystalseg.record.reports import issue
+from crystalseg.record.runs import Run
+from crystalseg.record.validations import lookup
+from crystalseg.report.pdf import build_pdf
+from crystalseg.report.picture_sections import PICTURED
+from crystalseg.report.report import Details, make, reopened_part
+
+
+def finish(folder: Path, engine: Engine) -> None:
+    """Write what concerns all images: `summary.csv`, a row each with its figures, `failures.csv` with reasons, and once
+    all is done `combined_report.pdf`, which takes the images for fields of one sample."""
+    batch = load(folder)
+    _, reasons = settled(engine, batch)
+    entries = ledger.entries(engine, "run", prefix=batch.run_id())
+    runs = [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda e: e.subject)]
+    rows = []
+    for run in runs:
+        facts = run.figures or {}
+        average = facts.get("average", {})
+        rows.append(
+            {
+                "image": batch.names[batch.index(run.id)],
+                "run": run.id,
+                "unit": facts.get("unit"),
+                "counted": facts.get("counted"),
+                "average": average.get("value"),
+                "low": average.get("low"),
+                "high": average.get("high"),
+                **{
+                    f"{name} by {w}": facts[w][i]
+                    for w in ("number", "area")
+                    if facts
+                    for i, name in enumerate(("D10", "D50", "D90"))
+                },
+                "largest": facts.get("largest"),
+                "verdict": run.outcome,
+            }
+        )
+    _csv(folder / "summary.csv", rows)
+    _csv(folder / "failures.csv", [{"image": batch.names[k], "reason": why} for k, why in sorted(reasons.items())])
+    if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
+        combined = issue(engine, [run.id for run in runs], "PDF", _combined(batch, runs))
+        store.write_safely(folder / "combined_report.pdf", combined)
+
+
+def _combined(batch: Batch, runs: list[Run]) -> bytes:
+    """The PDF report of all images as fields of one sample."""
+    # pictures are shown of the first only; of the others neither image nor labels are held
+    parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
+    profile = batch.profile
+    validation = lookup(profile.kind, profile.settings.method)
+    product = profile.product or f"batch {batch.id}"
+    return build_pdf(make(parts, validation, Details(sample=product), profile))
+
+
+def _csv(path: Path, rows: list[dict]) -> None:
+    buffer = io.BytesIO()
+    pd.DataFrame(rows).to_csv(buffer, index=False, float_format="%.6g", encoding="utf-8-sig")
+    store.write_safely(path, buffer.getvalue())

@@ -1,0 +1,27 @@
+"""The main road: a prepared micrograph to its result. Worker, batch and command line all take it."""
+
+from collections.abc import Callable
+
+from crystalseg.execution.result import Result
+from crystalseg.measurement.measurement import measure
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.pipeline import segment
+from crystalseg.segmentation.progress import Progress
+from crystalseg.segmentation.settings import Settings
+
+
+def measure_micrograph(
+    micrograph: Micrograph,
+    settings: Settings,
+    models: Models,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Segment a micrograph, measure its crystals and sum them up; `progress` as for `segment`."""
+    segmentation = segment(micrograph, settings, models, progress)
+    rule = settings.measuring.border_rule
+    return Result(
+        micrograph,
+        segmentation,
+        measure(segmentation.labels, micrograph.um_per_px, rule, segmentation.confidence),
+    )

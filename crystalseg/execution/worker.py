@@ -1,0 +1,122 @@
+"""The worker process: takes the queue's jobs one after another."""
+
+import os
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
+
+from crystalseg.execution.one_image import measure_micrograph
+from crystalseg.execution.queue import JobRow, Queue
+from crystalseg.record.ledger import entries
+from crystalseg.record.reopening import reopen
+from crystalseg.record.results import load_micrograph, save_segmentation
+from crystalseg.record.runs import Run, describe, labels_file, record, same_networks
+from crystalseg.segmentation.models import Models, load_models
+from crystalseg.segmentation.progress import Cancelled, Progress
+from crystalseg.segmentation.settings import Settings
+
+
+def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
+    """The worker's life: take the oldest waiting job, run it, repeat; end when idle and the app has gone."""
+    queue = Queue(folder)
+    try:
+        lock = FileLock(queue.folder / "worker.lock").acquire(timeout=0)
+    except Timeout:
+        return
+    with lock:
+        _settle_interrupted(queue)
+        parent = os.getppid()
+        models = None
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < idle_seconds:
+            waiting = [job for job in queue.active() if job.status == "queued"]
+            if not waiting:
+                if os.getppid() != parent:
+                    return
+                time.sleep(0.2)
+                continue
+            try:
+                models = models or load_models()
+                _run(queue, waiting[0].id, models)
+            except Exception as error:  # the worker must survive any job, and say why it failed
+                traceback.print_exc()
+                sentence = str(error) if isinstance(error, ValueError) else f"The run failed: {error!r}."
+                if isinstance(error, MemoryError):
+                    sentence = "There is not enough memory for this image; crop it or use smaller resize factors."
+                _set(queue.engine, waiting[0].id, status="failed", error=sentence)
+            quiet_since = time.monotonic()
+
+
+def _settle_interrupted(queue: Queue) -> None:
+    """What ran when the last worker stopped has failed, unless its result was on record already."""
+    sentence = "The run was interrupted because its process stopped; start it again."
+    for job in queue.active():
+        if job.status == "running":
+            if queue.has_result(job.id) and entries(queue.engine, "run", job.id):
+                _set(queue.engine, job.id, status="done", stage="done", share=1.0)
+            else:
+                _set(queue.engine, job.id, status="failed", error=sentence)
+
+
+def _set(engine: Engine, job: str, **values) -> None:
+    with Session(engine) as session, session.begin():
+        session.execute(update(JobRow).where(JobRow.id == job).values(**values))
+
+
+def _run(queue: Queue, job: str, models: Models) -> None:
+    """Do a job: its result goes into its folder and on record."""
+    place = queue.folder / job
+    _set(queue.engine, job, status="running", stage="starting")
+    micrograph = load_micrograph(place / "micrograph.npz")
+    settings = Settings.from_json((place / "settings.json").read_text())
+    earlier = entries(queue.engine, "run", job)
+    if earlier and not same_networks(Run.from_dict(earlier[0].body), models.hashes):
+        sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."
+        _set(queue.engine, job, status="failed", error=sentence)
+        return
+    try:
+        result = measure_micrograph(micrograph, settings, models, _Watched(queue.engine, job))
+    except Cancelled:
+        _set(queue.engine, job, status="cancelled")
+        return
+    segmentation = result.segmentation
+    save_segmentation(place / "segmentation.npz", segmentation)
+    labels = labels_file(segmentation.labels, segmentation.confidence)
+    # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
+    run = describe(micrograph, segmentation, result.measurement.summary, labels, id=job, job=job)
+    kept = record(queue.engine, run, labels)
+    if kept.files["labels"] != run.files["labels"]:
+        reopened = reopen(kept, with_image=False)
+        if not np.array_equal(reopened.labels, segmentation.labels):
+            # brought back where numbers are rounded otherwise: what is on record counts
+            on_record = {"labels": reopened.labels, "confidence": reopened.confidence}
+            save_segmentation(
+                place / "segmentation.npz", replace(segmentation, **on_record, origin=None, features=None)
+            )
+    _set(queue.engine, job, status="done", stage="done", share=1.0)
+
+
+class _Watched:
+    """Called with a job's progress: writes it into the job's row, at most five times a second, and raises `Cancelled`
+    if that asks for it."""
+
+    def __init__(self, engine: Engine, job: str):
+        self.engine, self.job, self.last = engine, job, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() - self.last < 0.2:
+            return
+        self.last = time.monotonic()
+        stage = progress.stage
+        with Session(self.engine) as session, session.begin():
+            row = session.get(JobRow, self.job)
+            if row.cancel:
+                raise Cancelled
+            tiles = f", tile {progress.done} of {progress.total}" if stage.startswith("scale") else ""
+            row.stage, row.share = stage + tiles, progress.share

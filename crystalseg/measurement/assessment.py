@@ -1,0 +1,99 @@
+"""A sample measured: its figures, their uncertainty, and the verdict on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crystalseg.measurement.figures import DEFINITIONS, Field, Figure, counted, figures, needed_crystals
+from crystalseg.measurement.grain_size import LargestGrain, Populations, Precision, duplex, largest_grain, precision
+from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
+from crystalseg.measurement.uncertainty import Budget, Validation, budget
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """fields: names; unit: of lengths; rule: border rule; budgets: by figure, in the order of `figures.DEFINITIONS`;
+    verdicts: of the limits; populations: two if the sample is duplex, else None; largest: E930, or None; precisions: by
+    figure, over the fields; needed: crystals needed for the mean within 5 %; counted: crystals counted."""
+
+    fields: tuple[str, ...]
+    unit: str
+    rule: str
+    budgets: Mapping[str, Budget]
+    verdicts: tuple[Verdict, ...]
+    populations: Populations | None
+    largest: LargestGrain | None
+    precisions: Mapping[str, Precision]
+    needed: int
+    counted: int
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The verdict on all limits together; None if there are none."""
+        return overall(self.verdicts)
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be said beside the figures."""
+        said = []
+        if self.populations is not None:
+            low, high = self.populations.diameters
+            share = 100 * self.populations.area[1]
+            said.append(
+                f"Duplex (ASTM E1181-02): two populations, median diameters {low:.3g} and {high:.3g} {self.unit}, the "
+                f"larger with {share:.0f} % of the area. No single grain-size number describes this sample."
+            )
+        if self.largest is not None and self.largest.ala:
+            said.append(
+                f"ALA (ASTM E930-99): the largest crystal is {self.largest.coarser:.1f} G coarser than the mean of the "
+                f"rest and {100 * self.largest.share:.1f} % of the area."
+            )
+        if self.counted < self.needed:
+            said.append(
+                f"For a mean within 5 % (95 %) about {self.needed} crystals are needed; {self.counted} were counted."
+            )
+        return said
+
+
+def assess(
+    fields: Sequence[Field],
+    rule: str,
+    calibration: float | None = None,
+    validation: Validation | None = None,
+    limits: Sequence[Limit] = (),
+) -> Assessment | None:
+    """Figures of one sample's fields with their budgets and verdicts; None if no crystal counts.
+
+    calibration: relative standard uncertainty of the pixel size, None if unknown; validation: of the method on such
+    material, or None.
+    """
+    above = next((limit.above for limit in limits if limit.above is not None), None)
+    found = figures(fields, rule, above)
+    if not found:
+        return None
+    unit = found["mean"].unit
+    budgets = {key: budget(figure, calibration, validation, unit == "µm") for key, figure in found.items()}
+    _, (sizes, weights, areas) = counted(fields, rule)
+    return Assessment(
+        tuple(field.name for field in fields),
+        unit,
+        rule,
+        budgets,
+        tuple(judge_all(limits, budgets)),
+        duplex(sizes),
+        largest_grain(areas),
+        _precisions(found),
+        needed_crystals(sizes, weights),
+        len(sizes),
+    )
+
+
+def _precisions(found: Mapping[str, Figure]) -> dict[str, Precision]:
+    """Of lengths and of N_A, over the fields that have them; %RA of G or of a share means nothing."""
+    made = {}
+    for key, figure in found.items():
+        known = [v for v in figure.fields if np.isfinite(v)]
+        if DEFINITIONS[key].power in (1, -2) and len(known) > 1:
+            made[key] = precision(known)
+    return made

@@ -1,0 +1,291 @@
+"""Every size figure of a sample by name: value, unit, the standard whose formula it is, and sampling uncertainty.
+
+A sample is one or more fields (images) of one material; its figures are those of all fields' crystals together.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from crystalseg.measurement.distribution import quantile, sizes_and_weights
+from crystalseg.measurement.grain_size import Planimetric, g_of_area, g_of_count, g_of_intercept, planimetric
+from crystalseg.measurement.intercept import Intercepts, Pattern, intercepts
+
+RESAMPLES = 400
+# One grain-size number changes so much when every length changes by the factor e: 2·log2(e) (E112-13 clause 15).
+G_PER_LENGTH = 2 * float(np.log2(np.e))
+
+
+@dataclass(eq=False)
+class Field:
+    """One image of a sample. labels: integer (H, W), 0 = background, or None once they are let go of; crystals: its
+    table; um_per_px or None."""
+
+    labels: np.ndarray | None
+    crystals: pd.DataFrame
+    um_per_px: float | None
+    name: str = ""
+
+    def let_go(self) -> None:
+        """Count all that needs the labels, then drop them: a sample may have more fields than fit into memory."""
+        for pattern in get_args(Pattern):
+            self.intercepts(pattern)
+        _ = self.shape, self.planimetric
+        del self.crystal_labels
+        self.labels = None
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        return self.labels.shape
+
+    @cached_property
+    def crystal_labels(self) -> np.ndarray:
+        """The labels without what is marked as pore or artefact."""
+        other = self.crystals.loc[self.crystals["kind"] != "crystal", "id"].to_numpy()
+        return np.where(np.isin(self.labels, other), 0, self.labels) if len(other) else self.labels
+
+    @property
+    def area(self) -> float:
+        """Of the field, mm² or px²."""
+        return math.prod(self.shape) * (self.um_per_px / 1000 if self.um_per_px else 1.0) ** 2
+
+    @cached_property
+    def planimetric(self) -> Planimetric:
+        """The field's crystals inside, cut and at corners; counted once."""
+        return planimetric(self.crystal_labels)
+
+    def intercepts(self, pattern: Pattern) -> Intercepts:
+        """The field's test lines or circles; counted once."""
+        kept = self.__dict__.setdefault("_intercepts", {})
+        if pattern not in kept:
+            kept[pattern] = intercepts(self.crystal_labels, pattern)
+        return kept[pattern]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a figure is. words: its name; power: the power of the pixel size it scales with (1 a length, 0 a share, −2 a
+    number per area), or "G" for a grain-size number; standard: whose formula it is."""
+
+    words: str
+    power: int | str
+    standard: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a sample. sampling: its standard uncertainty from which crystals or fields were seen, NaN if unknown;
+    how: what that is from; fields: the figure of each field alone, NaN where a field has none; label: if it needs one
+    beside its definition's."""
+
+    key: str
+    value: float
+    unit: str
+    sampling: float
+    how: str
+    fields: tuple[float, ...] = ()
+    label: str = ""
+
+    @property
+    def definition(self) -> Definition:
+        return DEFINITIONS[self.key]
+
+    @property
+    def words(self) -> str:
+        return self.label or self.definition.words
+
+
+_ECD = "equivalent circular diameter 2·√(A/π)"
+DEFINITIONS: Mapping[str, Definition] = {
+    "mean": Definition("mean diameter (average crystal size)", 1, f"{_ECD}; EN 623-3, ISO 9276-2 D[1,0]"),
+    "d10": Definition("D10 by number", 1, "ISO 9276-1, smallest size with Q0 ≥ 0.1"),
+    "d50": Definition("D50 by number", 1, "ISO 9276-1, smallest size with Q0 ≥ 0.5"),
+    "d90": Definition("D90 by number", 1, "ISO 9276-1, smallest size with Q0 ≥ 0.9"),
+    "d10_area": Definition("D10 by area", 1, "ISO 9276-1, smallest size with Q2 ≥ 0.1"),
+    "d50_area": Definition("D50 by area", 1, "ISO 9276-1, smallest size with Q2 ≥ 0.5"),
+    "d90_area": Definition("D90 by area", 1, "ISO 9276-1, smallest size with Q2 ≥ 0.9"),
+    "span": Definition("span by number, (D90 − D10)/D50", 0, "ISO 9276-1 percentiles"),
+    "d32": Definition("D[3,2]", 1, "ISO 9276-2, M3,0 / M2,0 of the sections' diameters"),
+    "d43": Definition("D[4,3]", 1, "ISO 9276-2, M4,0 / M3,0 of the sections' diameters"),
+    "largest": Definition("largest diameter", 1, _ECD),
+    "area_above": Definition("area share of crystals above x", 0, "share of the counted crystals' area"),
+    "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6"),
+    "intercept_lines": Definition("mean linear intercept, lines", 1, "ISO 13383-1, EN 623-3, ASTM E112-13 cl. 13"),
+    "intercept_circles": Definition("mean linear intercept, circles", 1, "ASTM E112-13 cl. 14"),
+    "per_mm2": Definition("crystals per mm², N_A", -2, "ASTM E112-13 cl. 11: (inside + cut/2 + corner/4) / area"),
+    "g_planimetric": Definition("G, planimetric", "G", "ASTM E112-13 cl. 11: 3.321928·log10(N_A) − 2.954"),
+    "g_lines": Definition("G, intercept, lines", "G", "ASTM E112-13 cl. 13: −6.643856·log10(l) − 3.288"),
+    "g_circles": Definition("G, intercept, circles", "G", "ASTM E112-13 cl. 14: −6.643856·log10(l) − 3.288"),
+    "g_area": Definition("G, mean area", "G", "ASTM E1382-97: −3.3223·log10(A) − 2.955; border as ISO 13322-1"),
+}
+_BY_CRYSTAL: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
+    "mean": lambda x, w, a: float(np.average(x, weights=w)),
+    **{f"d{int(100 * q)}": (lambda x, w, a, q=q: quantile(x, w, q)) for q in (0.1, 0.5, 0.9)},
+    **{f"d{int(100 * q)}_area": (lambda x, w, a, q=q: quantile(x, w * a, q)) for q in (0.1, 0.5, 0.9)},
+    "span": lambda x, w, a: (quantile(x, w, 0.9) - quantile(x, w, 0.1)) / quantile(x, w, 0.5),
+    "d32": lambda x, w, a: float((w * x**3).sum() / (w * x**2).sum()),
+    "d43": lambda x, w, a: float((w * x**4).sum() / (w * x**3).sum()),
+    "largest": lambda x, w, a: float(x.max()),
+}
+
+
+def unit_of(key: str, unit: str) -> str:
+    """The unit of a figure where lengths are in `unit`."""
+    return {1: unit, -2: "1/mm²"}.get(DEFINITIONS[key].power, "")
+
+
+def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0) -> int:
+    """Crystals needed for a mean diameter within `wanted` % (95 %), from the spread of those counted: (1.96·s / (p·x̄))²
+    (the normal approximation behind ISO 13322-1's number of particles)."""
+    mean = float(np.average(sizes, weights=weights))
+    variance = float(np.average((sizes - mean) ** 2, weights=weights))
+    return int(np.ceil(1.96**2 * variance / (wanted / 100 * mean) ** 2))
+
+
+def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> dict[str, Figure]:
+    """All figures of a sample by key, in the order of DEFINITIONS; empty if no crystal counts.
+
+    `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None. Lengths are in
+    µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: with two or more fields the
+    spread between them, s/√n; with one field a bootstrap over its crystals, or for intercepts over its lines.
+    """
+    fields = _in_one_unit(fields)
+    calibrated = all(field.um_per_px for field in fields)
+    unit = "µm" if calibrated else "px"
+    parts, together = counted(fields, rule)
+    if not len(together[0]):
+        return {}
+    functions = dict(_BY_CRYSTAL)
+    if above is not None:
+        functions["area_above"] = lambda x, w, a: float((w * a)[x > above].sum() / (w * a).sum())
+    found = {key: _of_crystals(key, unit, function, parts, together) for key, function in functions.items()}
+    if above is not None:
+        words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
+        found["area_above"] = replace(found["area_above"], label=words)
+    found["aspect"] = _aspect(fields, rule)
+    for pattern in ("lines", "circles"):
+        found |= _of_intercepts(fields, pattern, unit, calibrated)
+    if calibrated:
+        found |= _planimetric(fields)
+        found["g_area"] = _mean_area(fields)
+    return {key: found[key] for key in DEFINITIONS if key in found and np.isfinite(found[key].value)}
+
+
+def _in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
+    """The fields, all in px if one of them has no pixel size."""
+    if all(field.um_per_px for field in fields):
+        return fields
+    return [_in_px(field) for field in fields]
+
+
+def _in_px(field: Field) -> Field:
+    made = copy(field)  # with what it has counted
+    made.crystals = field.crystals.drop(columns=[c for c in field.crystals if c.endswith(("_um", "_um2"))])
+    made.um_per_px = None
+    return made
+
+
+def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
+    """Diameters, weights and areas of the counted crystals: of each field, and of all fields together. In µm if every
+    field has a pixel size, else in px."""
+    parts = [sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in _in_one_unit(fields)]
+    return parts, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
+def _between(key: str, unit: str, value: float, each: Sequence[float], alone: float, how: str) -> Figure:
+    """A figure with the spread between its fields, or if there is but one, the uncertainty found `alone`."""
+    known = [v for v in each if np.isfinite(v)]
+    if len(known) > 1:
+        spread = float(np.std(known, ddof=1) / np.sqrt(len(known)))
+        return Figure(key, value, unit, spread, f"spread between {len(known)} fields", tuple(each))
+    return Figure(key, value, unit, alone, how, tuple(each))
+
+
+def _of_crystals(key: str, unit: str, function, parts, together) -> Figure:
+    each = [function(*part) if len(part[0]) else np.nan for part in parts]
+    alone = np.nan
+    if len(parts) == 1 and len(together[0]) > 1:
+        alone = _bootstrap(function, together)
+    how = f"bootstrap over {len(together[0])} crystals"
+    return _between(key, unit_of(key, unit), function(*together), each, alone, how)
+
+
+def _bootstrap(function, arrays: Sequence[np.ndarray]) -> float:
+    rng = np.random.default_rng(0)
+    n = len(arrays[0])
+    values = [function(*(a[pick] for a in arrays)) for pick in (rng.integers(n, size=n) for _ in range(RESAMPLES))]
+    return float(np.std(values, ddof=1))
+
+
+def _aspect(fields: Sequence[Field], rule: str) -> Figure:
+    parts = []
+    for field in fields:
+        table = field.crystals[field.crystals["kind"] == "crystal"]
+        inside = table if rule == "include" else table[~table["touches_border"]]
+        parts.append((inside["aspect_ratio"].to_numpy(float),))
+    together = (np.concatenate([p[0] for p in parts]),)
+    if not len(together[0]):
+        return Figure("aspect", np.nan, "", np.nan, "")
+    return _of_crystals("aspect", "", lambda x: float(np.median(x)), parts, together)
+
+
+def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibrated: bool) -> dict[str, Figure]:
+    found = [field.intercepts(pattern) for field in fields]
+    scales = [field.um_per_px if calibrated else 1.0 for field in fields]
+    count = sum(f.count for f in found)
+    if not count:
+        return {}
+    mean = sum(f.length * s for f, s in zip(found, scales, strict=True)) / count
+    each = [f.mean * s for f, s in zip(found, scales, strict=True)]
+    lines = np.array([(c, length * s) for f, s in zip(found, scales, strict=True) for c, length in f.by_line])
+    alone = _jackknife(lines) if len(fields) == 1 else np.nan
+    how = f"jackknife over {len(lines)} {pattern}"
+    key = f"intercept_{pattern}"
+    figures = {key: _between(key, unit_of(key, unit), mean, each, alone, how)}
+    if calibrated:
+        own = figures[key]
+        each_g = tuple(g_of_intercept(v / 1000) if np.isfinite(v) else np.nan for v in each)
+        sampling = G_PER_LENGTH * own.sampling / mean
+        figures[f"g_{pattern}"] = Figure(f"g_{pattern}", g_of_intercept(mean / 1000), "", sampling, own.how, each_g)
+    return figures
+
+
+def _jackknife(lines: np.ndarray) -> float:
+    """Standard uncertainty of Σlength / Σcount, (n, 2) of count and length, leaving out one line after another."""
+    n = len(lines)
+    left = lines.sum(axis=0) - lines
+    if n < 2 or (left[:, 0] <= 0).any():
+        return np.nan
+    values = left[:, 1] / left[:, 0]
+    return float(np.sqrt((n - 1) / n * np.square(values - values.mean()).sum()))
+
+
+def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
+    counts = [field.planimetric.count for field in fields]
+    areas = [field.area for field in fields]
+    if not sum(counts):
+        return {}
+    density = sum(counts) / sum(areas)
+    each = [c / a if c else np.nan for c, a in zip(counts, areas, strict=True)]
+    # A count of independent crystals varies by its root (Poisson), which for grains that fill space is an upper bound.
+    how = f"Poisson, {sum(counts):g} crystals"
+    own = _between("per_mm2", unit_of("per_mm2", "µm"), density, each, density / np.sqrt(sum(counts)), how)
+    each_g = tuple(g_of_count(v) if np.isfinite(v) else np.nan for v in each)
+    sampling = G_PER_LENGTH / 2 * own.sampling / density
+    return {
+        "per_mm2": own,
+        "g_planimetric": Figure("g_planimetric", g_of_count(density), "", sampling, own.how, each_g),
+    }
+
+
+def _mean_area(fields: Sequence[Field]) -> Figure:
+    parts, together = counted(fields, "exclude")
+    if not len(together[0]):
+        return Figure("g_area", np.nan, "", np.nan, "")
+    return _of_crystals("g_area", "", lambda x, w, a: g_of_area(float(np.average(a, weights=w)) / 1e6), parts, together)

@@ -1,0 +1,31 @@
+"""Labels measured: the crystals table and its summary."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.measurement.distribution import Summary, summarise
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """crystals: the table of `measure_crystals`; summary: of those that count, None if none does."""
+
+    crystals: pd.DataFrame
+    summary: Summary | None
+
+
+def measure(
+    labels: np.ndarray,
+    um_per_px: float | None,
+    rule: str,
+    confidence: np.ndarray | None = None,
+    marks: Mapping[int, str] | None = None,
+) -> Measurement:
+    """Measure all crystals of labels, integer (H, W), and sum them up with the border rule `rule`; the other parameters
+    as for `measure_crystals`."""
+    crystals = measure_crystals(labels, um_per_px, confidence, marks)
+    return Measurement(crystals, summarise(crystals, labels.shape, rule))

@@ -1,0 +1,112 @@
+"""The uncertainty of a figure: calibration, segmentation and sampling, combined and expanded (GUM, JCGM 100:2008)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Figure
+
+COVERAGE = 2.0  # k, about 95 %
+LEAST_IMAGES = 3  # a method validated on fewer may have been lucky
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a method's figures are off by on labelled images of one kind of material.
+
+    kind: its name; method: by name; images: how many; errors: by figure, measured less true of each image, relative to
+    the true value, or in G for grain-size numbers.
+    """
+
+    kind: str
+    method: str
+    images: int
+    errors: Mapping[str, Sequence[float]]
+
+    @property
+    def words(self) -> str:
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"{self.method} on {images} of {self.kind}"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One source of uncertainty. standard: u, in the figure's unit, None if nothing is known of it; kind: "A" from
+    repeated observations, "B" otherwise (GUM 4.2, 4.3); how: where it comes from."""
+
+    source: str
+    standard: float | None
+    kind: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The uncertainty budget of a figure."""
+
+    figure: Figure
+    components: tuple[Component, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every component is known."""
+        return all(c.standard is not None for c in self.components)
+
+    @property
+    def combined(self) -> float:
+        """u_c = √Σu² of the known components (GUM 5.1.2; the sensitivities are in them)."""
+        return float(np.sqrt(sum(c.standard**2 for c in self.components if c.standard is not None)))
+
+    @property
+    def expanded(self) -> float:
+        """U = k·u_c, k = 2 (GUM 6.2)."""
+        return COVERAGE * self.combined
+
+
+def budget(figure: Figure, calibration: float | None, validation: Validation | None, scaled: bool = True) -> Budget:
+    """The budget of a figure.
+
+    calibration: relative standard uncertainty of the pixel size, None if unknown; validation: of the method on such
+    material, None if there is none; `scaled`: whether a pixel size is in the figure at all (figures in px have none).
+    """
+    components = [_sampling(figure), _segmentation(figure, validation)]
+    power = DEFINITIONS[figure.key].power
+    if scaled and power != 0:
+        # a length goes with the pixel size, a number per area with its inverse square, G with its logarithm
+        sensitivity = G_PER_LENGTH if power == "G" else abs(power * figure.value)
+        known = calibration is not None
+        how = f"pixel size, {100 * calibration:.2g} %" if known else "nobody has stated the pixel size's uncertainty"
+        components.append(Component("calibration", sensitivity * calibration if known else None, "B", how))
+    return Budget(figure, tuple(components))
+
+
+def _sampling(figure: Figure) -> Component:
+    known = np.isfinite(figure.sampling)
+    return Component(
+        "sampling", figure.sampling if known else None, "A", figure.how if known else "too few crystals or fields"
+    )
+
+
+def _segmentation(figure: Figure, validation: Validation | None) -> Component:
+    errors = [e for e in (validation.errors.get(figure.key, ()) if validation else ()) if np.isfinite(e)]
+    if not errors:
+        return Component("segmentation", None, "A", "not validated on labelled images of this kind")
+    if len(errors) < LEAST_IMAGES:
+        how = f"{validation.words} only; {LEAST_IMAGES} images or more are needed"
+        return Component("segmentation", None, "A", how)
+    # The method is not corrected for its bias, so the root mean square counts, not the spread (GUM F.2.4.5).
+    off = float(np.sqrt(np.mean(np.square(errors))))
+    unit = 1.0 if DEFINITIONS[figure.key].power == "G" else abs(figure.value)
+    return Component("segmentation", off * unit, "A", f"root mean square error of {validation.words}")
+
+
+def errors(found: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:
+    """By figure, measured less true: relative to the true value, or in G; NaN if not measured."""
+    off = {}
+    for key, figure in true.items():
+        value = found[key].value if key in found else float("nan")
+        absolute = DEFINITIONS[key].power == "G"
+        if absolute or figure.value:
+            off[key] = value - figure.value if absolute else value / figure.value - 1
+    return off

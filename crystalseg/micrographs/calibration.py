@@ -1,0 +1,165 @@
+"""Pixel size: read from a file's metadata where it is real, or given by hand. Never guessed."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+# µm in one unit, by the names found in files.
+_UM = {
+    "m": 1e6,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "pm": 1e-6,
+    "um": 1.0,
+    "µm": 1.0,
+    "μm": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "\\u00b5m": 1.0,
+    "inch": 25400.0,
+    "in": 25400.0,
+}
+# Resolution tags coarser than this are a screen's or printer's (72 to 2400 dpi), not a microscope's.
+COARSEST_TAG_UM = 10.0
+READING = 1.0  # px by which the end of a scale bar is read wrong at most
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """um_per_px: side of a pixel, µm; source: where it comes from, in words for the report. uncertainty: relative
+    standard uncertainty of um_per_px, or None where nobody has stated one."""
+
+    um_per_px: float
+    source: str
+    uncertainty: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.uncertainty is not None and not (math.isfinite(self.uncertainty) and 0 <= self.uncertainty < 1):
+            raise ValueError("The uncertainty of the pixel size must be between 0 and 100 %.")
+        if not (math.isfinite(self.um_per_px) and self.um_per_px > 0):
+            raise ValueError("The pixel size must be a positive number of µm per pixel.")
+
+
+def from_um_per_px(value: float, percent: float | None = None) -> Calibration:
+    """`percent`: its standard uncertainty, or None if not known."""
+    return Calibration(value, "entered by hand as µm per pixel", None if percent is None else percent / 100)
+
+
+def from_px_per_mm(value: float) -> Calibration:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError("The resolution must be a positive number of pixels per mm.")
+    return Calibration(1000.0 / value, "entered by hand as pixels per mm")
+
+
+def from_scale_bar(
+    length_um: float, start: tuple[float, float], end: tuple[float, float], length_uncertainty_um: float = 0.0
+) -> Calibration:
+    """From a scale bar `length_um` µm long between `start` and `end`, (x, y) px.
+
+    Its uncertainty: each end is off by up to READING px, evenly distributed (GUM 4.3.7), and the length by the standard
+    uncertainty `length_uncertainty_um`, µm, of a certificate.
+    """
+    span = math.dist(start, end)
+    if span < 2:
+        raise ValueError("The scale bar's two ends lie on the same spot: mark its left and its right end.")
+    if not (math.isfinite(length_um) and length_um > 0):
+        raise ValueError("The scale bar's length must be a positive number of µm.")
+    if not (math.isfinite(length_uncertainty_um) and length_uncertainty_um >= 0):
+        raise ValueError("The uncertainty of the length must be a number of µm, 0 or more.")
+    reading = READING * math.sqrt(2 / 3) / span
+    relative = math.hypot(reading, length_uncertainty_um / length_um)
+    return Calibration(length_um / span, f"scale bar of {length_um:g} µm, {span:.1f} px long", relative)
+
+
+def _one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
+    """A calibration if both sides are known, positive and equal within 1 %."""
+    try:
+        x, y = float(x), float(y)
+    except (TypeError, ValueError):
+        return None
+    if not (math.isfinite(x) and math.isfinite(y) and x > 0 and abs(x - y) <= 0.01 * x):
+        return None
+    return Calibration(x, source)
+
+
+def from_resolution(x: float, y: float, unit: str, source: str = "resolution tags") -> Calibration | None:
+    """From pixels per `unit`; None if the unit is no length, or so coarse that it only speaks of printing."""
+    um = _UM.get(unit.lower())
+    if um is None or not (x > 0 and y > 0):
+        return None
+    found = _one_size(um / x, um / y, source)
+    return found if found and found.um_per_px < COARSEST_TAG_UM else None
+
+
+def from_tiff(tif: Any) -> Calibration | None:
+    """From an open tifffile.TiffFile: OME-XML, ImageJ, FEI/Thermo and Zeiss headers, then resolution tags."""
+    return _ome(tif.ome_metadata) or _imagej(tif) or _fei(tif.fei_metadata) or _zeiss(tif.sem_metadata) or _tags(tif)
+
+
+def _ome(xml: str | None) -> Calibration | None:
+    if not xml:
+        return None
+    sizes = {}
+    for axis in "XY":
+        value = re.search(rf'PhysicalSize{axis}="([^"]+)"', xml)
+        unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', xml)
+        um = _UM.get(unit.group(1).lower()) if unit else 1.0  # the schema's default unit is µm
+        if not value or um is None:
+            return None
+        try:
+            sizes[axis] = float(value.group(1)) * um
+        except ValueError:
+            return None
+    return _one_size(sizes["X"], sizes["Y"], "OME-XML metadata")
+
+
+def _per_unit(tif: Any) -> tuple[float, float] | None:
+    found = []
+    for name in ("XResolution", "YResolution"):
+        tag = tif.pages[0].tags.get(name)
+        if tag is None or not tag.value[1] or not tag.value[0]:
+            return None
+        found.append(tag.value[0] / tag.value[1])
+    return found[0], found[1]
+
+
+def _imagej(tif: Any) -> Calibration | None:
+    unit = str((tif.imagej_metadata or {}).get("unit", ""))
+    um, resolution = _UM.get(unit.lower()), _per_unit(tif)
+    if um is None or resolution is None:
+        return None
+    return _one_size(um / resolution[0], um / resolution[1], "ImageJ metadata")
+
+
+def _fei(header: dict | None) -> Calibration | None:
+    scan = (header or {}).get("Scan", {})
+    if "PixelWidth" not in scan or "PixelHeight" not in scan:
+        return None
+    try:
+        return _one_size(scan["PixelWidth"] * 1e6, scan["PixelHeight"] * 1e6, "FEI/Thermo SEM header")
+    except TypeError:
+        return None
+
+
+def _zeiss(header: dict | None) -> Calibration | None:
+    for key in ("ap_image_pixel_size", "ap_pixel_size"):
+        entry = (header or {}).get(key)
+        if entry and len(entry) == 3 and _UM.get(str(entry[2]).lower()):
+            um = _UM[str(entry[2]).lower()]
+            try:
+                return _one_size(float(entry[1]) * um, float(entry[1]) * um, "Zeiss SEM header")
+            except (TypeError, ValueError):
+                return None
+    return None
+
+
+def _tags(tif: Any) -> Calibration | None:
+    unit, resolution = tif.pages[0].tags.get("ResolutionUnit"), _per_unit(tif)
+    name = {2: "inch", 3: "cm"}.get(int(unit.value)) if unit is not None else None
+    return from_resolution(*resolution, name) if name and resolution else None

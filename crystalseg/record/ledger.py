@@ -1,0 +1,162 @@
+"""The record's one table: entries that are only ever added, each with the hash of the one before.
+
+Whoever changes, inserts or deletes an entry breaks the chain, and `audit` says where. The last entry's hash is also
+kept in a file beside the record, so that entries missing at its end are noticed too.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, Integer, String, Text, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from crystalseg.record import store
+
+FIRST = "0" * 64  # what the first entry has for the hash before it
+ATTEMPTS = 200
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class EntryRow(Base):
+    """See `Entry`. `number` is the key, so that of two writers with the same number one has to try again."""
+
+    __tablename__ = "ledger"
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16), index=True)
+    subject: Mapped[str] = mapped_column(String(64), index=True)
+    created: Mapped[str] = mapped_column(String(32))
+    who: Mapped[str] = mapped_column(String(255))
+    body: Mapped[str] = mapped_column(Text)
+    previous: Mapped[str] = mapped_column(String(64), unique=True)
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """number: 1, 2, …; kind: what it is (run, correction, report, …); subject: what it is about, an id or a name; who:
+    by whom, or ""; body: JSON-ready; previous, hash: the chain."""
+
+    number: int
+    kind: str
+    subject: str
+    created: str
+    who: str
+    body: dict
+    previous: str
+    hash: str
+
+
+def digest(number: int, kind: str, subject: str, created: str, who: str, body: str, previous: str) -> str:
+    """An entry's hash: SHA-256 of its fields as a JSON list; `body` is the JSON text as it is stored."""
+    text = json.dumps([number, kind, subject, created, who, body, previous], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", once: bool = False) -> Entry:
+    """Add an entry and return it; with `once`, the one of this kind and subject if there is one already.
+
+    Several processes may append at once.
+    """
+    text = json.dumps(body, sort_keys=True)
+    for _ in range(ATTEMPTS):
+        try:
+            with Session(engine) as session, session.begin():
+                if once and (old := session.scalars(_about(kind, subject).limit(1)).first()):
+                    return _entry(old)
+                last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
+                number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
+                created = store.now()
+                facts = (number, kind, subject, created, who, text, previous)
+                row = EntryRow(
+                    number=number,
+                    kind=kind,
+                    subject=subject,
+                    created=created,
+                    who=who,
+                    body=text,
+                    previous=previous,
+                    hash=digest(*facts),
+                )
+                session.add(row)
+                session.flush()
+                entry = _entry(row)
+        except (IntegrityError, OperationalError):
+            # another process was quicker, or holds the file
+            time.sleep(random.uniform(0.001, 0.05))
+            continue
+        store.write_safely(_head_file(), f"{entry.number} {entry.hash}\n".encode())
+        return entry
+    raise TimeoutError("The record is busy: other processes write to it all the time. Try again.")
+
+
+def entries(engine: Engine, kind: str, subject: str | None = None, prefix: str = "") -> list[Entry]:
+    """Entries of a kind, oldest first; about one subject if it is given, or about those that begin with `prefix`."""
+    wanted = _about(kind, subject)
+    if prefix:
+        wanted = wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))
+    with Session(engine) as session:
+        return [_entry(row) for row in session.scalars(wanted)]
+
+
+def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:
+    """What the entries of a kind are about, where it begins with `prefix`, oldest first; quicker than `entries`."""
+    wanted = select(EntryRow.subject).where(EntryRow.kind == kind).order_by(EntryRow.number)
+    with Session(engine) as session:
+        return list(session.scalars(wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))))
+
+
+def _about(kind: str, subject: str | None):
+    wanted = select(EntryRow).where(EntryRow.kind == kind).order_by(EntryRow.number)
+    return wanted if subject is None else wanted.where(EntryRow.subject == subject)
+
+
+def _entry(row: EntryRow) -> Entry:
+    return Entry(row.number, row.kind, row.subject, row.created, row.who, json.loads(row.body), row.previous, row.hash)
+
+
+def _head_file():
+    return store.home() / "record.head"
+
+
+def audit(engine: Engine) -> Iterator[str]:
+    """Check the whole record: a sentence for each thing that is not as it was written; nothing if all is."""
+    previous, last, hashes = FIRST, 0, {}
+    with Session(engine) as session:
+        for row in session.scalars(select(EntryRow).order_by(EntryRow.number)).yield_per(500):
+            if row.number != last + 1:
+                yield f"Entry {last + 1} is missing."
+            facts = (row.number, row.kind, row.subject, row.created, row.who, row.body, row.previous)
+            if digest(*facts) != row.hash:
+                yield f"Entry {row.number} ({row.kind} {row.subject}, {row.created[:19]}) was changed."
+            elif row.previous != previous:
+                yield f"Entry {row.number} does not follow the one before it."
+            previous, last = row.hash, row.number
+            hashes[row.number] = row.hash
+            yield from _files(row)
+    if _head_file().exists():
+        number, known = _head_file().read_text().split()
+        if int(number) > last:
+            yield f"The record ends with entry {last}, but {number} were written."
+        elif hashes.get(int(number)) != known:
+            yield f"Entry {number} is not the one that was written."
+
+
+def _files(row: EntryRow) -> Iterator[str]:
+    """What is wrong with the files an entry names under `files`."""
+    try:
+        named = json.loads(row.body).get("files", {})
+    except (json.JSONDecodeError, AttributeError):
+        return  # the entry itself was changed, and is reported
+    for what, sha256 in named.items():
+        try:
+            store.get(sha256)
+        except store.StoreError as error:
+            yield f"{row.kind} {row.subject}, {what}: {error}"

@@ -1,0 +1,124 @@
+"""Profiles: everything chosen once for a product, by name, as JSON and on record."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from sqlalchemy import Engine
+
+from crystalseg.measurement.specification import Limit
+from crystalseg.record import ledger
+from crystalseg.segmentation.settings import Settings, SettingsError, read_json
+
+FORMAT = 1
+# Sections of a report that may be left out, in their order, and what each is called.
+SECTIONS = {
+    "verdict": "Verdict against the specification",
+    "overlay": "Outlines",
+    "figures": "Figures by standard",
+    "budget": "Uncertainty budget",
+    "fields": "Table per field",
+    "distribution": "Size distribution",
+    "intercepts": "Test lines as counted",
+    "attention": "Scales and attention",
+    "largest": "Largest crystals",
+    "corrections": "Corrections by hand",
+    "method": "Method",
+    "signature": "Signatures",
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """name: of the profile; product: what it is for, of which it may be the default; kind: of material, by which the
+    segmentation's uncertainty is looked up; settings: of the run; limits: the specification; sections: of the report.
+    SettingsError says what is wrong."""
+
+    name: str
+    product: str = ""
+    default: bool = False
+    kind: str = ""
+    settings: Settings = field(default_factory=Settings)
+    limits: tuple[Limit, ...] = ()
+    sections: tuple[str, ...] = tuple(SECTIONS)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and 0 < len(self.name.strip()) <= 60):
+            raise SettingsError("A profile needs a name of 1 to 60 characters.")
+        unknown = set(self.sections) - set(SECTIONS)
+        if unknown:
+            raise SettingsError(f"Unknown section '{min(unknown)}'; known are {', '.join(SECTIONS)}.")
+        if len({limit.above for limit in self.limits if limit.above is not None}) > 1:
+            raise SettingsError("A profile can limit the area share above one size only.")
+
+    def to_json(self) -> str:
+        """As text that `from_json` reads, with the version of its format."""
+        return json.dumps({"format": FORMAT} | asdict(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> "Profile":
+        """SettingsError names what is unknown or out of range."""
+        return Profile.from_dict(read_json(text, "The profile is"))
+
+    @staticmethod
+    def from_dict(given: Any) -> "Profile":
+        """As `from_json`, of what its text says."""
+        if not isinstance(given, dict):
+            raise SettingsError("A profile must be a JSON object.")
+        if given.get("format") != FORMAT:
+            raise SettingsError(f"This is no profile of format {FORMAT}: export it again from this program.")
+        facts = {key: value for key, value in given.items() if key != "format"}
+        unknown = set(facts) - {f.name for f in fields(Profile)}
+        if unknown:
+            raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
+        try:
+            facts["settings"] = Settings.from_dict(facts.get("settings", {}))
+            facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
+            facts["sections"] = tuple(facts.get("sections", SECTIONS))
+            return Profile(**facts)
+        except TypeError as error:
+            raise SettingsError(f"The profile cannot be read: {error}.") from error
+        except SettingsError:
+            raise
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+
+def save(engine: Engine, profile: Profile, who: str = "") -> None:
+    """Put a profile on record; it replaces the one of its name, which stays in the record."""
+    ledger.append(engine, "profile", profile.name, json.loads(profile.to_json()), who)
+
+
+def remove(engine: Engine, name: str, who: str = "") -> None:
+    """No longer offer a profile; it stays in the record."""
+    ledger.append(engine, "profile", name, {"removed": True}, who)
+
+
+def profiles(engine: Engine) -> dict[str, Profile]:
+    """The profiles on offer by name, each as it was saved last."""
+    latest = {entry.subject: entry.body for entry in ledger.entries(engine, "profile")}
+    return {name: Profile.from_dict(b) for name, b in sorted(latest.items()) if not b.get("removed")}
+
+
+def as_of(engine: Engine, name: str, when: str) -> Profile | None:
+    """The profile of that name as it was at a time, ISO 8601; None if there was none."""
+    then = [entry.body for entry in ledger.entries(engine, "profile", name) if entry.created <= when]
+    return Profile.from_dict(then[-1]) if then and not then[-1].get("removed") else None
+
+
+def default_of(engine: Engine, product: str) -> Profile | None:
+    """The default profile of a product, the latest if several claim to be."""
+    order = [e.subject for e in ledger.entries(engine, "profile")]
+    claims = [p for p in profiles(engine).values() if p.product == product and p.default]
+    return max(claims, key=lambda p: len(order) - order[::-1].index(p.name), default=None)
+
+
+def find(engine: Engine, name: str) -> Profile:
+    """The profile of that name, or the default of the product of that name; SettingsError names those there are."""
+    known = profiles(engine)
+    if name not in known and (default := default_of(engine, name)) is not None:
+        return default
+    if name not in known:
+        there = ", ".join(known) or "none"
+        raise SettingsError(f"There is no profile '{name}'; there are: {there}.")
+    return known[name]

@@ -1,0 +1,36 @@
+"""A run on record computed again from its stored image: networks, thresholds, corrections by hand."""
+
+from sqlalchemy import Engine
+
+from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.measurement import measure
+from crystalseg.record.corrections import correction_log
+from crystalseg.record.reopening import Reopened
+from crystalseg.record.results import as_kept
+from crystalseg.record.runs import find, same_networks
+from crystalseg.segmentation.corrections.history import history_of
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.pipeline import rethreshold, segment
+from crystalseg.segmentation.settings import Settings
+
+
+def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | None:
+    """What the run's image gives with its settings and the corrections logged until then, None if no crystal counts.
+    ValueError says why it cannot be computed again."""
+    run, micrograph = reopened.run, reopened.micrograph
+    if micrograph is None:
+        raise ValueError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
+    if not same_networks(run, models.hashes):
+        raise ValueError(f"Run {run.id}: it was made with other networks than those installed.")
+    settings = Settings.from_dict(run.settings)
+    if not run.job:
+        segmentation, log = segment(micrograph, settings, models), []
+    else:
+        # The app keeps a job's maps, and takes thresholds and corrections from these.
+        segmentation = as_kept(segment(micrograph, Settings.from_dict(find(engine, run.job).settings), models))
+        if segmentation.settings.instances != settings.instances:
+            segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.confidence)
+        log = correction_log(engine, run.job, settings.instances.name, run.created)
+    history = history_of(segmentation, micrograph.pixels, [entry for _, entry in log])
+    rule = settings.measuring.border_rule
+    return measure(history.labels, run.um_per_px, rule, history.confidence, history.marks).summary

@@ -1,0 +1,61 @@
+"""Runs brought back from the record and measured again."""
+
+import io
+import json
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.measurement import Measurement, measure
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import store
+from crystalseg.record.runs import Run
+from crystalseg.segmentation.settings import Settings
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A run from the record: its image as it was measured (None if its file was not kept), labels int32 (H, W),
+    confidence float32 (n,), and what was measured again from them."""
+
+    run: Run
+    micrograph: Micrograph | None
+    labels: np.ndarray
+    confidence: np.ndarray
+    measurement: Measurement
+
+
+def reopen(run: Run, with_image: bool = True) -> Reopened:
+    """Read a run's files and measure its labels again; StoreError if a file is missing or changed."""
+    if "labels" not in run.files:
+        raise store.StoreError(f"The labels of run {run.id} were not kept: it is of an earlier release.")
+    with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
+        labels, confidence = file["labels"], file["confidence"]
+    marks = {int(number): mark for number, mark in run.marks.items()}
+    rule = Settings.from_dict(run.settings).measuring.border_rule
+    measurement = measure(labels, run.um_per_px, rule, confidence, marks)
+    micrograph = None
+    if with_image and "image" in run.files:
+        micrograph = whole_image(run)
+        micrograph = micrograph.crop(*run.region) if run.region else micrograph
+    return Reopened(run, micrograph, labels, confidence, measurement)
+
+
+def whole_image(run: Run) -> Micrograph:
+    """The image as it was uploaded, with the run's pixel size; StoreError if it is not in the store."""
+    if "image" not in run.files:
+        raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
+    micrograph = read_micrograph(store.get(run.files["image"]), run.image_name, float("inf"))
+    if not run.um_per_px:
+        return replace(micrograph, calibration=None)
+    calibration = Calibration(run.um_per_px, run.calibration or "", run.calibration_uncertainty)
+    return replace(micrograph, calibration=calibration)
+
+
+def same_figures(run: Run, summary: Summary | None) -> bool:
+    """Whether figures measured again are those of the run on record, to the last digit."""
+    figures = asdict(summary) if summary else None
+    return json.dumps(figures, sort_keys=True) == json.dumps(run.figures, sort_keys=True)

@@ -1,0 +1,111 @@
+"""Micrographs and segmentations as files: arrays and facts in one .npz."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.fusion import Prediction, ScalePrediction
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Settings
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
+    """Write arrays and JSON-ready facts to one .npz, atomically."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, _facts=np.array(json.dumps(facts)), **arrays)
+    os.replace(part, path)
+
+
+def _load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    return arrays, json.loads(str(arrays.pop("_facts")))
+
+
+def save_micrograph(path: Path, micrograph: Micrograph) -> None:
+    """Pixels and all that is known of them."""
+    facts = {
+        "name": micrograph.name,
+        "sha256": micrograph.sha256,
+        "calibration": asdict(micrograph.calibration) if micrograph.calibration else None,
+        "notes": micrograph.notes,
+        "region": micrograph.region,
+    }
+    _save(path, {"pixels": micrograph.pixels}, facts)
+
+
+def load_micrograph(path: Path) -> Micrograph:
+    arrays, facts = _load(path)
+    calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
+    region = tuple(facts["region"]) if facts["region"] else None
+    return Micrograph(arrays["pixels"], facts["name"], facts["sha256"], calibration, tuple(facts["notes"]), region)
+
+
+_OPTIONAL = ("attention", "origin", "features")
+
+
+def as_kept(segmentation: Segmentation) -> Segmentation:
+    """As `load_segmentation` gives it back: the maps of single scales, which are only looked at, at half precision."""
+    scales = tuple(
+        replace(s, flow=_halved(s.flow).astype(np.float32), foreground=_halved(s.foreground).astype(np.float32))
+        for s in segmentation.scales
+    )
+    return replace(segmentation, scales=scales)
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float16)
+
+
+def save_segmentation(path: Path, segmentation: Segmentation) -> None:
+    """All maps; see `as_kept`."""
+    fused = segmentation.fused
+    arrays = {
+        "labels": segmentation.labels,
+        "confidence": segmentation.confidence,
+        "flow": fused.flow,
+        "foreground": fused.foreground,
+    }
+    arrays |= {name: value for name in _OPTIONAL if (value := getattr(segmentation, name)) is not None}
+    for i, scale in enumerate(segmentation.scales):
+        arrays[f"flow_{i}"] = _halved(scale.flow)
+        arrays[f"foreground_{i}"] = _halved(scale.foreground)
+        arrays[f"covered_{i}"] = scale.covered
+    facts = {
+        "factors": [scale.factor for scale in segmentation.scales],
+        "settings": segmentation.settings.to_json(),
+        "timings": segmentation.timings,
+        "hashes": segmentation.hashes,
+        "versions": segmentation.versions,
+    }
+    _save(path, arrays, facts)
+
+
+def load_segmentation(path: Path) -> Segmentation:
+    arrays, facts = _load(path)
+    scales = tuple(
+        ScalePrediction(
+            factor,
+            arrays[f"flow_{i}"].astype(np.float32),
+            arrays[f"foreground_{i}"].astype(np.float32),
+            arrays[f"covered_{i}"],
+        )
+        for i, factor in enumerate(facts["factors"])
+    )
+    return Segmentation(
+        arrays["labels"],
+        arrays["confidence"],
+        Prediction(arrays["flow"], arrays["foreground"]),
+        scales,
+        settings=Settings.from_json(facts["settings"]),
+        timings=facts["timings"],
+        hashes=facts["hashes"],
+        versions=facts["versions"],
+        **{name: arrays.get(name) for name in _OPTIONAL},
+    )

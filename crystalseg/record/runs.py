@@ -1,0 +1,160 @@
+"""The record of every run: what was measured, on which file, how, and what was found."""
+
+import hashlib
+import io
+import json
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import version
+
+import numpy as np
+from sqlalchemy import Engine
+
+from crystalseg import __version__
+from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.specification import Limit, Verdict, overall
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import ledger, store
+from crystalseg.record.reports import issue
+from crystalseg.segmentation.methods import method_of
+from crystalseg.segmentation.segmentation import Segmentation
+
+
+def software() -> dict[str, str]:
+    """Versions that a figure depends on."""
+    packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "segmentation-models-pytorch")
+    return {"crystalseg": __version__, "Python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run; all JSON-ready.
+
+    image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
+    if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
+    name, hashes of what is kept in the store: `image`, as uploaded, and `labels`; details: what the user said about
+    the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue; both may be "".
+    """
+
+    image_name: str
+    image_sha256: str
+    region: tuple[int, int, int, int] | None
+    um_per_px: float | None
+    calibration: str | None
+    settings: dict
+    hashes: dict
+    versions: dict
+    timings: dict
+    figures: dict | None
+    corrections: list[dict] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    verdicts: list[dict] = field(default_factory=list)
+    calibration_uncertainty: float | None = None
+    factors: list[float] = field(default_factory=list)
+    profile: str = ""
+    job: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    created: str = field(default_factory=store.now)
+    software: dict = field(default_factory=software)
+
+    @property
+    def outcome(self) -> str:
+        """Of its verdicts together; "" if it was not judged."""
+        return overall(self.judged) or ""
+
+    @property
+    def judged(self) -> list[Verdict]:
+        """The verdicts, to work with."""
+        return [Verdict(**verdict | {"limit": Limit(**verdict["limit"])}) for verdict in self.verdicts]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @staticmethod
+    def from_dict(facts: Mapping) -> "Run":
+        """From the record; what was not recorded then keeps its default. ValueError if a later version wrote more."""
+        unknown = set(facts) - {f.name for f in fields(Run)}
+        if unknown:
+            raise ValueError(
+                f"Run {facts.get('id')} was written by a later version of crystalseg ('{min(unknown)}' is not known "
+                "here): update this one."
+            )
+        region = facts.get("region")
+        return Run(**{**facts, "region": tuple(region) if region else None})
+
+
+def describe(
+    micrograph: Micrograph,
+    segmentation: Segmentation,
+    summary: Summary | None,
+    labels: bytes,
+    corrections: Sequence[dict] = (),
+    marks: Mapping[int, str] = {},
+    **more,
+) -> Run:
+    """The `Run` of a Micrograph, its Segmentation, its Summary (or None), what was corrected by hand, and the file of
+    its labels (`labels_file`). Nothing is written. `more`: other fields of Run."""
+    calibration = micrograph.calibration
+    return Run(
+        image_name=micrograph.name,
+        image_sha256=micrograph.sha256,
+        region=micrograph.region,
+        um_per_px=micrograph.um_per_px,
+        calibration=calibration.source if calibration else None,
+        calibration_uncertainty=calibration.uncertainty if calibration else None,
+        settings=json.loads(segmentation.settings.to_json()),
+        hashes=segmentation.hashes,
+        versions=segmentation.versions,
+        timings={stage: round(seconds, 3) for stage, seconds in segmentation.timings.items()},
+        figures=asdict(summary) if summary else None,
+        corrections=list(corrections),
+        marks={str(number): mark for number, mark in marks.items()},
+        files={"labels": hashlib.sha256(labels).hexdigest()},
+        factors=[float(scale.factor) for scale in segmentation.scales],
+        **more,
+    )
+
+
+def labels_file(labels: np.ndarray, confidence: np.ndarray) -> bytes:
+    """Labels int32 (H, W) and confidence float32 (n,) as one compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=labels, confidence=confidence)
+    return buffer.getvalue()
+
+
+def record(engine: Engine, run: Run, labels: bytes, reports: Mapping[str, bytes] = {}) -> Run:
+    """Put a run on record with the file of its labels and the reports issued with it, by form; returns the run as it is
+    on record, which is the earlier one if there is one of this id.
+
+    The run comes last: what is on record is complete. Its image belongs to it if the store has it.
+    """
+    store.put(labels)
+    if run.image_sha256 and store.place(run.image_sha256).exists():
+        run = replace(run, files=run.files | {"image": run.image_sha256})
+    operator = run.details.get("operator", "")
+    for form, data in reports.items():
+        issue(engine, [run.id], form, data, operator)
+    return Run.from_dict(ledger.append(engine, "run", run.id, asdict(run), operator, once=True).body)
+
+
+def recorded(engine: Engine) -> list[Run]:
+    """All runs, newest first."""
+    return [Run.from_dict(e.body) for e in reversed(ledger.entries(engine, "run"))]
+
+
+def find(engine: Engine, run_id: str) -> Run:
+    """The run of that id; ValueError if there is none."""
+    entries = ledger.entries(engine, "run", run_id)
+    if not entries:
+        raise ValueError(f"The record has no run {run_id}.")
+    return Run.from_dict(entries[0].body)
+
+
+def same_networks(run: Run, hashes: Mapping[str, str]) -> bool:
+    """Whether these weights, by name, are those the run's method used."""
+    used = method_of(run.settings["method"]).networks
+    return all(run.hashes.get(name) == hashes.get(name) for name in used)

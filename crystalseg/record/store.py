@@ -1,0 +1,63 @@
+"""Files that the record refers to, kept under the hash of their bytes, so that a changed one is found."""
+
+import datetime
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+
+class StoreError(ValueError):
+    """A file that is missing or changed; the message is one sentence for the user."""
+
+
+def home() -> Path:
+    """Where the record, its files and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing."""
+    path = Path(os.environ.get("CRYSTALSEG_HOME") or Path.home() / ".crystalseg")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def digest(*parts: object) -> str:
+    """A short name for what is made of `parts`, by their representation."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def now() -> str:
+    """The current time, UTC, ISO 8601 to the microsecond: runs that end together keep their order."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def write_safely(path: Path, data: bytes) -> None:
+    """All of the bytes are on the disk under this name, or nothing is, whenever the process or machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{uuid.uuid4().hex}")
+    with part.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def place(sha256: str) -> Path:
+    """Where the file of that hash is, or would be."""
+    return home() / "files" / sha256[:2] / sha256
+
+
+def put(data: bytes) -> str:
+    """Keep a file; returns its SHA-256, by which `get` finds it."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not place(sha256).exists():
+        write_safely(place(sha256), data)
+    return sha256
+
+
+def get(sha256: str) -> bytes:
+    """The bytes of that hash; StoreError if there are none, or not these."""
+    try:
+        data = place(sha256).read_bytes()
+    except OSError as error:
+        raise StoreError(f"The file {sha256[:16]}… of the record is missing from {place(sha256).parent}.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StoreError(f"The file {sha256[:16]}… of the record was changed: its bytes do not have this hash.")
+    return data

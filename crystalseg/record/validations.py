@@ -1,0 +1,45 @@
+"""What methods are off by on labelled images of a kind of material: kept in files, and looked up."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.networks import DIRECTORY
+from crystalseg.record.store import home, write_safely
+
+SHIPPED = DIRECTORY / "validation.json"
+
+
+def own() -> Path:
+    """The file with what was validated on this machine."""
+    return home() / "validation.json"
+
+
+def validations() -> list[Validation]:
+    """All that there are; one measured here comes before the one that was shipped."""
+    by_subject: dict[tuple[str, str], Validation] = {}
+    for path in (own(), SHIPPED):
+        if path.is_file():
+            for entry in json.loads(path.read_text()):
+                errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
+                validation = Validation(entry["kind"], entry["method"], entry["images"], errors)
+                by_subject.setdefault((validation.kind, validation.method), validation)
+    return list(by_subject.values())
+
+
+def lookup(kind: str, method: str) -> Validation | None:
+    """That of a method on a kind of material ("" for an unknown one); None if it was not validated there."""
+    return next((v for v in validations() if (v.kind, v.method) == (kind, method)), None)
+
+
+def keep(validation: Validation, path: Path) -> None:
+    """Write it to a file of validations, in place of what that had of this method and kind."""
+    kind, method = validation.kind, validation.method
+    old = json.loads(path.read_text()) if path.is_file() else []
+    rest = [e for e in old if (e["kind"], e["method"]) != (kind, method)]
+    errors = {key: [round(v, 5) if np.isfinite(v) else None for v in each] for key, each in validation.errors.items()}
+    entry = {"kind": kind, "method": method, "images": validation.images, "errors": errors}
+    entries = sorted([*rest, entry], key=lambda e: (e["kind"], e["method"]))
+    write_safely(path, (json.dumps(entries, indent=1) + "\n").encode())

@@ -1,0 +1,171 @@
+"""Sections of figures: result, verdict, figures by standard, uncertainty budget, fields, largest crystals."""
+
+import pandas as pd
+
+from crystalseg.measurement.assessment import Assessment
+from crystalseg.measurement.figures import DEFINITIONS
+from crystalseg.measurement.specification import RULE
+from crystalseg.measurement.uncertainty import COVERAGE
+from crystalseg.report.blocks import Block, Facts, Heading, Rows, Text
+from crystalseg.report.report import Report
+from crystalseg.report.words import (
+    VERDICT_COLUMNS,
+    bounded,
+    corrections_words,
+    figure_rows,
+    number,
+    rule_words,
+    size_rows,
+    uncertainty,
+    verdict_rows,
+)
+from crystalseg.segmentation.corrections.correction import Correction
+
+LARGEST_LISTED = 20
+BY_FIELD = ("mean", "d50", "d50_area", "intercept_lines", "per_mm2", "g_planimetric", "g_lines")
+
+
+def result(report: Report) -> list[Block]:
+    found = report.assessment
+    if found is None:
+        return [Heading("Result"), Text("No crystal counts: none was found, or all touch the image border.")]
+    rows: list[tuple[str, object]] = []
+    if found.outcome is not None:
+        rows.append(("Verdict", found.outcome.upper()))
+    one = len(report.parts) == 1
+    rows += size_rows(report.parts[0].summary) if one else _pooled_rows(found, len(report.parts))
+    log = [Correction.from_dict(c) for part in report.parts for c in part.run.corrections]
+    if log:
+        rows.append(("Corrected", corrections_words(log)))
+    notes = [Text(note) for note in found.notes]
+    return [Heading("Result"), Facts(rows), *notes]
+
+
+def _pooled_rows(found: Assessment, count: int) -> list[tuple[str, str]]:
+    wanted = [b for key, b in found.budgets.items() if key in ("mean", "d50", "d50_area", "largest")]
+    rows = [(words, f"{value} (U = {wide})") for words, value, wide, _ in figure_rows(wanted)]
+    return [*rows, ("Crystals counted", f"{found.counted} in {count} fields")]
+
+
+def verdict(report: Report) -> list[Block]:
+    found = report.assessment
+    if found is None or not found.verdicts:
+        return []
+    return [
+        Heading(f"Verdict: {found.outcome.upper()}"),
+        Rows(VERDICT_COLUMNS, verdict_rows(found.verdicts), (0.3, 0.13, 0.1, 0.14, 0.33)),
+        Text(RULE, small=True),
+    ]
+
+
+def figures(report: Report) -> list[Block]:
+    found = report.assessment
+    if found is None:
+        return []
+    rows = figure_rows(list(found.budgets.values()))
+    incomplete = [] if all(b.complete for b in found.budgets.values()) else [_incomplete(found)]
+    return [
+        Heading("Figures by standard"),
+        Rows(("figure", "value", f"U (k = {COVERAGE:g})", "computed with"), rows, (0.3, 0.14, 0.11, 0.45)),
+        Text(
+            f"Computed with the formulas of the standards named, which does not claim compliance with them. "
+            f"{rule_words(found.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals are "
+            "boundaries and belong to the length. No grain-size number is given without a pixel size.",
+            small=True,
+        ),
+        *incomplete,
+    ]
+
+
+def _incomplete(found: Assessment) -> Text:
+    missing = dict.fromkeys(
+        f"{c.source} ({c.how})" for b in found.budgets.values() for c in b.components if c.standard is None
+    )
+    return Text(f"≥: not all of the uncertainty is known; missing: {'; '.join(missing)}.", small=True)
+
+
+def budget(report: Report) -> list[Block]:
+    found = report.assessment
+    if found is None:
+        return []
+    sources = ("sampling", "segmentation", "calibration")
+    rows = []
+    for b in found.budgets.values():
+        parts = {c.source: c for c in b.components}
+        each = [uncertainty(b, parts[s].standard) if s in parts else "–" for s in sources]
+        value = f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip()
+        rows.append((b.figure.words, value, *each, bounded(b, b.combined), bounded(b, b.expanded)))
+    origins = []
+    for source in sources:
+        components = [c for b in found.budgets.values() for c in b.components if c.source == source]
+        if components:
+            told = "; ".join(dict.fromkeys(c.how for c in components))
+            origins.append((f"{source}, type {components[0].kind}", told))
+    header = ("figure", "value", *sources, "combined", f"U (k = {COVERAGE:g})")
+    return [
+        Heading("Uncertainty budget"),
+        Rows(header, rows, (0.32, 0.14, 0.11, 0.13, 0.11, 0.1, 0.09)),
+        Facts(origins),
+        Text(
+            "GUM (JCGM 100:2008): standard uncertainties in the figure's unit, sensitivities included; combined is "
+            "the root of the sum of their squares; U covers about 95 %.",
+            small=True,
+        ),
+    ]
+
+
+def fields(report: Report) -> list[Block]:
+    found = report.assessment
+    if found is None or len(report.parts) < 2:
+        return []
+    keys = [key for key in BY_FIELD if key in found.budgets]
+    header = ["field", "run", "counted", *(DEFINITIONS[key].words for key in keys)]
+    rows = []
+    for k, part in enumerate(report.parts):
+        counted = str(part.summary.counted) if part.summary else "0"
+        values = [number(key, found.budgets[key].figure.fields[k]) for key in keys]
+        rows.append([part.run.image_name, part.run.id, counted, *values])
+    blank = ["", ""]
+    precise = [found.precisions.get(key) for key in keys]
+    for words, value in (
+        ("mean of fields", lambda p: f"{p.mean:.4g}"),
+        ("standard deviation", lambda p: f"{p.deviation:.3g}"),
+        ("95 % interval ±", lambda p: f"{p.half_width:.3g}"),
+        ("%RA", lambda p: f"{p.relative:.1f}"),
+        ("fields for 10 %RA", lambda p: str(p.needed)),
+    ):
+        rows.append([words, *blank, *(value(p) if p else "" for p in precise)])
+    explained = "Precision over fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 17)."
+    return [Heading("Table per field"), Rows(header, rows, small=True), Text(explained, small=True)]
+
+
+def largest(report: Report) -> list[Block]:
+    if report.assessment is None:
+        return []
+    unit = report.assessment.unit
+    suffix = "um" if unit == "µm" else "px"
+    columns = {
+        "image": "image",
+        "id": "id",
+        f"equivalent_diameter_{suffix}": f"diameter, {unit}",
+        f"feret_max_{suffix}": f"max Feret, {unit}",
+        f"feret_min_{suffix}": f"min Feret, {unit}",
+        "aspect_ratio": "aspect ratio",
+        "circularity": "circularity",
+        "touches_border": "at border",
+        "confidence": "confidence",
+    }
+    everything = pd.concat([p.crystals.assign(image=p.run.image_name) for p in report.parts])
+    columns = {key: words for key, words in columns.items() if key in everything}
+    if len(report.parts) == 1:
+        del columns["image"]
+    top = everything.sort_values(f"equivalent_diameter_{suffix}", ascending=False).head(LARGEST_LISTED)
+
+    def cell(key: str, value: object) -> str:
+        if key == "touches_border":
+            return "yes" if value else ""
+        return str(value) if key in ("id", "image") else f"{value:.4g}"
+
+    rows = [[cell(key, row[key]) for key in columns] for _, row in top.iterrows()]
+    heading = f"The {len(top)} largest crystals of {len(everything)} (all are in the CSV file)"
+    return [Heading(heading), Rows(list(columns.values()), rows, small=True)]

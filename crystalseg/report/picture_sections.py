@@ -1,0 +1,104 @@
+"""Sections of pictures and charts: outlines, distribution, test lines, scales and attention, comparison."""
+
+import cv2
+import numpy as np
+
+from crystalseg.evaluation.comparison import Comparison, as_text
+from crystalseg.measurement.distribution import sizes_and_weights
+from crystalseg.measurement.figures import counted
+from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Heading, Pictures, Rows, Text
+from crystalseg.report.charts import cumulative_chart, distribution_chart
+from crystalseg.report.pictures import draw_scale_bar, with_test_lines
+from crystalseg.report.report import Part, Report
+from crystalseg.report.words import intercept_words
+from crystalseg.segmentation.diagnostics import layers
+from crystalseg.segmentation.overlay import fit, outlined, overlay
+
+PICTURE_PX = 1600
+PICTURED = 6  # fields whose outlines are shown; with more, the record has them
+FONT = "Vera"  # of charts; shipped with reportlab
+
+
+def distribution(report: Report) -> list[Block]:
+    found = report.assessment
+    if found is None:
+        return []
+    _, (sizes, weights, areas) = counted([part.field for part in report.parts], found.rule)
+    size = (CHART_POINTS, 164.0)
+    return [
+        Heading("Size distribution", new_page=True),
+        Chart(distribution_chart(sizes, weights, "Number-weighted", found.unit, size, FONT)),
+        Chart(distribution_chart(sizes, weights * areas, "Area-weighted", found.unit, size, FONT)),
+    ]
+
+
+def _with_bar(picture: np.ndarray, part: Part) -> np.ndarray:
+    small = fit(picture, PICTURE_PX)
+    um = part.run.um_per_px
+    return draw_scale_bar(small, um * picture.shape[1] / small.shape[1]) if um else small
+
+
+def outlines(report: Report) -> list[Block]:
+    shown = [p for p in report.parts if p.micrograph is not None][:PICTURED]
+    captions = "The measured image with crystal outlines."
+    pictures = [
+        (
+            _with_bar(outlined(p.micrograph.pixels, p.field.labels), p),
+            captions if len(report.parts) == 1 else p.run.image_name,
+        )
+        for p in shown
+    ]
+    if not pictures:
+        return []
+    blocks: list[Block] = [Pictures(pictures, 1 if len(pictures) == 1 else 2, 92 if len(pictures) == 1 else 70)]
+    if len(report.parts) > PICTURED:
+        blocks.append(Text(f"The first {PICTURED} of {len(report.parts)} fields; all are on record.", small=True))
+    return [*blocks, Text("The figures relate only to the images shown or listed.", small=True)]
+
+
+def test_lines(report: Report) -> list[Block]:
+    part = report.parts[0]
+    if report.assessment is None or part.micrograph is None:
+        return []
+    field = part.field
+    pictures = []
+    for pattern in ("lines", "circles"):
+        counts = field.intercepts(pattern)
+        picture = with_test_lines(outlined(part.micrograph.pixels, field.labels), counts)
+        pictures.append((fit(picture, PICTURE_PX // 2), intercept_words(pattern, counts)))
+    name = f" ({part.run.image_name})" if len(report.parts) > 1 else ""
+    return [Heading(f"Test lines and circles as counted{name}"), Pictures(pictures, 2, 75)]
+
+
+def attention(report: Report) -> list[Block]:
+    part = report.parts[0]
+    if part.micrograph is None or part.segmentation is None:
+        return []
+    shown = [one for one in layers(part.segmentation, part.run.um_per_px) if one.kind in ("categories", "heat")]
+    if not shown:
+        return []
+    pixels = fit(part.micrograph.pixels, PICTURE_PX // 2)
+    pictures = []
+    for layer in shown:
+        legend = "; ".join(words for _, words in layer.legend)
+        picture = cv2.resize(layer.picture(), pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        pictures.append((overlay(pixels, picture, 0.5), f"{layer.name}{': ' + legend if legend else ''}"))
+    return [Heading("Scales and attention", new_page=True), Pictures(pictures, 2, 70)]
+
+
+def comparison_of_methods(comparison: Comparison, pixels: np.ndarray) -> list[Block]:
+    """Pictures side by side, distributions over each other, and the tables."""
+    pictures = [(fit(outlined(pixels, one.labels), PICTURE_PX // 2), one.name) for one in comparison.compared]
+    blocks: list[Block] = [Heading("Comparison of methods", new_page=True), Pictures(pictures, 2, 85)]
+    curves, unit = {}, "px"
+    for one in comparison.compared:
+        sizes, weights, _, unit = sizes_and_weights(one.crystals, one.labels.shape, comparison.rule)
+        if len(sizes):
+            curves[one.name] = (sizes, weights)
+    if curves:
+        blocks.append(Chart(cumulative_chart(curves, unit, (CHART_POINTS, 170.0), FONT)))
+    for heading, table in comparison.tables.items():
+        header, *rows = as_text(table)
+        shares = [0.22] + [0.78 / (len(header) - 1)] * (len(header) - 1)
+        blocks += [Heading(heading), Rows(header, rows, shares, small=True)]
+    return blocks

@@ -1,0 +1,41 @@
+"""What a report draws into its pictures: a scale bar, test lines."""
+
+import cv2
+import numpy as np
+
+from crystalseg.measurement.intercept import Intercepts
+
+
+def scale_bar(width_um: float) -> float:
+    """A round length (1, 2 or 5 × 10^k µm) of about a fifth of an image `width_um` wide."""
+    target = width_um / 5
+    power = 10.0 ** np.floor(np.log10(target))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= target))
+
+
+def with_test_lines(picture: np.ndarray, intercepts: Intercepts) -> np.ndarray:
+    """A copy of an RGB picture with the test lines and a dot at each crossing."""
+    drawn = picture.copy()
+    wide = max(1, round(max(picture.shape[:2]) / 700))
+    for line in intercepts.lines:
+        cv2.polylines(drawn, [np.rint(line[:, ::-1]).astype(np.int32)], False, (0, 158, 115), wide, cv2.LINE_AA)
+    for y, x in intercepts.crossings:
+        cv2.circle(drawn, (round(x), round(y)), 2 * wide, (213, 94, 0), -1, cv2.LINE_AA)
+    return drawn
+
+
+def draw_scale_bar(picture: np.ndarray, um_per_px: float) -> np.ndarray:
+    """A copy of the RGB picture with a scale bar of round length in its lower left corner, the length written."""
+    height, width = picture.shape[:2]
+    length_um = scale_bar(width * um_per_px)
+    length = round(length_um / um_per_px)
+    unit = max(width, height) / 1000
+    thick, x, y = max(2, round(6 * unit)), round(25 * unit), height - round(30 * unit)
+    words = f"{length_um:g} um" if length_um < 1000 else f"{length_um / 1000:g} mm"
+    box = (x + max(length, round(130 * unit)) + round(12 * unit), y + round(16 * unit))
+    picture = cv2.rectangle(picture.copy(), (x - round(12 * unit), y - round(42 * unit)), box, (255, 255, 255), -1)
+    cv2.rectangle(picture, (x, y - thick), (x + length, y), (0, 0, 0), -1)
+    place = (x, y - thick - round(8 * unit))
+    return cv2.putText(
+        picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * unit, (0, 0, 0), max(1, round(1.6 * unit)), cv2.LINE_AA
+    )

@@ -1,0 +1,139 @@
+"""One sample's report before it is written: its fields, what the user says of it, its assessment."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import pandas as pd
+
+from crystalseg.evaluation.comparison import Comparison
+from crystalseg.measurement.assessment import Assessment, assess
+from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.figures import Field
+from crystalseg.measurement.measurement import Measurement
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.profiles import Profile
+from crystalseg.record.reopening import Reopened
+from crystalseg.record.runs import Run
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Settings
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the user says about the sample; all may stay empty. received: when it came; authorised: who approved the
+    report, and when; logo: PNG or JPEG bytes of the company's; paper: A4 or Letter."""
+
+    sample: str = ""
+    material: str = ""
+    customer: str = ""
+    laboratory: str = ""
+    operator: str = ""
+    remarks: str = ""
+    paper: str = "A4"
+    company: str = ""
+    received: str = ""
+    authorised: str = ""
+    logo: bytes = b""
+
+    def words(self) -> dict[str, str]:
+        """What goes on record with the run."""
+        names = ("sample", "material", "customer", "laboratory", "operator", "remarks", "company", "received")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A field of the sample: its run, what was measured, summary (None if no crystal counted), and where they are at
+    hand the image and the segmentation with its maps."""
+
+    run: Run
+    field: Field
+    summary: Summary | None
+    micrograph: Micrograph | None = None
+    segmentation: Segmentation | None = None
+
+    @property
+    def crystals(self) -> pd.DataFrame:
+        return self.field.crystals
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_dict(self.run.settings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One sample of one or more fields. assessment: None if no crystal counts."""
+
+    parts: tuple[Part, ...]
+    assessment: Assessment | None
+    profile: Profile
+    details: Details = Details()
+    comparison: Comparison | None = None
+
+    @property
+    def title(self) -> str:
+        first = self.parts[0].run.image_name
+        many = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
+        return f"Crystal size report: {self.details.sample or first + many}"
+
+    @property
+    def verdicts(self) -> list[dict]:
+        """The verdicts, JSON-ready, for the record."""
+        return [asdict(v) for v in self.assessment.verdicts] if self.assessment else []
+
+    @property
+    def identity(self) -> str:
+        """For the foot of every page: where this report is on record."""
+        run = self.parts[0].run
+        more = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
+        labels = run.files.get("labels", "")[:12]
+        return (
+            f"crystalseg {run.software['crystalseg']} · run {run.id}{more} · SHA-256 of image "
+            f"{run.image_sha256[:12]}…, labels {labels}…"
+        )
+
+
+def make(
+    parts: Sequence[Part],
+    validation: Validation | None,
+    details: Details = Details(),
+    profile: Profile | None = None,
+    comparison: Comparison | None = None,
+) -> Report:
+    """The report of a sample: its fields together are assessed against the profile's limits. `validation`: of the
+    method on the profile's kind of material, None if there is none."""
+    profile = profile or Profile("default settings")
+    uncertainties = [part.run.calibration_uncertainty for part in parts]
+    calibration = None if None in uncertainties else max(uncertainties)
+    rule = parts[0].settings.measuring.border_rule
+    assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits)
+    return Report(tuple(parts), assessment, profile, details, comparison)
+
+
+def report_of(
+    micrograph: Micrograph,
+    segmentation: Segmentation,
+    measurement: Measurement,
+    run: Run,
+    validation: Validation | None,
+    details: Details = Details(),
+    profile: Profile | None = None,
+    comparison: Comparison | None = None,
+) -> Report:
+    """The report of one image just measured; its verdicts are in its run."""
+    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name)
+    part = Part(run, field, measurement.summary, micrograph, segmentation)
+    report = make([part], validation, details, profile, comparison)
+    return replace(report, parts=(replace(part, run=replace(run, verdicts=report.verdicts)),))
+
+
+def reopened_part(reopened: Reopened) -> Part:
+    """A run from the record as a field of a report; its maps are not kept, so that it has no attention page. Without an
+    image to draw them on, its labels are not held."""
+    run = reopened.run
+    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
+    if reopened.micrograph is None:
+        field.let_go()
+    return Part(run, field, reopened.measurement.summary, reopened.micrograph)

@@ -1,0 +1,59 @@
+"""Size-level maps: the truth SiMA is trained on, and how a user's levels are made from the trained ones.
+
+Thresholds t = (t_1, ..., t_N) are percentages of the image's longer side, descending. A crystal's length is the larger
+side of its bounding box; level i holds lengths in (t_{i+1}, t_i], level N those up to t_N (paper section III-B1).
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from crystalseg.micrographs.labels import crystal_lengths
+from crystalseg.segmentation.settings import THRESHOLDS
+
+
+def levels_from_labels(labels: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+    """Attention truth, bool (N + 1, H, W): one map a size level, largest crystals first, background last."""
+    share = 100.0 * crystal_lengths(labels) / max(labels.shape)
+    # The number of thresholds a length does not exceed names its level.
+    level = (share[:, None] <= np.asarray(thresholds)).sum(axis=1) - 1
+    level = np.maximum(level, 0)
+    level[0] = len(thresholds)
+    return level[labels] == np.arange(len(thresholds) + 1)[:, None, None]
+
+
+def regroup(maps: np.ndarray, trained: Sequence[float], wanted: Sequence[float]) -> np.ndarray:
+    """Maps for the thresholds `wanted` from maps predicted for the thresholds `trained`.
+
+    A trained level goes to the wanted levels by the share of its range that they cover, on a logarithmic scale; the
+    lowest level, which has no lower end, counts as two octaves. Equal thresholds change nothing.
+    Parameters: `maps` float32 (N + 1, h, w). Returns float32 (M + 1, h, w), 0..1.
+    """
+    if tuple(trained) == tuple(wanted):
+        return maps
+
+    def ranges(thresholds: Sequence[float], floor: float) -> list[tuple[float, float]]:
+        edges = np.log2([*thresholds, floor])
+        edges[0] = max(edges[0], np.log2(100.0))
+        return list(zip(edges[1:], edges[:-1], strict=True))
+
+    floor = min(trained[-1], wanted[-1]) / 4
+    new = np.zeros((len(wanted) + 1, *maps.shape[1:]), np.float32)
+    new[-1] = maps[-1]
+    for source, (low, high) in zip(maps, ranges(trained, trained[-1] / 4), strict=False):
+        for target, (bottom, top) in zip(new, ranges(wanted, floor), strict=False):
+            covered = max(0.0, min(high, top) - max(low, bottom)) / (high - low)
+            target += np.float32(covered) * source
+    return np.clip(new, 0, 1)
+
+
+def place(shape: tuple[int, int], side: int) -> tuple[float, tuple[int, int]]:
+    """How an (H, W) image goes into a `side` × `side` square unsqueezed: the factor and the size (h, w) it gets."""
+    factor = side / max(shape)
+    return factor, (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
+
+
+def enlarge(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Maps float32 (K, h, w) resized bilinearly to (K, *shape)."""
+    return np.stack([cv2.resize(m, shape[::-1], interpolation=cv2.INTER_LINEAR) for m in maps])

@@ -1,0 +1,58 @@
+"""A correction by hand: what a person asked for."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+Kind = Literal["merge", "split", "cut", "delete", "add", "redraw", "mark", "accept"]
+Mark = Literal["crystal", "pore", "artefact"]
+
+
+class CorrectionError(ValueError):
+    """A correction that cannot be done; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a person asked for.
+
+    kind: `merge` crystals `ids`; `split` one at two or more `points`, one in each future piece; `cut` one along the
+    line through `points`; `delete` crystals `ids`; `add` one about the first of `points`; `redraw` the crystal `ids`
+    (none: a new one) as the polygon `points`; `mark` crystals `ids` as `mark`; `accept` doubtful ones as they are.
+    points: (y, x), px of the measured image. who, when: for the log; when in ISO 8601.
+    """
+
+    kind: Kind
+    ids: tuple[int, ...] = ()
+    points: tuple[tuple[float, float], ...] = ()
+    mark: Mark = "crystal"
+    who: str = ""
+    when: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind) or self.mark not in get_args(Mark):
+            raise CorrectionError(f"There is no correction '{self.kind}' as '{self.mark}'.")
+        object.__setattr__(self, "ids", tuple(dict.fromkeys(int(i) for i in self.ids)))
+        object.__setattr__(self, "points", tuple((float(y), float(x)) for y, x in self.points))
+
+    def words(self) -> str:
+        """The correction in a few words, for the log on page and report."""
+        names = ", ".join(map(str, self.ids))
+        where = f" at ({self.points[0][1]:.0f}, {self.points[0][0]:.0f})" if self.points else ""
+        return {
+            "merge": f"merged {names}",
+            "split": f"split {names} at {len(self.points)} points",
+            "cut": f"cut {names} along a line",
+            "delete": f"deleted {names}",
+            "add": f"added one{where}",
+            "redraw": f"redrew {names}" if self.ids else f"drew one{where}",
+            "mark": f"marked {names} as {self.mark}",
+            "accept": f"accepted {names}",
+        }[self.kind]
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(entry: dict) -> "Correction | str":
+        """From the log: a correction, or `undo` or `redo`."""
+        return entry["kind"] if entry["kind"] in ("undo", "redo") else Correction(**entry)

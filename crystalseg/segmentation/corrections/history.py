@@ -1,0 +1,114 @@
+"""Labels with the corrections made to them: undo, redo, and a log that replays."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from crystalseg.segmentation.corrections.actions import ACTIONS, differing, numbers_in, present
+from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
+from crystalseg.segmentation.corrections.evidence import Evidence
+from crystalseg.segmentation.segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A correction done, and what it replaced: labels int32 within `box`, and marks and confidence before."""
+
+    correction: Correction
+    box: tuple[slice, slice]
+    before: np.ndarray
+    marks: dict[int, str]
+    confidence: np.ndarray
+
+
+class History:
+    """Labels with the corrections made to them.
+
+    labels int32 (H, W), not necessarily consecutive; confidence float32 (highest number ever,), 1 where a person
+    decided; marks: {number: pore or artefact}.
+    """
+
+    def __init__(self, labels: np.ndarray, confidence: np.ndarray, evidence: Evidence):
+        self.labels = labels.astype(np.int32, copy=True)
+        self.confidence = confidence.astype(np.float32, copy=True)
+        self.marks: dict[int, str] = {}
+        self.evidence = evidence
+        self._done: list[_Step] = []
+        self._undone: list[Correction] = []
+
+    @property
+    def log(self) -> tuple[Correction, ...]:
+        """The corrections in force, oldest first."""
+        return tuple(step.correction for step in self._done)
+
+    def do(self, correction: Correction) -> set[int]:
+        """Carry it out; returns the numbers whose crystals changed, came or went. CorrectionError leaves all as it
+        was."""
+        changed = self._carry_out(correction)
+        self._undone.clear()
+        return changed
+
+    def undo(self) -> set[int]:
+        """Take the last correction back; returns the numbers concerned."""
+        if not self._done:
+            raise CorrectionError("There is nothing to undo.")
+        step = self._done.pop()
+        now = self.labels[step.box]
+        changed = differing(now, step.before) | set(step.correction.ids)
+        now[...] = step.before
+        self.marks, self.confidence = step.marks, step.confidence
+        self._undone.append(step.correction)
+        return changed
+
+    def redo(self) -> set[int]:
+        """Do again what was undone last; returns the numbers concerned."""
+        if not self._undone:
+            raise CorrectionError("There is nothing to redo.")
+        changed = self._carry_out(self._undone[-1])
+        self._undone.pop()
+        return changed
+
+    def _carry_out(self, c: Correction) -> set[int]:
+        # What goes on elsewhere (another page, the mouse just moved on) must not act on what is no longer there.
+        there = present(self.labels, c.ids)
+        if set(c.ids) - there:
+            gone = ", ".join(map(str, sorted(set(c.ids) - there)))
+            raise CorrectionError(f"There is no crystal {gone}: nothing was changed.")
+        height, width = self.labels.shape
+        # An outline or a line may well run beyond the image, a click may not.
+        beyond = any(not (-0.5 <= y < height and -0.5 <= x < width) for y, x in c.points)
+        if beyond and c.kind not in ("redraw", "cut"):
+            raise CorrectionError("A point lies outside the image: nothing was changed.")
+        box, new = ACTIONS[c.kind](self.labels, c, self.evidence, len(self.confidence) + 1)
+        step = _Step(c, box, self.labels[box].copy(), dict(self.marks), self.confidence)
+        changed = differing(step.before, new) | set(c.ids)
+        names = numbers_in(new)
+        highest = max(names | {len(self.confidence)})
+        grown = np.append(self.confidence, np.ones(highest - len(self.confidence), np.float32))
+        decided = sorted((changed & names) if c.kind != "mark" else ())
+        grown[[n - 1 for n in decided]] = 1
+        self.labels[box] = new
+        self.confidence = grown
+        if c.kind == "mark":
+            self.marks = {**self.marks, **dict.fromkeys(c.ids, c.mark)}
+        self.marks = {n: m for n, m in self.marks.items() if m != "crystal" and not (n in changed and n not in names)}
+        self._done.append(step)
+        return changed
+
+
+def replay(history: History, entries: Iterable[Correction | Literal["undo", "redo"]]) -> History:
+    """Carry out a log from its beginning, undo and redo included; returns `history`."""
+    for entry in entries:
+        if isinstance(entry, Correction):
+            history.do(entry)
+        else:
+            getattr(history, entry)()
+    return history
+
+
+def history_of(found: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
+    """A segmentation of `pixels` with the corrections of a log, as it is on record."""
+    evidence = Evidence(pixels, found.scales, found.settings.instances.foreground_threshold)
+    return replay(History(found.labels, found.confidence, evidence), map(Correction.from_dict, log))

@@ -1,0 +1,139 @@
+"""What led to a result: each scale's flow, foreground, attention; which scale won where; why a crystal is as it is."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from crystalseg.measurement.diameter import equivalent_diameter
+from crystalseg.segmentation.colormap import categories, flow_colours, heat
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.tiling import Grid
+
+FOREGROUND_RANGE = (-6.0, 6.0)  # logit, from black to white
+
+
+@dataclass(frozen=True)
+class Layer:
+    """name; values: what was computed, float32 (h, w) or (2, h, w), or uint8 (h, w) for categories, at its own
+    resolution; kind: `flow`, `foreground` (logit), `heat` (0..1) or `categories`; legend: colours and their words."""
+
+    name: str
+    values: np.ndarray
+    kind: str
+    legend: tuple[tuple[tuple[int, int, int], str], ...] = ()
+
+    def picture(self) -> np.ndarray:
+        """RGB, uint8 (h, w, 3)."""
+        if self.kind == "flow":
+            return flow_colours(self.values)
+        if self.kind == "foreground":
+            return heat(self.values, *FOREGROUND_RANGE)
+        return heat(self.values) if self.kind == "heat" else categories(self.values)
+
+
+def layers(found: Segmentation, um_per_px: float | None) -> list[Layer]:
+    """All layers of a result, the most telling first."""
+    if not found.scales:
+        return []
+    result = []
+    if found.attention is not None:
+        words = scale_words(found, um_per_px)
+        best = found.attention.argmax(axis=0)
+        won = np.where(best == len(words), 0, best + 1).astype(np.uint8)
+        legend = tuple((tuple(categories(np.array([[k]]))[0, 0].tolist()), w) for k, w in enumerate(words, start=1))
+        result.append(Layer("which scale won here", won, "categories", legend))
+    result += [
+        Layer("fused flow", found.fused.flow, "flow"),
+        Layer("fused foreground", found.fused.foreground, "foreground"),
+    ]
+    for scale in found.scales:
+        result.append(Layer(f"flow at × {scale.factor:.3g}", scale.flow, "flow"))
+        result.append(Layer(f"foreground at × {scale.factor:.3g}", scale.foreground, "foreground"))
+    if found.attention is not None:
+        name = "crystals taken from" if found.settings.method == "sima-plus" else "attention for"
+        result += [
+            Layer(f"{name} {text}", values, "heat")
+            for text, values in zip([*words, "background"], found.attention, strict=True)
+        ]
+    return result
+
+
+def scale_words(found: Segmentation, um_per_px: float | None) -> list[str]:
+    """Each scale with the crystal sizes it stands for, in µm if the pixel size is known.
+
+    SiMA's levels are ranges of the bounding box's longer side; SiMA+ has no levels, there it is the range of diameters
+    of the crystals taken from a scale.
+    """
+    unit, size = ("µm", um_per_px) if um_per_px else ("px", 1.0)
+    if found.origin is not None:
+        area = np.bincount(found.labels.ravel(), minlength=len(found.origin) + 1)[1:]
+        sizes = [equivalent_diameter(area[found.origin == k]) * size for k in range(len(found.scales))]
+        ranges = [
+            f"{s.min():.3g} to {s.max():.3g} {unit}, {len(s)} crystals" if len(s) else "no crystal" for s in sizes
+        ]
+    else:
+        side = max(found.labels.shape) * size / 100
+        limits = [*found.settings.scales.levels, 0.0]
+        ranges = [f"{low * side:.3g} to {high * side:.3g} {unit}" for high, low in itertools.pairwise(limits)]
+    return [f"× {scale.factor:.3g}: {words}" for scale, words in zip(found.scales, ranges, strict=True)]
+
+
+def tile_grid(found: Segmentation, index: int) -> list[tuple[float, float, float, float]]:
+    """The tiles of a scale that were computed: top, left, bottom, right in px of the image."""
+    scale = found.scales[index]
+    grid = Grid(*scale.foreground.shape)
+    up = [full / part for full, part in zip(found.labels.shape, scale.foreground.shape, strict=True)]
+    boxes = [grid.inside(corner)[0] for corner in grid.corners]
+    return [
+        (r.start * up[0], c.start * up[1], r.stop * up[0], c.stop * up[1])
+        for r, c in boxes
+        if scale.covered[r, c].all()
+    ]
+
+
+def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
+    """Why crystal `number` of found.labels is as it is: name and value, in words for a reader who knows no networks."""
+    mask = found.labels == number
+    rows = [("Confidence", f"{found.confidence[number - 1]:.2f}")]
+    weights = scale_weights(found, mask)
+    rows.append(
+        (
+            "Weight of each scale",
+            ", ".join(f"× {s.factor:.3g}: {100 * w:.0f} %" for s, w in zip(found.scales, weights, strict=True)),
+        )
+    )
+    if found.features is not None:
+        logit, support, rival, parts = map(float, found.features[number - 1][:4])
+        factor = found.scales[found.origin[number - 1]].factor
+        width = equivalent_diameter(mask.sum()) * factor
+        rows += [
+            ("Taken from", f"× {factor:.3g}, where it is {width:.0f} px wide"),
+            ("Flow and foreground fit its shape", f"{expit(logit):.2f} of 1"),
+            ("Another scale sees the same crystal", f"IoU {support:.2f} of 1"),
+            ("A larger crystal around it", f"{rival:.2f} of 1, seen by a coarser scale"),
+            ("Smaller crystals inside it", f"{parts:.2f} of its area, seen by a finer scale"),
+        ]
+    elif found.attention is not None:
+        best = int(np.argmax(weights))
+        rows.append(("Size level", f"{best + 1} of {len(weights)}: {scale_words(found, None)[best].split(': ')[1]}"))
+    if found.features is None and found.scales:
+        fused = found.fused
+        probability = expit(fused.foreground[mask])
+        rows += [
+            ("Mean foreground probability", f"{probability.mean():.2f}"),
+            ("Mean length of the flow", f"{np.hypot(*fused.flow[:, mask]).mean():.2f} of 1 (short: scales disagree)"),
+        ]
+    return rows
+
+
+def scale_weights(found: Segmentation, mask: np.ndarray) -> Sequence[float]:
+    """Mean share of each scale in the fused prediction over `mask` bool (H, W); adds up to 1."""
+    if found.attention is None:
+        return [1 / max(len(found.scales), 1)] * len(found.scales)
+    h, w = found.attention.shape[1:]
+    y, x = np.nonzero(mask)
+    here = found.attention[:-1, (y * h) // mask.shape[0], (x * w) // mask.shape[1]]
+    return (here / np.maximum(here.sum(axis=0), 1e-6)).mean(axis=1).tolist()

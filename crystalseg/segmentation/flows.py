@@ -1,0 +1,219 @@
+"""Labels to flow field (training truth) and flow field back to labels (tracking).
+
+Flow is float32 (2, H, W), (dy, dx), unit vectors toward the crystal's centre, zero on the background.
+"""
+
+import cv2
+import numpy as np
+from numba import njit
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from crystalseg.micrographs.labels import tidy
+
+# Diffusion costs the cube of a crystal's extent. Above this many pixels it runs on a reduced mask; directions then
+# differ from the full computation by under two degrees in the median (tests/test_flows.py).
+EXACT_EXTENT = 192
+# Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
+SINK_RADIUS = 2.5
+# Steps without a new pixel after which a path is taken to circle around its sink.
+PATIENCE = 64
+
+
+@njit(cache=True, nogil=True)
+def _diffuse(mask, cy, cx, steps):
+    """Heat after `steps` of a 3 x 3 mean inside `mask` (float64 0 or 1, one pixel of padding), fed at the centre."""
+    h, w = mask.shape
+    heat = np.zeros((h, w))
+    new = np.zeros((h, w))
+    column = np.zeros(w)
+    share = mask / 9.0
+    for t in range(steps):
+        heat[cy, cx] += 1.0
+        # Heat has travelled at most t + 1 pixels so far. Row slices indexed from zero let the compiler vectorise.
+        top, bottom = max(1, cy - t - 1), min(h - 1, cy + t + 2)
+        left, right = max(1, cx - t - 1), min(w - 1, cx + t + 2)
+        for i in range(top, bottom):
+            above = heat[i - 1, left - 1 : right + 1]
+            here = heat[i, left - 1 : right + 1]
+            below = heat[i + 1, left - 1 : right + 1]
+            for j in range(above.size):
+                column[j] = above[j] + here[j] + below[j]
+            out = new[i, left:right]
+            weight = share[i, left:right]
+            for j in range(out.size):
+                out[j] = (column[j] + column[j + 1] + column[j + 2]) * weight[j]
+        heat, new = new, heat
+    return heat
+
+
+def _centre(mask: np.ndarray) -> tuple[int, int]:
+    """The mask's pixel nearest the median of its coordinates."""
+    y, x = np.nonzero(mask)
+    nearest = np.argmin((y - np.median(y)) ** 2 + (x - np.median(x)) ** 2)
+    return int(y[nearest]), int(x[nearest])
+
+
+def _flow_of_one(mask: np.ndarray) -> np.ndarray:
+    """Flow (2, h, w) float64 of a single crystal filling `mask` (bool), not yet normalised."""
+    padded = np.pad(mask.astype(np.float64), 1)
+    cy, cx = _centre(mask)
+    heat = np.log1p(_diffuse(padded, cy + 1, cx + 1, 2 * (sum(mask.shape) + 2)))
+    return np.stack((heat[2:, 1:-1] - heat[:-2, 1:-1], heat[1:-1, 2:] - heat[1:-1, :-2]))
+
+
+def _normalised(flow: np.ndarray) -> np.ndarray:
+    return flow / (np.sqrt(np.square(flow).sum(axis=0)) + 1e-60)
+
+
+def _flow_of_large(mask: np.ndarray) -> np.ndarray:
+    """As `_flow_of_one`, on a mask reduced to EXACT_EXTENT and enlarged again."""
+    h, w = mask.shape
+    factor = -(-max(h, w) // EXACT_EXTENT)
+    reduced = np.pad(mask, ((0, -h % factor), (0, -w % factor)))
+    reduced = reduced.reshape(reduced.shape[0] // factor, factor, -1, factor).any(axis=(1, 3))
+    flow = _normalised(_flow_of_one(reduced)).astype(np.float32)
+    size = (reduced.shape[1] * factor, reduced.shape[0] * factor)
+    return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_LINEAR)[:h, :w] for f in flow]).astype(np.float64)
+
+
+def flows_from_labels(labels: np.ndarray) -> np.ndarray:
+    """Unit flow toward each crystal's centre, by heat diffusion as Cellpose defines it.
+
+    Heat starts at the pixel nearest the crystal's median coordinates and spreads for twice the sum of its bounding
+    box's sides; the flow is the normalised gradient of log(1 + heat) (Stringer et al. 2021, Methods; paper III-A).
+
+    Parameters: `labels` integer (H, W), 0 = background. Returns float32 (2, H, W), (dy, dx).
+    """
+    flow = np.zeros((2, *labels.shape), np.float32)
+    for index, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        mask = labels[box] == index
+        one = _flow_of_one(mask) if max(mask.shape) <= EXACT_EXTENT else _flow_of_large(mask)
+        flow[:, box[0], box[1]][:, mask] = _normalised(one)[:, mask]
+    return flow
+
+
+@njit(cache=True, nogil=True)
+def _slide(mask, y, x, fy, fx):
+    """The neighbour of (y, x) inside `mask` that lies best in the direction (fy, fx); (y, x) if none lies ahead."""
+    best, best_y, best_x = 0.1, y, x
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            i, j = y + dy, x + dx
+            if (dy != 0 or dx != 0) and 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j]:
+                ahead = (fy * dy + fx * dx) / np.sqrt(dy * dy + dx * dx)
+                if ahead > best:
+                    best, best_y, best_x = ahead, i, j
+    return best_y, best_x
+
+
+@njit(cache=True, nogil=True)
+def _step(flow, mask, y, x, iy, ix):
+    """One unit step from (y, x), which lies in pixel (iy, ix), along that pixel's flow: the new place and pixel."""
+    fy, fx = flow[0, iy, ix], flow[1, iy, ix]
+    norm = np.sqrt(fy * fy + fx * fx)
+    if norm < 1e-6:
+        return y, x, iy, ix
+    new_y = min(max(y + fy / norm, 0.0), mask.shape[0] - 1.0)
+    new_x = min(max(x + fx / norm, 0.0), mask.shape[1] - 1.0)
+    next_y, next_x = int(new_y + 0.5), int(new_x + 0.5)
+    if mask[next_y, next_x]:
+        return new_y, new_x, next_y, next_x
+    # Around a corner of the crystal: slide along its edge instead of stopping there.
+    iy, ix = _slide(mask, iy, ix, fy / norm, fx / norm)
+    return float(iy), float(ix), iy, ix
+
+
+@njit(cache=True, nogil=True)
+def _follow(flow, mask):
+    """Give each pixel of `mask` the number of the sink its path ends in.
+
+    A path (unit steps along the flow of the nearest pixel) stops at the first pixel whose sink is known, and all its
+    pixels take that sink. A path that meets no new pixel for PATIENCE steps has found a new sink: one return to its own
+    pixels is not enough, because along a ridge of a narrow crystal it swings from side to side while it advances.
+    Returns basins int32 (H, W), 0 = background, and sinks float64 (n, 2), (y, x).
+    """
+    h, w = mask.shape
+    basins = np.zeros((h, w), np.int32)
+    path = np.empty((mask.sum(), 2), np.int32)
+    sinks = []
+    for start_y in range(h):
+        for start_x in range(w):
+            if not mask[start_y, start_x] or basins[start_y, start_x] != 0:
+                continue
+            y, x = float(start_y), float(start_x)
+            iy, ix = start_y, start_x
+            length, waited = 0, 0
+            mean_y, mean_x = 0.0, 0.0
+            while True:
+                sink = basins[iy, ix]
+                if sink > 0:
+                    break
+                if sink == 0:
+                    path[length, 0], path[length, 1] = iy, ix
+                    length += 1
+                    basins[iy, ix] = -1
+                    waited, mean_y, mean_x = 0, 0.0, 0.0
+                waited += 1
+                mean_y += y
+                mean_x += x
+                if waited > PATIENCE:
+                    sinks.append((mean_y / waited, mean_x / waited))
+                    sink = len(sinks)
+                    break
+                y, x, iy, ix = _step(flow, mask, y, x, iy, ix)
+            for k in range(length):
+                basins[path[k, 0], path[k, 1]] = sink
+    found = np.empty((len(sinks), 2))
+    for k in range(len(sinks)):
+        found[k, 0], found[k, 1] = sinks[k]
+    return basins, found
+
+
+def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
+    """The way of one pixel to its sink, as `track` follows it: float64 (k, 2), (y, x), from the pixel on.
+
+    Parameters as for `track`. A pixel outside `mask` has no way: (0, 2).
+    """
+    if not mask[y, x]:
+        return np.zeros((0, 2))
+    flow = np.ascontiguousarray(flow, np.float32)
+    places, seen = [(float(y), float(x))], {(y, x)}
+    here, waited = (float(y), float(x), y, x), 0
+    while waited <= PATIENCE:
+        here = _step(flow, mask, *here)
+        waited = waited + 1 if here[2:] in seen else 0
+        seen.add(here[2:])
+        places.append(here[:2])
+    # The last steps circle about the sink.
+    return np.array(places[: len(places) - PATIENCE])
+
+
+def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Labels from a flow field: one sink, one label (paper III-B2, by path merging instead of fixed Euler steps).
+
+    Parameters: `flow` float (2, H, W), only its direction is used; `mask` bool (H, W), the foreground.
+    Returns int32 (H, W), 0 = background, 1..n; a label may still be in several pieces (see `tidy`).
+    """
+    basins, sinks = _follow(np.ascontiguousarray(flow, np.float32), np.ascontiguousarray(mask, np.bool_))
+    if len(sinks) == 0:
+        return basins
+    pairs = cKDTree(sinks).query_pairs(SINK_RADIUS, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs), np.uint8), pairs.T), shape=(len(sinks), len(sinks)))
+    group = connected_components(graph, directed=False)[1]
+    return np.concatenate(([0], group + 1)).astype(np.int32)[basins]
+
+
+def labels_from_flows(
+    flow: np.ndarray, foreground: np.ndarray, threshold: float = 0.0, min_area: int = 15
+) -> np.ndarray:
+    """Instances from a fused prediction.
+
+    Parameters: `flow` float32 (2, H, W); `foreground` float32 (H, W), logit; `threshold` h, pixels above it are
+    crystal (paper: 0); `min_area` px². Returns int32 (H, W), 0 = background, 1..n, each one connected component.
+    """
+    return tidy(track(flow, foreground > threshold), min_area)

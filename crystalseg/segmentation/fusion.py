@@ -1,0 +1,92 @@
+"""Predictions of several scales to one (paper section III-B2).
+
+Maps stay at their own resolution until their scale is added, so that memory is bounded by the image, not by the number
+of scales.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from crystalseg.segmentation.attention import enlarge
+
+# Foreground logit where no scale says anything; far below any threshold.
+NOTHING = -10.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """flow float32 (2, H, W), (dy, dx), unit vectors toward the centre; foreground float32 (H, W), logit."""
+
+    flow: np.ndarray
+    foreground: np.ndarray
+
+
+@dataclass(frozen=True)
+class ScalePrediction:
+    """A prediction at its own resolution, (2, h, w) and (h, w); factor: its resize factor; covered bool (h, w): where
+    tiles were computed."""
+
+    factor: float
+    flow: np.ndarray
+    foreground: np.ndarray
+    covered: np.ndarray
+
+
+def fuse_weighted(
+    scales: Sequence[ScalePrediction], weights: Sequence[np.ndarray | None], shape: tuple[int, int]
+) -> Prediction:
+    """F = Σ A_i F_i / Σ A_i and the same for the foreground.
+
+    `weights`: for each scale a map float32 (h, w) of any size, enlarged to the image, or None for equal weights. Where
+    a scale was not computed its weight is zero.
+    """
+    total = np.zeros((3, *shape), np.float32)
+    sums = np.zeros(shape, np.float32)
+    for scale, weight in zip(scales, weights, strict=True):
+        if weight is None:
+            here = np.ones(shape, np.float32)
+        else:
+            here = cv2.resize(weight, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        if not scale.covered.all():
+            here *= cv2.resize(scale.covered.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
+        sums += here
+        for channel, values in enumerate((*scale.flow, scale.foreground)):
+            total[channel] += here * cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    known = sums > 1e-6
+    np.divide(total, sums, out=total, where=known)
+    total[:2, ~known] = 0
+    total[2, ~known] = NOTHING
+    return Prediction(total[:2], total[2])
+
+
+def fuse_maximum(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> Prediction:
+    """Each pixel's flow from the scale where it is longest, and the highest foreground of all scales."""
+    flow = np.zeros((2, *shape), np.float32)
+    longest = np.full(shape, -1, np.float32)
+    foreground = np.full(shape, NOTHING, np.float32)
+    for scale in scales:
+        candidate = enlarge(scale.flow, shape)
+        length = np.square(candidate).sum(axis=0)
+        np.copyto(flow, candidate, where=length > longest)
+        np.maximum(longest, length, out=longest)
+        np.maximum(foreground, enlarge(scale.foreground[None], shape)[0], out=foreground)
+    return Prediction(flow, foreground)
+
+
+def fuse(
+    scales: Sequence[ScalePrediction], attention: np.ndarray | None, shape: tuple[int, int], fusion: str
+) -> Prediction:
+    """One prediction at `shape` (H, W) by `attention`, `average` or `maximum`.
+
+    `attention` float32 (N + 1, h, w), N = number of scales, the last map (background) is not used; None unless needed.
+    """
+    if fusion == "maximum":
+        return fuse_maximum(scales, shape)
+    if fusion == "average":
+        return fuse_weighted(scales, [None] * len(scales), shape)
+    if attention is None or len(attention) != len(scales) + 1:
+        raise ValueError("Attention fusion needs one map a scale and one for the background.")
+    return fuse_weighted(scales, attention[:-1], shape)

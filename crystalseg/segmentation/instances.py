@@ -1,0 +1,29 @@
+"""From fused maps to crystals."""
+
+import numpy as np
+from scipy.special import expit
+
+from crystalseg.micrographs.labels import keep_labels
+from crystalseg.segmentation.flows import labels_from_flows
+from crystalseg.segmentation.fusion import Prediction
+from crystalseg.segmentation.settings import Instances
+
+
+def instances(fused: Prediction, choice: Instances) -> tuple[np.ndarray, np.ndarray]:
+    """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps."""
+    labels = labels_from_flows(fused.flow, fused.foreground, choice.foreground_threshold, choice.min_area)
+    confidence = confidences(labels, fused)
+    kept = confidence >= choice.min_confidence
+    return keep_labels(labels, kept), confidence[kept]
+
+
+def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
+    """Mean over a crystal of foreground probability × flow length, float32 (n,), 0..1.
+
+    The flow is short where scales or tiles disagree. The figure orders crystals by doubt; it is no calibrated
+    probability.
+    """
+    probability = expit(fused.foreground)
+    sure = probability * np.minimum(np.sqrt(np.square(fused.flow).sum(axis=0)), 1)
+    area = np.bincount(labels.ravel())
+    return (np.bincount(labels.ravel(), sure.ravel()) / np.maximum(area, 1))[1:].astype(np.float32)

@@ -1,0 +1,86 @@
+"""Every method of segmentation: its name, what it is, the networks it needs. `pipeline` holds how each runs."""
+
+from dataclasses import dataclass
+
+_NETWORK = "A flow network (Cellpose's architecture) was run on the image at resize factors {factors}"
+_TRACED = "traced to one label per crystal"
+
+
+@dataclass(frozen=True)
+class Method:
+    """words: what it is, in a few; statement: the first sentence or two of a report's method statement, with
+    `{factors}` for the resize factors; networks: the weights it needs, by name; ladder: whether it takes the resize
+    factors a user may choose; fusion: how it adds up the scales' flows (`attention`, `average`, `maximum`), or ""."""
+
+    words: str
+    statement: str
+    networks: tuple[str, ...] = ()
+    ladder: bool = False
+    fusion: str = ""
+
+
+PACKAGE = "cellpose-package"
+# In the order in which they are offered; `cellpose-package:MODEL` too, MODEL a file or a name the package knows.
+METHODS = {
+    "sima-plus": Method(
+        "SiMA+: each crystal from the resolution that shows it best",
+        f"{_NETWORK}; of the crystals that every resolution proposed, those most probably right were taken, judged by "
+        "a network from a picture of each, the fit of flow and shape, and what the other resolutions propose (SiMA+).",
+        ("cellpose", "confidence"),
+        ladder=True,
+    ),
+    "sima": Method(
+        "Cellpose+SiMA as published: resolutions weighted by attention maps",
+        f"{_NETWORK}; its predictions were weighted by size-aware attention maps and {_TRACED} (Cellpose+SiMA, arXiv "
+        "2401.03939).",
+        ("cellpose", "sima"),
+        ladder=True,
+        fusion="attention",
+    ),
+    "cellpose-original": Method(
+        "Cellpose: the image rescaled once by its mean crystal size",
+        f"{_NETWORK}, which brings the mean crystal to 50 px; its prediction was {_TRACED}.",
+        ("cellpose", "size"),
+    ),
+    "cellpose-multiscale": Method(
+        "average of all resolutions",
+        f"{_NETWORK}; its predictions were averaged and {_TRACED}.",
+        ("cellpose",),
+        ladder=True,
+        fusion="average",
+    ),
+    "cellpose-maximum": Method(
+        "strongest of all resolutions",
+        f"{_NETWORK}; the strongest prediction was {_TRACED}.",
+        ("cellpose",),
+        ladder=True,
+        fusion="maximum",
+    ),
+    "cellpose-noresize": Method(
+        "Cellpose at full resolution only", f"{_NETWORK}; its prediction was {_TRACED}.", ("cellpose",)
+    ),
+    "two-scale": Method(
+        "two resolutions, divided at one crystal size",
+        f"{_NETWORK}; large crystals were taken from the first, small ones from the second.",
+        ("cellpose",),
+    ),
+    "boundary": Method(
+        "boundary lines (U-Net), regions between them",
+        "A boundary network drew the lines between crystals; the regions between lines are crystals.",
+        ("boundary",),
+    ),
+    "watershed": Method(
+        "Otsu threshold, distance transform, watershed; no network",
+        "The image was divided by Otsu's threshold and a watershed of the distance transform.",
+    ),
+    PACKAGE: Method(
+        "a model of the cellpose package, if it is installed", "A model of the cellpose package segmented the image."
+    ),
+}
+LADDERS = tuple(name for name, method in METHODS.items() if method.ladder)
+NAMED = tuple(name for name in METHODS if name != PACKAGE)  # those that a name says all of
+
+
+def method_of(name: str) -> Method:
+    """The method that `Settings.method` names; for the package, `name` also says which model."""
+    return METHODS[name.partition(":")[0]]

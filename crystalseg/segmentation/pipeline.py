@@ -1,0 +1,103 @@
+"""`segment`: the one road from a Micrograph to a Segmentation, by any method (paper section III, figure 2)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from crystalseg.micrographs.labels import keep_labels
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation import baselines, sima_plus
+from crystalseg.segmentation.attention import regroup
+from crystalseg.segmentation.cellpose_package import segment_with_package
+from crystalseg.segmentation.fusion import fuse
+from crystalseg.segmentation.instances import instances
+from crystalseg.segmentation.methods import METHODS, PACKAGE
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.progress import Clock, Progress
+from crystalseg.segmentation.pyramid import Pyramid, predict_scales
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Instances, Settings
+
+
+def segment(
+    micrograph: Micrograph,
+    settings: Settings,
+    models: Models | None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    pyramid: Pyramid | None = None,
+) -> Segmentation:
+    """Segment a micrograph's crystals by any of methods.METHODS; see `Segmentation`, whose settings name the resize
+    factors that were used. Methods without a flow network leave the flow zero.
+
+    `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. `pyramid`: of this image, if
+    there is one already. `models`: None will do for methods that need no network.
+    """
+    if settings.method.startswith(PACKAGE):
+        return segment_with_package(micrograph, settings, progress)
+    clock = Clock()
+    run = RUNS[settings.method]
+    segmentation = run(pyramid or Pyramid(models, micrograph.pixels), settings, clock, progress)
+    clock.lap("crystals")
+    progress(Progress("done", 1, 1, 1.0))
+    hashes, versions = models.used_by(settings.method) if models else ({}, {})
+    return replace(segmentation, timings=clock.timings, hashes=hashes, versions=versions)
+
+
+def _by_fusion(
+    pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]
+) -> Segmentation:
+    """The scales' flows added up, and the sum traced (paper section III-B)."""
+    choice = settings.scales
+    factors = settings.ladder(pyramid.shape)
+    shares: list[np.ndarray | None] = [None] * len(factors)
+    attention = None
+    if settings.method == "sima":
+        progress(Progress("attention", 0, 1, 0.0))
+        attention = regroup(pyramid.attention(), pyramid.models.thresholds, choice.levels)
+        shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
+        clock.lap("attention")
+    scales = predict_scales(pyramid, factors, shares, choice.tile_relevance, clock, progress)
+    progress(Progress("fusion", 0, 1, 0.96))
+    fused = fuse(scales, attention, pyramid.shape, METHODS[settings.method].fusion)
+    clock.lap("fusion")
+    progress(Progress("crystals", 0, 1, 0.98))
+    labels, confidence = instances(fused, settings.instances)
+    return Segmentation(labels, confidence, fused, scales, attention, settings)
+
+
+# How each method runs.
+RUNS: dict[str, Callable[[Pyramid, Settings, Clock, Callable[[Progress], None]], Segmentation]] = {
+    "sima-plus": sima_plus.run,
+    "sima": _by_fusion,
+    "cellpose-multiscale": _by_fusion,
+    "cellpose-maximum": _by_fusion,
+    "cellpose-original": baselines.original,
+    "cellpose-noresize": baselines.no_resize,
+    "two-scale": baselines.two_scale,
+    "boundary": baselines.boundary,
+    "watershed": baselines.watershed_of_distance,
+}
+
+
+def rethreshold(
+    segmentation: Segmentation, pixels: np.ndarray, choice: Instances, confidence: Confidence
+) -> Segmentation:
+    """The same run on the same `pixels`, uint8 (H, W, 3), with other thresholds, from the kept maps; the flow network
+    does not run.
+
+    Methods without a flow field have no foreground threshold to change; there only smaller crystals and those of less
+    confidence are dropped, from the labels the run gave.
+    """
+    settings = replace(segmentation.settings, instances=choice)
+    if settings.method == "sima-plus":
+        return sima_plus.rethreshold(segmentation, pixels, settings, confidence)
+    if settings.method == "two-scale":
+        labels, sure = baselines.two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)
+    elif segmentation.scales:
+        labels, sure = instances(segmentation.fused, choice)
+    else:
+        kept = np.bincount(segmentation.labels.ravel())[1:] >= choice.min_area
+        labels, sure = keep_labels(segmentation.labels, kept), segmentation.confidence[kept]
+    return replace(segmentation, labels=labels, confidence=sure, settings=settings)

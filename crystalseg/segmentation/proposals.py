@@ -1,0 +1,192 @@
+"""SiMA+: each crystal from the scale that shows it best.
+
+Every scale proposes crystals from its own flow. A proposal is described by a small picture of itself, with what the
+flow network said about it, and by a few figures: how well the flow fits the crystal's shape, and what the other scales
+say of it. A small network turns both into the quality to expect (after Huang et al. 2019, Mask Scoring R-CNN), and the
+best proposals are taken first. The paper instead adds up the flows of all scales, with weights by size in per cent of
+the image; flows of different scales for one crystal then disturb each other, and the scale that suits a percentage
+depends on the size of the image.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.special import expit
+
+from crystalseg.micrographs.labels import keep_labels
+from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
+from crystalseg.segmentation.fusion import NOTHING, ScalePrediction
+from crystalseg.segmentation.tiling import TILE
+
+FEATURES = (
+    "quality",  # logit of the mean foreground probability × the mean fit of flow and shape
+    "support",  # best IoU with a proposal of another scale
+    "rival",  # best quality of a proposal of another scale at least twice as large that holds most of this one, 0..1
+    "parts",  # share of this one taken by proposals of another scale at most half as large, × their quality
+    "size",  # octaves of sqrt(area) above 25 px at the scale's own resolution
+    "share",  # octaves of the area's share of the image, divided by 4, from 1.5 down
+    "border",  # 1 if it touches the image's border
+    "factor",  # octaves of the scale's resize factor, divided by 2; at most 0, the finest the network was trained on
+)
+# What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours.
+CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
+PATCH = 48  # px, side of that picture
+_CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
+SMALLEST = 12  # px² at a scale's own resolution; less has no shape
+# Crystals narrower than this (square root of the area) at the image's own resolution show better enlarged.
+SMALL = 20  # px
+ENLARGED = 2.0
+# Where they are fewer than this share of all crystals, they are too often pieces of larger ones.
+LEAST_SMALL = 0.25
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Crystals proposed by one scale, at its resolution: labels int32 (h, w); features float32 (n, len(FEATURES)); fit
+    float32 (h, w), see `flow_fit`."""
+
+    labels: np.ndarray
+    features: np.ndarray
+    fit: np.ndarray
+
+
+def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_area: int) -> list[Candidates]:
+    """What each scale takes for crystals, coarsest scale first. `min_area`: px² of the image, not of the scale."""
+    proposed = []
+    for k, scale in enumerate(scales):
+        smallest = max(SMALLEST, round(min_area * scale.factor**2))
+        foreground = np.where(scale.covered, scale.foreground, NOTHING)
+        labels = labels_from_flows(scale.flow, foreground, foreground_threshold, smallest)
+        if k > 0 and scale.factor > 1:
+            # What is not small shows in the image itself, where no pixel is made up.
+            labels = keep_labels(labels, _width(labels) < 1.5 * SMALL * scale.factor)
+        if not scale.covered.all():
+            # What reaches the edge of the computed tiles may be a piece of something larger.
+            inside = ndimage.binary_erosion(scale.covered, border_value=True)
+            labels = keep_labels(labels, ~np.isin(np.arange(labels.max()) + 1, labels[~inside]))
+        # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
+        proposed.append(labels if k == 0 else _without_large(labels, 1.25 * TILE))
+    fits = [flow_fit(labels, scale) for labels, scale in zip(proposed, scales, strict=True)]
+    quality = [fit_quality(*each) for each in zip(proposed, scales, fits, strict=True)]
+    relations = _relations(proposed, quality)
+    own_figures = [_own_figures(labels, scale.factor) for labels, scale in zip(proposed, scales, strict=True)]
+    return [
+        Candidates(labels, np.column_stack((np.log(own / (1 - own)), others, figures)).astype(np.float32), fit)
+        for labels, own, others, figures, fit in zip(proposed, quality, relations, own_figures, fits, strict=True)
+    ]
+
+
+def small_crystals(labels: np.ndarray) -> np.ndarray:
+    """Where crystals narrower than SMALL are among labels int32 (H, W) of the image, bool (H, W); nowhere if they are
+    less than LEAST_SMALL of all."""
+    small = _width(labels) < SMALL
+    many = small.sum() >= LEAST_SMALL * len(small)
+    return np.concatenate(([False], small & many))[labels]
+
+
+def _width(labels: np.ndarray) -> np.ndarray:
+    """Square root of each label's area, (n,)."""
+    return np.sqrt(np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:])
+
+
+def _without_large(labels: np.ndarray, limit: float) -> np.ndarray:
+    sides = [max(b.stop - b.start for b in box) for box in ndimage.find_objects(labels)]
+    return keep_labels(labels, np.array(sides) <= limit)
+
+
+def _own_figures(labels: np.ndarray, factor: float) -> np.ndarray:
+    """size, share, border and factor of each label, (n, 4)."""
+    area = np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:]
+    border = np.zeros(len(area) + 1)
+    border[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = 1
+    share = 1.5 + np.log2(area / labels.size) / 4
+    rung = np.full(len(area), min(np.log2(factor) / 2, 0))
+    return np.column_stack((np.log2(np.sqrt(area) / 25), share, border[1:], rung))
+
+
+def _relations(proposed: Sequence[np.ndarray], quality: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """support, rival and parts of each label, (n, 3), compared at the coarser resolution of each two scales.
+
+    `quality`: of each label, (n,), 0..1.
+    """
+    table = [np.zeros((labels.max() + 1, 3)) for labels in proposed]
+    for i, coarse in enumerate(proposed):
+        for j in range(i + 1, len(proposed)):
+            size = coarse.shape[::-1]
+            # float32 holds every label exactly
+            fine = cv2.resize(proposed[j].astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+            shape = (len(table[i]), len(table[j]))
+            both = coo_array((np.ones(fine.size, np.int32), (coarse.ravel(), fine.ravel())), shape=shape).tocsr()
+            areas = np.asarray(both.sum(axis=1)).ravel(), np.asarray(both.sum(axis=0)).ravel()
+            both = both[1:, 1:].tocoo()
+            one, other = both.row + 1, both.col + 1
+            _relate(table[i], one, other, areas, both.data, quality[j])
+            _relate(table[j], other, one, areas[::-1], both.data, quality[i])
+    return [t[1:] for t in table]
+
+
+def _relate(table: np.ndarray, own: np.ndarray, other: np.ndarray, areas, shared: np.ndarray, quality: np.ndarray):
+    """Bring `table` (n + 1, 3) up to date with pairs of overlapping labels; `quality` is that of the others."""
+    mine, theirs = areas[0][own], areas[1][other]
+    np.maximum.at(table[:, 0], own, shared / (mine + theirs - shared))
+    holds = (theirs >= 2 * mine) & (shared > 0.5 * mine)
+    np.maximum.at(table[:, 1], own[holds], quality[other[holds] - 1])
+    part = (theirs <= 0.5 * mine) & (shared > 0.5 * theirs)
+    taken = np.bincount(own[part], shared[part] / mine[part] * quality[other[part] - 1], minlength=len(table))
+    np.maximum(table[:, 2], taken, out=table[:, 2])
+
+
+def flow_fit(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
+    """The flow's component along the flow that the labels' shapes have, -1..1, float32 (h, w)."""
+    return np.clip((scale.flow * flows_from_labels(labels)).sum(axis=0), -1, 1)
+
+
+def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> np.ndarray:
+    """Mean foreground probability × mean `flow_fit` of each label, (n,), inside 0..1: short flow, flow to another place
+    and doubtful foreground all lower it."""
+    count = int(labels.max())
+    area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(labels.ravel(), values.ravel(), minlength=count + 1)[1:] / np.maximum(area, 1)
+
+    return np.clip(mean(expit(scale.foreground)) * mean(fit), 1e-3, 1 - 1e-3)
+
+
+def patches(
+    candidates: Candidates, scale: ScalePrediction, picture: np.ndarray, wanted: Sequence[int]
+) -> Iterator[np.ndarray]:
+    """The picture of each of the `wanted` labels, float32 (len(CHANNELS), PATCH, PATCH): the label in the middle, with
+    some ground around it, what lies outside the image being zero.
+
+    `picture`: float32 (3, h, w), normalised, at the scale's resolution.
+    """
+    labels = candidates.labels
+    divergence = sum(np.gradient(f, axis=k) if f.shape[k] > 1 else 0 * f for k, f in enumerate(scale.flow))
+    maps = np.stack(
+        [
+            *np.clip(picture, -0.5, 1.5),
+            expit(scale.foreground),
+            candidates.fit,
+            np.minimum(np.hypot(*scale.flow), 1.2),
+            np.clip(divergence, -1, 1),
+        ]
+    ).astype(np.float32)
+    boxes = ndimage.find_objects(labels)
+    for label in wanted:
+        box = boxes[label - 1]
+        reach = _CONTEXT / 2 * max(b.stop - b.start for b in box) + 2
+        first = [int(np.floor((b.start + b.stop) / 2 - reach)) for b in box]
+        last = [int(np.ceil((b.start + b.stop) / 2 + reach)) for b in box]
+        inside = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(first, last, labels.shape, strict=True))
+        margin = [(s.start - a, b - s.stop) for s, a, b in zip(inside, first, last, strict=True)]
+        part = labels[inside]
+        own = part == label
+        stack = np.concatenate((maps[:, *inside], [own, (part > 0) & ~own]), dtype=np.float32)
+        stack = np.pad(stack, [(0, 0), *margin])
+        smooth = cv2.INTER_AREA if stack.shape[1] > PATCH else cv2.INTER_LINEAR
+        yield np.stack([cv2.resize(channel, (PATCH, PATCH), interpolation=smooth) for channel in stack])

@@ -1,0 +1,160 @@
+"""One image as the networks see it, at any resize factor."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from crystalseg.networks.sima import SIDE
+from crystalseg.segmentation.attention import place
+from crystalseg.segmentation.fusion import ScalePrediction
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.progress import Clock, Progress
+from crystalseg.segmentation.tiling import Grid, blend, limits, normalise
+
+BATCH = 8
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    """bf16 where the hardware computes in it; elsewhere it would only be slower."""
+    native = device.type == "cuda" or (torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16())
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+
+
+def _has_bf16() -> bool:
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())
+
+
+class Pyramid:
+    """One image as the networks see it, at any resize factor.
+
+    All methods share it; what is normalised once per image is kept here.
+    """
+
+    def __init__(self, models: Models | None, pixels: np.ndarray):
+        """`pixels` uint8 (H, W, 3)."""
+        self.models = models
+        self.shape = pixels.shape[:2]
+        self.pixels = pixels
+        self._limits = limits(pixels)
+        self._input, self._input_limits = pixels, self._limits
+        if models is not None and models.flow.inputs == 2:
+            # Cellpose's own networks take gray and a second channel, which stays empty.
+            gray = pixels.mean(axis=2, dtype=np.float32)
+            self._input = np.stack((gray, np.zeros_like(gray)), axis=2)
+            self._input_limits = limits(self._input)
+
+    def picture(self) -> np.ndarray:
+        """The image in colour, float32 (3, H, W), normalised."""
+        return normalise(self.pixels, *self._limits)
+
+    def attention(self) -> np.ndarray:
+        """SiMA on the whole image: maps float32 (N + 1, h, w), 0..1, longer side 224."""
+        _, (h, w) = place(self.shape, SIDE)
+        small = normalise(cv2.resize(self.pixels, (w, h), interpolation=cv2.INTER_AREA), *self._limits)
+        padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
+        return self.run(lambda x: self.models.attention(x).sigmoid(), padded[None])[0, :, :h, :w]
+
+    def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray) -> np.ndarray:
+        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array."""
+        x = torch.from_numpy(stack).to(self.models.device)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), _autocast(self.models.device):
+            return network(x).float().cpu().numpy()
+
+    def grid(self, factor: float) -> Grid:
+        """The tiles at a resize factor."""
+        return Grid(*(max(1, round(length * factor)) for length in self.shape))
+
+    def resized(self, factor: float) -> np.ndarray:
+        """CPNet's input float32 (c, h, w) at a resize factor, normalised."""
+        grid = self.grid(factor)
+        return resized(self._input, (grid.height, grid.width), self._input_limits)
+
+    def flow(
+        self,
+        factor: float,
+        corners: list[tuple[int, int]] | None = None,
+        report: Callable[[int], None] = lambda _: None,
+    ) -> ScalePrediction:
+        """CPNet at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n tiles."""
+        grid = self.grid(factor)
+
+        def predict(stack: np.ndarray) -> np.ndarray:
+            y = self.run(lambda x: self.models.flow(x)[0], stack)
+            y[:, :2] /= 5  # the network's target is 5 × the unit flow
+            report(len(stack))
+            return y
+
+        maps, covered = blend(grid, self.resized(factor), predict, corners, BATCH)
+        if not covered.any():
+            maps = np.zeros((3, grid.height, grid.width), np.float32)
+        return ScalePrediction(factor, maps[:2], maps[2], covered)
+
+
+def resized(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The image (H, W, c) at another size, normalised: float32 (c, h, w)."""
+    if shape == pixels.shape[:2]:
+        return normalise(pixels, *span)
+    smaller = any(part < whole for part, whole in zip(shape, pixels.shape[:2], strict=True))
+    smooth = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return normalise(cv2.resize(pixels, shape[::-1], interpolation=smooth), *span)
+
+
+def relevant_tiles(grid: Grid, share: np.ndarray, relevance: float) -> list[tuple[int, int]]:
+    """The grid's corners whose tile has a pixel where `share` float32 (h, w), 0..1, reaches `relevance`."""
+    h, w = share.shape
+    up, across = h / grid.height, w / grid.width
+
+    def matters(corner: tuple[int, int]) -> bool:
+        rows, columns = grid.inside(corner)[0]
+        # One map pixel of margin: the map is interpolated when it is enlarged.
+        near = share[
+            max(0, int(rows.start * up) - 1) : int(np.ceil(rows.stop * up)) + 1,
+            max(0, int(columns.start * across) - 1) : int(np.ceil(columns.stop * across)) + 1,
+        ]
+        return bool(near.max() >= relevance)
+
+    return [corner for corner in grid.corners if matters(corner)]
+
+
+def predict_scales(
+    pyramid: Pyramid,
+    factors: Sequence[float],
+    shares: Sequence[np.ndarray | None],
+    relevance: float,
+    clock: Clock,
+    progress: Callable[[Progress], None],
+    span: tuple[float, float] = (0.0, 0.95),
+) -> tuple[ScalePrediction, ...]:
+    """CPNet at all factors; with a share map, only on the tiles where it reaches `relevance`.
+
+    `span`: the progress, 0..1, at the beginning and the end.
+    """
+    grids = [pyramid.grid(factor) for factor in factors]
+    plans = [
+        grid.corners if share is None else relevant_tiles(grid, share, relevance)
+        for grid, share in zip(grids, shares, strict=True)
+    ]
+    first, last = span
+    a_tile = (last - first) / max(1, sum(map(len, plans)))
+    before = 0
+    scales = []
+    for factor, corners in zip(factors, plans, strict=True):
+        stage = f"scale {factor:.3g}"
+        done = 0
+
+        def report(tiles: int) -> None:
+            nonlocal done
+            done += tiles
+            progress(Progress(stage, done, len(corners), first + a_tile * (before + done)))  # noqa: B023
+
+        progress(Progress(stage, 0, len(corners), first + a_tile * before))
+        scales.append(pyramid.flow(factor, corners, report))
+        before += len(corners)
+        clock.lap(stage)
+    return tuple(scales)

@@ -1,0 +1,199 @@
+"""What a user may choose, as frozen dataclasses that validate themselves."""
+
+import itertools
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE
+from crystalseg.segmentation.tiling import TILE
+
+# Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
+THRESHOLDS = (100.0, 50.0, 25.0, 12.5)
+BorderRule = Literal["exclude", "include"]
+
+
+class SettingsError(ValueError):
+    """A setting out of its range; the message is one sentence for the user."""
+
+
+def _numbers(name: str, values: Any) -> tuple:
+    try:
+        return tuple(None if v is None else float(v) for v in values)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{name} must be a list of numbers.") from error
+
+
+# Resize factors and thresholds of the paper (section IV-B, table I); None is its rule for r_1.
+FACTORS = (None, 0.5, 0.75, 1.0)
+_THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: THRESHOLDS}
+# The coarsest rung of SiMA+ still shows the longer side of the image with this many px.
+COARSEST_SIDE = 128
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The ladder of resolutions (paper sections III-B and IV-B).
+
+    factors: resize factors r_1 < ... < r_N, () for the method's own; None in first place is the paper's rule (see
+    `ladder`). thresholds: as many size limits, % of the longer image side, descending from 100; () for the paper's.
+    tile_relevance: with SiMA, a tile is computed where its scale has at least this share of the weight, 0 to 0.2.
+    """
+
+    factors: tuple[float | None, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    tile_relevance: float = 0.02
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "factors", _numbers("Resize factors", self.factors))
+        object.__setattr__(self, "thresholds", _numbers("Size thresholds", self.thresholds))
+        given = [f for f in self.factors if f is not None]
+        if len(self.factors) > 8:
+            raise SettingsError("Choose between one and eight resize factors.")
+        if None in self.factors[1:]:
+            raise SettingsError("Only the first resize factor can be automatic.")
+        if any(not 0.01 <= f <= 4 for f in given):
+            raise SettingsError("Resize factors must lie between 0.01 and 4.")
+        if any(a >= b for a, b in itertools.pairwise(given)):
+            raise SettingsError("Resize factors must ascend, each larger than the one before.")
+        number = len(self.factors or FACTORS)
+        if self.thresholds and len(self.thresholds) != number:
+            raise SettingsError(f"{number} resize factors need as many size thresholds, not {len(self.thresholds)}.")
+        t = self.thresholds
+        if t and (None in t or t[0] != 100 or t[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(t))):
+            raise SettingsError("Size thresholds must descend from 100 % and stay above 0 %.")
+        if not 0 <= self.tile_relevance <= 0.2:
+            raise SettingsError("The tile relevance must lie between 0 and 0.2.")
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The size thresholds in use: the paper's for up to four factors, then one an octave."""
+        number = len(self.factors or FACTORS)
+        return self.thresholds or _THRESHOLDS.get(number) or tuple(100 * 0.5**i for i in range(number))
+
+    def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
+        """The factors for an (H, W) image: an automatic r_1 fits the longer side into 224 px (paper section IV-B).
+
+        Where that would not be below r_2 (small images), r_1 is half of r_2, so that the order of sizes is kept; for
+        the paper's r_2 = 0.5 this is its 0.25 for images no larger than 224.
+        """
+        factors = self.factors or FACTORS
+        if factors[0] is not None:
+            return factors
+        fit = TILE / max(shape)
+        if len(factors) == 1:
+            return (min(fit, 1.0),)
+        return (fit if fit < factors[1] else factors[1] / 2, *factors[1:])
+
+    def octaves(self, shape: tuple[int, int]) -> tuple[float, ...]:
+        """SiMA+'s factors, unless the user gave some: halved from 1 while the longer side keeps COARSEST_SIDE px.
+
+        Where small crystals are, `sima_plus.enlarged` adds one.
+        """
+        if self.factors:
+            return self.ladder(shape)
+        rungs = max(1, math.floor(math.log2(max(shape) / COARSEST_SIDE)) + 1)
+        return tuple(2.0**-k for k in reversed(range(rungs)))
+
+
+@dataclass(frozen=True)
+class Instances:
+    """From the fused maps to crystals.
+
+    foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
+    crystals of less confidence, 0 to 1, are dropped, as Cellpose drops those whose flow is inconsistent; 0 keeps all.
+    """
+
+    foreground_threshold: float = 0.0
+    min_area: int = 15
+    min_confidence: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.foreground_threshold, int | float) and -10 <= self.foreground_threshold <= 10):
+            raise SettingsError("The foreground threshold must lie between -10 and 10.")
+        if not (isinstance(self.min_area, int) and 1 <= self.min_area <= 10**8):
+            raise SettingsError("The smallest crystal area must be a whole number of at least 1 px².")
+        if not (isinstance(self.min_confidence, int | float) and 0 <= self.min_confidence <= 1):
+            raise SettingsError("The lowest confidence must lie between 0 and 1.")
+
+    @property
+    def name(self) -> str:
+        """The thresholds in words that tell them apart."""
+        return f"h {self.foreground_threshold:g}, from {self.min_area} px², confidence from {self.min_confidence:g}"
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How crystals are counted.
+
+    border_rule: `exclude` leaves out crystals cut by the image border and corrects for their loss (ISO 13322-1,
+    Miles–Lantuéjoul); `include` counts every crystal as it is seen.
+    """
+
+    border_rule: BorderRule = "exclude"
+
+    def __post_init__(self) -> None:
+        if self.border_rule not in get_args(BorderRule):
+            raise SettingsError(f"The border rule must be one of {', '.join(get_args(BorderRule))}.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS."""
+
+    method: str = "sima-plus"
+    scales: Scales = field(default_factory=Scales)
+    instances: Instances = field(default_factory=Instances)
+    measuring: Measuring = field(default_factory=Measuring)
+
+    def __post_init__(self) -> None:
+        name, _, model = str(self.method).partition(":")
+        if name not in METHODS or bool(model) != (name == PACKAGE):
+            raise SettingsError(f"Unknown method '{self.method}'; known are {', '.join(NAMED)} and {PACKAGE}:MODEL.")
+
+    def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
+        """The resize factors of one of methods.LADDERS for an (H, W) image."""
+        return self.scales.octaves(shape) if self.method == "sima-plus" else self.scales.ladder(shape)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> "Settings":
+        """Settings from `to_json`'s text; SettingsError names what is unknown or out of range."""
+        return Settings.from_dict(read_json(text, "The settings are"))
+
+    @staticmethod
+    def from_dict(given: Any) -> "Settings":
+        """As `from_json`, of what its text says."""
+        return replace(Settings(), **_sections(given))
+
+
+def read_json(text: str, what: str) -> Any:
+    """What a JSON text says; SettingsError, beginning with `what`, if it is none."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{what} not valid JSON ({error.msg}, line {error.lineno}).") from error
+
+
+def _sections(given: Any) -> dict[str, Any]:
+    kinds = {"scales": Scales, "instances": Instances, "measuring": Measuring}
+    if not isinstance(given, dict):
+        raise SettingsError("The settings must be a JSON object.")
+    sections = {}
+    for name, values in given.items():
+        if name == "method":
+            sections[name] = values
+            continue
+        kind = kinds.get(name)
+        if kind is None or not isinstance(values, dict):
+            raise SettingsError(f"Unknown setting '{name}'; known are method, {', '.join(kinds)}.")
+        unknown = set(values) - {f.name for f in fields(kind)}
+        if unknown:
+            raise SettingsError(f"Unknown setting '{name}.{min(unknown)}'.")
+        if any(isinstance(v, float) and not math.isfinite(v) for v in values.values()):
+            raise SettingsError(f"A number in '{name}' is not finite.")
+        sections[name] = kind(**values)
+    return sections

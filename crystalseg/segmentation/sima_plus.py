@@ -1,0 +1,134 @@
+"""SiMA+ from predictions to a segmentation: proposals judged by the confidence network, the surest taken."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.fusion import ScalePrediction, fuse
+from crystalseg.segmentation.models import needed
+from crystalseg.segmentation.progress import Clock, Progress
+from crystalseg.segmentation.proposals import ENLARGED, FEATURES, Candidates, patches, propose, small_crystals
+from crystalseg.segmentation.pyramid import Pyramid, predict_scales, resized
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.selection import select, winners
+from crystalseg.segmentation.settings import Instances, Settings
+from crystalseg.segmentation.tiling import limits
+
+JUDGED = 256  # proposals judged at once
+
+
+def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
+    """SiMA+. Unless the user chose the factors, a last one enlarges the tiles where small crystals are."""
+    network = needed(pyramid.models.confidence, "confidence")
+    factors = settings.scales.octaves(pyramid.shape)
+    fixed = bool(settings.scales.factors)
+    scales = predict_scales(pyramid, factors, [None] * len(factors), 0.0, clock, progress, (0, 0.95 if fixed else 0.5))
+    progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
+    # Where to enlarge, the usual thresholds tell: others are then only another look at the same maps.
+    choice = settings.instances if fixed else Instances()
+    chosen = choose(network, scales, pyramid.pixels, choice)
+    clock.lap("crystals")
+    more = () if fixed else enlarged(pyramid, chosen.labels, clock, progress)
+    progress(Progress("crystals", 0, 1, 0.96))
+    if more or choice != settings.instances:
+        scales += more
+        chosen = choose(network, scales, pyramid.pixels, settings.instances)
+    return _segmentation(scales, chosen, settings)
+
+
+def rethreshold(
+    segmentation: Segmentation, pixels: np.ndarray, settings: Settings, confidence: Confidence
+) -> Segmentation:
+    """The same run with the thresholds of `settings`, from the kept maps."""
+    choice = settings.instances
+    chosen = _surer(segmentation, choice) or choose(confidence, segmentation.scales, pixels, choice)
+    kept = {"timings": segmentation.timings, "hashes": segmentation.hashes, "versions": segmentation.versions}
+    return replace(_segmentation(segmentation.scales, chosen, settings), **kept)
+
+
+def enlarged(
+    pyramid: Pyramid, labels: np.ndarray, clock: Clock, progress: Callable[[Progress], None] = lambda _: None
+) -> tuple[ScalePrediction, ...]:
+    """CPNet on the enlarged tiles where small crystals are among labels int32 (H, W); () if there are none."""
+    small = small_crystals(labels)
+    if not small.any():
+        return ()
+    return predict_scales(pyramid, (ENLARGED,), [small.astype(np.float32)], 1.0, clock, progress, (0.6, 0.95))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What `select` takes of the proposals: labels int32 (H, W); of each crystal its confidence float32 (n,), the scale
+    it comes from int (n,), and its figures float32 (n, len(FEATURES))."""
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    origin: np.ndarray
+    features: np.ndarray
+
+
+def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np.ndarray, choice: Instances) -> Chosen:
+    """Proposals of every scale, judged, the surest taken."""
+    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
+    scores = judge(confidence, candidates, scales, pixels)
+    labels, sure, sources = select(candidates, scores, pixels.shape[:2], choice.min_area, choice.min_confidence)
+    features = np.array([candidates[k].features[label - 1] for k, label in sources], np.float32)
+    return Chosen(labels, sure, sources[:, 0], features.reshape(-1, len(FEATURES)))
+
+
+def judge(
+    confidence: Confidence, candidates: Sequence[Candidates], scales: Sequence[ScalePrediction], pixels: np.ndarray
+) -> list[np.ndarray]:
+    """The probability that each scale's proposals are right, float32 (n,), in the image uint8 (H, W, 3)."""
+    span = limits(pixels)
+    return [
+        _judge_scale(confidence, proposed, scale, resized(pixels, proposed.labels.shape, span))
+        for proposed, scale in zip(candidates, scales, strict=True)
+    ]
+
+
+def _judge_scale(
+    confidence: Confidence, candidates: Candidates, scale: ScalePrediction, picture: np.ndarray
+) -> np.ndarray:
+    device = confidence.line.device
+    source = patches(candidates, scale, picture, range(1, len(candidates.features) + 1))
+    scores = [np.zeros(0, np.float32)]
+    for features in np.array_split(candidates.features, max(1, len(candidates.features) // JUDGED)):
+        stack = np.array(list(itertools.islice(source, len(features))), np.float32)
+        if len(stack):
+            with torch.inference_mode():
+                logit = confidence(torch.from_numpy(stack).to(device), torch.from_numpy(features).to(device))
+            scores.append(logit.sigmoid().cpu().numpy())
+    return np.concatenate(scores)
+
+
+def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings: Settings) -> Segmentation:
+    weights = winners(chosen.labels, chosen.origin, len(scales))
+    # Where no crystal was found, all scales are shown alike.
+    weights[:-1] += weights[-1] / len(scales)
+    fused = fuse(scales, weights, chosen.labels.shape, "attention")
+    return Segmentation(
+        chosen.labels,
+        chosen.confidence,
+        fused,
+        scales,
+        weights,
+        settings,
+        origin=chosen.origin,
+        features=chosen.features,
+    )
+
+
+def _surer(segmentation: Segmentation, choice: Instances) -> Chosen | None:
+    """What SiMA+ chooses with a higher least confidence, if nothing else changes: the surest were taken first, so that
+    the others never had a say in them."""
+    before = segmentation.settings.instances
+    if choice != replace(before, min_confidence=choice.min_confidence) or choice.min_confidence < before.min_confidence:
+        return None
+    count = int((segmentation.confidence >= choice.min_confidence).sum())
+    labels = np.where(segmentation.labels <= count, segmentation.labels, 0)
+    return Chosen(labels, segmentation.confidence[:count], segmentation.origin[:count], segmentation.features[:count])

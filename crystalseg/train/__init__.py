@@ -1,1 +1,0 @@
-"""Training: data sets, augmentation, one short loop, and a file per network."""

@@ -1,0 +1,150 @@
+"""Augmentation: one random similarity transform and random brightness and contrast (paper section IV-B)."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from crystalseg.segmentation.attention import levels_from_labels
+from crystalseg.segmentation.tiling import normalise
+from crystalseg.training.data import LabelledImage
+
+
+def _random_point(shape: tuple[int, int], reach: float, rng: np.random.Generator) -> list[float]:
+    """A point (y, x) that keeps about a third of `reach` from the image's border where the image is large enough."""
+    point = []
+    for length in shape:
+        margin = min(0.35 * reach, length / 2)
+        point.append(rng.uniform(margin, length - margin))
+    return point
+
+
+def _window(shape: tuple[int, int], reach: float, point: Sequence[float]) -> tuple[slice, slice, np.ndarray]:
+    """The part of an image within `reach` px of a point (y, x), and that point (x, y) inside the part."""
+    cuts = [slice(max(0, int(p - reach)), min(n, int(p + reach) + 2)) for p, n in zip(point, shape, strict=True)]
+    return cuts[0], cuts[1], np.array([point[1] - cuts[1].start, point[0] - cuts[0].start])
+
+
+def _isometry(rng: np.random.Generator) -> np.ndarray:
+    """A random rotation, mirrored half of the time, 2 × 2 on (x, y). Half are by right angles: no interpolation."""
+    angle = rng.integers(4) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return turn @ np.diag([rng.choice([-1.0, 1.0]), 1.0])
+
+
+def _photometric(image: np.ndarray, s: LabelledImage, rng: np.random.Generator) -> np.ndarray:
+    """uint8 (H, W, 3) -> normalised float32 (3, H, W) with random brightness and contrast (± 20 % each)."""
+    x = normalise(image, s.low, s.high)
+    x = (x - 0.5) * rng.uniform(0.8, 1.2) + 0.5 + rng.uniform(-0.2, 0.2)
+    if rng.random() < 0.15:
+        x = np.repeat(x.mean(axis=0, keepdims=True), 3, axis=0)
+    return x.astype(np.float32)
+
+
+def transform(
+    s: LabelledImage, factor: float, size: int, rng: np.random.Generator, point: Sequence[float] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Scale by `factor`, turn, mirror and cut a `size` × `size` patch about `point` (y, x), else at a random place.
+
+    Returns image float32 (3, size, size), labels int32 (size, size), flow float32 (2, size, size) or None, and
+    valid bool (size, size): False where the patch lies outside the image.
+    """
+    reach = 0.75 * size / factor
+    middle = _random_point(s.labels.shape, reach, rng) if point is None else point
+    rows, columns, point = _window(s.labels.shape, reach, middle)
+    target = (
+        max(1, round((columns.stop - columns.start) * factor)),
+        max(1, round((rows.stop - rows.start) * factor)),
+    )
+    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    image = cv2.resize(s.image[rows, columns], target, interpolation=smooth)
+    labels = cv2.resize(s.labels[rows, columns].astype(np.float32), target, interpolation=cv2.INTER_NEAREST)
+    turn = _isometry(rng)
+    shift = (size - 1) / 2 - turn @ (point * factor)
+    matrix = np.column_stack((turn, shift))
+
+    def warp(array: np.ndarray, interpolation: int) -> np.ndarray:
+        return cv2.warpAffine(array, matrix, (size, size), flags=interpolation)
+
+    valid = warp(np.ones(target[::-1], np.uint8), cv2.INTER_NEAREST) > 0
+    labels = warp(labels, cv2.INTER_NEAREST).astype(np.int32)
+    flow = None
+    if s.flow is not None:
+        fy, fx = (
+            warp(cv2.resize(f[rows, columns], target, interpolation=cv2.INTER_LINEAR), cv2.INTER_LINEAR) for f in s.flow
+        )
+        flow = np.stack((turn[1, 0] * fx + turn[1, 1] * fy, turn[0, 0] * fx + turn[0, 1] * fy))
+        flow = np.where(labels > 0, flow / (np.sqrt(np.square(flow).sum(axis=0)) + 1e-6), 0).astype(np.float32)
+    picture = _photometric(warp(image, cv2.INTER_LINEAR), s, rng) * valid
+    return picture, labels, flow, valid
+
+
+def flow_patch(
+    s: LabelledImage,
+    rng: np.random.Generator,
+    size: int,
+    diameter: float,
+    scales: tuple[float, float],
+    whole: float = 0.0,
+    focus: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A CPNet item: image (3, size, size) and target (4, size, size) = dy, dx, foreground, valid; None if unusable.
+
+    The sample is scaled so that its mean crystal diameter is `diameter` × a log-uniform factor from `scales`; with
+    probability `whole`, so that nearly all of the image fits the patch, as on the ladder's lowest rung; with
+    probability `focus`, so that one crystal, each octave of sizes being as likely, has 0.4 to 1.8 × `diameter` and
+    lies near the middle.
+    """
+    if s.diameter == 0:
+        return None
+    point = None
+    kind = rng.random()
+    if kind < focus:
+        y, x, own = s.crystals[_any_octave(s.crystals[:, 2], rng)]
+        factor = diameter / own * np.exp(rng.uniform(*np.log((0.4, 1.8))))
+    elif kind < focus + whole:
+        factor = size / max(s.labels.shape) * rng.uniform(0.8, 1.1)
+    else:
+        factor = diameter / s.diameter * np.exp(rng.uniform(*np.log(scales)))
+    # Beyond these limits an image is only blurred, or nothing of it is left.
+    factor = float(np.clip(factor, 48 / max(s.labels.shape), 5.0))
+    if kind < focus:
+        point = np.array([y, x]) + rng.uniform(-0.25, 0.25, 2) * size / factor
+    image, labels, flow, valid = transform(s, factor, size, rng, point)
+    if valid.mean() < 0.3:
+        return None
+    return image, np.concatenate((flow, (labels > 0)[None], valid[None])).astype(np.float32)
+
+
+def _any_octave(diameters: np.ndarray, rng: np.random.Generator) -> int:
+    """A random index, each octave of the diameters being as likely."""
+    octave = np.floor(np.log2(diameters))
+    return int(rng.choice(np.flatnonzero(octave == rng.choice(np.unique(octave)))))
+
+
+def attention_item(
+    s: LabelledImage, rng: np.random.Generator, size: int, thresholds: Sequence[float], scales: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A SiMA item: the whole image, its longer side scaled to `size` × a factor from `scales`, and the level maps.
+
+    Returns image float32 (3, size, size) and truth float32 (N + 1, size, size). Around the image there is background,
+    as in inference, where zeros are padded.
+    """
+    longer = max(s.labels.shape)
+    if longer > 448 and rng.random() < 0.3:
+        s = _part(s, rng)
+        longer = max(s.labels.shape)
+    factor = size / longer * rng.uniform(*scales)
+    image, labels, _, _ = transform(s, float(factor), size, rng)
+    return image, levels_from_labels(labels, thresholds).astype(np.float32)
+
+
+def _part(s: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    """A random window of half to all of each side: one image then shows its crystals at several relative sizes."""
+    cuts = []
+    for length in s.labels.shape:
+        n = int(length * rng.uniform(0.4, 1))
+        start = int(rng.integers(length - n + 1))
+        cuts.append(slice(start, start + n))
+    cut = tuple(cuts)
+    return LabelledImage(s.image[cut], s.labels[cut], None, s.low, s.high, s.crystals)

@@ -1,0 +1,114 @@
+"""Training the boundary network (paper section IV-B, "Boundary model", after Yu et al.)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage.segmentation import expand_labels
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalseg.evaluation.metrics import boundary_lines
+from crystalseg.micrographs.labels import BOUNDARY_WIDTH
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.networks.boundary import build_boundary
+from crystalseg.training.augmentation import transform
+from crystalseg.training.data import LabelledImage, Mixture, Stream, Synthetic, sample
+from crystalseg.training.loop import Budget, Order, changed, fit_and_keep, stacked
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """patch: side of the training patches, px (paper: 512); scales: range of the random factor on the image; synthetic:
+    share of synthetic images; topology: weight of the centreline dice against the dice loss (Shit et al. 2021: 0.5);
+    rounds: iterations of the soft skeleton, at least half the lines' width."""
+
+    patch: int = 256
+    scales: tuple[float, float] = (0.75, 1.25)
+    synthetic: float = 0.6
+    topology: float = 0.5
+    rounds: int = 4
+
+
+def soft_skeleton(x: Tensor, rounds: int) -> Tensor:
+    """Differentiable skeleton of (B, 1, H, W) in 0..1 by repeated soft opening (Shit et al. 2021, algorithm 1)."""
+
+    def erode(y: Tensor) -> Tensor:
+        return -torch.maximum(
+            functional.max_pool2d(-y, (3, 1), 1, (1, 0)), functional.max_pool2d(-y, (1, 3), 1, (0, 1))
+        )
+
+    def crests(y: Tensor) -> Tensor:
+        return functional.relu(y - functional.max_pool2d(erode(y), 3, 1, 1))
+
+    skeleton = crests(x)
+    for _ in range(rounds):
+        x = erode(x)
+        new = crests(x)
+        skeleton = skeleton + functional.relu(new - skeleton * new)
+    return skeleton
+
+
+def loss_of(network: nn.Module, image: Tensor, target: Tensor, topology: float, rounds: int) -> Tensor:
+    """Cross-entropy of both maps, plus dice and centreline dice of the lines.
+
+    `image` (B, 3, H, W); `target` (B, 3, H, W): line, foreground, valid. Invalid pixels do not count.
+    """
+    output = network(image).float()
+    valid = target[:, 2:]
+    cross = functional.binary_cross_entropy_with_logits(output, target[:, :2], reduction="none")
+    found, true = output[:, :1].sigmoid() * valid, target[:, :1] * valid
+
+    def share(part: Tensor, whole: Tensor) -> Tensor:
+        return ((part * whole).sum() + 1) / (part.sum() + 1)
+
+    dice = (2 * (found * true).sum() + 1) / (found.sum() + true.sum() + 1)
+    precise, complete = share(soft_skeleton(found, rounds), true), share(soft_skeleton(true, rounds), found)
+    centreline = 2 * precise * complete / (precise + complete)
+    mean = (cross * valid).sum() / (2 * valid.sum().clamp(min=1))
+    return mean + (1 - topology) * (1 - dice) + topology * (1 - centreline)
+
+
+def boundary_patch(
+    s: LabelledImage, rng: np.random.Generator, size: int, scales: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """An item: image (3, size, size) and target (3, size, size) = line, foreground, valid; None if mostly outside."""
+    image, labels, _, valid = transform(s, float(np.exp(rng.uniform(*np.log(scales)))), size, rng)
+    if valid.mean() < 0.3:
+        return None
+    lines, _ = boundary_lines(labels)
+    ground = expand_labels(labels, (BOUNDARY_WIDTH + 1) / 2) > 0
+    return image, np.stack((lines, ground, valid)).astype(np.float32)
+
+
+def _augment(s, rng, recipe: Recipe):
+    return boundary_patch(s, rng, recipe.patch, recipe.scales)
+
+
+def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48) -> list[tuple[Tensor, Tensor]]:
+    """Fixed patches of the validation folders and of synthetic images that training never sees."""
+    rng = np.random.default_rng(1)
+    samples = [[sample(m.pixels, labels, False) for m, labels in read_pairs(f)] for f in folders]
+    generator = Synthetic(1, False, pool=24, reuse=2)
+    items = []
+    while len(items) < count:
+        own = samples[len(items) % len(samples)] if samples and len(items) % 2 else None
+        item = _augment(own[rng.integers(len(own))] if own else generator(rng), rng, recipe)
+        if item is not None:
+            items.append(item)
+    return stacked(items)
+
+
+def train(order: Order) -> Path:
+    """Train the boundary network; returns the path of the best weights, `<output>/boundary.safetensors`."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    torch.manual_seed(limit.seed)
+    network = build_boundary()
+    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
+    stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
+    loss = partial(loss_of, topology=choice.topology, rounds=choice.rounds)
+    batches = validation_batches(order.validation, choice)
+    return fit_and_keep("boundary", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)

@@ -1,0 +1,89 @@
+"""Training CPNet (paper sections III-A and IV-B)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.networks.cellpose import CPNet
+from crystalseg.training.augmentation import flow_patch
+from crystalseg.training.data import Mixture, Stream, Synthetic, sample
+from crystalseg.training.loop import Budget, Order, changed, fit_and_keep, stacked
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What CPNet sees. The defaults are the paper's where it gives them.
+
+    diameter: d, px, the mean crystal diameter that images are scaled to (paper: 50).
+    scales: range of the random factor on top (paper: 0.75 to 1.25).
+    patch, last_patch: side of the training patches, px, and in the last `finish` share of the budget (paper: 224).
+    whole: share of patches that show nearly the whole image, as the ladder's lowest rung does (paper: none).
+    focus: share of patches about one crystal, of any size in the image, scaled to about `diameter` (paper: none).
+    synthetic: share of patches from the generator, if folders are given too.
+    """
+
+    diameter: float = 50.0
+    scales: tuple[float, float] = (0.75, 1.25)
+    whole: float = 0.0
+    focus: float = 0.0
+    patch: int = 224
+    last_patch: int = 224
+    finish: float = 0.2
+    synthetic: float = 0.5
+
+
+def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+    """Cellpose's loss: mean squared error of 5 × flow, halved, plus binary cross-entropy of the foreground.
+
+    `image` (B, 3, H, W); `target` (B, 4, H, W): dy, dx, foreground, valid. Invalid pixels do not count.
+    """
+    output = network(image)[0].float()
+    valid = target[:, 3:]
+    count = valid.sum().clamp(min=1)
+    flow = (functional.mse_loss(output[:, :2], 5 * target[:, :2], reduction="none") * valid).sum() / (2 * count)
+    cross = functional.binary_cross_entropy_with_logits(output[:, 2:], target[:, 2:3], reduction="none")
+    return flow / 2 + (cross * valid).sum() / count
+
+
+def _augment(s, rng, size: int, recipe: Recipe):
+    return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus)
+
+
+def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128):
+    """Fixed patches of the validation folders and of synthetic images that training never sees (odd seeds)."""
+    rng = np.random.default_rng(1)
+    samples = [[sample(m.pixels, labels, True) for m, labels in read_pairs(f)] for f in folders]
+    generator = Synthetic(1, True, sides=(300, 500), pool=24, reuse=2)
+    items = []
+    while len(items) < count:
+        choice = len(items) % (len(samples) + 2)
+        s = samples[choice][rng.integers(len(samples[choice]))] if choice < len(samples) else generator(rng)
+        item = _augment(s, rng, size, recipe)
+        if item is not None:
+            items.append(item)
+    return stacked(items)
+
+
+def train(order: Order) -> Path:
+    """Train CPNet; returns the path of the best weights, `<output>/cellpose.safetensors`."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    torch.manual_seed(limit.seed)
+    network = CPNet(diameter=choice.diameter)
+    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)
+
+    def stream(progress: float) -> tuple[Stream, int]:
+        size = choice.last_patch if progress > 1 - choice.finish else choice.patch
+        # The work of a step stays the same when the patch grows.
+        batch = max(1, round(limit.batch * (choice.patch / size) ** 2))
+        seed = limit.seed + int(1e6 * progress)
+        return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch
+
+    batches = validation_batches(order.validation, choice)
+    return fit_and_keep("cellpose", network, order, choice, limit, stream, loss_of, batches)

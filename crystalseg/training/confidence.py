@@ -1,0 +1,246 @@
+"""Training the confidence of SiMA+: what the flow network proposes on images with known truth, and what of it is right.
+
+The flow network must be the one the confidence will judge; it is trained first.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from crystalseg.evaluation.reliability import best_iou, calibration_error, is_right, reliability
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.networks import DIRECTORY
+from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.fusion import ScalePrediction
+from crystalseg.segmentation.models import Models, load_models, needed
+from crystalseg.segmentation.progress import Clock
+from crystalseg.segmentation.proposals import Candidates, patches, propose
+from crystalseg.segmentation.pyramid import Pyramid, resized
+from crystalseg.segmentation.selection import select
+from crystalseg.segmentation.settings import Instances, Scales
+from crystalseg.segmentation.sima_plus import choose, enlarged, judge
+from crystalseg.segmentation.tiling import limits
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.sets import draw_grain, random_grain
+from crystalseg.training.loop import Order, changed, keep_best
+
+GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
+MOST_PIXELS = 1_500_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """images: number of training images; 0 only calibrates the network there is, as for another flow network or
+    material. crop: range of the longest side cut from real ones, px; sides: range of the synthetic ones' sides, px;
+    synthetic: their share, half of them grains. proposals: the most taken from one scale of an image. epochs, batch,
+    learning_rate: of the training; average: decay, a step, of the moving average of the weights, which is kept. grains:
+    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. seed: of
+    images and initial weights."""
+
+    images: int = 240
+    crop: tuple[int, int] = (400, 900)
+    sides: tuple[int, int] = (200, 900)
+    synthetic: float = 0.67
+    proposals: int = 150
+    epochs: int = 12
+    batch: int = 128
+    learning_rate: float = 2e-3
+    average: float = 0.99
+    grains: int = 15
+    lowest: float = 0.15
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One image uint8 (H, W, 3), its true labels, what each scale predicts and proposes there, and each proposal's best
+    IoU with a true crystal, (n,)."""
+
+    pixels: np.ndarray
+    truth: np.ndarray
+    scales: Sequence[ScalePrediction]
+    candidates: list[Candidates]
+    iou: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Proposals to learn from: pictures float16 (n, 9, 48, 48), features float32 (n, 8), target float32 (n,): the IoU
+    of those that are right, else 0; weight float32 (n,)."""
+
+    pictures: np.ndarray
+    features: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+def proposals(models: Models, pixels: np.ndarray, truth: np.ndarray) -> Judged:
+    """What every scale proposes on an image uint8 (H, W, 3), and how good it is by labels int32 (H, W)."""
+    pyramid, choice = Pyramid(models, pixels), Instances()
+    scales = tuple(pyramid.flow(factor) for factor in Scales().octaves(pyramid.shape))
+    if models.confidence is not None:  # else it is not known yet where to enlarge
+        scales += enlarged(pyramid, choose(models.confidence, scales, pixels, choice).labels, Clock())
+    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
+    return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates])
+
+
+def _best_iou(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    # float32 holds every label exactly
+    full = cv2.resize(labels.astype(np.float32), truth.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    return best_iou(truth, full, int(labels.max()))
+
+
+def _images(folders: Sequence[Path], recipe: Recipe) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless synthetic images and crops of the folders' images, with labels. Seeds are even, as in all training."""
+    rng = np.random.default_rng(recipe.seed)
+    sets = [[(m.pixels, labels) for m, labels in read_pairs(folder)] for folder in folders]
+    while True:
+        if not sets or rng.random() < recipe.synthetic:
+            seed = 2 * int(rng.integers(2**60))
+            if rng.random() < 0.5:
+                shape, *rest = random_grain(rng, int(rng.integers(1, 4)))
+            else:
+                side = np.exp(rng.uniform(*np.log(recipe.sides)))
+                shape, rest = tuple(int(side * s) for s in np.exp(rng.uniform(-0.2, 0.2, 2))), []
+            if shape[0] * shape[1] < MOST_PIXELS:
+                drawn = draw(seed, shape, *rest)
+                yield drawn.image, drawn.labels
+            continue
+        chosen = sets[rng.integers(len(sets))]
+        pixels, labels = chosen[rng.integers(len(chosen))]
+        crop = int(rng.integers(recipe.crop[0], recipe.crop[1] + 1))
+        cut = []
+        for length in labels.shape:
+            start = int(rng.integers(max(length - crop, 0) + 1))
+            cut.append(slice(start, start + crop))
+        yield np.ascontiguousarray(pixels[tuple(cut)]), labels[tuple(cut)]
+
+
+def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
+    """Up to `most` proposals of each scale of each image.
+
+    A proposal weighs 1 / sqrt(n) of its image's n: images of thousands of crystals would otherwise be all that counts.
+    """
+    rng = np.random.default_rng(seed)
+    pictures, features, target, weight = [], [], [], []
+    for image in images:
+        span = limits(image.pixels)
+        before = len(target)
+        for scale, one, iou in zip(image.scales, image.candidates, image.iou, strict=True):
+            chosen = rng.permutation(len(iou))[:most]
+            picture = resized(image.pixels, one.labels.shape, span)
+            pictures += [p.astype(np.float16) for p in patches(one, scale, picture, chosen + 1)]
+            features += list(one.features[chosen])
+            target += np.where(iou[chosen] > 0.5, iou[chosen], 0).tolist()
+        count = len(target) - before
+        weight += [max(count, 1) ** -0.5] * count
+    weight = np.array(weight, np.float32)
+    if not any(target):
+        raise ValueError("The flow network proposes no right crystal on the training images: train it first.")
+    return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weight / weight.mean())
+
+
+def fit(network: Confidence, data: Examples, recipe: Recipe) -> None:
+    """Train by cross-entropy on the IoU of what is right, so that of several right proposals the better comes first.
+    Pictures are turned, mirrored, and changed in brightness and contrast."""
+    rng = np.random.default_rng(recipe.seed)
+    steps = max(1, recipe.epochs * len(data.target) // recipe.batch)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1)
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
+    network.train()
+    losses = []
+    for step in range(1, steps + 1):
+        chosen = rng.choice(len(data.target), min(recipe.batch, len(data.target)))
+        pictures = torch.from_numpy(data.pictures[chosen].astype(np.float32)).rot90(int(rng.integers(4)), (2, 3))
+        if rng.random() < 0.5:
+            pictures = pictures.flip(3)
+        pictures[:, :3] = pictures[:, :3] * np.exp(rng.normal(0, 0.15)) + rng.normal(0, 0.08)
+        features, target, weight = (
+            torch.from_numpy(part[chosen]) for part in (data.features, data.target, data.weight)
+        )
+        loss = functional.binary_cross_entropy_with_logits(network(pictures, features), target, weight)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        mean.update_parameters(network)
+        losses.append(loss.item())
+        if step % 50 == 0:
+            print(f"\rstep {step} of {steps}  loss {np.mean(losses[-200:]):.4f}", end="", flush=True)
+    network.load_state_dict(mean.module.state_dict())
+    network.eval()
+
+
+def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor]) -> None:
+    optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+
+
+def selected(network: Confidence, images: Sequence[Judged], lowest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence (n,) of the crystals SiMA+ selects in all images, and whether each is right, bool (n,)."""
+    sure, right = [], []
+    for image in images:
+        scores = judge(network, image.candidates, image.scales, image.pixels)
+        labels, confidence, _ = select(image.candidates, scores, image.truth.shape, Instances().min_area, lowest)
+        sure.append(confidence)
+        right.append(is_right(image.truth, labels, len(confidence)))
+    return np.concatenate(sure), np.concatenate(right)
+
+
+def calibrate(network: Confidence, images: Sequence[Judged], lowest: float) -> None:
+    """Stretch and shift the logits so that they are true of the crystals selected in `images` (Platt 1999): the surest
+    of several proposals is more often wrong than its own figures say. The order of proposals stays."""
+    sure, right = selected(network, images, lowest)
+    if right.all() or not right.any():
+        return  # no line can be drawn
+    logit = torch.logit(torch.from_numpy(sure), eps=1e-6)
+    target = torch.from_numpy(right).float()
+    line = torch.tensor([1.0, 0.0], requires_grad=True)
+    _minimise([line], lambda: functional.binary_cross_entropy_with_logits(line[0] * logit + line[1], target))
+    with torch.no_grad():
+        network.line.copy_(torch.stack((line[0] * network.line[0], line[0] * network.line[1] + line[1])))
+
+
+def train(order: Order) -> Path:
+    """Train the confidence; returns the path of its weights. `order.start`: folder of the networks it will judge, else
+    the shipped ones. Validation folders and fresh grains calibrate it; the loss on record is the calibration error
+    there, and `experiment reliability` tells that on other images."""
+    choice = changed(Recipe(), order.recipe)
+    torch.manual_seed(choice.seed)
+    models = load_models(order.start or DIRECTORY)
+    network = Confidence() if choice.images else needed(models.confidence, "confidence")
+    if choice.images:
+        source = _images(order.folders, choice)
+        judged = (proposals(models, *next(source)) for _ in range(choice.images))
+        fit(network, examples(judged, choice.proposals, choice.seed), choice)
+    whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
+    grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
+    whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]
+    if not whole:
+        raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
+    judged = [proposals(models, *pair) for pair in whole]
+    calibrate(network, judged, choice.lowest)
+    table = reliability(*selected(network, judged, choice.lowest))
+    error = calibration_error(table)
+    print(table.to_string(float_format="%.3f"))
+    print(f"expected calibration error on the validation images: {error:.3f}")
+    order.output.mkdir(parents=True, exist_ok=True)
+    path = order.output / "confidence.safetensors"
+    record = {"validation_loss": error, "minutes": 0, "step": choice.images}
+    keep_best(path, "confidence", order.folders, asdict(choice), network, record)
+    return path

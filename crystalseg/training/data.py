@@ -1,0 +1,108 @@
+"""Where training samples come from: folders of labelled images, and the synthetic generator."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch.utils.data import IterableDataset, get_worker_info
+
+from crystalseg.measurement.diameter import equivalent_diameter
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.segmentation.flows import flows_from_labels
+from crystalseg.segmentation.tiling import limits
+from crystalseg.synthetic.drawing import draw
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """image uint8 (H, W, 3) RGB; labels int32 (H, W); flow float32 (2, H, W) or None; low, high: the image's 1st and
+    99th percentile per channel; crystals float32 (n, 3): centroid y, x and equivalent circular diameter, px."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    flow: np.ndarray | None
+    low: np.ndarray
+    high: np.ndarray
+    crystals: np.ndarray
+
+    @property
+    def diameter(self) -> float:
+        """Mean diameter, px; 0 if there is no crystal."""
+        return float(self.crystals[:, 2].mean()) if len(self.crystals) else 0.0
+
+
+def sample(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> LabelledImage:
+    flow = flows_from_labels(labels) if with_flow else None
+    return LabelledImage(image, labels, flow, *limits(image), _crystals(labels))
+
+
+def _crystals(labels: np.ndarray) -> np.ndarray:
+    y, x = np.nonzero(labels)
+    names = labels[y, x]
+    area = np.bincount(names)
+    there = area > 0
+    sums = [np.bincount(names, weights=v)[there] for v in (y, x)]
+    area = area[there]
+    return np.column_stack((*(s / area for s in sums), equivalent_diameter(area))).astype(np.float32)
+
+
+class Synthetic:
+    """A slowly renewed pool of synthetic samples: drawing each patch from a new image would cost too much."""
+
+    def __init__(
+        self, seed: int, with_flow: bool, sides: tuple[int, int] = (224, 900), pool: int = 400, reuse: int = 6
+    ):
+        """`sides`: shortest and longest image side, px; `reuse`: how often, on average, a sample is used."""
+        self.seed, self.with_flow, self.sides, self.size, self.reuse = seed, with_flow, sides, pool, reuse
+        self.pool: list[LabelledImage] = []
+
+    def __call__(self, rng: np.random.Generator) -> LabelledImage:
+        if len(self.pool) < 8 or rng.random() < 1 / self.reuse:
+            low, high = np.log(self.sides)
+            side = np.exp(rng.uniform(low, high))
+            shape = tuple(
+                int(np.clip(side * s, self.sides[0], self.sides[1])) for s in np.exp(rng.uniform(-0.3, 0.3, 2))
+            )
+            # Even seeds are for training; validation and test sets take odd ones.
+            drawn = draw(2 * int(rng.integers(2**60)), shape)
+            new = sample(drawn.image, drawn.labels, self.with_flow)
+            if len(self.pool) < self.size:
+                self.pool.append(new)
+            else:
+                self.pool[rng.integers(self.size)] = new
+            return new
+        return self.pool[rng.integers(len(self.pool))]
+
+
+class Mixture:
+    """Draws from the synthetic pool with probability `synthetic`, else from one of the folders, each as often."""
+
+    def __init__(self, folders: Sequence[Path], synthetic: float, seed: int, with_flow: bool):
+        self.sets = [[sample(m.pixels, labels, with_flow) for m, labels in read_pairs(folder)] for folder in folders]
+        self.synthetic = synthetic if self.sets else 1.0
+        self.generator = Synthetic(seed, with_flow)
+
+    def __call__(self, rng: np.random.Generator) -> LabelledImage:
+        if rng.random() < self.synthetic:
+            return self.generator(rng)
+        chosen = self.sets[rng.integers(len(self.sets))]
+        return chosen[rng.integers(len(chosen))]
+
+
+class Stream(IterableDataset):
+    """Endless augmented items; the source is made in the worker process, so that it is held only once."""
+
+    def __init__(self, source: Callable[[], Callable], augment: Callable, seed: int):
+        self.source, self.augment, self.seed = source, augment, seed
+
+    def __iter__(self) -> Iterator:
+        worker = get_worker_info()
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
+        source = self.source()
+        while True:
+            item = self.augment(source(rng), rng)
+            if item is not None:
+                yield item

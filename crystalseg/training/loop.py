@@ -1,0 +1,219 @@
+"""The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, the best weights kept."""
+
+import datetime
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from crystalseg.networks.weights import Card, load_weights, save_weights
+from crystalseg.training.data import Stream
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how to train.
+
+    steps: optimiser steps; minutes: if positive, wall-clock training time that replaces `steps` for the schedule.
+    batch: items a step; learning_rate: the peak, reached after `warmup` (share of the budget), then a cosine to zero.
+    every: steps between validations; seed: of data and initial weights. average: decay, a step, of the moving average
+    of the weights, which is what is validated and kept; 0 keeps the last weights.
+    """
+
+    steps: int = 20_000
+    minutes: float = 0.0
+    batch: int = 30
+    learning_rate: float = 1e-3
+    warmup: float = 0.02
+    every: int = 300
+    seed: int = 0
+    average: float = 0.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train on and where to. Folders hold labelled images, `<id>.png` and `<id>_label.png`.
+
+    output: folder for weights, checkpoint and loss curve. folders, validation: training and validation images. start:
+    weights to begin from (for the SizeModel: the CPNet whose styles are used), or None. recipe, budget: changes to the
+    defaults, JSON.
+    """
+
+    output: Path
+    folders: Sequence[Path] = ()
+    validation: Sequence[Path] = ()
+    start: Path | None = None
+    recipe: str = "{}"
+    budget: str = "{}"
+
+
+def changed(settings, text: str):
+    """A copy of a settings dataclass with the changes in `text`, a JSON object; ValueError names an unknown key."""
+    try:
+        changes = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"Not valid JSON: {text}") from error
+    known = {f.name for f in fields(settings)}
+    if not isinstance(changes, dict) or not set(changes) <= known:
+        raise ValueError(f"Unknown in {text}; known are {', '.join(sorted(known))}.")
+    return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
+
+
+def rate(progress: float, budget: Budget) -> float:
+    """Learning rate at `progress` 0..1: linear warm-up, then cosine decay (paper section IV-B)."""
+    if progress < budget.warmup:
+        return budget.learning_rate * max(progress, 1e-3) / budget.warmup
+    along = (progress - budget.warmup) / (1 - budget.warmup)
+    return budget.learning_rate * 0.5 * (1 + math.cos(math.pi * min(along, 1.0)))
+
+
+def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
+    """Endless batches prepared in one other process."""
+    # Spawned, because a forked copy of this process would inherit its thread pools' locks.
+    return iter(DataLoader(stream, batch_size=size, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn"))
+
+
+def device_and_type(device: str = "auto") -> tuple[torch.device, torch.dtype]:
+    """The device to train on and the type autocast computes in there."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device), torch.bfloat16
+
+
+def fit(
+    network: nn.Module,
+    stream: Callable[[float], tuple[Stream, int]],
+    loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    validation: list[tuple[Tensor, Tensor]],
+    budget: Budget,
+    folder: Path,
+    name: str,
+    keep: Callable[[nn.Module, dict], None],
+) -> None:
+    """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far.
+
+    `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
+    changes. `loss_of(network, image, target)` is a scalar. Everything needed to go on after an interruption is in
+    `folder/<name>.pt`, the curve in `folder/<name>.csv`; calling `fit` again resumes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    device, number = device_and_type()
+    network.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
+    state = {"step": 0, "seconds": 0.0, "best": float("inf")}
+    checkpoint = folder / f"{name}.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(saved["network"])
+        mean.load_state_dict(saved["mean"])
+        optimiser.load_state_dict(saved["optimiser"])
+        state = saved["state"]
+        print(f"resumed at step {state['step']}, {state['seconds'] / 60:.0f} min, best {state['best']:.4f}")
+
+    def compute(module: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+        image = image.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, number):
+            return loss_of(module, image, target.to(device))
+
+    def validate() -> float:
+        mean.eval()
+        with torch.inference_mode():
+            return float(np.mean([compute(mean, *pair).item() for pair in validation]))
+
+    opened = None
+    running = []
+    network.train()
+    while (progress := _progress(state, budget)) < 1:
+        began = time.monotonic()
+        wanted = stream(progress)
+        if opened is None or wanted[1] != opened[1]:
+            opened = wanted
+            feed = batches(*wanted)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(progress, budget)
+        loss = compute(network, *next(feed))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        mean.update_parameters(network)
+        running.append(loss.item())
+        state["step"] += 1
+        state["seconds"] += time.monotonic() - began
+        print(
+            f"\rstep {state['step']}  {100 * progress:.1f} %  loss {np.mean(running[-50:]):.4f}",
+            end="",
+            flush=True,
+        )
+        if state["step"] % budget.every == 0 or _progress(state, budget) >= 1:
+            record = {
+                "step": state["step"],
+                "minutes": round(state["seconds"] / 60, 2),
+                "learning_rate": optimiser.param_groups[0]["lr"],
+                "loss": float(np.mean(running)),
+                "validation_loss": validate(),
+            }
+            running = []
+            curve = folder / f"{name}.csv"
+            pd.DataFrame([record]).to_csv(curve, mode="a", header=not curve.exists(), index=False)
+            print("\n" + "  ".join(f"{k} {v:.5g}" for k, v in record.items()), flush=True)
+            if record["validation_loss"] < state["best"]:
+                state["best"] = record["validation_loss"]
+                keep(mean.module, record | asdict(budget))
+            saved = {
+                "network": network.state_dict(),
+                "mean": mean.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "state": state,
+            }
+            torch.save(saved, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+
+
+def fit_and_keep(
+    name: str,
+    network: nn.Module,
+    order: Order,
+    recipe,
+    budget: Budget,
+    stream: Callable[[float], tuple[Stream, int]],
+    loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    validation: list[tuple[Tensor, Tensor]],
+) -> Path:
+    """`fit`, beginning with the order's weights if it names any; returns the path of the best, `<name>.safetensors` in
+    the order's folder. `recipe`, a dataclass, goes into their card."""
+    if order.start is not None:
+        network.load_state_dict(load_weights(order.start, name)[0])
+    path = order.output / f"{name}.safetensors"
+    keep = partial(keep_best, path, name, order.folders, asdict(recipe))
+    fit(network, stream, loss_of, validation, budget, order.output, name, keep)
+    return path
+
+
+def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict) -> None:
+    """Write the network's weights to `path` with a card that says what they were trained on and what they reached."""
+    data = ", ".join([*(f"{f.parent.name}/{f.name}" for f in map(Path, folders)), "synthetic"])
+    metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
+    today = datetime.date.today().isoformat()
+    save_weights(path, network.state_dict(), Card(name, today, data, metrics, today, json.dumps(settings)))
+
+
+def stacked(items: list[tuple[np.ndarray, np.ndarray]], size: int = 16) -> list[tuple[Tensor, Tensor]]:
+    """Items (image, target) as batches of up to `size`."""
+    parts = [items[k : k + size] for k in range(0, len(items), size)]
+    return [tuple(torch.from_numpy(np.stack(side)) for side in zip(*part, strict=True)) for part in parts]
+
+
+def _progress(state: dict, budget: Budget) -> float:
+    return state["seconds"] / 60 / budget.minutes if budget.minutes > 0 else state["step"] / budget.steps

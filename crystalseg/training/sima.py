@@ -1,0 +1,75 @@
+"""Training SiMA (paper sections III-B1 and IV-B)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.networks.sima import SIDE, build_sima
+from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.training.augmentation import attention_item
+from crystalseg.training.data import Mixture, Stream, Synthetic, sample
+from crystalseg.training.loop import Budget, Order, changed, fit_and_keep, stacked
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What SiMA sees. The defaults are the paper's where it gives them.
+
+    thresholds: size limits, % of the image side. weights: of the loss, a map each, background last.
+    scales: range of the random factor on the image scaled to 224 px. synthetic: share of synthetic images.
+    encoder: pretrained encoder weights by name (paper: "imagenet"), or None.
+    """
+
+    thresholds: tuple[float, ...] = THRESHOLDS
+    weights: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0, 1.0)
+    scales: tuple[float, float] = (0.5, 1.5)
+    synthetic: float = 0.6
+    encoder: str | None = None
+
+
+def loss_of(network: nn.Module, image: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:
+    """Weighted mean over the maps of their per-pixel binary cross-entropy.
+
+    `image` (B, 3, H, W); `target` (B, N + 1, H, W), 0 or 1.
+    """
+    cross = functional.binary_cross_entropy_with_logits(network(image).float(), target, reduction="none")
+    weight = torch.tensor(weights, device=cross.device)
+    return (cross.mean(dim=(0, 2, 3)) * weight).sum() / weight.sum()
+
+
+def _augment(s, rng, recipe: Recipe):
+    return attention_item(s, rng, SIDE, recipe.thresholds, recipe.scales)
+
+
+def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64) -> list[tuple[Tensor, Tensor]]:
+    """Fixed items of the validation folders and of synthetic images that training never sees."""
+    rng = np.random.default_rng(1)
+    samples = [[sample(m.pixels, labels, False) for m, labels in read_pairs(f)] for f in folders]
+    generator = Synthetic(1, False, pool=32, reuse=1)
+    items = []
+    for k in range(count):
+        choice = k % (2 * len(samples) + 1) if samples else 0
+        own = samples[choice // 2] if choice < 2 * len(samples) and choice % 2 else None
+        items.append(_augment(own[rng.integers(len(own))] if own else generator(rng), rng, recipe))
+    return stacked(items)
+
+
+def train(order: Order) -> Path:
+    """Train SiMA; returns the path of the best weights, `<output>/sima.safetensors`."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    if len(choice.weights) != len(choice.thresholds) + 1:
+        raise ValueError("SiMA needs one loss weight a threshold and one for the background.")
+    torch.manual_seed(limit.seed)
+    network = build_sima(len(choice.thresholds), choice.encoder)
+    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
+    stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
+    loss = partial(loss_of, weights=choice.weights)
+    batches = validation_batches(order.validation, choice)
+    return fit_and_keep("sima", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)

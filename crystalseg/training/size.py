@@ -1,0 +1,68 @@
+"""Training the SizeModel on the style vectors of a trained CPNet."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crystalseg.networks import DIRECTORY
+from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.size import SizeModel
+from crystalseg.networks.weights import load_weights
+from crystalseg.training.augmentation import flow_patch
+from crystalseg.training.data import Mixture
+from crystalseg.training.loop import Budget, Order, changed, keep_best
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """diameters: range of mean crystal diameters shown, px, log-uniform; patch: side of the patches, px; patches: their
+    number; synthetic: share from the generator; ridge: the penalty (Cellpose: 1)."""
+
+    diameters: tuple[float, float] = (12.0, 200.0)
+    patch: int = 224
+    patches: int = 800
+    synthetic: float = 0.5
+    ridge: float = 1.0
+
+
+def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
+    """Style vectors (n, 256) of random patches and the mean diameter (n,) of the whole crystals at their scale, px."""
+    rng = np.random.default_rng(seed)
+    styles, diameters = [], []
+    while len(styles) < recipe.patches:
+        s = source(rng)
+        wanted = np.exp(rng.uniform(*np.log(recipe.diameters)))
+        # the limits that `flow_patch` puts on the factor would make the wanted diameter untrue
+        if s.diameter == 0 or not 48 / max(s.labels.shape) < wanted / s.diameter < 5:
+            continue
+        item = flow_patch(s, rng, recipe.patch, wanted, (1.0, 1.0 + 1e-9))
+        if item is None:
+            continue
+        with torch.inference_mode():
+            styles.append(network.style(network.downsample(torch.from_numpy(item[0][None]))[-1])[0])
+        diameters.append(wanted)
+    return torch.stack(styles), torch.tensor(diameters)
+
+
+def train(order: Order) -> Path:
+    """Fit the SizeModel; returns the path of its weights. The loss on record is the median error of the diameter."""
+    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    network = CPNet().eval()
+    network.load_state_dict(load_weights(order.start or DIRECTORY / "cellpose.safetensors", "cellpose")[0])
+    model = SizeModel()
+    model.fit(
+        *_styles(network, Mixture(order.folders, choice.synthetic, limit.seed, True), choice, limit.seed), choice.ridge
+    )
+    held_out = Mixture(order.validation, choice.synthetic, limit.seed + 1, True)
+    styles, truth = _styles(network, held_out, changed(choice, '{"patches": 150}'), limit.seed + 1)
+    with torch.inference_mode():
+        error = float((model(styles) - truth.log()).abs().median().expm1())
+    print(f"median error of the diameter on validation patches: {100 * error:.0f} %")
+    order.output.mkdir(parents=True, exist_ok=True)
+    path = order.output / "size.safetensors"
+    record = {"validation_loss": error, "minutes": 0, "step": choice.patches}
+    keep_best(path, "size", order.folders, asdict(choice), model, record)
+    return path

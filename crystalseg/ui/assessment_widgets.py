@@ -1,0 +1,59 @@
+"""Widgets that show an assessment: verdict, figures by standard, uncertainty budget, test lines."""
+
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from crystalseg.measurement.assessment import Assessment
+from crystalseg.measurement.figures import Field
+from crystalseg.measurement.intercept import Pattern, lines_with_counts
+from crystalseg.report.pictures import with_test_lines
+from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, intercept_words, uncertainty, verdict_rows
+from crystalseg.segmentation.overlay import fit, outlined
+
+TEST_LINES_PX = 1200  # longest side of the picture of the test lines
+OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not decidable": ":material/help:"}
+
+
+def verdict(assessment: Assessment) -> None:
+    """The verdict on the profile's limits, and why."""
+    show = {"pass": st.success, "fail": st.error}.get(assessment.outcome, st.warning)
+    show(f"**{assessment.outcome.upper()}** against the profile's limits", icon=OUTCOMES[assessment.outcome])
+    st.table(pd.DataFrame(verdict_rows(assessment.verdicts), columns=list(VERDICT_COLUMNS)).set_index("limit"))
+
+
+def _test_lines(field: Field, pixels: np.ndarray) -> None:
+    """The lines and circles of the intercept methods, drawn, and what each counted."""
+    picture = outlined(pixels, field.labels)
+    for column, pattern in zip(st.columns(2), get_args(Pattern), strict=True):
+        intercepts = field.intercepts(pattern)
+        column.image(fit(with_test_lines(picture, intercepts), TEST_LINES_PX), width="stretch")
+        column.caption(intercept_words(pattern, intercepts))
+        rows = pd.DataFrame(lines_with_counts(intercepts), columns=["line", "crystals", "length inside crystals, px"])
+        column.dataframe(rows, hide_index=True, height=200)
+
+
+def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> None:
+    """Figures by standard with their uncertainty, and the budget."""
+    for note in assessment.notes:
+        st.info(note, icon=":material/info:")
+    budgets = list(assessment.budgets.values())
+    columns = ["figure", "value", "U (k = 2)", "computed with"]
+    st.dataframe(pd.DataFrame(figure_rows(budgets), columns=columns), hide_index=True, height=420)
+    if not all(b.complete for b in budgets):
+        st.caption("≥: a part of the uncertainty is not known, see below.")
+    if st.toggle("Show the test lines and circles as they were counted"):
+        _test_lines(field, pixels)
+    with st.expander("Uncertainty budget", icon=":material/balance:"):
+        parts = [
+            (b.figure.words, c.source, "not known" if c.standard is None else uncertainty(b, c.standard), c.kind, c.how)
+            for b in budgets
+            for c in b.components
+        ]
+        st.dataframe(pd.DataFrame(parts, columns=["figure", "source", "u", "type", "from"]), hide_index=True)
+        st.caption(
+            "Segmentation: choose a profile that names the kind of material, and validate the method on labelled "
+            "images of it (python -m crystalseg validate). Calibration: state the uncertainty of the pixel size."
+        )

@@ -1,0 +1,144 @@
+"""Charts on the pages (plotly)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from crystalseg.evaluation.comparison import Compared
+from crystalseg.measurement.agreement import Agreement
+from crystalseg.measurement.control import ControlChart
+from crystalseg.measurement.distribution import cumulative, histogram, sizes_and_weights
+from crystalseg.segmentation.colormap import CATEGORIES
+
+ACCENT = "#c1550b"
+
+
+def distribution_chart(
+    crystals: pd.DataFrame, shape: tuple[int, int], rule: str, weighting: str, logarithmic: bool
+) -> go.Figure:
+    """Histogram and cumulative curve of the diameters, weighted by `number` or `area`."""
+    sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
+    if weighting == "area":
+        weights = weights * areas
+    edges, share = histogram(sizes, weights, logarithmic)
+    ordered, q = cumulative(sizes, weights)
+    middle = np.sqrt(edges[:-1] * edges[1:]) if logarithmic else (edges[:-1] + edges[1:]) / 2
+    hover = [
+        f"{a:.4g} to {b:.4g} {unit}: {100 * s:.1f} %" for a, b, s in zip(edges[:-1], edges[1:], share, strict=True)
+    ]
+    chart = go.Figure()
+    if logarithmic:  # bar widths on a logarithmic axis are not even: draw steps
+        x, y = np.repeat(edges, 2), np.concatenate(([0], np.repeat(100 * share, 2), [0]))
+        chart.add_scatter(x=x, y=y, fill="tozeroy", mode="lines", name="share, %", line={"width": 1}, hoverinfo="skip")
+        chart.add_scatter(
+            x=middle,
+            y=100 * share,
+            mode="markers",
+            marker={"opacity": 0},
+            hovertext=hover,
+            hoverinfo="text",
+            showlegend=False,
+        )
+    else:
+        chart.add_bar(x=middle, y=100 * share, width=np.diff(edges), name="share, %", hovertext=hover, hoverinfo="text")
+    chart.add_scatter(
+        x=ordered,
+        y=100 * q,
+        yaxis="y2",
+        name="cumulative, %",
+        line={"color": ACCENT, "shape": "hv"},
+        hovertemplate="%{y:.1f} % up to %{x:.4g} " + unit + "<extra></extra>",
+    )
+    chart.update_layout(
+        xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log" if logarithmic else "linear"},
+        yaxis={"title": f"share by {weighting}, %", "rangemode": "tozero"},
+        yaxis2={
+            "title": "cumulative, %",
+            "overlaying": "y",
+            "side": "right",
+            "range": [0, 102],
+            "tickvals": [0, 25, 50, 75, 100],
+            "showgrid": False,
+        },
+        legend={"orientation": "h", "y": 1.12},
+        margin={"t": 10, "b": 10},
+        height=420,
+    )
+    return chart
+
+
+def cumulative_chart(compared: Sequence[Compared], rule: str) -> go.Figure:
+    """Cumulative number distributions of several methods over each other."""
+    chart = go.Figure()
+    unit = "px"
+    for k, method in enumerate(compared):
+        sizes, weights, _, unit = sizes_and_weights(method.crystals, method.labels.shape, rule)
+        if len(sizes):
+            ordered, q = cumulative(sizes, weights)
+            chart.add_scatter(
+                x=ordered, y=100 * q, name=method.name, line={"shape": "hv", "color": f"rgb{CATEGORIES[1 + k % 8]}"}
+            )
+    chart.update_layout(
+        xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log"},
+        yaxis={"title": "cumulative share by number, %", "range": [0, 101]},
+        legend={"orientation": "h", "y": 1.12},
+        margin={"t": 10, "b": 10},
+        height=380,
+    )
+    return chart
+
+
+def agreement_chart(agreement: Agreement, images: Sequence[str], first: str, second: str, unit: str) -> go.Figure:
+    """Bland and Altman's plot of the average sizes that two methods give, a point an image."""
+    chart = go.Figure()
+    chart.add_scatter(x=agreement.mean, y=agreement.difference, mode="markers", text=images, marker={"size": 10})
+    low, high = agreement.limits
+    for value, words, dash in (
+        (agreement.bias, "bias", "solid"),
+        (low, "95 % limit", "dash"),
+        (high, "95 % limit", "dash"),
+    ):
+        chart.add_hline(value, line_dash=dash, annotation_text=f"{words} {value:.3g} {unit}")
+    chart.update_layout(
+        xaxis_title=f"mean of both average crystal sizes, {unit}",
+        yaxis_title=f"{second} − {first}, {unit}",
+        margin={"t": 20, "b": 10},
+        height=380,
+    )
+    return chart
+
+
+def control_charts(
+    chart: ControlChart, values: Sequence[float], names: Sequence[str], signals: dict[int, str], words: str, unit: str
+) -> go.Figure:
+    """Individuals above, moving range below; `signals`: by place, what is out of control there."""
+    number = list(range(1, len(values) + 1))
+    drawn = make_subplots(2, 1, shared_xaxes=True, row_heights=(0.65, 0.35), vertical_spacing=0.06)
+    drawn.add_scatter(x=number, y=values, mode="lines+markers", hovertext=names, name=words, row=1, col=1)
+    drawn.add_scatter(
+        x=[k + 1 for k in signals],
+        y=[values[k] for k in signals],
+        mode="markers",
+        name="signal",
+        marker={"color": ACCENT, "size": 12, "symbol": "diamond"},
+        hovertext=list(signals.values()),
+        row=1,
+        col=1,
+    )
+    drawn.add_scatter(x=number[1:], y=chart.ranges, mode="lines+markers", name="moving range", row=2, col=1)
+    for row, level, dash in (
+        (1, chart.centre, "solid"),
+        (1, chart.limits[0], "dash"),
+        (1, chart.limits[1], "dash"),
+        (2, chart.range_limit, "dash"),
+    ):
+        drawn.add_hline(level, row=row, line_dash=dash, line_color="#666")
+    drawn.update_yaxes(title=f"{words}, {unit}", row=1)
+    drawn.update_yaxes(title=f"moving range, {unit}", rangemode="tozero", row=2)
+    drawn.update_xaxes(tickformat="d", dtick=max(1, len(values) // 20))
+    drawn.update_xaxes(title="run, oldest first", row=2)
+    drawn.update_layout(height=500, margin={"t": 10, "b": 10}, showlegend=False)
+    return drawn

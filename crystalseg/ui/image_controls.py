@@ -1,0 +1,191 @@
+"""Widgets that choose images: upload, examples, pixel size, region."""
+
+import io
+from dataclasses import replace
+
+import cv2
+import streamlit as st
+from PIL import Image
+from streamlit_image_coordinates import streamlit_image_coordinates
+
+from crystalseg.micrographs import examples
+from crystalseg.micrographs.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
+from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.micrographs.inscriptions import find_scale_bar
+from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.record import instruments
+from crystalseg.record.instruments import Instrument
+from crystalseg.synthetic.sets import draw_grain
+from crystalseg.ui import session, shared
+
+SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
+
+
+def choose_micrographs() -> None:
+    """Upload, examples, and which micrograph is being worked on; in the sidebar."""
+    uploads = st.file_uploader(
+        "Micrographs",
+        type=list(FORMATS),
+        accept_multiple_files=True,
+        help="PNG, JPEG, BMP or TIFF, also 16-bit. Files stay on this machine.",
+    )
+    for problem in session.add_uploads(uploads):
+        st.error(problem, icon=":material/block:")
+    session.current()
+    with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
+        for title, path in examples.files().items():
+            if st.button(title, width="stretch"):
+                st.session_state["current"] = session.add(path.read_bytes(), path.name)
+        if st.button(
+            "synthetic polycrystal (0.5 µm/px)", width="stretch", help="One huge crystal among tiny ones, drawn anew."
+        ):
+            st.session_state["current"] = _add_synthetic()
+    held = session.items()
+    if len(held) > 1:
+        keys = list(held)
+        now = st.session_state.get("current")
+        chosen = st.radio(
+            "Working on", keys, index=keys.index(now) if now in held else 0, format_func=lambda k: held[k].original.name
+        )
+        st.session_state["current"] = chosen
+        if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay in the record."):
+            session.remove(chosen)
+            st.rerun()
+
+
+def _add_synthetic() -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(draw_grain(7, 1, 2).image).save(buffer, "PNG")
+    key = session.add(buffer.getvalue(), "synthetic polycrystal.png")
+    session.items()[key].calibrate(Calibration(0.5, "synthetic image of known scale"))
+    return key
+
+
+def choose_pixel_size(item: session.Item) -> None:
+    """Calibration by hand; what the file itself says is kept unless replaced."""
+    found = item.original.calibration
+    if found:
+        st.success(f"{found.um_per_px:.5g} µm per pixel: {found.source}.", icon=":material/straighten:")
+    else:
+        st.info(
+            "This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:"
+        )
+    known = instruments.instruments(shared.engine())
+    ways = [*(["saved calibration"] if known else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
+    how = st.radio("Give the pixel size", ways, horizontal=True)
+    try:
+        if how == "saved calibration":
+            name = st.selectbox("Instrument and objective", list(known), key=f"instrument {item.key}")
+            new = known[name].calibration()
+        elif how == "scale bar in the image":
+            new = _scale_bar(item)
+        else:
+            columns = st.columns(2)
+            value = columns[0].number_input(how, 0.0, None, 0.0, format="%.6g", key=f"pixel size {how} {item.key}")
+            percent = columns[1].number_input(
+                "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, key=f"uncertainty {how} {item.key}"
+            )
+            make = from_um_per_px if how == "µm per pixel" else from_px_per_mm
+            new = make(value) if value > 0 else None
+            if new and percent is not None:
+                new = replace(new, uncertainty=percent / 100)
+    except ValueError as error:
+        st.error(str(error), icon=":material/block:")
+        return
+    if new is None:
+        return
+    stated = f", ± {100 * new.uncertainty:.2g} %" if new.uncertainty is not None else ""
+    if st.button(f"Use {new.um_per_px:.5g} µm per pixel{stated}", type="primary"):
+        item.calibrate(new)
+        st.rerun()
+    if how != "saved calibration":
+        _save_instrument(item, new)
+
+
+def _save_instrument(item: session.Item, new: Calibration) -> None:
+    """Keep the pixel size by name for later images of the same instrument and objective."""
+    with st.popover("Save it for this instrument", icon=":material/save:"):
+        name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", key=f"name {item.key}")
+        date = st.date_input("Date of the calibration", key=f"date {item.key}")
+        length = st.number_input("Certified length, µm (0: none)", 0.0, None, 0.0, key=f"length {item.key}")
+        wide = st.number_input("Its standard uncertainty, µm", 0.0, None, 0.0, key=f"wide {item.key}")
+        certificate = st.text_input("Certificate", key=f"certificate {item.key}")
+        if st.button("Save", disabled=not name.strip(), key=f"save {item.key}"):
+            instrument = Instrument(
+                name.strip(),
+                new.um_per_px,
+                new.uncertainty,
+                date.isoformat(),
+                length or None,
+                wide if length else None,
+                certificate,
+            )
+            instruments.save(shared.engine(), instrument, session.who())
+            st.success(f"{instrument.name} is on record and offered for every image.", icon=":material/check:")
+
+
+def _scale_bar(item: session.Item) -> Calibration | None:
+    st.caption("Drag from one end of the bar to the other, or type the ends.")
+    pixels = item.original.pixels
+    # The bar is nearly always low in the image, where it can be shown larger.
+    top = pixels.shape[0] * 2 // 3 if st.checkbox("Show the lowest third only", True) else 0
+    factor = SCALE_BAR_PX / pixels.shape[1]
+    ends = st.session_state.setdefault(f"ends {item.key}", [0.0, 0.0, 0.0, 0.0])
+    proposal = find_scale_bar(pixels)
+    if proposal is not None and ends != list(proposal):
+        left, right = st.columns((3, 1), vertical_alignment="center")
+        left.info(
+            f"This may be the bar: a stripe {proposal[2] - proposal[0]:.0f} px long, drawn in orange.",
+            icon=":material/straighten:",
+        )
+        if right.button("Take its ends", key=f"take {item.key}"):
+            ends[:] = proposal
+            st.rerun()
+    shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    for x0, y0, x1, y1 in [p for p in (proposal, tuple(ends)) if p is not None and any(p)]:
+        a, b = ((round(x * factor), round((y - top) * factor)) for x, y in ((x0, y0), (x1, y1)))
+        shown = cv2.line(shown.copy(), a, b, (213, 94, 0), 2)
+    dragged = streamlit_image_coordinates(shown, key=f"bar {item.key} {top}", click_and_drag=True)
+    if dragged and dragged != st.session_state.get(f"dragged {item.key}"):
+        st.session_state[f"dragged {item.key}"] = dragged
+        ends[:] = [
+            dragged["x1"] / factor,
+            dragged["y1"] / factor + top,
+            dragged["x2"] / factor,
+            dragged["y2"] / factor + top,
+        ]
+    columns = st.columns(6)
+    names = ("left x, px", "left y, px", "right x, px", "right y, px")
+    values = [c.number_input(n, 0.0, None, round(e, 1)) for c, n, e in zip(columns, names, ends, strict=False)]
+    length = columns[4].number_input("length, µm", 0.0, None, 0.0, format="%.6g")
+    wide = columns[5].number_input("± µm", 0.0, None, 0.0, format="%.6g", help="Standard uncertainty of the length.")
+    if length <= 0 or values == [0.0] * 4:
+        return None
+    return from_scale_bar(length, (values[0], values[1]), (values[2], values[3]), wide)
+
+
+def choose_region(item: session.Item) -> Micrograph | None:
+    """Data bar and rectangle; returns the part to be measured, or None with the reason shown."""
+    height, width = item.original.shape
+    if item.bar is not None:
+        item.exclude_bar = st.checkbox(
+            f"Leave out the data bar below row {item.bar}",
+            item.exclude_bar,
+            help="A band with writing was found at the lower edge. It is never measured as crystals while excluded.",
+        )
+    if st.checkbox("Measure a rectangle only", item.region is not None, key=f"rectangle {item.key}"):
+        now = item.region or (0, 0, height, width)
+        columns = st.columns(4)
+        names = ("top", "left", "bottom", "right")
+        most = (height, width, height, width)
+        item.region = tuple(
+            int(c.number_input(f"{n}, px", 0, m, v, key=f"{n} {item.key}"))
+            for c, n, m, v in zip(columns, names, most, now, strict=True)
+        )
+    else:
+        item.region = None
+    try:
+        return item.prepared()
+    except MicrographError as error:
+        st.error(str(error), icon=":material/block:")
+        return None

@@ -1,0 +1,76 @@
+"""Widgets about runs: start, watch, cancel, and the frame of pages about a finished one."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.settings import Settings
+from crystalseg.ui import session, shared
+from crystalseg.ui.image_controls import choose_micrographs
+
+
+def sidebar() -> None:
+    """What every page but Measure has at its side: the micrographs, and whose corrections these are."""
+    with st.sidebar:
+        choose_micrographs()
+        st.caption(f"Thresholds ({session.instances().name}) and border rule are set on the Measure page.")
+
+
+def finished(item: session.Item | None) -> bool:
+    """Whether there is a result to look at; if not, says what to do."""
+    if item is None:
+        st.info("Upload a micrograph on the left, or choose an example.", icon=":material/upload:")
+        return False
+    job = item.shown()
+    if job and job.active:
+        watch(item.job)
+        return False
+    if job and job.status == "done" and shared.result(item.job) is not None:
+        return True
+    if job and job.status == "failed":
+        st.error(job.error, icon=":material/block:")
+    st.info(f"{item.original.name} is not measured yet: go to Measure and press Run.", icon=":material/straighten:")
+    return False
+
+
+def result_page(title: str, caption: str, show: Callable[[session.Item], None]) -> None:
+    """A page about the micrograph's finished run, which `show` draws."""
+    session.preserve()
+    sidebar()
+    st.title(title)
+    st.caption(caption)
+    item = session.current()
+    if finished(item):
+        st.subheader(item.original.name)
+        show(item)
+
+
+def run_button(item: session.Item, micrograph: Micrograph | None, settings: Settings | None) -> None:
+    """Start a run, or show the one in progress."""
+    job = item.shown()
+    if job and job.active:
+        watch(item.job)
+        return
+    if job and job.status == "failed":
+        st.error(job.error, icon=":material/block:")
+    elif job and job.status == "cancelled":
+        st.warning("The run was cancelled.", icon=":material/stop_circle:")
+    ready = micrograph is not None and settings is not None
+    if st.button("Run", type="primary", disabled=not ready, icon=":material/play_arrow:", key="run"):
+        item.job = item.run(micrograph, settings)
+        st.rerun()
+
+
+@st.fragment(run_every=0.5)
+def watch(job_id: str) -> None:
+    """The progress of a run, with a button to stop it."""
+    job = shared.queue().job(job_id)
+    if job is None or not job.active:
+        st.rerun()
+    waiting = [j.id for j in shared.queue().active()].index(job_id) if job.status == "queued" else 0
+    words = f"waiting for {waiting} other run(s)" if waiting else job.stage
+    bar, stop = st.columns((5, 1), vertical_alignment="center")
+    bar.progress(min(job.share, 1.0), text=f"{words} · {100 * job.share:.0f} %")
+    if stop.button("Cancel", icon=":material/stop_circle:", key=f"cancel {job_id}"):
+        shared.queue().cancel(job_id)

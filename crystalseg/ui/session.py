@@ -1,0 +1,225 @@
+"""What a browser session holds: its micrographs, and what is chosen on the pages."""
+
+import os
+from dataclasses import dataclass, field, replace
+
+import streamlit as st
+
+from crystalseg.execution.queue import Job
+from crystalseg.micrographs import examples
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
+from crystalseg.micrographs.inscriptions import find_data_bar
+from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.record import store
+from crystalseg.record.profiles import Profile, profiles
+from crystalseg.record.reopening import whole_image
+from crystalseg.record.runs import Run
+from crystalseg.record.runs import find as find_run
+from crystalseg.segmentation.settings import Instances, Measuring, Settings
+from crystalseg.ui import shared
+from crystalseg.ui.shared import engine, first_job, queue
+
+# Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
+KEPT = (
+    "method",
+    "package model",
+    "factors plus",
+    "factors",
+    "thresholds",
+    "foreground",
+    "min area",
+    "min confidence",
+    "border rule",
+    "who",
+    "axis",
+    "weighting",
+    "profile",
+    "profile product",
+)
+
+
+@dataclass
+class Item:
+    """One micrograph of the session. original: as read; bar: first row of the data bar found, or None; exclude_bar and
+    region (top, left, bottom, right) or None: what is measured; job: the run that is shown; runs: all, the latest of
+    each method; opener: the example that was there before the user chose anything."""
+
+    original: Micrograph
+    bar: int | None
+    exclude_bar: bool = True
+    region: tuple[int, int, int, int] | None = None
+    job: str | None = None
+    runs: dict[str, str] = field(default_factory=dict)
+    opener: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.original.sha256}-{self.original.name}"
+
+    def prepared(self) -> Micrograph:
+        """The part of the image that is to be measured; MicrographError if the region is unusable."""
+        height, width = self.original.shape
+        top, left, bottom, right = self.region or (0, 0, height, width)
+        if self.bar is not None and self.exclude_bar:
+            bottom = min(bottom, self.bar)
+        whole = (top, left, bottom, right) == (0, 0, height, width)
+        return self.original if whole else self.original.crop(top, left, bottom, right)
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Take another pixel size."""
+        self.original = replace(self.original, calibration=calibration)
+
+    def shown(self) -> Job | None:
+        """The job of the run that is shown."""
+        return queue().job(self.job) if self.job else None
+
+    def measured(self) -> Micrograph:
+        """The part of the image that the shown run measured, with the pixel size that may have been given since."""
+        return replace(shared.result(self.job)[0], calibration=self.original.calibration)
+
+    def run(self, micrograph: Micrograph, settings: Settings) -> str:
+        """Queue a run; returns the job."""
+        job = queue().submit(micrograph, settings)
+        self.runs[settings.method] = job
+        return job
+
+
+def items() -> dict[str, Item]:
+    """The micrographs of the session, by key."""
+    return st.session_state.setdefault("items", {})
+
+
+def add(data: bytes, name: str) -> str:
+    """Read a file into the session; returns its key. A file that is already there is left as it is."""
+    limit = float(os.environ.get("CRYSTALSEG_MAX_MEGAPIXELS") or MAX_MEGAPIXELS)
+    micrograph = read_micrograph(data, name, limit)
+    store.put(data)
+    item = Item(micrograph, find_data_bar(micrograph.pixels))
+    forget_openers()
+    items().setdefault(item.key, item)
+    return item.key
+
+
+def forget_openers() -> None:
+    """The example goes when the user chooses something."""
+    for key in [key for key, other in items().items() if other.opener]:
+        del items()[key]
+
+
+def add_uploads(uploads: list) -> list[str]:
+    """Read new uploads; returns one sentence for each that cannot be used.
+
+    What an upload became is kept by the session: the uploader forgets its files when another page is opened.
+    """
+    seen: dict[str, str] = st.session_state.setdefault("uploads", {})
+    problems = []
+    for upload in uploads:
+        if upload.file_id in seen:
+            problems.append(seen[upload.file_id])
+            continue
+        try:
+            st.session_state["current"] = add(upload.getvalue(), upload.name)
+            seen[upload.file_id] = ""
+        except MicrographError as error:
+            seen[upload.file_id] = str(error)
+            problems.append(str(error))
+    return [problem for problem in problems if problem]
+
+
+def remove(key: str) -> None:
+    """Forget a micrograph; its runs stay in the record."""
+    items().pop(key, None)
+
+
+def current() -> Item | None:
+    """The micrograph being worked on."""
+    held = items()
+    if not held:
+        _first_example()
+    if st.session_state.get("current") not in held:
+        st.session_state["current"] = next(iter(held), None)
+    return held.get(st.session_state["current"])
+
+
+def _first_example() -> None:
+    """Nobody meets an empty page: an example is there, measured."""
+    micrograph = examples.first()
+    item = Item(micrograph, find_data_bar(micrograph.pixels), job=first_job(), opener=True)
+    item.runs[Settings().method] = item.job
+    items()[item.key] = item
+
+
+def take_up(run: Run) -> None:
+    """Work on with a run from the record: its image, pixel size, region, settings, and the corrections made to it.
+    StoreError if its image is not in the store."""
+    whole = whole_image(run)
+    item = Item(whole, find_data_bar(whole.pixels))
+    height, width = whole.shape
+    item.exclude_bar = item.bar is not None and run.region is not None and run.region[2] <= item.bar
+    if run.region and run.region != (0, 0, item.bar if item.exclude_bar else height, width):
+        item.region = run.region
+    job = run.job or run.id
+    settings = Settings.from_dict(find_run(engine(), job).settings)
+    queue().bring_back(job, whole.crop(*run.region) if run.region else whole, settings)
+    item.job = job
+    item.runs[settings.method] = job
+    forget_openers()
+    items()[item.key] = item
+    st.session_state["current"] = item.key
+    st.session_state["profile product"] = None
+    st.session_state["profile"] = run.profile if run.profile in profiles(engine()) else None
+    choose(Settings.from_dict(run.settings))
+
+
+def choose(settings: Settings) -> None:
+    """Set every control to these settings."""
+    held, scales = st.session_state, settings.scales
+    factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
+    held["method"] = settings.method.partition(":")[0]
+    held["package model"] = settings.method.partition(":")[2]
+    held["factors plus"] = factors
+    held["factors"] = factors or "auto, 0.5, 0.75, 1"
+    held["thresholds"] = ", ".join(f"{t:g}" for t in scales.levels)
+    held["foreground"] = settings.instances.foreground_threshold
+    held["min area"] = settings.instances.min_area
+    held["min confidence"] = settings.instances.min_confidence
+    held["border rule"] = settings.measuring.border_rule
+
+
+def instances() -> Instances:
+    """The thresholds chosen on any page."""
+    usual, held = Instances(), st.session_state
+    return Instances(
+        float(held.get("foreground", usual.foreground_threshold)),
+        int(held.get("min area", usual.min_area)),
+        float(held.get("min confidence", usual.min_confidence)),
+    )
+
+
+def measuring() -> Measuring:
+    """The border rule chosen on any page."""
+    return Measuring(st.session_state.get("border rule", Measuring().border_rule))
+
+
+def preserve() -> None:
+    """Call first on every page: keeps the values of KEPT although their widgets may not be on it.
+
+    Also sees that the page has its navigation: Streamlit runs a page's file alone, without app.py, if its address is
+    the first that a new server is asked for.
+    """
+    if not st.session_state.get("entered"):
+        st.switch_page("app.py")
+    for key in KEPT:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+
+
+def who() -> str:
+    """The name the user gave, for the record."""
+    return st.session_state.get("who", "").strip()
+
+
+def profile() -> Profile | None:
+    """The profile that is worked with."""
+    return profiles(engine()).get(st.session_state.get("profile") or "")

@@ -1,0 +1,197 @@
+"""Widgets that choose how to measure: profile, method, scales, thresholds, border rule."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import streamlit as st
+
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.profiles import default_of, profiles
+from crystalseg.segmentation.methods import LADDERS, METHODS, PACKAGE
+from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
+from crystalseg.segmentation.tiling import TILE
+from crystalseg.ui import session, shared
+
+RULES = {
+    "exclude": "leave out crystals cut by the border (with correction)",
+    "include": "count every crystal as seen",
+}
+
+
+def _floats(text: str, name: str) -> tuple[float | None, ...]:
+    values: list[float | None] = []
+    for word in text.replace(";", ",").split(","):
+        word = word.strip().rstrip("%").strip()
+        if word.lower() == "auto":
+            values.append(None)
+        elif word:
+            try:
+                values.append(float(word))
+            except ValueError:
+                raise SettingsError(f"{name}: '{word}' is not a number.") from None
+    return tuple(values)
+
+
+def choose_profile() -> None:
+    """A profile for all that follows, which sets every control to its settings; or a product, for its default."""
+    profile_box("profile", "none: choose below", _apply_profile)
+
+
+def _apply_profile() -> None:
+    profile = session.profile()
+    if profile is not None:
+        session.choose(profile.settings)
+
+
+def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None) -> None:
+    """Product and profile; the profile's name is in the session under `key`. Choosing a product takes its default;
+    `none` says what goes without a profile."""
+    held, offered = st.session_state, profiles(shared.engine())
+    products = sorted({profile.product for profile in offered.values() if profile.product})
+    of_product = f"{key} product"
+    if held.get(of_product) not in products:
+        held[of_product] = None
+
+    def take_default() -> None:
+        product = held[of_product]
+        default = default_of(shared.engine(), product) if product else None
+        held[key] = default.name if default else None
+        changed()
+
+    if products:
+        st.selectbox(
+            "Product",
+            products,
+            key=of_product,
+            placeholder="any",
+            on_change=take_default,
+            help="Choosing one takes its default profile.",
+        )
+    names = [name for name, profile in offered.items() if held[of_product] in (None, profile.product)]
+    if held.get(key) not in names:
+        held[key] = None
+    st.selectbox(
+        "Profile",
+        names,
+        key=key,
+        placeholder=none,
+        disabled=not names,
+        on_change=changed,
+        help="Everything chosen once for a product, its limits too. Profiles are made on the Profiles page.",
+    )
+
+
+def choose_method() -> str | None:
+    """The method by name; None, with the reason shown, while a model of the cellpose package is not named."""
+    method = st.selectbox(
+        "Method",
+        list(METHODS),
+        key="method",
+        help="SiMA+ is the best on our test images; the others are there for comparison.",
+    )
+    st.caption(METHODS[method].words)
+    if method != PACKAGE:
+        return method
+    model = st.text_input(
+        "Model of the cellpose package", key="package model", help="The path of a model file, or a name such as cyto3."
+    )
+    if not model:
+        st.info("Name a model first.", icon=":material/edit:")
+        return None
+    return f"{PACKAGE}:{model}"
+
+
+def choose_scales(method: str) -> Scales | None:
+    """Resize factors and thresholds; None, with the reason shown, while they make no sense."""
+    if method not in LADDERS:
+        return Scales()
+    plus = method == "sima-plus"
+    key = "factors plus" if plus else "factors"
+    st.session_state.setdefault(key, "" if plus else "auto, 0.5, 0.75, 1")
+    factors = st.text_input(
+        "Resize factors",
+        placeholder="as many halvings as the image needs",
+        key=key,
+        help="The image is analysed at each of these sizes, smallest first. Small factors see large crystals whole, 1 "
+        "sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: halved from 1 "
+        "until the image is small; and 2 where crystals under 20 px are, if many are.",
+    )
+    st.session_state.setdefault("thresholds", "100, 50, 25, 12.5")
+    thresholds = (
+        ""
+        if method != "sima"
+        else st.text_input(
+            "Size thresholds, % of the longer side",
+            key="thresholds",
+            help="As many as factors, from 100 down. Crystals longer than the second number are taken from the first "
+            "factor, and so on; the last factor takes all crystals up to the last number.",
+        )
+    )
+    try:
+        return Scales(_floats(factors, "Resize factors"), _floats(thresholds, "Size thresholds"))
+    except SettingsError as error:
+        st.error(str(error), icon=":material/block:")
+        return None
+
+
+def choose_instances() -> Instances:
+    """Foreground threshold, smallest area and least confidence: applied at once to a finished run."""
+    usual = Instances()
+    st.session_state.setdefault("foreground", usual.foreground_threshold)
+    st.session_state.setdefault("min area", usual.min_area)
+    st.session_state.setdefault("min confidence", usual.min_confidence)
+    st.slider(
+        "Foreground threshold h",
+        -3.0,
+        3.0,
+        step=0.1,
+        key="foreground",
+        help="Higher: only pixels that surely are crystal count, so crystals shrink and faint ones vanish. Paper: 0.",
+    )
+    st.number_input(
+        "Smallest crystal, px²", 1, 100_000, key="min area", help="Smaller pieces are dropped as noise, not measured."
+    )
+    st.slider(
+        "Lowest confidence",
+        0.0,
+        1.0,
+        step=0.05,
+        key="min confidence",
+        help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see its "
+        "confidence.",
+    )
+    return session.instances()
+
+
+def choose_measuring() -> Measuring:
+    """The border rule."""
+    st.selectbox(
+        "Border rule",
+        list(RULES),
+        format_func=RULES.get,
+        key="border rule",
+        help="Large crystals are cut by the image border more often than small ones. Leaving cut crystals out and "
+        "weighting the rest (Miles–Lantuéjoul, ISO 13322-1) makes up for that.",
+    )
+    return session.measuring()
+
+
+def preview_scales(micrograph: Micrograph, settings: Settings) -> None:
+    """What each scale sees: the part of the image that one tile of the network covers at each factor."""
+    height, width = micrograph.shape
+    factors = settings.ladder(micrograph.shape)
+    for column, factor in zip(st.columns(len(factors)), factors, strict=True):
+        side = min(round(TILE / factor), max(height, width))
+        top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+        piece = micrograph.pixels[top : top + side, left : left + side]
+        with column:
+            st.image(_as_seen(piece, factor), width="stretch")
+            unit = f" = {side * micrograph.um_per_px:.4g} µm" if micrograph.um_per_px else ""
+            st.caption(f"× {factor:.3g}: one look covers {side} px{unit}")
+
+
+def _as_seen(piece: np.ndarray, factor: float) -> np.ndarray:
+    size = (max(1, round(piece.shape[1] * factor)), max(1, round(piece.shape[0] * factor)))
+    small = cv2.resize(piece, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return cv2.resize(small, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_NEAREST)

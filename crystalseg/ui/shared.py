@@ -1,0 +1,80 @@
+"""What all sessions share: the queue, the record, and results of runs held in memory."""
+
+import pandas as pd
+import streamlit as st
+from sqlalchemy import Engine
+
+from crystalseg.execution import first_run
+from crystalseg.execution.corrected import Corrected, reopen_corrected
+from crystalseg.execution.queue import Queue
+from crystalseg.measurement.assessment import Assessment, assess
+from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.measurement.figures import Field
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.profiles import Profile
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Instances
+
+
+@st.cache_resource(show_spinner=False)
+def queue() -> Queue:
+    """The queue of runs."""
+    return Queue()
+
+
+def engine() -> Engine:
+    """The record."""
+    return queue().engine
+
+
+@st.cache_resource(show_spinner=False)
+def first_job() -> str:
+    """The run of the example that is there when the app opens."""
+    return first_run.first_job(queue())
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def result(job: str) -> tuple[Micrograph, Segmentation] | None:
+    """A finished job's micrograph and segmentation, shared by all sessions: do not change the arrays."""
+    return queue().result(job)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def with_instances(job: str, choice: Instances) -> Segmentation:
+    """The job's segmentation with these thresholds, from the kept maps; torch is loaded only if they changed."""
+    micrograph, segmentation = result(job)
+    if segmentation.settings.instances == choice:
+        return segmentation
+    from crystalseg.segmentation.models import load_confidence
+    from crystalseg.segmentation.pipeline import rethreshold
+
+    return rethreshold(segmentation, micrograph.pixels, choice, load_confidence())
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def table(job: str, choice: Instances, um_per_px: float | None) -> pd.DataFrame:
+    """The crystals of a job with these thresholds, as the method found them."""
+    segmentation = with_instances(job, choice)
+    return measure_crystals(segmentation.labels, um_per_px, segmentation.confidence)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def corrected(job: str, choice: Instances) -> Corrected:
+    """The job's result with these thresholds and the corrections on record for them."""
+    return reopen_corrected(engine(), job, with_instances(job, choice), result(job)[0])
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def assessment(
+    version: str,
+    rule: str,
+    calibration: Calibration | None,
+    profile: Profile,
+    validation: Validation | None,
+    _field: Field,
+) -> Assessment | None:
+    """Figures, uncertainty and verdict of a field whose labels `version` names."""
+    uncertainty = calibration.uncertainty if calibration else None
+    return assess([_field], rule, uncertainty, validation, profile.limits)

@@ -1,0 +1,198 @@
+"""The command line, in a process of its own as users call it; cheap verbs in this one."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from pypdf import PdfReader
+
+from crystalseg.cli.app import main
+from crystalseg.cli.measuring import _output_names
+from crystalseg.cli.options import calibration_from
+from crystalseg.measurement.specification import Limit
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.record import store
+from crystalseg.record.database import open_database
+from crystalseg.record.instruments import Instrument
+from crystalseg.record.instruments import save as save_instrument
+from crystalseg.record.profiles import Profile
+from crystalseg.segmentation.settings import Settings
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
+
+ROOT = Path(__file__).parents[2]
+DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
+
+
+def crystalseg(*arguments):
+    command = [sys.executable, "-m", "crystalseg", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def here(*arguments):
+    """The same in this process, which starts sooner."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["crystalseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return subprocess.CompletedProcess(arguments, ended.value.code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    Image.fromarray(DRAWN.image).save(folder / "good.png")
+    (folder / "text.png").write_text("I am no image")
+    Image.new("RGB", (20, 300)).save(folder / "narrow.png")
+    return folder
+
+
+def test_segment_does_the_good_images_and_explains_the_bad_ones(images, tmp_path):
+    out = tmp_path / "out"
+    names = ("text.png", "good.png", "narrow.png", "missing.png")
+    done = crystalseg("segment", *(images / n for n in names), "--out", out, "--um-per-px", 0.5, "--sample", "S7")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for name in ("text.png", "narrow.png", "missing.png"):
+        assert sum(line.startswith(name) for line in done.stderr.splitlines()) == 1
+    files = sorted(p.name for p in out.iterdir())
+    assert files == ["good_crystals.csv", "good_labels.tif", "good_report.pdf", "good_run.json"]
+    labels = tifffile.imread(out / "good_labels.tif")
+    assert labels.shape == DRAWN.labels.shape
+    table = (out / "good_crystals.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(table) == labels.max() + 1
+    run = json.loads((out / "good_run.json").read_text())
+    assert run["um_per_px"] == 0.5
+    assert run["figures"]["found"] == labels.max()
+    text = PdfReader(out / "good_report.pdf").pages[0].extract_text()
+    assert "S7" in text
+    assert run["id"] in text
+
+
+def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_path):
+    crystalseg("segment", images / "good.png", "--out", tmp_path)
+    footer = PdfReader(tmp_path / "good_report.pdf").pages[0].extract_text()
+    run_id = re.search(r"run ([0-9a-f]{12})", footer)[1]
+    done = here("audit", run_id, "--segment")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run_id in done.stdout
+    assert here("audit", "nothing").returncode == 2
+    report = here("audit", tmp_path / "good_report.pdf")
+    assert f"This is the report of run {run_id}, issued" in report.stdout
+    with (tmp_path / "good_report.pdf").open("ab") as file:
+        file.write(b" ")
+    report = here("audit", tmp_path / "good_report.pdf")
+    assert report.returncode == 2
+    assert report.stderr.startswith("This file is no report on record: it was changed")
+    labels = store.place(json.loads((tmp_path / "good_run.json").read_text())["files"]["labels"])
+    data = bytearray(labels.read_bytes())
+    data[len(data) // 2] ^= 1
+    labels.write_bytes(data)
+    done = here("audit")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"run {run_id}, labels:")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
+    made = Profile("p", "sand", settings=Settings("watershed"), limits=(Limit("mean", 1, 2),), sections=("verdict",))
+    (tmp_path / "p.json").write_text(made.to_json())
+    assert "on record" in here("profile", tmp_path / "p.json").stdout
+    done = crystalseg("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
+    assert "Verdict: not decidable." in done.stdout
+    run = json.loads((tmp_path / "good_run.json").read_text())
+    assert (run["profile"], run["settings"]["method"]) == ("p", "watershed")
+    assert run["verdicts"][0]["outcome"] == "not decidable"
+    text = " ".join(page.extract_text() for page in PdfReader(tmp_path / "good_report.pdf").pages)
+    assert "Verdict: NOT DECIDABLE" in text
+    assert "Uncertainty budget" not in text
+    wrong = here("segment", images / "good.png", "--out", tmp_path, "--profile", "q")
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, "There is no profile 'q'; there are: p.")
+    assert here("segment", images / "good.png", "--out", tmp_path, "--profile", "p", "--method", "sima").returncode
+
+
+def test_evaluate_writes_the_figures(tmp_path):
+    folder = tmp_path / "set"
+    assert here("synth", folder, "--count", 1, "--seed", 3).returncode == 0
+    done = crystalseg("evaluate", folder, "--method", "cellpose-multiscale", "--json", tmp_path / "f.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert list(figures["images"]) == ["3_0000"]
+    assert {"pq", "aji", "cldice", "ap", "merges", "splits", "ks", "mre_acs"} < set(figures["mean"])
+    assert 0 <= figures["mean"]["pq"] <= 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "/nowhere"),
+        ("segment", "x.png", "--out", "{tmp}", "--settings", "/nowhere.json"),
+        ("segment", "x.png", "--out", "{tmp}", "--um-per-px", "-1"),
+        ("segment", "x.png", "--out", "{tmp}", "--paper", "A5"),
+        ("segment", "x.png", "--out", "{tmp}", "--weights", "/nowhere"),
+        ("train", "size", "--recipe", '{"x": 1}'),
+        ("segment", "x.png", "--out", "{tmp}", "--method", "magic"),
+        ("segment", "x.png", "--out", "{tmp}", "--flow-model", "/nowhere"),
+        ("experiment", "table2", "--data", "/nowhere", "--out", "{tmp}"),
+        ("experiment", "table3", "--data", "/nowhere", "--out", "{tmp}", "--methods", "magic"),
+    ],
+    ids=str,
+)
+def test_wrong_use_is_a_sentence_and_exit_code_2(arguments, tmp_path):
+    done = here(*(a.format(tmp=tmp_path) if "{tmp}" in a else a for a in arguments))
+    assert done.returncode == 2
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_experiment_on_a_folder_of_ones_own(tmp_path):
+    folder = tmp_path / "set"
+    assert here("synth", folder, "--count", 1, "--seed", 6).returncode == 0
+    arguments = ("experiment", "table3", "--data", folder, "--out", tmp_path / "out", "--methods", "watershed")
+    done = crystalseg(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "watershed" in done.stdout
+    assert (tmp_path / "out" / "table3.csv").exists()
+    assert here(*arguments).stdout == done.stdout
+
+
+def test_synth_is_reproducible(tmp_path):
+    for name in ("a", "b"):
+        assert here("synth", tmp_path / name, "--count", 2, "--seed", 5).returncode == 0
+    for (m, labels), (same, same_labels) in zip(read_pairs(tmp_path / "a"), read_pairs(tmp_path / "b"), strict=True):
+        np.testing.assert_array_equal(m.pixels, same.pixels)
+        np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_no_result_overwrites_another():
+    paths = [Path("a/x.png"), Path("a/x.tif"), Path("b/x.png"), Path("b/x.tif"), Path("c/x.tif"), Path("c/x.tif")]
+    names = _output_names(paths)
+    assert len(set(names)) == len(paths)
+    assert names[0] == "x"
+
+
+def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
+    save_instrument(open_database(), Instrument("SEM 2", 0.25, 0.004, "2026-01-31"))
+    done = crystalseg(
+        "segment", images / "good.png", "--out", tmp_path, "--method", "watershed", "--calibration", "SEM 2"
+    )
+    assert done.returncode == 0
+    run = json.loads((tmp_path / "good_run.json").read_text())
+    assert (run["um_per_px"], run["calibration_uncertainty"]) == (0.25, 0.004)
+    for given, words in (
+        ((None, None, "SEM 3"), "There is no calibration 'SEM 3'; there are: SEM 2."),
+        ((1.0, None, "SEM 2"), "not both"),
+        ((None, 1.0, ""), "give both"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            calibration_from(open_database(), *given)
+    assert calibration_from(open_database(), 0.5, 0.4, "").uncertainty == pytest.approx(0.004)

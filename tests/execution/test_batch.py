@@ -1,0 +1,182 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from pypdf import PdfReader
+
+from crystalseg.execution import batch, batch_run
+from crystalseg.measurement.specification import Limit
+from crystalseg.micrographs.calibration import from_um_per_px
+from crystalseg.record import ledger
+from crystalseg.record.database import open_database
+from crystalseg.record.instruments import Instrument
+from crystalseg.record.profiles import Profile, save
+from crystalseg.record.reopening import reopen, same_figures
+from crystalseg.record.runs import find, recorded
+from crystalseg.segmentation.settings import Settings
+from tests.conftest import discs, png
+
+ROOT = Path(__file__).parents[2]
+GOOD = 14
+QUICK = Profile("quick", "discs", settings=Settings("watershed"), limits=(Limit("mean", 1, 900),))  # needs no network
+
+
+def image(seed):
+    rng = np.random.default_rng(seed)
+    circles = [(20 + 40 * r, 20 + 40 * c, rng.uniform(8, 17)) for r in range(3) for c in range(3)]
+    return png(cv2.GaussianBlur(np.where(discs((120, 120), circles) > 0, 200, 40).astype(np.uint8), (3, 3), 0))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """GOOD images and four that are none, one of them in a folder of its own."""
+    folder = tmp_path / "images"
+    (folder / "more").mkdir(parents=True)
+    for k in range(GOOD):
+        (folder / f"{k:02d}.png").write_bytes(image(k))
+    (folder / "24.png").write_text("no image")
+    (folder / "25.png").write_bytes(image(25)[:90])
+    (folder / "26.tif").write_bytes(b"")
+    (folder / "more" / "00.png").write_bytes(png(np.zeros((10, 10), np.uint8)))
+    (folder / "notes.txt").write_text("not meant")
+    return folder
+
+
+def start(images, out, *more):
+    command = [sys.executable, "-m", "crystalseg", "batch", images, "--out", out, "--profile", "quick", *more]
+    return subprocess.Popen(
+        [*map(str, command)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained(images, tmp_path):
+    out, engine = tmp_path / "out", open_database()
+    save(engine, QUICK)
+    shown = set()
+    for many in (3, 6):
+        running = start(images, out)
+        lines = [running.stdout.readline() for _ in range(many)]
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        shown |= {line.split(":")[0] for line in lines if "average" in line}
+    before = {entry.body["image_name"] for entry in ledger.entries(engine, "run")}
+    assert shown <= before  # nothing that was shown as done is lost
+    running = start(images, out, "--workers", 2)
+    text, _ = running.communicate(timeout=300)
+    assert running.returncode == 2
+    assert f"{GOOD} of {GOOD + 4} images measured, 4 failed: done" in text
+    assert not shown & {line.split(":")[0] for line in text.splitlines()}
+    runs = recorded(engine)
+    assert sorted(r.image_name for r in runs) == [f"{k:02d}.png" for k in range(GOOD)]
+    assert list(ledger.audit(engine)) == []
+    assert all(same_figures(run, reopen(run).measurement.summary) for run in runs)
+    failures = pd.read_csv(out / "failures.csv").set_index("image")["reason"]
+    assert set(failures.index) == {"24.png", "25.png", "26.tif", "more/00.png"}
+    assert "empty" in failures["26.tif"]
+    summary = pd.read_csv(out / "summary.csv")
+    assert set(summary["verdict"]) == {"not decidable"}  # discs were not validated on
+    assert len(summary) == GOOD
+    for row in summary.itertuples():
+        assert row.average == pytest.approx(find(engine, row.run).figures["average"]["value"], rel=1e-5)
+    assert len(list(out.glob("[0-9m]*_report.pdf"))) == GOOD
+    combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
+    assert "Table per field" in combined
+    assert all(f"{k:02d}.png" in combined for k in range(GOOD))
+    # once more there is nothing to do
+    text, _ = start(images, out).communicate(timeout=120)
+    assert f"{GOOD} of {GOOD + 4}" in text
+    assert len(recorded(engine)) == GOOD
+
+
+def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeypatch):
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(images.glob("0*.png")):
+            file.write(path, f"set/{path.name}")
+    out, engine = tmp_path / "out", open_database()
+    made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5))
+    assert made.names[0] == "set/00.png"
+    assert batch.load(out) == made
+    assert batch.state_of(out, engine) == batch.State(10, 0, {}, "paused")
+
+    def pause_after_two(_):
+        if len(recorded(engine)) == 2:
+            batch.ask(out, "paused")
+
+    state = batch_run.run(out, engine, report=pause_after_two)
+    assert state.state == "paused"
+    assert 2 <= state.done < 10
+    batch.ask(out, "")
+    state = batch_run.run(out, engine)
+    assert (state.state, state.done) == ("done", 10)
+    run = recorded(engine)[0]
+    assert run.um_per_px == 0.5
+    assert run.details == {"sample": run.image_name}
+    assert run.profile == "quick"
+    assert run.files["image"]
+
+
+def test_what_cannot_be_started_is_explained(images, tmp_path):
+    with pytest.raises(batch.BatchError, match="neither a folder nor a ZIP"):
+        batch.collect(tmp_path / "nothing")
+    with pytest.raises(batch.BatchError, match="holds no image"):
+        batch.collect(tmp_path.joinpath("empty").mkdir() or tmp_path / "empty")
+    batch.prepare(tmp_path / "out", images, QUICK)
+    with pytest.raises(batch.BatchError, match="another batch"):
+        batch.prepare(tmp_path / "out", images, Profile("else"))
+    with pytest.raises(batch.BatchError, match="holds no batch"):
+        batch.load(tmp_path)
+    with pytest.raises(batch.BatchError, match="No Dask scheduler"):
+        batch_run.run(tmp_path / "out", open_database(), scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_cluster_of_two_processes_does_it_too(images, tmp_path):
+    from distributed import LocalCluster
+
+    engine = open_database()
+    batch.prepare(tmp_path / "out", images, QUICK)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        state = batch_run.run(tmp_path / "out", engine, scheduler=cluster.scheduler_address)
+    assert (state.done, len(state.reasons)) == (GOOD, 4)
+    assert json.loads((tmp_path / "out" / "batch.json").read_text())["profile"]["name"] == "quick"
+
+
+def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tmp_path):
+    calibration = Instrument("SEM 2, 500 x", 0.5, 0.004, "2026-01-31").calibration()
+
+    def stating(um):
+        buffer = io.BytesIO()
+        tifffile.imwrite(
+            buffer,
+            np.where(discs((120, 120), [(60, 60, 20)]), 200, 40).astype(np.uint8),
+            imagej=True,
+            resolution=(1 / um, 1 / um),
+            metadata={"unit": "um"},
+        )
+        return buffer.getvalue()
+
+    def run_of(um, given):
+        return batch_run.measure_one(stating(um), "a.tif", "b-00000", QUICK, given, None, None).run
+
+    for um in (0.5, 0.51):
+        run = run_of(um, calibration)
+        assert (run.um_per_px, run.calibration_uncertainty) == (0.5, 0.004)
+        assert "SEM 2" in run.calibration
+    with pytest.raises(ValueError, match=r"states 0.25 µm per pixel, not the 0.5 given .*SEM 2"):
+        run_of(0.25, calibration)
+    assert run_of(0.25, None).um_per_px == 0.25

@@ -1,0 +1,164 @@
+"""The queue with its real worker process, on the shipped weights."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from crystalseg.execution.queue import JobRow, Queue
+from crystalseg.execution.worker import _settle_interrupted
+from crystalseg.micrographs.calibration import from_um_per_px
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.ledger import append
+from crystalseg.record.results import load_micrograph, load_segmentation, save_micrograph, save_segmentation
+from crystalseg.record.runs import record, recorded
+from crystalseg.segmentation.pipeline import segment
+from crystalseg.segmentation.settings import Instances, Settings
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
+
+DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
+PROBE = Micrograph(DRAWN.image, "probe.png", "ab" * 32, from_um_per_px(0.5), ("A note.",), (1, 2, 201, 222))
+
+
+def until_done(queue, job, seconds=120):
+    end = time.monotonic() + seconds
+    while (found := queue.job(job)).active:
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def queue(tmp_path):
+    queue = Queue(tmp_path)
+    yield queue
+    queue.close()
+
+
+def test_arrays_come_back_as_they_were_saved(tmp_path, random_models):
+    save_micrograph(tmp_path / "m.npz", PROBE)
+    back = load_micrograph(tmp_path / "m.npz")
+    np.testing.assert_array_equal(back.pixels, PROBE.pixels)
+    for name in ("name", "sha256", "calibration", "notes", "region"):
+        assert getattr(back, name) == getattr(PROBE, name)
+    found = segment(PROBE, Settings("sima"), random_models)
+    save_segmentation(tmp_path / "s.npz", found)
+    same = load_segmentation(tmp_path / "s.npz")
+    np.testing.assert_array_equal(same.labels, found.labels)
+    np.testing.assert_array_equal(same.fused.flow, found.fused.flow)
+    np.testing.assert_array_equal(same.attention, found.attention)
+    np.testing.assert_allclose(same.scales[1].flow, found.scales[1].flow, atol=1e-3)
+    assert same.settings == found.settings
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
+    good = queue.submit(PROBE, Settings())
+    bad = queue.submit(PROBE, Settings())
+    (queue.folder / bad / "micrograph.npz").write_bytes(b"broken")
+    last = queue.submit(PROBE, Settings("cellpose-multiscale"))
+    assert until_done(queue, good).status == "done"
+    failed = until_done(queue, bad)
+    assert failed.status == "failed"
+    assert failed.error
+    assert until_done(queue, last).status == "done"
+    micrograph, found = queue.result(good)
+    assert micrograph.calibration == PROBE.calibration
+    assert found.labels.max() > 3
+    assert queue.job(good).share == 1
+    assert [run.figures["found"] for run in recorded(queue.engine)][-1] == found.labels.max()
+
+
+def test_a_waiting_run_can_be_cancelled_and_a_running_one_too(queue):
+    big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
+    running = queue.submit(big, Settings("cellpose-multiscale"))
+    waiting = queue.submit(PROBE, Settings())
+    queue.cancel(waiting)
+    assert queue.job(waiting).status == "cancelled"
+    end = time.monotonic() + 90
+    while queue.job(running).share == 0:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    queue.cancel(running)
+    assert until_done(queue, running, 30).status == "cancelled"
+    assert queue.result(running) is None
+
+
+def test_a_killed_worker_is_noticed_and_replaced(queue):
+    big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
+    job = queue.submit(big, Settings("cellpose-multiscale"))
+    end = time.monotonic() + 90
+    while queue.job(job).status == "queued":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    queue.close()
+    found = until_done(queue, job, 60)
+    assert found.status == "failed"
+    assert "interrupted" in found.error
+    assert until_done(queue, queue.submit(PROBE, Settings())).status == "done"
+
+
+def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    queue = Queue(tmp_path)
+    first, second, third = (queue.submit(PROBE, Settings()) for _ in range(3))
+    with Session(queue.engine) as session, session.begin():
+        session.execute(update(JobRow).where(JobRow.id.in_((first, third))).values(status="running"))
+    # the worker was killed after it had put the third on record
+    (queue.folder / third / "segmentation.npz").touch()
+    append(queue.engine, "run", third, {})
+    _settle_interrupted(queue)
+    assert queue.job(first).status == "failed"
+    assert queue.job(second).status == "queued"
+    assert queue.job(third).status == "done"
+    assert [job.id for job in queue.active()] == [second]
+
+
+def test_old_results_are_cleared_but_never_waiting_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    monkeypatch.setattr("crystalseg.execution.queue.KEPT_RESULTS", 2)
+    queue = Queue(tmp_path)
+    jobs = [queue.submit(PROBE, Settings()) for _ in range(4)]
+    assert all((queue.folder / job).exists() for job in jobs)
+    for job in jobs:
+        queue.cancel(job)
+    last = queue.submit(PROBE, Settings())
+    assert sum(p.is_dir() for p in queue.folder.iterdir()) == 2
+    assert (queue.folder / last).exists()
+    assert queue.job("none") is None
+
+
+def test_cleared_maps_come_back_with_the_labels_on_record_or_not_at_all(queue):
+    settings = Settings("watershed")
+    job = queue.submit(PROBE, settings)
+    until_done(queue, job)
+    labels = queue.result(job)[1].labels
+    shutil.rmtree(queue.folder / job)
+    queue.bring_back(job, PROBE, settings)
+    assert until_done(queue, job).status == "done"
+    np.testing.assert_array_equal(queue.result(job)[1].labels, labels)
+    order = (queue.folder / job / "segmentation.npz").stat().st_mtime_ns
+    queue.bring_back(job, PROBE, settings)  # nothing to do
+    assert queue.job(job).status == "done"
+    assert (queue.folder / job / "segmentation.npz").stat().st_mtime_ns == order
+    assert len(recorded(queue.engine)) == 1
+    # the same networks, but other labels: those on record count
+    shutil.rmtree(queue.folder / job)
+    queue.bring_back(job, PROBE, Settings("watershed", instances=Instances(min_area=2000)))
+    assert until_done(queue, job).status == "done"
+    np.testing.assert_array_equal(queue.result(job)[1].labels, labels)
+    # other networks
+    (run,) = recorded(queue.engine)
+    other = Settings("cellpose-noresize")
+    facts = {"id": "old", "settings": json.loads(other.to_json()), "hashes": {"cellpose": "0" * 64}}
+    record(queue.engine, replace(run, **facts), b"")
+    queue.bring_back("old", PROBE, other)
+    failed = until_done(queue, "old")
+    assert failed.status == "failed"
+    assert "Other networks" in failed.error

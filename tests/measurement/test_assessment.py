@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from crystalseg.measurement.assessment import assess
+from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.measurement.figures import Field
+from crystalseg.measurement.specification import Limit
+from crystalseg.measurement.uncertainty import Validation
+from tests.conftest import discs, squares
+
+
+def field(labels, um=0.5, name="a"):
+    return Field(labels, measure_crystals(labels, um), um, name)
+
+
+def test_a_sample_of_squares_is_judged():
+    # squares of 20 µm: diameter 22.57 µm, the same everywhere, so the uncertainty is the 2 % of calibration: U = 0.9
+    limits = (Limit("mean", 20, 25), Limit("d90", upper=22), Limit("d50", 22))
+    perfect = Validation("squares", "sima-plus", 3, {k: [0.0] * 3 for k in ("mean", "d90", "d50")})
+    found = assess([field(squares(800, 40, (13, 21)))], "exclude", 0.02, perfect, limits)
+    assert found.unit == "µm"
+    assert found.budgets["mean"].expanded == pytest.approx(2 * 0.02 * 40 / np.sqrt(np.pi))
+    assert [v.outcome for v in found.verdicts] == ["pass", "not decidable", "not decidable"]
+    assert found.outcome == "not decidable"
+    assert found.counted == 361
+    assert not found.notes
+    assert not assess([field(squares(800, 40, (13, 21)))], "exclude").verdicts
+
+
+def test_without_validation_nothing_is_decided_and_the_reason_is_said():
+    found = assess([field(squares(400, 40, (13, 21)))], "exclude", 0.01, None, (Limit("mean", 1, 1000),))
+    assert found.outcome == "not decidable"
+    assert "segmentation" in found.verdicts[0].why
+
+
+def test_what_must_be_said_is_said():
+    rng = np.random.default_rng(0)
+    small = [(12 + 24 * r, 12 + 24 * c, rng.uniform(4, 6)) for r in range(40) for c in range(40)]
+    huge = [(200, 200, 90), (700, 600, 80), (500, 200, 85), (300, 700, 90), (750, 250, 80)]
+    found = assess([field(discs((960, 960), [*small, *huge]))], "include")
+    assert any("Duplex" in note and "No single grain-size number" in note for note in found.notes)
+    one = assess([field(discs((960, 960), [*small, (480, 480, 30)]))], "include")
+    assert any("ALA" in note for note in one.notes)
+    few = assess([field(discs((960, 960), small[:9] + huge[:1]))], "include")
+    assert any("crystals are needed" in note for note in few.notes)
+
+
+def test_fields_give_precisions():
+    fields = [field(squares(400, side, (13, 11)), name=str(side)) for side in (20, 25, 30)]
+    found = assess(fields, "exclude")
+    assert found.fields == ("20", "25", "30")
+    each = found.budgets["per_mm2"].figure.fields
+    assert found.precisions["per_mm2"].mean == pytest.approx(np.mean(each))
+    assert found.precisions["per_mm2"].fields == 3
+    assert assess([field(np.zeros((60, 60), int))], "exclude") is None
+
+
+def test_fields_of_which_one_has_no_pixel_size_are_judged_in_pixels():
+    labels = squares(800, 40, (13, 21))
+    without = assess([field(labels, None), field(labels, None, "b")], "exclude")
+    mixed = assess([field(labels, 0.5), field(labels, None, "b")], "exclude")
+    assert mixed.unit == "px"
+    assert (mixed.largest, mixed.populations, mixed.needed) == (without.largest, without.populations, without.needed)
+    assert mixed.needed == 0  # all of one size

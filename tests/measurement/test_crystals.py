@@ -1,0 +1,142 @@
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.measure import regionprops_table
+
+from crystalseg.measurement.crystals import LENGTHS, feret, measure_crystals, remeasured
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
+from tests.conftest import discs
+
+LABELS = draw(11, (500, 600), Structure("pebbles", diameter=60, coverage=0.6, irregularity=0.06)).labels
+
+
+def test_columns_against_scikit_image():
+    ours = measure_crystals(LABELS)
+    names = (
+        "area",
+        "equivalent_diameter_area",
+        "perimeter_crofton",
+        "centroid",
+        "bbox",
+        "feret_diameter_max",
+        "solidity",
+    )
+    theirs = regionprops_table(LABELS, properties=names)
+    np.testing.assert_array_equal(ours["area_px2"], theirs["area"])
+    np.testing.assert_allclose(ours["equivalent_diameter_px"], theirs["equivalent_diameter_area"])
+    np.testing.assert_allclose(ours["perimeter_px"], theirs["perimeter_crofton"])
+    np.testing.assert_allclose(ours["centroid_y_px"], theirs["centroid-0"])
+    np.testing.assert_allclose(ours["centroid_x_px"], theirs["centroid-1"])
+    np.testing.assert_array_equal(ours["height_px"], theirs["bbox-2"] - theirs["bbox-0"])
+    np.testing.assert_array_equal(ours["width_px"], theirs["bbox-3"] - theirs["bbox-1"])
+    # scikit-image measures between edge midpoints and counts hull pixels; ours takes the pixels' corners
+    np.testing.assert_allclose(ours["feret_max_px"], theirs["feret_diameter_max"], atol=1.0)
+    large = ours["area_px2"] > 300
+    np.testing.assert_allclose(ours["solidity"][large], theirs["solidity"][large], atol=0.03)
+
+
+def drawn(shape, *polygon):
+    labels = np.zeros(shape, np.int32)
+    cv2.fillPoly(labels, [np.array(polygon)], 1)
+    return labels
+
+
+def test_a_rectangle_is_exact():
+    labels = np.zeros((60, 90), np.int32)
+    labels[10:30, 20:70] = 1  # 20 high, 50 wide
+    row = measure_crystals(labels).iloc[0]
+    assert row["area_px2"] == 1000
+    assert row["feret_min_px"] == 20
+    assert row["feret_max_px"] == pytest.approx(np.hypot(20, 50))
+    assert (row["length_px"], row["width_px"], row["height_px"]) == (50, 50, 20)
+    assert row["solidity"] == 1
+    assert row["orientation_deg"] == pytest.approx(0, abs=1e-6)
+    assert row["aspect_ratio"] == pytest.approx(20 / np.hypot(20, 50))
+    assert (row["centroid_x_px"], row["centroid_y_px"]) == (44.5, 19.5)
+
+
+def test_a_disc():
+    row = measure_crystals(discs((260, 260), [(130, 130, 100)])).iloc[0]
+    assert row["equivalent_diameter_px"] == pytest.approx(200, rel=0.005)
+    assert row["feret_max_px"] == pytest.approx(201, abs=1.5)
+    assert row["feret_min_px"] == pytest.approx(201, abs=1.5)
+    assert row["perimeter_px"] == pytest.approx(200 * np.pi, rel=0.01)
+    assert row["circularity"] == pytest.approx(1, abs=0.02)
+    assert row["aspect_ratio"] > 0.98
+
+
+@pytest.mark.parametrize(("angle", "expected"), [(0, 0), (30, 30), (90, 90), (150, 150)])
+def test_orientation_is_counter_clockwise_from_the_horizontal(angle, expected):
+    labels = np.zeros((200, 200), np.int32)
+    cv2.ellipse(labels, (100, 100), (80, 20), -angle, 0, 360, 1, -1)  # OpenCV turns clockwise
+    found = measure_crystals(labels).iloc[0]["orientation_deg"]
+    assert min(abs(found - expected), 180 - abs(found - expected)) < 1
+
+
+def test_concave_shape_has_low_solidity():
+    # an L of three quarters of a square; its hull is the square less half of the missing quarter: 3/4 ÷ 7/8 = 6/7
+    labels = np.zeros((120, 120), np.int32)
+    labels[10:110, 10:60] = 1
+    labels[60:110, 60:110] = 1
+    assert measure_crystals(labels).iloc[0]["solidity"] == pytest.approx(6 / 7)
+
+
+def test_border_is_the_images_edge():
+    labels = discs((60, 60), [(0, 30, 8), (30, 30, 8), (30, 59, 5)])
+    assert measure_crystals(labels)["touches_border"].tolist() == [True, False, True]
+
+
+def test_micrometres_follow_from_pixels():
+    table = measure_crystals(LABELS, 0.5)
+    np.testing.assert_allclose(table["area_um2"], table["area_px2"] / 4)
+    for name in LENGTHS:
+        np.testing.assert_allclose(table[f"{name}_um"], table[f"{name}_px"] / 2)
+
+
+def test_confidence_belongs_to_its_crystal():
+    labels = np.zeros((40, 40), np.int32)
+    labels[2:12, 2:12], labels[20:30, 20:30] = 1, 3  # number 2 is missing
+    assert measure_crystals(labels, None, np.array([0.1, 0.2, 0.3]))["confidence"].tolist() == [0.1, 0.3]
+    assert "confidence" not in measure_crystals(labels)
+
+
+def test_no_crystal_gives_an_empty_table():
+    table = measure_crystals(np.zeros((40, 40), np.int32), 0.5)
+    assert len(table) == 0
+    assert "equivalent_diameter_um" in table
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_feret_against_brute_force_over_directions(seed, points):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((40, 50), np.uint8)
+    cv2.fillPoly(mask, [np.column_stack((rng.integers(0, 50, points), rng.integers(0, 40, points)))], 1)
+    y, x = np.nonzero(mask)
+    corners = np.concatenate([np.column_stack((x + a, y + b)) for a in (0, 1) for b in (0, 1)])
+    angles = np.radians(np.arange(0, 180, 0.05))
+    widths = np.ptp(corners @ np.stack((np.cos(angles), np.sin(angles))), axis=0)
+    largest, smallest, hull = feret(mask > 0)
+    assert largest == pytest.approx(widths.max(), abs=1e-3)
+    assert smallest == pytest.approx(widths.min(), abs=0.05)
+    assert hull >= mask.sum() - 1e-9
+
+
+def test_remeasured_is_measured_anew_where_labels_changed_and_kept_elsewhere():
+    before = discs((80, 160), [(40, 30, 20), (40, 80, 15), (40, 130, 18)])
+    confidence = np.array([0.5, 0.6, 0.7, 1.0], np.float32)
+    table = measure_crystals(before, 0.25, confidence)
+    after = np.where(before == 2, 0, before)
+    after[(before == 3) & (np.arange(160) > 130)] = 4
+    quick = remeasured(table, {2, 3, 4}, after, 0.25, confidence, {1: "pore"})
+    whole = measure_crystals(after, 0.25, confidence, {1: "pore"})
+    pd.testing.assert_frame_equal(quick.drop(columns="kind"), whole.drop(columns="kind"))
+    # a mark is a change as well: crystal 1 was not among them
+    assert quick["kind"].tolist() == ["crystal"] * 3
+    marked = remeasured(table, {1, 2, 3, 4}, after, 0.25, confidence, {1: "pore"})
+    pd.testing.assert_frame_equal(marked, whole)
+    assert remeasured(table, {1, 2, 3}, np.zeros_like(before), 0.25, confidence, {}).empty

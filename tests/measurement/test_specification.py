@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crystalseg.measurement.figures import Figure
+from crystalseg.measurement.specification import Limit, judge, judge_all, overall
+from crystalseg.measurement.uncertainty import Budget, Component
+
+
+def of(value, standard, figure="mean"):
+    return Budget(Figure(figure, value, "µm", standard, ""), (Component("sampling", standard, "A", ""),))
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        (52.0, "pass"),
+        (50.0, "not decidable"),
+        (51.99, "not decidable"),
+        (48.5, "not decidable"),
+        (47.99, "fail"),
+        (68.0, "pass"),
+        (69.0, "not decidable"),
+        (72.1, "fail"),
+    ],
+)
+def test_the_guard_band_by_hand(value, outcome):
+    # limits 50 and 70, U = 2·1: proven from 52 to 68, broken below 48 and above 72
+    assert judge(Limit("mean", 50, 70), of(value, 1.0)).outcome == outcome
+
+
+def test_without_a_known_uncertainty_nothing_is_decided():
+    unknown = Budget(Figure("mean", 60.0, "µm", 1, ""), (Component("calibration", None, "B", ""),))
+    verdict = judge(Limit("mean", 50, 70), unknown)
+    assert verdict.outcome == "not decidable"
+    assert "calibration" in verdict.why
+    missing = judge(Limit("g_lines", 3), None)
+    assert missing.outcome == "not decidable"
+    assert np.isnan(missing.value)
+
+
+def test_one_broken_limit_fails_the_sample():
+    limits = [Limit("mean", 50, 70), Limit("d90", upper=100)]
+    both = {"mean": of(60, 1), "d90": of(90, 1, "d90")}
+    assert overall(judge_all(limits, both)) == "pass"
+    assert overall(judge_all(limits, both | {"d90": of(99.5, 1, "d90")})) == "not decidable"
+    assert overall(judge_all(limits, {"mean": of(70.5, 1), "d90": of(120, 1, "d90")})) == "fail"
+    assert overall([]) is None
+
+
+@given(st.floats(1, 100), st.floats(0, 20), st.floats(0, 20))
+def test_more_uncertainty_never_turns_undecided_into_decided(value, small, more):
+    limit = Limit("mean", 20, 60)
+    sharp, blunt = judge(limit, of(value, small)).outcome, judge(limit, of(value, small + more)).outcome
+    assert blunt in (sharp, "not decidable")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("size", 1), "no figure 'size'"),
+        (("mean",), "a lower or an upper"),
+        (("mean", 5, 3), "above the upper"),
+        (("area_above", 0, 0.1), "needs its x"),
+        (("mean", 1, 2, 3), "needs its x"),
+        (("mean", np.inf), "lower or an"),
+    ],
+)
+def test_a_limit_that_means_nothing_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Limit(*arguments)
+
+
+def test_a_limit_in_words():
+    assert Limit("area_above", None, 0.1, 200).words() == "area share of crystals above 200 ≤ 0.1"
+    assert Limit("d50", 20, 30).words() == "20 ≤ D50 by number ≤ 30"

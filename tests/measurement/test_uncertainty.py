@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from crystalseg.measurement.figures import Figure
+from crystalseg.measurement.uncertainty import Validation, budget, errors
+
+POWDER = Validation("powder", "sima-plus", 3, {"mean": (0.03, -0.04, 0.0), "g_lines": (0.1, -0.2, 0.0)})
+
+
+def test_a_length_by_hand():
+    # 50 µm: sampling 1 µm; calibration 1 % of it; segmentation √((3² + 4²)/3) % of it
+    figure = Figure("mean", 50.0, "µm", 1.0, "bootstrap over 200 crystals")
+    found = budget(figure, 0.01, POWDER)
+    assert [c.source for c in found.components] == ["sampling", "segmentation", "calibration"]
+    assert [c.standard for c in found.components] == pytest.approx([1.0, 50 * np.sqrt(25 / 3) / 100, 0.5])
+    assert found.combined == pytest.approx(np.sqrt(1 + 25 / 12 + 0.25))
+    assert found.expanded == pytest.approx(2 * found.combined)
+    assert found.complete
+    assert found.components[1].how.endswith("sima-plus on 3 images of powder")
+
+
+def test_a_grain_size_number_by_hand():
+    # 1 % of a length is 2·log2(1.01) ≈ 0.0287 G
+    figure = Figure("g_lines", 8.0, "", 0.05, "jackknife over 16 lines")
+    found = budget(figure, 0.01, POWDER)
+    assert found.components[2].standard == pytest.approx(2 * np.log2(1.01), rel=0.01)
+    assert found.components[1].standard == pytest.approx(np.sqrt((0.01 + 0.04) / 3))
+
+
+def test_a_share_has_no_calibration_and_px_neither():
+    share = Figure("span", 1.2, "", 0.1, "")
+    assert [c.source for c in budget(share, None, None).components] == ["sampling", "segmentation"]
+    length = Figure("mean", 30.0, "px", 0.4, "")
+    assert len(budget(length, None, POWDER, scaled=False).components) == 2
+
+
+def test_what_is_not_known_is_said_and_not_guessed():
+    figure = Figure("mean", 50.0, "µm", float("nan"), "")
+    found = budget(figure, None, None)
+    assert not found.complete
+    assert [c.standard for c in found.components] == [None, None, None]
+    assert found.combined == 0
+
+
+def test_errors_are_relative_but_for_g():
+    true = {
+        "mean": Figure("mean", 40.0, "px", 0, ""),
+        "g_area": Figure("g_area", 6.0, "", 0, ""),
+        "d50": Figure("d50", 10.0, "px", 0, ""),
+        "span": Figure("span", 0.0, "", 0, ""),
+    }
+    found = {"mean": Figure("mean", 42.0, "px", 0, ""), "g_area": Figure("g_area", 5.5, "", 0, "")}
+    off = errors(found, true)
+    assert off["mean"] == pytest.approx(0.05)
+    assert off["g_area"] == pytest.approx(-0.5)
+    assert np.isnan(off["d50"])
+    assert "span" not in off  # nothing is relative to zero
+
+
+def test_one_lucky_image_is_no_validation():
+    once = Validation("powder", "sima-plus", 1, {"mean": (0.001,)})
+    found = budget(Figure("mean", 50.0, "µm", 1.0, ""), 0.01, once)
+    assert not found.complete
+    assert "sima-plus on 1 image of powder only; 3 images or more" in found.components[1].how

@@ -1,0 +1,107 @@
+import io
+
+import numpy as np
+import pytest
+import tifffile
+
+from crystalseg.micrographs.calibration import (
+    Calibration,
+    from_px_per_mm,
+    from_resolution,
+    from_scale_bar,
+    from_tiff,
+    from_um_per_px,
+)
+
+IMAGE = np.zeros((40, 40), np.uint8)
+
+
+def calibration(**options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, IMAGE, **options)
+    buffer.seek(0)
+    with tifffile.TiffFile(buffer) as tif:
+        return from_tiff(tif)
+
+
+def test_by_hand():
+    assert from_um_per_px(0.25).um_per_px == 0.25
+    assert from_px_per_mm(200).um_per_px == 5
+    assert from_scale_bar(100, (10, 7), (13, 11)).um_per_px == 20  # 3, 4, 5 px
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: from_um_per_px(0),
+        lambda: from_um_per_px(float("nan")),
+        lambda: from_px_per_mm(-3),
+        lambda: from_scale_bar(100, (5, 5), (5, 5)),
+        lambda: from_scale_bar(0, (5, 5), (50, 5)),
+        lambda: Calibration(float("inf"), ""),
+    ],
+)
+def test_impossible_values_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"\.$"):
+        wrong()
+
+
+def test_ome_xml():
+    meta = {"axes": "YX", "PhysicalSizeX": 250.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.25}
+    found = calibration(ome=True, metadata=meta)
+    assert found.um_per_px == pytest.approx(0.25)
+    assert "OME" in found.source
+
+
+def test_imagej():
+    found = calibration(imagej=True, resolution=(4, 4), metadata={"unit": "um"})
+    assert found.um_per_px == pytest.approx(0.25)
+    assert "ImageJ" in found.source
+
+
+def test_fei_and_zeiss_headers():
+    class Fake:
+        ome_metadata = None
+        imagej_metadata = None
+        fei_metadata = None
+        sem_metadata = None
+        pages = (type("Page", (), {"tags": {}})(),)
+
+    fei, zeiss = Fake(), Fake()
+    fei.fei_metadata = {"Scan": {"PixelWidth": 2.5e-8, "PixelHeight": 2.5e-8}}
+    zeiss.sem_metadata = {"ap_image_pixel_size": ("Image Pixel Size", 111.7, "nm")}
+    assert from_tiff(fei).um_per_px == pytest.approx(0.025)
+    assert from_tiff(zeiss).um_per_px == pytest.approx(0.1117)
+    assert from_tiff(Fake()) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}, 2.0),
+        ({"resolution": (72, 72), "resolutionunit": "INCH"}, None),  # a screen
+        ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),  # a printer
+        ({"resolution": (25400, 25400), "resolutionunit": "INCH"}, 1.0),
+        ({"resolution": (5000, 5000), "resolutionunit": "NONE"}, None),
+        ({"resolution": (5000, 2500), "resolutionunit": "CENTIMETER"}, None),  # pixels that are not square
+        ({}, None),
+    ],
+)
+def test_resolution_tags_only_where_they_are_real(options, expected):
+    found = calibration(**options)
+    assert (found.um_per_px if found else None) == (pytest.approx(expected) if expected else None)
+
+
+def test_unknown_units_say_nothing():
+    assert from_resolution(100, 100, "pixel") is None
+    assert from_resolution(0, 0, "mm") is None
+
+
+def test_the_uncertainty_of_a_scale_bar_by_hand():
+    # ends read within ±1 px, evenly: variance 1/3 each; 200 px long: √(2/3)/200 = 0.408 %; certificate 1 µm of 100
+    made = from_scale_bar(100, (10, 5), (210, 5), 1.0)
+    assert made.uncertainty == pytest.approx(np.hypot(np.sqrt(2 / 3) / 200, 0.01))
+    with pytest.raises(ValueError, match="uncertainty of the length"):
+        from_scale_bar(100, (10, 5), (210, 5), -1)
+    with pytest.raises(ValueError, match="between 0 and 100"):
+        Calibration(1.0, "by hand", 1.5)

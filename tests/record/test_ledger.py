@@ -1,0 +1,159 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from crystalseg.execution.queue import Queue
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import ledger, store
+from crystalseg.record.database import open_database
+from crystalseg.segmentation.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """The address of a PostgreSQL server started for the tests."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    program = shutil.which("initdb") or (str(found[-1]) if found else None)
+    if program is None:
+        pytest.skip("PostgreSQL is not installed")
+    folder = tmp_path_factory.mktemp("postgres")
+    for path in (folder, *list(folder.parents)[:3]):
+        path.chmod(0o755)
+    as_user = []
+    if os.getuid() == 0:  # the server refuses to run as root
+        shutil.chown(folder, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data, port = folder / "data", 20000 + os.getpid() % 20000
+    run = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL}
+    subprocess.run([*as_user, program, "-D", data, "-A", "trust", "-U", "tester", "--no-sync"], **run)
+    control = Path(program).with_name("pg_ctl")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    subprocess.run([*as_user, control, "-D", data, "-l", folder / "log", "-w", "-o", options, "start"], **run)
+    yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
+    subprocess.run([*as_user, control, "-D", data, "-m", "immediate", "stop"], **run)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request):
+    if request.param == "sqlite":
+        yield open_database()
+        return
+    made = open_database(request.getfixturevalue("postgres"))
+    yield made
+    with made.begin() as connection:
+        connection.execute(text("DROP TABLE ledger, jobs, alembic_version"))
+    made.dispose()
+
+
+def filled(engine, count=5):
+    for k in range(count):
+        ledger.append(engine, "run", f"r{k}", {"size": k / 7, "name": "Größe µm"}, "A. Kern")
+    return engine
+
+
+def test_entries_come_back_and_follow_each_other(engine):
+    filled(engine)
+    found = ledger.entries(engine, "run")
+    assert [e.number for e in found] == [1, 2, 3, 4, 5]
+    assert [e.body["size"] for e in found] == [k / 7 for k in range(5)]
+    assert found[0].previous == ledger.FIRST
+    assert [e.previous for e in found[1:]] == [e.hash for e in found[:-1]]
+    assert ledger.entries(engine, "run", "r3") == [found[3]]
+    assert ledger.subjects(engine, "run", "r") == [e.subject for e in found]
+    assert ledger.entries(engine, "report") == []
+    assert list(ledger.audit(engine)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ledger SET body = replace(body, '0.2857', '0.2858') WHERE number = 3",
+        "UPDATE ledger SET who = 'B. Kern' WHERE number = 2",
+        "UPDATE ledger SET created = '2020' WHERE number = 4",
+        "UPDATE ledger SET subject = 'r9' WHERE number = 1",
+        "UPDATE ledger SET kind = 'note' WHERE number = 5",
+        "UPDATE ledger SET hash = 'f' WHERE number = 5",
+        "DELETE FROM ledger WHERE number = 1",
+        "DELETE FROM ledger WHERE number = 3",
+        "DELETE FROM ledger WHERE number = 5",
+        "DELETE FROM ledger",
+        "UPDATE ledger SET number = 9 WHERE number = 5",
+    ],
+)
+def test_any_change_is_found(engine, change):
+    filled(engine)
+    with engine.begin() as connection:
+        assert connection.execute(text(change)).rowcount
+    assert list(ledger.audit(engine))
+
+
+def test_a_chain_written_anew_differs_from_its_head(engine):
+    filled(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM ledger"))
+    head = (store.home() / "record.head").read_bytes()
+    filled(engine)
+    (store.home() / "record.head").write_bytes(head)
+    assert list(ledger.audit(engine)) == ["Entry 5 is not the one that was written."]
+
+
+def test_a_changed_file_is_found_and_named(engine):
+    sha256 = store.put(b"labels")
+    ledger.append(engine, "run", "r1", {"files": {"labels": sha256}})
+    assert list(ledger.audit(engine)) == []
+    store.place(sha256).write_bytes(b"labelz")
+    (found,) = ledger.audit(engine)
+    assert found.startswith("run r1, labels:")
+
+
+def test_once_is_once(engine):
+    first = ledger.append(engine, "run", "r1", {"a": 1}, once=True)
+    assert ledger.append(engine, "run", "r1", {"a": 2}, once=True) == first
+    assert ledger.append(engine, "run", "r1", {"a": 2}).number == 2
+
+
+WRITER = """
+import sys
+from crystalseg.record import ledger
+from crystalseg.record.database import open_database
+engine = open_database(sys.argv[1])
+for k in range(25):
+    ledger.append(engine, "run", f"{sys.argv[2]}-{k}", {})
+    print(k, flush=True)
+"""
+
+
+def test_several_processes_write_one_chain(engine):
+    url = engine.url.render_as_string(hide_password=False)
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, name]) for name in "abc"]
+    assert [w.wait(100) for w in writers] == [0, 0, 0]
+    assert len(ledger.entries(engine, "run")) == 75
+    assert list(ledger.audit(engine)) == []
+
+
+def test_nothing_shown_as_written_is_lost_when_a_writer_is_killed(engine):
+    url = engine.url.render_as_string(hide_password=False)
+    shown = []
+    for name in "ab":
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, url, name], stdout=subprocess.PIPE, text=True)
+        for _ in range(7):
+            shown.append(f"{name}-{writer.stdout.readline().strip()}")
+        writer.kill()
+        writer.wait()
+    subjects = [e.subject for e in ledger.entries(engine, "run")]
+    assert set(shown) <= set(subjects)
+    assert len(set(subjects)) == len(subjects)
+    assert list(ledger.audit(engine)) == []
+
+
+def test_the_queue_keeps_its_jobs_there_too(engine, monkeypatch):
+    monkeypatch.setenv("CRYSTALSEG_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    job = Queue().submit(Micrograph(np.zeros((40, 50, 3), np.uint8), "a.png", "0" * 64), Settings())
+    assert [waiting.id for waiting in Queue().active()] == [job]

@@ -1,0 +1,188 @@
+import json
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import create_engine, inspect, text
+
+import crystalseg.execution.queue  # noqa: F401 - its table
+from crystalseg import __version__
+from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.measurement.distribution import summarise
+from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.record import ledger, store
+from crystalseg.record.corrections import correction_log, log_correction
+from crystalseg.record.database import open_database
+from crystalseg.record.ledger import Base
+from crystalseg.record.reopening import reopen, same_figures
+from crystalseg.record.runs import Run, describe, find, labels_file, recorded
+from crystalseg.segmentation.corrections.correction import Correction
+from crystalseg.segmentation.corrections.evidence import Evidence
+from crystalseg.segmentation.corrections.history import History
+from crystalseg.segmentation.fusion import Prediction
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Settings
+from tests.conftest import discs, keep, png
+
+
+def run(name="a.png", **changes):
+    facts = {
+        "image_name": name,
+        "image_sha256": "0" * 64,
+        "region": (0, 0, 5, 6),
+        "um_per_px": 0.5,
+        "calibration": "by hand",
+        "settings": {"scales": {}},
+        "hashes": {"sima": "1"},
+        "versions": {},
+        "timings": {"fusion": 0.5},
+        "figures": {"average": {"value": 3.5}},
+    }
+    return Run(**facts | changes)
+
+
+def test_a_run_comes_back_as_it_was_recorded():
+    engine = open_database()
+    first, second = run(created="2026-01-01T00:00:00+00:00"), run("b.png", um_per_px=None, figures=None, region=None)
+    keep(engine, first)
+    keep(engine, second)
+    back = recorded(open_database())  # another connection
+    assert [r.image_name for r in back] == ["b.png", "a.png"]
+    assert back[0] == second
+    assert json.loads(back[1].to_json()) == json.loads(first.to_json())
+
+
+def test_the_record_lies_in_the_users_folder():
+    open_database()
+    assert (store.home() / "record.sqlite").exists()
+
+
+def test_every_run_has_its_own_id_and_says_the_software():
+    assert run().id != run().id
+    assert run().software["crystalseg"] == __version__
+    assert "torch" in run().software
+
+
+def test_runs_that_end_together_keep_their_order():
+    engine = open_database()
+    for number in range(20):
+        keep(engine, run(str(number)))
+    assert [r.image_name for r in recorded(engine)] == [str(number) for number in reversed(range(20))]
+
+
+def test_corrections_come_back_in_order_and_by_thresholds():
+    engine = open_database()
+    for k in range(3):
+        log_correction(engine, "job1", "h 0", {"kind": "delete", "ids": [k]}, "A. Kern")
+    log_correction(engine, "job1", "h 1", {"kind": "undo"}, "")
+    log_correction(engine, "job2", "h 0", {"kind": "undo"}, "")
+    log = correction_log(open_database(), "job1", "h 0")
+    assert [entry["ids"] for _, entry in log] == [[0], [1], [2]]
+    assert {thresholds for thresholds, _ in correction_log(engine, "job1")} == {"h 0", "h 1"}
+    assert len(correction_log(engine, "job1")) == 4
+    assert {e.who for e in ledger.entries(engine, "correction", "job1")} == {"A. Kern", ""}
+
+
+def test_migrations_lead_to_the_present_schema():
+    with open_database().connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_record_of_the_first_releases_is_kept(tmp_path):
+    """Their tables, made without Alembic by the first, and what is in them."""
+    url = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    old = create_engine(url)
+    with old.begin() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        for name in ("0001_runs_and_jobs", "0002_corrections"):
+            with Operations.context(operations.migration_context):
+                import_module(f"crystalseg.record.migrations.versions.{name}").upgrade()
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0002')"))
+        facts = json.loads(run("old.png").to_json())
+        names = (
+            "id",
+            "created",
+            "image_name",
+            "image_sha256",
+            "region",
+            "um_per_px",
+            "calibration",
+            "settings",
+            "hashes",
+            "versions",
+            "software",
+            "timings",
+            "figures",
+            "corrections",
+        )
+        values = {n: json.dumps(facts[n]) if isinstance(facts[n], dict | list) else facts[n] for n in names}
+        connection.execute(text(f"INSERT INTO runs ({', '.join(names)}) VALUES (:{', :'.join(names)})"), values)
+        connection.execute(
+            text('INSERT INTO corrections (job, choice, who, "when", entry) VALUES (:j, :c, :w, :t, :e)'),
+            {"j": "job1", "c": "h 0", "w": "A. Kern", "t": "2026-01-01", "e": '{"kind": "undo"}'},
+        )
+    engine = open_database(url)
+    (kept,) = recorded(engine)
+    assert kept == Run.from_dict(facts)
+    assert correction_log(engine, "job1") == [("h 0", {"kind": "undo"})]
+    assert list(ledger.audit(engine)) == []
+    assert set(inspect(engine).get_table_names()) == {"alembic_version", "jobs", "ledger"}
+    keep(engine, replace(kept, id="y"))
+    assert list(ledger.audit(open_database(url))) == []
+
+
+def measured(corrected=False):
+    """A run of an image in the store, its labels drawn, and with a merge and a pore if `corrected`."""
+    labels = discs((120, 160), [(30, 40, 18), (30, 100, 25), (90, 60, 22), (90, 120, 12)])
+    data = png(np.where(labels > 0, 200, 30).astype(np.uint8))
+    store.put(data)
+    micrograph = read_micrograph(data, "discs.png")
+    empty = Prediction(np.zeros((2, 120, 160), np.float32), np.zeros((120, 160), np.float32))
+    confidence = np.linspace(0.5, 0.9, 4).astype(np.float32)
+    history = History(labels, confidence, Evidence(micrograph.pixels, ()))
+    if corrected:
+        history.do(Correction("delete", (4,)))
+        history.do(Correction("mark", (3,), mark="pore"))
+    found = Segmentation(history.labels, history.confidence, empty, (), None, Settings(), {}, {}, {})
+    crystals = measure_crystals(history.labels, None, history.confidence, history.marks)
+    summary = summarise(crystals, labels.shape, "exclude")
+    file = labels_file(found.labels, found.confidence)
+    store.put(file)
+    return describe(micrograph, found, summary, file, [c.to_dict() for c in history.log], history.marks)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_run_reopened_has_the_same_figures_to_the_last_digit(corrected):
+    made = measured(corrected)
+    kept = keep(open_database(), made)
+    assert json.loads(kept.to_json()) == json.loads(
+        replace(made, files=made.files | {"image": made.image_sha256}).to_json()
+    )
+    again = reopen(find(open_database(), made.id))
+    assert same_figures(again.run, again.measurement.summary)
+    assert json.loads(again.run.to_json()) == json.loads(kept.to_json())
+    assert again.micrograph.sha256 == made.image_sha256
+    assert again.micrograph.shape == again.labels.shape
+    assert again.measurement.summary.pores == corrected
+    assert not same_figures(again.run, None)
+
+
+def test_a_run_is_recorded_once():
+    engine, made = open_database(), run()
+    assert keep(engine, made) == keep(engine, made)
+    assert len(recorded(engine)) == 1
+    with pytest.raises(ValueError, match="no run nothing"):
+        find(engine, "nothing")
+
+
+def test_a_changed_labels_file_is_refused():
+    made = measured()
+    store.place(made.files["labels"]).write_bytes(b"else")
+    with pytest.raises(store.StoreError, match="was changed"):
+        reopen(made)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from crystalseg.evaluation import validation
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.micrographs.calibration import from_um_per_px
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import validations
+from tests.conftest import squares
+
+
+def test_a_method_that_sees_squares_too_large_is_told_by_how_much():
+    # 11 squares of 40 px or 10 of 44 fill the side of the field: every count is exact
+    labels = squares(440, 40, (13, 21))
+    image = Micrograph(np.zeros((440, 440, 3), np.uint8), "a.png", "0" * 64)
+    made = validation.validate(
+        [(image, labels), (image, labels)], lambda m: squares(440, 44, (13, 21)), "squares", "test", "exclude"
+    )
+    assert made.images == 2
+    assert made.errors["mean"] == pytest.approx([0.1, 0.1])
+    assert made.errors["g_planimetric"] == pytest.approx([-2 * np.log2(1.1)] * 2, abs=1e-4)
+    assert made.errors["intercept_lines"] == pytest.approx([0.1, 0.1], abs=1e-6)
+
+
+def test_the_pixel_size_does_not_change_an_error():
+    labels = squares(400, 40, (13, 21))
+    plain = Micrograph(np.zeros((400, 400, 3), np.uint8), "a.png", "0" * 64)
+    calibrated = Micrograph(plain.pixels, "a.png", "0" * 64, from_um_per_px(0.2))
+    one, other = (
+        validation.validate([(m, labels)], lambda m: squares(400, 36, (5, 7)), "k", "m", "exclude").errors
+        for m in (plain, calibrated)
+    )
+    assert set(one) == set(other)
+    for key in one:
+        # the constants of G are rounded in the standards
+        assert one[key] == pytest.approx(other[key], abs=1e-3)
+
+
+def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(validations, "SHIPPED", tmp_path / "shipped.json")
+    off = {"mean": [0.01, float("nan")]}
+    validations.keep(Validation("powder", "sima", 2, off), validations.SHIPPED)
+    validations.keep(Validation("powder", "sima-plus", 2, off), validations.SHIPPED)
+    assert validations.lookup("powder", "sima").errors == {"mean": [0.01]}
+    validations.keep(Validation("powder", "sima", 5, {"mean": [0.1] * 5}), validations.own())
+    assert validations.lookup("powder", "sima").images == 5
+    assert validations.lookup("powder", "sima-plus").images == 2
+    assert validations.lookup("paint", "sima") is None
+    validations.keep(Validation("powder", "sima", 6, {}), validations.own())
+    assert [v.images for v in validations.validations()] == [6, 2]

@@ -1,0 +1,280 @@
+"""The app through Streamlit's AppTest, with the real worker and the shipped weights."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from crystalseg.evaluation.metrics import panoptic_quality
+from crystalseg.execution.queue import EXAMPLE
+from crystalseg.micrographs import examples
+from crystalseg.record.store import now
+from crystalseg.segmentation.corrections.correction import Correction
+from crystalseg.segmentation.settings import Instances
+from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.structure import Structure
+from crystalseg.ui import shared
+
+ROOT = Path(__file__).parents[2]
+
+
+def png(seed=8, shape=(200, 220)):
+    buffer = io.BytesIO()
+    Image.fromarray(draw(seed, shape, Structure("powder", diameter=35)).image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def app(own_home, quick_example):
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not test.exception
+    yield test
+    shared.queue().close()
+    st.cache_resource.clear()
+
+
+def upload(app, data, name="probe.png"):
+    app.sidebar.file_uploader[0].upload(name, data, "image/png").run()
+    assert not app.exception
+
+
+def press(app, label):
+    next(b for b in app.button if b.label == label).click().run()
+    assert not app.exception
+
+
+def finish(app):
+    end = time.monotonic() + 90
+    while shared.queue().active():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    app.run()
+    assert not app.exception
+
+
+def own_runs():
+    """Folders of the runs that the user started."""
+    return [p for p in shared.queue().folder.iterdir() if p.is_dir() and not p.name.startswith(EXAMPLE)]
+
+
+def metrics(app):
+    return {m.label: m.value for m in app.metric}
+
+
+def test_the_first_page_shows_a_measured_sample_and_says_what_to_do(app):
+    assert any("Upload" in m.value for m in app.markdown)
+    assert any("metal powder" in b.label for b in app.button)
+    finish(app)
+    assert app.subheader[0].value == examples.FIRST
+    assert metrics(app)["Average crystal size"].endswith("px")
+    upload(app, png())  # the sample makes way for the user's own image
+    assert app.subheader[0].value == "probe.png"
+    assert len(app.session_state["items"]) == 1
+
+
+@pytest.mark.parametrize("name", ["measure", "inspect", "compare", "correct"])
+def test_each_page_also_runs_alone(app, name):
+    finish(app)
+    alone = AppTest.from_file(str(ROOT / f"pages/{name}.py"), default_timeout=60)
+    alone.session_state["entered"] = True
+    alone.run()
+    assert not alone.exception
+    assert alone.title[0].value.startswith(name.capitalize())
+    assert alone.subheader[0].value == examples.FIRST
+
+
+def test_upload_run_and_change_thresholds(app):
+    upload(app, png())
+    assert app.subheader[0].value == "probe.png"
+    press(app, "Run")
+    finish(app)
+    first = metrics(app)
+    assert first["Average crystal size"].endswith("px")
+    submitted = len(list(shared.queue().folder.iterdir()))
+    app.sidebar.slider[0].set_value(2.5).run()
+    stricter = metrics(app)
+    assert stricter != first
+    app.sidebar.slider[0].set_value(0.0).run()
+    assert metrics(app) == first
+    app.selectbox(key="border rule").select("include").run()
+    assert metrics(app)["Crystals counted"] != first["Crystals counted"]
+    assert len(list(shared.queue().folder.iterdir())) == submitted  # no network ran again
+
+
+def test_pixel_size_given_after_the_run_turns_pixels_into_micrometres(app):
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    pixels = float(metrics(app)["Average crystal size"].split()[0])
+    next(n for n in app.number_input if n.label == "µm per pixel").set_value(0.5).run()
+    press(app, "Use 0.5 µm per pixel")
+    value, unit = metrics(app)["Average crystal size"].split()
+    assert unit == "µm"
+    assert float(value) == pytest.approx(pixels / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"no image", "not an image"), (png(shape=(64, 64))[:300], "truncated"), (b"", "empty")]
+)
+def test_a_file_that_cannot_be_used_gets_a_sentence(app, data, words):
+    upload(app, data, "bad.png")
+    assert any(words in e.value for e in app.error)
+    assert all(item.opener for item in app.session_state["items"].values())  # nothing but the sample is there
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "words"),
+    [
+        (0, "auto, 0.5, x, 1", "'x' is not a number"),
+        (0, "0.5, 1", "as many size thresholds"),
+        (1, "100, 50, 60, 12", "descend"),
+        (0, "auto, 0.5, 0.75, 30", "between 0.01 and 4"),
+    ],
+)
+def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, text, words):
+    upload(app, png())
+    app.selectbox(key="method").select("sima").run()
+    app.sidebar.text_input[field].set_value(text).run()
+    assert not app.exception
+    assert any(words in e.value for e in app.error)
+    assert next(b for b in app.button if b.label == "Run").disabled
+
+
+@pytest.mark.parametrize("method", ["watershed", "cellpose-original"])
+def test_another_method_by_name(app, method):
+    upload(app, png())
+    app.selectbox(key="method").select(method).run()
+    assert not app.sidebar.text_input  # there is no ladder to choose
+    press(app, "Run")
+    finish(app)
+    assert metrics(app)["Average crystal size"].endswith("px")
+    (run,) = own_runs()
+    assert shared.queue().result(run.name)[1].settings.method == method
+
+
+def test_a_model_of_the_package_must_be_named(app):
+    upload(app, png())
+    app.selectbox(key="method").select("cellpose-package").run()
+    assert next(b for b in app.button if b.label == "Run").disabled
+    app.sidebar.text_input[0].set_value("no such model").run()
+    press(app, "Run")
+    finish(app)
+    assert any("neither a file nor a model" in e.value for e in app.error)
+
+
+def test_region_is_measured_alone(app):
+    upload(app, png(shape=(300, 300)))
+    next(c for c in app.checkbox if "rectangle" in c.label).check().run()
+    next(n for n in app.number_input if n.label == "bottom, px").set_value(100).run()
+    assert not app.exception
+    press(app, "Run")
+    finish(app)
+    (run,) = own_runs()
+    assert shared.queue().result(run.name)[0].region == (0, 0, 100, 300)
+    next(n for n in app.number_input if n.label == "bottom, px").set_value(10).run()
+    assert any("at least 32 px" in e.value for e in app.error)
+
+
+def test_samples_open(app):
+    for label in ("carbides in steel SEM", "etched metal light microscope", "metal powder SEM"):
+        press(app, label)
+    assert app.subheader[0].value.startswith("metal-powder")
+    assert len(examples.files()) == 3
+    press(app, "synthetic polycrystal (0.5 µm/px)")
+    assert any("0.5 µm per pixel" in s.value for s in app.success)
+
+
+def test_two_images_keep_their_own_results(app):
+    press(app, "etched metal light microscope")
+    press(app, "Run")
+    finish(app)
+    first = metrics(app)
+    upload(app, png())
+    assert not app.metric
+    app.sidebar.radio[0].set_value(next(iter(app.session_state["items"]))).run()
+    assert metrics(app) == first
+
+
+def go(app, name):
+    app.switch_page(f"pages/{name}.py").run()
+    assert not app.exception
+
+
+def test_all_pages_share_the_micrograph_and_the_thresholds(app):
+    upload(app, png())
+    app.sidebar.slider[0].set_value(0.5).run()
+    press(app, "Run")
+    finish(app)
+    measured = metrics(app)
+    for name in ("inspect", "compare", "correct"):
+        go(app, name)
+        assert app.subheader[0].value == "probe.png"
+        assert any("h 0.5" in c.value for c in app.sidebar.caption)
+    go(app, "measure")
+    assert app.sidebar.slider[0].value == 0.5
+    assert metrics(app) == measured
+
+
+def test_pages_say_what_to_do_before_a_run(app):
+    upload(app, png())
+    for name in ("inspect", "correct"):
+        go(app, name)
+        assert any("not measured yet" in i.value for i in app.info)
+
+
+def test_a_correction_changes_the_figures_on_every_page_and_is_in_the_report(app):
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    before = metrics(app)
+    (run,) = own_runs()
+    corrected = shared.corrected(run.name, Instances())
+    go(app, "correct")
+    assert any("Enter your name" in i.value for i in app.info)
+    largest = corrected.table(None).sort_values("area_px2")["id"].iloc[-1]
+    corrected.do(Correction("delete", (largest,), who="A. Smith", when=now()))
+    app.run()
+    assert any("1 correction by hand, by A. Smith" in c.value for c in app.caption)
+    go(app, "measure")
+    assert metrics(app) != before
+    assert any("1 correction by hand" in c.value for c in app.caption)
+    # the log outlives the process's memory
+    st.cache_resource.clear()
+    again = shared.corrected(run.name, Instances())
+    assert largest not in set(again.table(None)["id"])
+    corrected.do("undo")
+    st.cache_resource.clear()
+    assert metrics(app.run()) == before
+    assert shared.queue().result(run.name)[1].labels.max() >= largest  # the run's own labels were never touched
+
+
+def test_methods_compared_with_each_other_and_with_a_label_image(app):
+    made = draw(8, (200, 220), Structure("powder", diameter=35))
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    go(app, "compare")
+    app.multiselect[0].set_value(["sima-plus", "watershed"]).run()
+    press(app, "Run watershed")
+    finish(app)
+    tables = {tuple(d.value.columns)[1]: d.value for d in app.dataframe}
+    assert list(tables["average, px"]["method"]) == ["sima-plus", "watershed"]
+    assert tables["average, px"]["KS distance"].iloc[0] == 0
+    assert list(tables["agree"]["method"]) == ["watershed"]
+    buffer = io.BytesIO()
+    Image.fromarray(made.labels.astype("uint16")).save(buffer, "PNG")
+    app.main.file_uploader[0].upload("truth.png", buffer.getvalue(), "image/png").run()
+    assert not app.exception
+    scores = next(d.value for d in app.dataframe if "PQ" in d.value.columns).set_index("method")
+    (run,) = (p for p in own_runs() if shared.queue().result(p.name)[1].settings.method == "watershed")
+    wanted = panoptic_quality(made.labels, shared.queue().result(run.name)[1].labels)
+    assert scores.loc["watershed", "PQ"] == pytest.approx(wanted)
+    assert scores.loc["label image given", "PQ"] == 1
+    app.main.file_uploader[0].upload("wrong.png", png(shape=(64, 64)), "image/png").run()
+    assert any("one channel" in e.value for e in app.error)

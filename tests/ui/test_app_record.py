@@ -1,0 +1,207 @@
+"""Profiles, batch and history, and what a profile does on the Measure page, without a browser."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from crystalseg.execution import batch, first_run
+from crystalseg.measurement.specification import Limit
+from crystalseg.record import ledger, store
+from crystalseg.record.database import open_database
+from crystalseg.record.profiles import Profile, find, profiles, save
+from crystalseg.record.reports import issue
+from crystalseg.record.runs import recorded
+from crystalseg.segmentation.settings import Instances, Measuring, Settings
+from crystalseg.ui import shared
+from tests.conftest import keep, png
+from tests.record.test_runs import measured
+
+STRICT = Profile(
+    "strict",
+    "powder",
+    settings=Settings("watershed", instances=Instances(0.5, 40, 0.3), measuring=Measuring("include")),
+    limits=(Limit("mean", 20, 500), Limit("d90", upper=1.0)),
+)
+
+
+@pytest.fixture
+def page():
+    """Opens a page with a queue of the test's own."""
+    shared.queue.clear()
+
+    def opened(name):
+        app = AppTest.from_file(f"../../pages/{name}.py", default_timeout=60)
+        app.session_state["entered"] = True
+        return app.run()
+
+    yield opened
+    shared.queue().close()
+    shared.queue.clear()
+
+
+def test_a_profile_is_made_changed_exported_and_removed(page):
+    app = page("profiles")
+    assert not app.exception
+    app.text_input[0].set_value("corundum")
+    app.text_input[1].set_value("brick 80")
+    app.selectbox(key="profile method").select("sima")
+    app.button[0].click().run()
+    assert not app.exception
+    made = find(open_database(), "corundum")
+    assert (made.product, made.settings.method) == ("brick 80", "sima")
+    assert app.radio[0].value == "corundum"
+    next(b for b in app.button if b.label == "Remove").click().run()
+    assert profiles(open_database()) == {}
+
+
+def test_a_profile_without_a_name_is_refused_in_a_sentence(page):
+    app = page("profiles")
+    app.text_input[0].set_value("  ")
+    app.button[0].click().run()
+    assert "needs a name" in app.error[0].value
+    assert not profiles(open_database())
+
+
+def test_an_imported_profile_is_offered_and_a_broken_one_explained(page):
+    app = page("profiles")
+    app.file_uploader[0].set_value(("p.json", STRICT.to_json().encode(), "application/json")).run()
+    assert find(open_database(), "strict") == STRICT
+    broken = json.dumps(json.loads(STRICT.to_json()) | {"colour": 1})
+    app.file_uploader[0].set_value(("q.json", broken.encode(), "application/json")).run()
+    assert "'colour'" in app.error[0].value
+
+
+def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(page, quick_example):
+    save(open_database(), STRICT)
+    save(open_database(), replace(STRICT, name="usual", default=True, settings=Settings("cellpose-multiscale")))
+    save(open_database(), Profile("other", "sand"))
+    first_run.prepare()
+    app = page("measure")
+    assert not app.exception
+    app.selectbox(key="profile").select("strict").run()
+    assert not app.exception
+    held = app.session_state
+    assert (held["method"], held["foreground"], held["min area"], held["min confidence"]) == ("watershed", 0.5, 40, 0.3)
+    assert held["border rule"] == "include"
+    # the result shown is judged by it; without a pixel size and a validation nothing is decided
+    assert any("NOT DECIDABLE" in w.value for w in app.warning)
+    assert app.selectbox(key="profile").options == ["other", "strict", "usual"]
+    app.selectbox(key="profile product").select("powder").run()
+    assert not app.exception
+    assert app.selectbox(key="profile").options == ["strict", "usual"]
+    assert (app.session_state["profile"], app.session_state["method"]) == ("usual", "cellpose-multiscale")
+    app.selectbox(key="profile product").select("sand").run()
+    assert app.session_state["profile"] is None  # it has no default
+
+
+def test_history_finds_reopens_and_approves_a_run(page):
+    engine = open_database()
+    first, second = measured(), measured(corrected=True)
+    keep(engine, first)
+    keep(engine, replace(second, details={"sample": "S 7", "operator": "A. Kern"}))
+    app = page("history")
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["run"]) == [second.id, first.id]
+    app.text_input[0].set_value("s 7 kern").run()
+    assert list(app.dataframe[0].value["run"]) == [second.id]
+    app.text_input[0].set_value("no such thing").run()
+    assert app.dataframe[0].value.empty
+    assert not app.exception
+    next(b for b in app.button if b.label == "Audit the record").click().run()
+    assert "as it was written" in app.success[0].value
+    store.place(first.files["labels"]).write_bytes(b"x")
+    next(b for b in app.button if b.label == "Audit the record").click().run()
+    assert first.id in app.error[0].value
+
+
+def test_an_approval_is_on_record_and_in_the_report(page):
+    engine, run = open_database(), replace(measured(), details={"sample": "S 7"})
+    keep(engine, run)
+    app = page("history")
+    app.session_state["runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+    assert "same figures to the last digit" in app.success[0].value
+    app.text_input(key=f"approve {run.id}").set_value("B. Alt").run()
+    next(b for b in app.button if b.label == "Approve").click().run()
+    assert not app.exception
+    (entry,) = ledger.entries(engine, "approval", run.id)
+    assert entry.who == "B. Alt"
+    assert "Approved by B. Alt" in app.success[1].value
+    issue(engine, ["another", run.id], "PDF", b"the report")
+    issue(engine, ["another"], "PDF", b"another's report")
+    app.run()
+    assert not app.exception
+    assert [b.proto.label[:13] for b in app.get("download_button") if "as issued" in b.proto.label] == ["PDF as issued"]
+
+
+def test_the_trend_is_of_runs_in_one_unit(page):
+    engine = open_database()
+    one = measured()
+    keep(engine, one)
+    app = page("history")
+    assert "two or more runs" in app.info[0].value
+    for _ in range(2):
+        keep(engine, replace(measured(), figures=one.figures | {"unit": "µm"}))
+    app.run()
+    assert not app.exception
+    assert any("1 of the runs listed are not in µm" in c.value for c in app.caption)
+    assert not app.info
+
+
+def test_an_empty_history_says_what_to_do(page):
+    app = page("history")
+    assert "go to Measure" in app.info[0].value
+
+
+def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(2):
+        (images / f"{k}.png").write_bytes(png(rng.integers(0, 255, (80, 80)).astype(np.uint8)))
+    (images / "broken.png").write_text("no image")
+    save(open_database(), STRICT)
+    app = page("batch")
+    assert "No batch yet" in app.info[0].value
+    app.text_input[0].set_value(str(tmp_path / "nothing")).run()
+    app.button[0].click().run()
+    assert "neither a folder nor a ZIP" in app.error[0].value
+    app.text_input[0].set_value(str(images)).run()
+    app.selectbox(key="batch profile").select("strict").run()
+    app.button[0].click().run()
+    assert not app.exception
+    (folder,) = (p.parent for p in (store.home() / "batches").glob("*/batch.json"))
+    end = time.monotonic() + 120
+    while (now := batch.state_of(folder, open_database())).state != "done":
+        assert time.monotonic() < end, ((folder / "log.txt").read_text(), now)
+        time.sleep(0.5)
+    app.run()
+    assert not app.exception
+    assert "2 measured, 1 failed" in app.get("progress")[0].proto.text
+    reasons = app.dataframe[0].value
+    assert list(reasons["image"]) == ["broken.png"]
+    assert len(recorded(open_database())) == 2
+    assert ledger.entries(open_database(), "failure")[0].body["name"] == "broken.png"
+    assert len(pd.read_csv(folder / "summary.csv")) == 2
+
+
+def test_runs_are_reported_together_as_fields_of_one_sample(page):
+    engine = open_database()
+    runs = [measured(), measured(corrected=True)]
+    for run in runs:
+        keep(engine, run)
+    app = page("history")
+    app.session_state["runs"] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
+    app.run()
+    assert not app.exception
+    words = " ".join(h.value for h in app.subheader)
+    assert "Two runs compared" in words
+    assert "2 runs as fields of one sample" in words
+    assert "mean diameter (average crystal size)" in set(app.dataframe[-1].value["figure"])
