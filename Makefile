@@ -1,20 +1,30 @@
 # make run: the app. make test: every check. Both build .venv on the first call and start in seconds afterwards.
+# make format, lint, bench: as CONTRIBUTING.md says.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: run test lint browser postgres
+.PHONY: run test lint format bench browser postgres
 
 run: .venv/run-ready
 	$(BIN)/python -m crystalseg app
 
 test: .venv/test-ready browser postgres lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/test-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/test-ready
+	$(BIN)/python -m benchmarks.flows
+	$(BIN)/python -m benchmarks.memory
 
 .venv/run-ready: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -1,7 +1,7 @@
-"""The app's verbs without a browser.
+"""The app's verbs without a browser: each module a family of them.
 
-In come files and options, out go files and lines of text; what is done is done in the other rooms. Each module holds a
-family of verbs; heavy imports wait until a verb needs them. Errors of the user's are one sentence and exit code 2.
+In come files and options; out go files and lines of text; an error of the user's is one sentence and exit code 2.
+This room must not know how anything is done, only where; heavy imports wait until a verb needs them.
 """
 
 from crystalseg.cli import measuring, record, evaluation, training, web  # noqa: F401, I001 - in the order of --help

@@ -135,9 +135,9 @@ def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> 
     corners = _corners(mask)
     if kind == "rough":
         yield from _merge(_parts(labels, mask))
-        here = np.bincount(labels[mask])
-        here[0] = 0
-        yield Attempt(Correction("redraw", (int(here.argmax()),), corners), len(corners))
+        shares = np.bincount(labels[mask])
+        shares[0] = 0
+        yield Attempt(Correction("redraw", (int(shares.argmax()),), corners), len(corners))
         return
     parts = _parts(labels, mask)
     yield from _merge(parts)

@@ -138,7 +138,7 @@ def latency(folder: Path, wanted: Sequence[Contender], models: Models) -> pd.Dat
     pairs = read_pairs(folder)
     images = [pairs[i][0] for i in np.linspace(0, len(pairs) - 1, min(LATENCY_IMAGES, len(pairs))).round().astype(int)]
     segment(images[0], wanted[0].settings, models)  # compiles what is compiled on first use
-    seconds = {c.name: [] for c in wanted}
+    seconds: dict[str, list[float]] = {c.name: [] for c in wanted}
     for micrograph in images:
         for c in wanted:
             began = time.perf_counter()

@@ -26,9 +26,9 @@ def prepare(seconds: float = 120.0, report: Callable[[str], None] = lambda _: No
     """Measure the first example now, so that the app opens with it; `report` is told if that takes a while."""
     queue = Queue()
     job = first_job(queue)
-    if queue.job(job).active:
+    if queue.is_active(job):
         report("Measuring the first example micrograph, this once; then the app opens.")
     end = time.monotonic() + seconds
-    while queue.job(job).active and time.monotonic() < end:
+    while queue.is_active(job) and time.monotonic() < end:
         time.sleep(0.1)
     queue.close()

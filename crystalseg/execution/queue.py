@@ -146,6 +146,11 @@ class Queue:
         if not self.is_under_way(job):
             self.submit(micrograph, settings, job)
 
+    def is_active(self, job: str) -> bool:
+        """Whether a job waits or runs."""
+        known = self.job(job)
+        return known is not None and known.active
+
     def is_under_way(self, job: str) -> bool:
         """Whether a job waits, runs, or is done and its files are there."""
         known = self.job(job)

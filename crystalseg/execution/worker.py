@@ -95,10 +95,10 @@ def _run(queue: Queue, job: str, models: Models) -> None:
         reopened = reopen(kept, with_image=False)
         if not np.array_equal(reopened.labels, segmentation.labels):
             # brought back where numbers are rounded otherwise: what is on record counts
-            on_record = {"labels": reopened.labels, "confidence": reopened.confidence}
-            save_segmentation(
-                place / "segmentation.npz", replace(segmentation, **on_record, origin=None, features=None)
+            on_record = replace(
+                segmentation, labels=reopened.labels, confidence=reopened.confidence, origin=None, features=None
             )
+            save_segmentation(place / "segmentation.npz", on_record)
     _set(queue.engine, job, status="done", stage="done", share=1.0)
 
 
@@ -115,7 +115,7 @@ class _Watched:
         self.last = time.monotonic()
         stage = progress.stage
         with Session(self.engine) as session, session.begin():
-            row = session.get(JobRow, self.job)
+            row = session.get_one(JobRow, self.job)
             if row.cancel:
                 raise Cancelled
             tiles = f", tile {progress.done} of {progress.total}" if stage.startswith("scale") else ""

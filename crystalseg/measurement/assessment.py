@@ -91,9 +91,9 @@ def assess(
 
 def _precisions(found: Mapping[str, Figure]) -> dict[str, Precision]:
     """Of lengths and of N_A, over the fields that have them; %RA of G or of a share means nothing."""
-    made = {}
+    precisions = {}
     for key, figure in found.items():
-        known = [v for v in figure.fields if np.isfinite(v)]
-        if DEFINITIONS[key].power in (1, -2) and len(known) > 1:
-            made[key] = precision(known)
-    return made
+        values = [v for v in figure.fields if np.isfinite(v)]
+        if DEFINITIONS[key].power in (1, -2) and (over_fields := precision(values)) is not None:
+            precisions[key] = over_fields
+    return precisions

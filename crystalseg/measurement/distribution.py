@@ -133,12 +133,17 @@ def sizes_and_weights(
     return sizes, weights[counted], areas, unit
 
 
+def _percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    """D10, D50, D90."""
+    d10, d50, d90 = (quantile(sizes, weights, share) for share in (0.1, 0.5, 0.9))
+    return d10, d50, d90
+
+
 def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summary | None:
     """Summary of the crystals found in an (H, W) image; None if no crystal counts."""
     sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
     if not len(sizes):
         return None
-    shares = (0.1, 0.5, 0.9)
     kinds = crystals["kind"].value_counts()
     crystals = crystals[crystals["kind"] == "crystal"]
     return Summary(
@@ -148,8 +153,8 @@ def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summ
         counted=len(sizes),
         border=int(crystals["touches_border"].sum()),
         average=average_size(sizes, weights),
-        number=tuple(quantile(sizes, weights, q) for q in shares),
-        area=tuple(quantile(sizes, weights * areas, q) for q in shares),
+        number=_percentiles(sizes, weights),
+        area=_percentiles(sizes, weights * areas),
         smallest=float(sizes.min()),
         largest=float(sizes.max()),
         area_share=float(crystals["area_px2"].sum() / (shape[0] * shape[1])),

@@ -42,13 +42,22 @@ class Field:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        return self.labels.shape
+        height, width = self.kept_labels.shape
+        return height, width
+
+    @property
+    def kept_labels(self) -> np.ndarray:
+        """The labels; ValueError once they are let go of."""
+        if self.labels is None:
+            raise ValueError(f"{self.name}: the labels of this field are not held any more.")
+        return self.labels
 
     @cached_property
     def crystal_labels(self) -> np.ndarray:
         """The labels without what is marked as pore or artefact."""
         other = self.crystals.loc[self.crystals["kind"] != "crystal", "id"].to_numpy()
-        return np.where(np.isin(self.labels, other), 0, self.labels) if len(other) else self.labels
+        labels = self.kept_labels
+        return np.where(np.isin(labels, other), 0, labels) if len(other) else labels
 
     @property
     def area(self) -> float:
@@ -124,10 +133,17 @@ DEFINITIONS: Mapping[str, Definition] = {
     "g_circles": Definition("G, intercept, circles", "G", "ASTM E112-13 cl. 14: −6.643856·log10(l) − 3.288"),
     "g_area": Definition("G, mean area", "G", "ASTM E1382-97: −3.3223·log10(A) − 2.955; border as ISO 13322-1"),
 }
-_BY_CRYSTAL: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
+OfCrystals = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of sizes, weights, areas
+
+
+def _quantile_of(share: float, by_area: bool) -> OfCrystals:
+    return lambda x, w, a: quantile(x, w * a if by_area else w, share)
+
+
+_BY_CRYSTAL: Mapping[str, OfCrystals] = {
     "mean": lambda x, w, a: float(np.average(x, weights=w)),
-    **{f"d{int(100 * q)}": (lambda x, w, a, q=q: quantile(x, w, q)) for q in (0.1, 0.5, 0.9)},
-    **{f"d{int(100 * q)}_area": (lambda x, w, a, q=q: quantile(x, w * a, q)) for q in (0.1, 0.5, 0.9)},
+    **{f"d{int(100 * q)}": _quantile_of(q, by_area=False) for q in (0.1, 0.5, 0.9)},
+    **{f"d{int(100 * q)}_area": _quantile_of(q, by_area=True) for q in (0.1, 0.5, 0.9)},
     "span": lambda x, w, a: (quantile(x, w, 0.9) - quantile(x, w, 0.1)) / quantile(x, w, 0.5),
     "d32": lambda x, w, a: float((w * x**3).sum() / (w * x**2).sum()),
     "d43": lambda x, w, a: float((w * x**4).sum() / (w * x**3).sum()),
@@ -137,7 +153,8 @@ _BY_CRYSTAL: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]]
 
 def unit_of(key: str, unit: str) -> str:
     """The unit of a figure where lengths are in `unit`."""
-    return {1: unit, -2: "1/mm²"}.get(DEFINITIONS[key].power, "")
+    power = DEFINITIONS[key].power
+    return unit if power == 1 else "1/mm²" if power == -2 else ""
 
 
 def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0) -> int:
@@ -194,7 +211,9 @@ def _in_px(field: Field) -> Field:
 def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
     """Diameters, weights and areas of the counted crystals: of each field, and of all fields together. In µm if every
     field has a pixel size, else in px."""
-    parts = [sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in _in_one_unit(fields)]
+    parts: list[tuple[np.ndarray, ...]] = [
+        sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in _in_one_unit(fields)
+    ]
     return parts, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
@@ -237,7 +256,7 @@ def _aspect(fields: Sequence[Field], rule: str) -> Figure:
 
 def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibrated: bool) -> dict[str, Figure]:
     found = [field.intercepts(pattern) for field in fields]
-    scales = [field.um_per_px if calibrated else 1.0 for field in fields]
+    scales = [field.um_per_px or 1.0 if calibrated else 1.0 for field in fields]
     count = sum(f.count for f in found)
     if not count:
         return {}

@@ -54,7 +54,7 @@ def planimetric(labels: np.ndarray) -> Planimetric:
     corner = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]])
     all_of_them = np.count_nonzero(np.unique(labels))
     at_edge, at_corner = np.count_nonzero(edge), np.count_nonzero(corner)
-    return Planimetric(all_of_them - at_edge, at_edge - at_corner, at_corner)
+    return Planimetric(int(all_of_them - at_edge), int(at_edge - at_corner), int(at_corner))
 
 
 @dataclass(frozen=True)

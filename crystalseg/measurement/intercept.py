@@ -124,7 +124,7 @@ def _runs(names: np.ndarray, closed: bool, narrow: float, grazed: float) -> list
             before[1] = last
         else:
             joined.append([first, last, name])
-    return [tuple(run) for run in joined]
+    return [(first, last, name) for first, last, name in joined]
 
 
 def lines_with_counts(found: Intercepts) -> Sequence[tuple[str, float, float]]:

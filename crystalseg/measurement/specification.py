@@ -32,7 +32,7 @@ class Limit:
         given = [v for v in (self.lower, self.upper) if v is not None]
         if not given or not all(np.isfinite(given)):
             raise ValueError(f"{DEFINITIONS[self.figure].words}: give a lower or an upper limit.")
-        if len(given) == 2 and self.lower > self.upper:
+        if len(given) == 2 and given[0] > given[1]:
             raise ValueError(f"{DEFINITIONS[self.figure].words}: the lower limit is above the upper one.")
         if (self.figure == "area_above") != (self.above is not None):
             raise ValueError("The area share above x, and no other figure, needs its x.")

@@ -74,10 +74,13 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
     power = DEFINITIONS[figure.key].power
     if scaled and power != 0:
         # a length goes with the pixel size, a number per area with its inverse square, G with its logarithm
-        sensitivity = G_PER_LENGTH if power == "G" else abs(power * figure.value)
-        known = calibration is not None
-        how = f"pixel size, {100 * calibration:.2g} %" if known else "nobody has stated the pixel size's uncertainty"
-        components.append(Component("calibration", sensitivity * calibration if known else None, "B", how))
+        sensitivity = G_PER_LENGTH if isinstance(power, str) else abs(power * figure.value)
+        if calibration is None:
+            how = "nobody has stated the pixel size's uncertainty"
+            components.append(Component("calibration", None, "B", how))
+        else:
+            how = f"pixel size, {100 * calibration:.2g} %"
+            components.append(Component("calibration", sensitivity * calibration, "B", how))
     return Budget(figure, tuple(components))
 
 
@@ -90,7 +93,7 @@ def _sampling(figure: Figure) -> Component:
 
 def _segmentation(figure: Figure, validation: Validation | None) -> Component:
     errors = [e for e in (validation.errors.get(figure.key, ()) if validation else ()) if np.isfinite(e)]
-    if not errors:
+    if validation is None or not errors:
         return Component("segmentation", None, "A", "not validated on labelled images of this kind")
     if len(errors) < LEAST_IMAGES:
         how = f"{validation.words} only; {LEAST_IMAGES} images or more are needed"

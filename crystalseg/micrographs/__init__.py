@@ -1,1 +1,19 @@
-"""x"""
+"""Bytes become micrographs here, and nowhere else.
+
+In come files or bytes; out go `Micrograph`s (8-bit RGB with name, hash, pixel size) and label images, and what a
+microscope wrote into them: data bar, scale bar. This room must not know what is done with an image.
+"""
+
+import lazy_loader
+
+# Loaded when asked for: what only shows results does without torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "micrograph": ["Micrograph", "MicrographError"],
+        "decoding": ["read_micrograph"],
+        "pairs": ["read_labels", "read_pairs", "write_pair"],
+        "calibration": ["Calibration"],
+        "preparation": ["prepared"],
+    },
+)

@@ -80,7 +80,7 @@ def from_scale_bar(
 def _one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
     """A calibration if both sides are known, positive and equal within 1 %."""
     try:
-        x, y = float(x), float(y)
+        x, y = float(x or "nan"), float(y or "nan")
     except (TypeError, ValueError):
         return None
     if not (math.isfinite(x) and math.isfinite(y) and x > 0 and abs(x - y) <= 0.01 * x):

@@ -5,6 +5,7 @@ import io
 import struct
 import warnings
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def _check_size(name: str, height: int, width: int, limit: float) -> None:
 
 
 def _read_other(data: bytes, name: str, limit: float):
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     if image.format not in ("PNG", "JPEG", "BMP", "MPO"):
         raise MicrographError(f"{name}: {image.format} files are not read; save it as PNG, JPEG, BMP or TIFF.")
     _check_size(name, image.height, image.width, limit)
@@ -90,7 +91,7 @@ def _read_other(data: bytes, name: str, limit: float):
 
 def _read_tiff(data: bytes, name: str, limit: float):
     with tifffile.TiffFile(io.BytesIO(data)) as tif:
-        page = tif.pages[0]
+        page = cast(tifffile.TiffPage, tif.pages[0])
         _check_size(name, page.imagelength, page.imagewidth, limit)
         notes = []
         if len(tif.pages) > 1:
@@ -106,7 +107,7 @@ def _read_tiff(data: bytes, name: str, limit: float):
         array = np.squeeze(array)
         array = array.reshape(page.imagelength, page.imagewidth, -1)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            array = (page.colormap[:, array[..., 0]].transpose(1, 2, 0) >> 8).astype(np.uint8)
+            array = (cast(np.ndarray, page.colormap)[:, array[..., 0]].transpose(1, 2, 0) >> 8).astype(np.uint8)
         elif page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
             ink = array[..., :4].astype(np.float32) / np.iinfo(array.dtype).max
             array = ((1 - ink[..., :3]) * (1 - ink[..., 3:4]) * 255 + 0.5).astype(np.uint8)

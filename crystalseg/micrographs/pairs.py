@@ -22,7 +22,7 @@ def decode_labels(data: bytes, name: str) -> np.ndarray:
     """As `read_labels`, from the bytes of a file called `name`."""
     try:
         if name.lower().endswith((".tif", ".tiff")):
-            labels = tifffile.imread(io.BytesIO(data))
+            labels: np.ndarray | None = tifffile.imread(io.BytesIO(data))
         else:
             labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except Exception as error:  # tifffile raises what it likes

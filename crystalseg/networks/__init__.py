@@ -1,4 +1,8 @@
-"""The networks: tensors in, tensors out. Files are the business of `weights`."""
+"""The networks: tensors in, tensors out.
+
+In come float tensors (B, C, H, W) or weights files; out go tensors, and weights files as safetensors. This room must
+not know images, tiles, devices or settings.
+"""
 
 from crystalseg import ROOT
 

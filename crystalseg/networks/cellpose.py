@@ -3,6 +3,8 @@
 Sub-module names follow the state dict of Cellpose 2 and 3, so that weights travel both ways.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -108,7 +110,7 @@ class CPNet(nn.Module):
     @property
     def inputs(self) -> int:
         """Number of input channels: 3 here, 2 in Cellpose's own models."""
-        return self.downsample.down[0].conv[0][2].in_channels
+        return cast(nn.Conv2d, self.get_submodule("downsample.down.res_down_0.conv.conv_0.2")).in_channels
 
     @staticmethod
     def style(features: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class Confidence(nn.Module):
         )
         self.norm = nn.BatchNorm1d(FIGURES, affine=False)
         self.decide = nn.Sequential(nn.Linear(2 * wide + FIGURES, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
+        self.line: Tensor
         self.register_buffer("line", torch.tensor([1.0, 0.0]))
 
     def forward(self, pictures: Tensor, features: Tensor) -> Tensor:

@@ -1,1 +1,20 @@
-"""x"""
+"""What was measured is kept here, and cannot be changed unnoticed.
+
+In come runs, corrections, approvals, profiles, calibrations and reports; out they go again as they were written,
+after years, and can be computed again. This room must not know pages, queues or how a report looks.
+"""
+
+import lazy_loader
+
+# Loaded when asked for: what only shows results does without torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "database": ["open_database"],
+        "runs": ["Run", "record", "recorded"],
+        "reopening": ["Reopened", "reopen"],
+        "profiles": ["Profile"],
+        "instruments": ["Instrument"],
+        "store": ["StoreError"],
+    },
+)

@@ -18,8 +18,8 @@ def labels_tiff(labels: np.ndarray, um_per_px: float | None = None) -> bytes:
     With `um_per_px` the pixel size is in the file, unit micron.
     """
     image = labels.astype(np.uint16 if labels.max(initial=0) < 2**16 else np.float32)
-    resolution = {} if um_per_px is None else {"resolution": (1 / um_per_px, 1 / um_per_px)}
+    resolution = None if um_per_px is None else (1 / um_per_px, 1 / um_per_px)
     metadata = {} if um_per_px is None else {"unit": "micron"}
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, image, imagej=True, compression="zlib", metadata=metadata, **resolution)
+    tifffile.imwrite(buffer, image, imagej=True, compression="zlib", metadata=metadata, resolution=resolution)
     return buffer.getvalue()

@@ -32,8 +32,8 @@ def result(report: Report) -> list[Block]:
     rows: list[tuple[str, object]] = []
     if found.outcome is not None:
         rows.append(("Verdict", found.outcome.upper()))
-    one = len(report.parts) == 1
-    rows += size_rows(report.parts[0].summary) if one else _pooled_rows(found, len(report.parts))
+    summary = report.parts[0].summary if len(report.parts) == 1 else None
+    rows += size_rows(summary) if summary else _pooled_rows(found, len(report.parts))
     log = [Correction.from_dict(c) for part in report.parts for c in part.run.corrections]
     if log:
         rows.append(("Corrected", corrections_words(log)))
@@ -49,7 +49,7 @@ def _pooled_rows(found: Assessment, count: int) -> list[tuple[str, str]]:
 
 def verdict(report: Report) -> list[Block]:
     found = report.assessment
-    if found is None or not found.verdicts:
+    if found is None or found.outcome is None:
         return []
     return [
         Heading(f"Verdict: {found.outcome.upper()}"),

@@ -26,7 +26,7 @@ def polygons(labels: np.ndarray) -> Iterator[tuple[int, list[list[np.ndarray]]]]
         pieces: dict[int, list[np.ndarray]] = {}
         for k, ring in enumerate(rings):
             parent = family[0][k][3]
-            points = ring[:, 0] - 1
+            points = ring[:, 0].astype(np.int32) - 1
             corners = _corners((points + points % 2) >> 1) + offset
             # a piece's outer ring comes before its holes
             pieces.setdefault(k if parent < 0 else parent, []).insert(0 if parent < 0 else 1, corners)

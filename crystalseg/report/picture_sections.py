@@ -39,14 +39,14 @@ def _with_bar(picture: np.ndarray, part: Part) -> np.ndarray:
 
 
 def outlines(report: Report) -> list[Block]:
-    shown = [p for p in report.parts if p.micrograph is not None][:PICTURED]
+    shown = [(p, p.micrograph.pixels) for p in report.parts if p.micrograph is not None][:PICTURED]
     captions = "The measured image with crystal outlines."
     pictures = [
         (
-            _with_bar(outlined(p.micrograph.pixels, p.field.labels), p),
+            _with_bar(outlined(pixels, p.field.kept_labels), p),
             captions if len(report.parts) == 1 else p.run.image_name,
         )
-        for p in shown
+        for p, pixels in shown
     ]
     if not pictures:
         return []
@@ -64,7 +64,7 @@ def test_lines(report: Report) -> list[Block]:
     pictures = []
     for pattern in ("lines", "circles"):
         counts = field.intercepts(pattern)
-        picture = with_test_lines(outlined(part.micrograph.pixels, field.labels), counts)
+        picture = with_test_lines(outlined(part.micrograph.pixels, field.kept_labels), counts)
         pictures.append((fit(picture, PICTURE_PX // 2), intercept_words(pattern, counts)))
     name = f" ({part.run.image_name})" if len(report.parts) > 1 else ""
     return [Heading(f"Test lines and circles as counted{name}"), Pictures(pictures, 2, 75)]

@@ -105,8 +105,8 @@ def make(
     """The report of a sample: its fields together are assessed against the profile's limits. `validation`: of the
     method on the profile's kind of material, None if there is none."""
     profile = profile or Profile("default settings")
-    uncertainties = [part.run.calibration_uncertainty for part in parts]
-    calibration = None if None in uncertainties else max(uncertainties)
+    stated = [u for part in parts if (u := part.run.calibration_uncertainty) is not None]
+    calibration = max(stated) if len(stated) == len(parts) else None
     rule = parts[0].settings.measuring.border_rule
     assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits)
     return Report(tuple(parts), assessment, profile, details, comparison)

@@ -139,7 +139,8 @@ def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repor
 def boundary_probability(pyramid: Pyramid, progress: Report = lambda _: None) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of boundary line and foreground, float32 (H, W) each."""
     network = needed(pyramid.models.boundary, "boundary")
-    grid = Grid(*pyramid.shape, multiple=32)  # the encoder halves five times
+    height, width = pyramid.shape
+    grid = Grid(height, width, multiple=32)  # the encoder halves five times
     done = 0
 
     def predict(stack: np.ndarray) -> np.ndarray:

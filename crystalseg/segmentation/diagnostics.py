@@ -105,7 +105,7 @@ def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
             ", ".join(f"× {s.factor:.3g}: {100 * w:.0f} %" for s, w in zip(found.scales, weights, strict=True)),
         )
     )
-    if found.features is not None:
+    if found.features is not None and found.origin is not None:
         logit, support, rival, parts = map(float, found.features[number - 1][:4])
         factor = found.scales[found.origin[number - 1]].factor
         width = equivalent_diameter(mask.sum()) * factor

@@ -72,8 +72,8 @@ def _flow_of_large(mask: np.ndarray) -> np.ndarray:
     """As `_flow_of_one`, on a mask reduced to EXACT_EXTENT and enlarged again."""
     h, w = mask.shape
     factor = -(-max(h, w) // EXACT_EXTENT)
-    reduced = np.pad(mask, ((0, -h % factor), (0, -w % factor)))
-    reduced = reduced.reshape(reduced.shape[0] // factor, factor, -1, factor).any(axis=(1, 3))
+    padded = np.pad(mask, ((0, -h % factor), (0, -w % factor)))
+    reduced = np.asarray(padded.reshape(padded.shape[0] // factor, factor, -1, factor).any(axis=(1, 3)))
     flow = _normalised(_flow_of_one(reduced)).astype(np.float32)
     size = (reduced.shape[1] * factor, reduced.shape[0] * factor)
     return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_LINEAR)[:h, :w] for f in flow]).astype(np.float64)

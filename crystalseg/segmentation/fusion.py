@@ -46,6 +46,7 @@ def fuse_weighted(
     total = np.zeros((3, *shape), np.float32)
     sums = np.zeros(shape, np.float32)
     for scale, weight in zip(scales, weights, strict=True):
+        here: np.ndarray
         if weight is None:
             here = np.ones(shape, np.float32)
         else:
@@ -89,4 +90,4 @@ def fuse(
         return fuse_weighted(scales, [None] * len(scales), shape)
     if attention is None or len(attention) != len(scales) + 1:
         raise ValueError("Attention fusion needs one map a scale and one for the background.")
-    return fuse_weighted(scales, attention[:-1], shape)
+    return fuse_weighted(scales, list(attention[:-1]), shape)

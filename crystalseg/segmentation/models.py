@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +17,8 @@ from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import WeightsError, file_hash, flow_inputs, load_cellpose_file, load_weights
 from crystalseg.segmentation.methods import method_of
 from crystalseg.segmentation.settings import THRESHOLDS
+
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Models:
     def used_by(self, method: str) -> tuple[dict[str, str], dict[str, str]]:
         """Hashes and versions of the weights that a method uses, by name."""
         names = method_of(method).networks
-        return tuple({n: facts[n] for n in names if n in facts} for facts in (self.hashes, self.versions))
+        hashes, versions = ({n: facts[n] for n in names if n in facts} for facts in (self.hashes, self.versions))
+        return hashes, versions
 
     def parameters(self, method: str) -> int:
         """How many parameters the networks of a method have together."""
@@ -58,7 +62,7 @@ def load_confidence(directory: Path = DIRECTORY) -> Confidence:
     return _load(Confidence(), directory, "confidence")
 
 
-def _load(network: nn.Module, directory: Path, name: str) -> nn.Module:
+def _load(network: N, directory: Path, name: str) -> N:
     path = directory / f"{name}.safetensors"
     try:
         network.load_state_dict(load_weights(path, name)[0])
@@ -86,27 +90,26 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     thresholds = tuple(json.loads(cards["sima"].settings).get("thresholds", THRESHOLDS))
     hashes = {name: file_hash(p) for name, p in given.items()}
     versions = {name: card.version for name, card in cards.items()}
-    makers = {
-        "cellpose": CPNet,
-        "sima": lambda: build_sima(len(thresholds)),
-        "confidence": Confidence,
-        "size": SizeModel,
-        "boundary": build_boundary,
-    }
-    networks = {name: _load(makers[name](), directory, name) for name in given}
-    if flow_file is not None:
+
+    def ready(network: N) -> N:
+        return network.eval().to(where).to(memory_format=torch.channels_last)
+
+    def loaded(name: str, network: N) -> N | None:
+        return ready(_load(network, directory, name)) if name in given else None
+
+    if flow_file is None:
+        flow = _load(CPNet(), directory, "cellpose")
+    else:
         state = load_cellpose_file(flow_file)
-        networks["cellpose"] = CPNet(flow_inputs(state)).eval()
-        networks["cellpose"].load_state_dict(state)
+        flow = CPNet(flow_inputs(state))
+        flow.load_state_dict(state)
         hashes["cellpose"], versions["cellpose"] = file_hash(flow_file), f"file {Path(flow_file).name}"
-    for network in networks.values():
-        network.to(where, memory_format=torch.channels_last)
     return Models(
-        networks["cellpose"],
-        networks["sima"],
-        networks.get("confidence"),
-        networks.get("size"),
-        networks.get("boundary"),
+        ready(flow),
+        ready(_load(build_sima(len(thresholds)), directory, "sima")),
+        loaded("confidence", Confidence()),
+        loaded("size", SizeModel()),
+        loaded("boundary", build_boundary()),
         where,
         thresholds,
         hashes,
@@ -114,7 +117,7 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     )
 
 
-def needed(network: nn.Module | None, name: str) -> nn.Module:
+def needed(network: N | None, name: str) -> N:
     """The network, or WeightsError with the remedy if there are no weights for it."""
     if network is None:
         raise WeightsError(f"This method needs {name} weights: train them (python -m crystalseg train {name}).")

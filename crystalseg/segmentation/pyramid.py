@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from crystalseg.networks.sima import SIDE
+from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.attention import place
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.models import Models
@@ -36,7 +37,7 @@ class Pyramid:
 
     def __init__(self, models: Models | None, pixels: np.ndarray):
         """`pixels` uint8 (H, W, 3)."""
-        self.models = models
+        self._models = models
         self.shape = pixels.shape[:2]
         self.pixels = pixels
         self._limits = limits(pixels)
@@ -46,6 +47,13 @@ class Pyramid:
             gray = pixels.mean(axis=2, dtype=np.float32)
             self._input = np.stack((gray, np.zeros_like(gray)), axis=2)
             self._input_limits = limits(self._input)
+
+    @property
+    def models(self) -> Models:
+        """The networks; WeightsError if there are none."""
+        if self._models is None:
+            raise WeightsError("This method needs networks, and none were loaded.")
+        return self._models
 
     def picture(self) -> np.ndarray:
         """The image in colour, float32 (3, H, W), normalised."""

@@ -79,12 +79,13 @@ class Scales:
         the paper's r_2 = 0.5 this is its 0.25 for images no larger than 224.
         """
         factors = self.factors or FACTORS
+        given = tuple(factor for factor in factors if factor is not None)
         if factors[0] is not None:
-            return factors
+            return given
         fit = TILE / max(shape)
-        if len(factors) == 1:
+        if not given:
             return (min(fit, 1.0),)
-        return (fit if fit < factors[1] else factors[1] / 2, *factors[1:])
+        return (fit if fit < given[0] else given[0] / 2, *given)
 
     def octaves(self, shape: tuple[int, int]) -> tuple[float, ...]:
         """SiMA+'s factors, unless the user gave some: halved from 1 while the longer side keeps COARSEST_SIDE px.

@@ -46,8 +46,12 @@ def rethreshold(
     """The same run with the thresholds of `settings`, from the kept maps."""
     choice = settings.instances
     chosen = _surer(segmentation, choice) or choose(confidence, segmentation.scales, pixels, choice)
-    kept = {"timings": segmentation.timings, "hashes": segmentation.hashes, "versions": segmentation.versions}
-    return replace(_segmentation(segmentation.scales, chosen, settings), **kept)
+    return replace(
+        _segmentation(segmentation.scales, chosen, settings),
+        timings=segmentation.timings,
+        hashes=segmentation.hashes,
+        versions=segmentation.versions,
+    )
 
 
 def enlarged(
@@ -126,9 +130,11 @@ def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings:
 def _surer(segmentation: Segmentation, choice: Instances) -> Chosen | None:
     """What SiMA+ chooses with a higher least confidence, if nothing else changes: the surest were taken first, so that
     the others never had a say in them."""
-    before = segmentation.settings.instances
+    before, origin, features = segmentation.settings.instances, segmentation.origin, segmentation.features
+    if origin is None or features is None:
+        return None  # labels brought back from the record
     if choice != replace(before, min_confidence=choice.min_confidence) or choice.min_confidence < before.min_confidence:
         return None
     count = int((segmentation.confidence >= choice.min_confidence).sum())
     labels = np.where(segmentation.labels <= count, segmentation.labels, 0)
-    return Chosen(labels, segmentation.confidence[:count], segmentation.origin[:count], segmentation.features[:count])
+    return Chosen(labels, segmentation.confidence[:count], origin[:count], features[:count])

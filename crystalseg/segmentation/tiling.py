@@ -81,7 +81,7 @@ class Grid:
             low, high = max(start, 0), min(start + side, length)
             image.append(slice(low, high))
             tile.append(slice(low - start, high - start))
-        return tuple(image), tuple(tile)
+        return (image[0], image[1]), (tile[0], tile[1])
 
     def cut(self, array: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
         """The tile (C, h, w) of `array` (C, H, W) at `corner`, zero outside the image."""

@@ -26,7 +26,7 @@ def render(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.ndarr
         light += inside * look.rim * (geometry.edge**4 - 0.2)
         if look.line:
             light += inside * look.line * (geometry.edge > 0.93)
-        if look.shading:
+        if look.shading and geometry.slope is not None:
             towards = rng.uniform(0, 2 * np.pi)
             light += look.shading * (np.sin(towards) * geometry.slope[0] + np.cos(towards) * geometry.slope[1])
     marks = _marks(rng, shape, look)

@@ -16,12 +16,18 @@ def _set_seed(seed: int, index: int) -> int:
     return 2 * (1_000_003 * seed + index) + 1
 
 
+def sides_about(side: float, rng: np.random.Generator, spread: float) -> tuple[int, int]:
+    """Height and width of an image whose sides are about `side` px, each off by a factor of up to exp(± spread)."""
+    height, width = np.exp(rng.uniform(-spread, spread, 2))
+    return int(side * height), int(side * width)
+
+
 def draw_random(seed: int, index: int) -> Synthetic:
     """Image `index` of the mixed set `seed`: any kind, sides of 256 to 1200 px."""
     number = _set_seed(seed, index)
     rng = np.random.default_rng((number, 1))
     side = np.exp(rng.uniform(np.log(256), np.log(1200)))
-    return draw(number, tuple(int(side * s) for s in np.exp(rng.uniform(-0.2, 0.2, 2))))
+    return draw(number, sides_about(side, rng, 0.2))
 
 
 def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
@@ -41,7 +47,8 @@ def random_grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, 
     # Sides and diameters were set so that the average crystal size of each class comes near the paper's table III.
     low, high = {1: (150, 800), 2: (600, 1800), 3: (300, 1400)}[size_class]
     side = np.exp(rng.uniform(np.log(low), np.log(high)))
-    shape = tuple(int(np.clip(side * s, 150, 1800)) for s in np.exp(rng.uniform(-0.2, 0.2, 2)))
+    height, width = sides_about(side, rng, 0.2)
+    shape = (min(max(height, 150), 1800), min(max(width, 150), 1800))
     kind: Kind = "grain"
     if size_class == 2 and rng.random() < 0.3:
         kind = "cluster"

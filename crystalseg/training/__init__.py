@@ -1,1 +1,15 @@
-"""x"""
+"""Labelled images become weights.
+
+In come folders of labelled images and the synthetic generator; out go weights files with a card that says what they
+saw. One loop for all networks, one short file a network. This room must not know the record, reports or pages.
+"""
+
+import lazy_loader
+
+# Loaded when asked for: what only shows results does without torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "loop": ["Budget", "Order"],
+    },
+)

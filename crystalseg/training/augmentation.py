@@ -9,6 +9,8 @@ from crystalseg.segmentation.attention import levels_from_labels
 from crystalseg.segmentation.tiling import normalise
 from crystalseg.training.data import LabelledImage
 
+Point = Sequence[float] | np.ndarray
+
 
 def _random_point(shape: tuple[int, int], reach: float, rng: np.random.Generator) -> list[float]:
     """A point (y, x) that keeps about a third of `reach` from the image's border where the image is large enough."""
@@ -19,7 +21,7 @@ def _random_point(shape: tuple[int, int], reach: float, rng: np.random.Generator
     return point
 
 
-def _window(shape: tuple[int, int], reach: float, point: Sequence[float]) -> tuple[slice, slice, np.ndarray]:
+def _window(shape: tuple[int, int], reach: float, point: Point) -> tuple[slice, slice, np.ndarray]:
     """The part of an image within `reach` px of a point (y, x), and that point (x, y) inside the part."""
     cuts = [slice(max(0, int(p - reach)), min(n, int(p + reach) + 2)) for p, n in zip(point, shape, strict=True)]
     return cuts[0], cuts[1], np.array([point[1] - cuts[1].start, point[0] - cuts[0].start])
@@ -42,7 +44,11 @@ def _photometric(image: np.ndarray, s: LabelledImage, rng: np.random.Generator) 
 
 
 def transform(
-    s: LabelledImage, factor: float, size: int, rng: np.random.Generator, point: Sequence[float] | None = None
+    s: LabelledImage,
+    factor: float,
+    size: int,
+    rng: np.random.Generator,
+    point: Point | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
     """Scale by `factor`, turn, mirror and cut a `size` × `size` patch about `point` (y, x), else at a random place.
 
@@ -51,7 +57,7 @@ def transform(
     """
     reach = 0.75 * size / factor
     middle = _random_point(s.labels.shape, reach, rng) if point is None else point
-    rows, columns, point = _window(s.labels.shape, reach, middle)
+    rows, columns, inside = _window(s.labels.shape, reach, middle)
     target = (
         max(1, round((columns.stop - columns.start) * factor)),
         max(1, round((rows.stop - rows.start) * factor)),
@@ -60,7 +66,7 @@ def transform(
     image = cv2.resize(s.image[rows, columns], target, interpolation=smooth)
     labels = cv2.resize(s.labels[rows, columns].astype(np.float32), target, interpolation=cv2.INTER_NEAREST)
     turn = _isometry(rng)
-    shift = (size - 1) / 2 - turn @ (point * factor)
+    shift = (size - 1) / 2 - turn @ (inside * factor)
     matrix = np.column_stack((turn, shift))
 
     def warp(array: np.ndarray, interpolation: int) -> np.ndarray:
@@ -111,7 +117,7 @@ def flow_patch(
     if kind < focus:
         point = np.array([y, x]) + rng.uniform(-0.25, 0.25, 2) * size / factor
     image, labels, flow, valid = transform(s, factor, size, rng, point)
-    if valid.mean() < 0.3:
+    if flow is None or valid.mean() < 0.3:
         return None
     return image, np.concatenate((flow, (labels > 0)[None], valid[None])).astype(np.float32)
 

@@ -93,7 +93,7 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48)
     rng = np.random.default_rng(1)
     samples = [[sample(m.pixels, labels, False) for m, labels in read_pairs(f)] for f in folders]
     generator = Synthetic(1, False, pool=24, reuse=2)
-    items = []
+    items: list[tuple[np.ndarray, np.ndarray]] = []
     while len(items) < count:
         own = samples[len(items) % len(samples)] if samples and len(items) % 2 else None
         item = _augment(own[rng.integers(len(own))] if own else generator(rng), rng, recipe)

@@ -61,7 +61,7 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96,
     rng = np.random.default_rng(1)
     samples = [[sample(m.pixels, labels, True) for m, labels in read_pairs(f)] for f in folders]
     generator = Synthetic(1, True, sides=(300, 500), pool=24, reuse=2)
-    items = []
+    items: list[tuple[np.ndarray, np.ndarray]] = []
     while len(items) < count:
         choice = len(items) % (len(samples) + 2)
         s = samples[choice][rng.integers(len(samples[choice]))] if choice < len(samples) else generator(rng)

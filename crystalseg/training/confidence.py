@@ -28,7 +28,7 @@ from crystalseg.segmentation.settings import Instances, Scales
 from crystalseg.segmentation.sima_plus import choose, enlarged, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
-from crystalseg.synthetic.sets import draw_grain, random_grain
+from crystalseg.synthetic.sets import draw_grain, random_grain, sides_about
 from crystalseg.training.loop import Order, changed, keep_best
 
 GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
@@ -105,12 +105,12 @@ def _images(folders: Sequence[Path], recipe: Recipe) -> Iterator[tuple[np.ndarra
         if not sets or rng.random() < recipe.synthetic:
             seed = 2 * int(rng.integers(2**60))
             if rng.random() < 0.5:
-                shape, *rest = random_grain(rng, int(rng.integers(1, 4)))
+                shape, structure, look = random_grain(rng, int(rng.integers(1, 4)))
             else:
                 side = np.exp(rng.uniform(*np.log(recipe.sides)))
-                shape, rest = tuple(int(side * s) for s in np.exp(rng.uniform(-0.2, 0.2, 2))), []
+                shape, structure, look = sides_about(side, rng, 0.2), None, None
             if shape[0] * shape[1] < MOST_PIXELS:
-                drawn = draw(seed, shape, *rest)
+                drawn = draw(seed, shape, structure, look)
                 yield drawn.image, drawn.labels
             continue
         chosen = sets[rng.integers(len(sets))]
@@ -129,22 +129,25 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
     A proposal weighs 1 / sqrt(n) of its image's n: images of thousands of crystals would otherwise be all that counts.
     """
     rng = np.random.default_rng(seed)
-    pictures, features, target, weight = [], [], [], []
+    pictures: list[np.ndarray] = []
+    features: list[np.ndarray] = []
+    target: list[float] = []
+    weight: list[float] = []
     for image in images:
         span = limits(image.pixels)
         before = len(target)
         for scale, one, iou in zip(image.scales, image.candidates, image.iou, strict=True):
             chosen = rng.permutation(len(iou))[:most]
             picture = resized(image.pixels, one.labels.shape, span)
-            pictures += [p.astype(np.float16) for p in patches(one, scale, picture, chosen + 1)]
+            pictures += [p.astype(np.float16) for p in patches(one, scale, picture, (chosen + 1).tolist())]
             features += list(one.features[chosen])
             target += np.where(iou[chosen] > 0.5, iou[chosen], 0).tolist()
         count = len(target) - before
         weight += [max(count, 1) ** -0.5] * count
-    weight = np.array(weight, np.float32)
+    weights = np.array(weight, np.float32)
     if not any(target):
         raise ValueError("The flow network proposes no right crystal on the training images: train it first.")
-    return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weight / weight.mean())
+    return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights / weights.mean())
 
 
 def fit(network: Confidence, data: Examples, recipe: Recipe) -> None:
@@ -226,8 +229,8 @@ def train(order: Order) -> Path:
     network = Confidence() if choice.images else needed(models.confidence, "confidence")
     if choice.images:
         source = _images(order.folders, choice)
-        judged = (proposals(models, *next(source)) for _ in range(choice.images))
-        fit(network, examples(judged, choice.proposals, choice.seed), choice)
+        drawn = (proposals(models, *next(source)) for _ in range(choice.images))
+        fit(network, examples(drawn, choice.proposals, choice.seed), choice)
     whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
     whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]

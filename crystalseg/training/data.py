@@ -13,6 +13,7 @@ from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.sets import sides_about
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,9 @@ class Synthetic:
         if len(self.pool) < 8 or rng.random() < 1 / self.reuse:
             low, high = np.log(self.sides)
             side = np.exp(rng.uniform(low, high))
-            shape = tuple(
-                int(np.clip(side * s, self.sides[0], self.sides[1])) for s in np.exp(rng.uniform(-0.3, 0.3, 2))
-            )
+            height, width = (int(np.clip(s, *self.sides)) for s in sides_about(side, rng, 0.3))
             # Even seeds are for training; validation and test sets take odd ones.
-            drawn = draw(2 * int(rng.integers(2**60)), shape)
+            drawn = draw(2 * int(rng.integers(2**60)), (height, width))
             new = sample(drawn.image, drawn.labels, self.with_flow)
             if len(self.pool) < self.size:
                 self.pool.append(new)

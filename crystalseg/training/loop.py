@@ -108,7 +108,7 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     device, number = device_and_type()
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
     state = {"step": 0, "seconds": 0.0, "best": float("inf")}
@@ -212,7 +212,10 @@ def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, ne
 def stacked(items: list[tuple[np.ndarray, np.ndarray]], size: int = 16) -> list[tuple[Tensor, Tensor]]:
     """Items (image, target) as batches of up to `size`."""
     parts = [items[k : k + size] for k in range(0, len(items), size)]
-    return [tuple(torch.from_numpy(np.stack(side)) for side in zip(*part, strict=True)) for part in parts]
+    return [
+        (torch.from_numpy(np.stack([image for image, _ in part])), torch.from_numpy(np.stack([t for _, t in part])))
+        for part in parts
+    ]
 
 
 def _progress(state: dict, budget: Budget) -> float:

@@ -31,7 +31,8 @@ class Recipe:
 def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
     """Style vectors (n, 256) of random patches and the mean diameter (n,) of the whole crystals at their scale, px."""
     rng = np.random.default_rng(seed)
-    styles, diameters = [], []
+    styles: list[Tensor] = []
+    diameters: list[float] = []
     while len(styles) < recipe.patches:
         s = source(rng)
         wanted = np.exp(rng.uniform(*np.log(recipe.diameters)))

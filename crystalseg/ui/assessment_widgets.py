@@ -19,14 +19,15 @@ OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not
 
 def verdict(assessment: Assessment) -> None:
     """The verdict on the profile's limits, and why."""
-    show = {"pass": st.success, "fail": st.error}.get(assessment.outcome, st.warning)
-    show(f"**{assessment.outcome.upper()}** against the profile's limits", icon=OUTCOMES[assessment.outcome])
+    outcome = assessment.outcome or "not decidable"
+    show = {"pass": st.success, "fail": st.error}.get(outcome, st.warning)
+    show(f"**{outcome.upper()}** against the profile's limits", icon=OUTCOMES[outcome])
     st.table(pd.DataFrame(verdict_rows(assessment.verdicts), columns=list(VERDICT_COLUMNS)).set_index("limit"))
 
 
 def _test_lines(field: Field, pixels: np.ndarray) -> None:
     """The lines and circles of the intercept methods, drawn, and what each counted."""
-    picture = outlined(pixels, field.labels)
+    picture = outlined(pixels, field.kept_labels)
     for column, pattern in zip(st.columns(2), get_args(Pattern), strict=True):
         intercepts = field.intercepts(pattern)
         column.image(fit(with_test_lines(picture, intercepts), TEST_LINES_PX), width="stretch")

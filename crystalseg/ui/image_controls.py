@@ -63,20 +63,21 @@ def _add_synthetic() -> str:
 
 def choose_pixel_size(item: session.Item) -> None:
     """Calibration by hand; what the file itself says is kept unless replaced."""
-    found = item.original.calibration
-    if found:
-        st.success(f"{found.um_per_px:.5g} µm per pixel: {found.source}.", icon=":material/straighten:")
+    stated = item.original.calibration
+    if stated:
+        st.success(f"{stated.um_per_px:.5g} µm per pixel: {stated.source}.", icon=":material/straighten:")
     else:
         st.info(
             "This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:"
         )
-    known = instruments.instruments(shared.engine())
-    ways = [*(["saved calibration"] if known else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
+    saved = instruments.instruments(shared.engine())
+    ways = [*(["saved calibration"] if saved else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
     how = st.radio("Give the pixel size", ways, horizontal=True)
+    new: Calibration | None
     try:
         if how == "saved calibration":
-            name = st.selectbox("Instrument and objective", list(known), key=f"instrument {item.key}")
-            new = known[name].calibration()
+            name = st.selectbox("Instrument and objective", list(saved), key=f"instrument {item.key}")
+            new = saved[name].calibration()
         elif how == "scale bar in the image":
             new = _scale_bar(item)
         else:
@@ -94,8 +95,8 @@ def choose_pixel_size(item: session.Item) -> None:
         return
     if new is None:
         return
-    stated = f", ± {100 * new.uncertainty:.2g} %" if new.uncertainty is not None else ""
-    if st.button(f"Use {new.um_per_px:.5g} µm per pixel{stated}", type="primary"):
+    spread = f", ± {100 * new.uncertainty:.2g} %" if new.uncertainty is not None else ""
+    if st.button(f"Use {new.um_per_px:.5g} µm per pixel{spread}", type="primary"):
         item.calibrate(new)
         st.rerun()
     if how != "saved calibration":
@@ -178,10 +179,11 @@ def choose_region(item: session.Item) -> Micrograph | None:
         columns = st.columns(4)
         names = ("top", "left", "bottom", "right")
         most = (height, width, height, width)
-        item.region = tuple(
-            int(c.number_input(f"{n}, px", 0, m, v, key=f"{n} {item.key}"))
-            for c, n, m, v in zip(columns, names, most, now, strict=True)
+        top, left, bottom, right = (
+            int(column.number_input(f"{name}, px", 0, limit, value, key=f"{name} {item.key}"))
+            for column, name, limit, value in zip(columns, names, most, now, strict=True)
         )
+        item.region = (top, left, bottom, right)
     else:
         item.region = None
     try:

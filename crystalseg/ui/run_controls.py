@@ -24,9 +24,9 @@ def finished(item: session.Item | None) -> bool:
         return False
     job = item.shown()
     if job and job.active:
-        watch(item.job)
+        watch(job.id)
         return False
-    if job and job.status == "done" and shared.result(item.job) is not None:
+    if job and job.status == "done" and shared.result(job.id) is not None:
         return True
     if job and job.status == "failed":
         st.error(job.error, icon=":material/block:")
@@ -41,7 +41,7 @@ def result_page(title: str, caption: str, show: Callable[[session.Item], None]) 
     st.title(title)
     st.caption(caption)
     item = session.current()
-    if finished(item):
+    if item is not None and finished(item):
         st.subheader(item.original.name)
         show(item)
 
@@ -50,14 +50,15 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
     """Start a run, or show the one in progress."""
     job = item.shown()
     if job and job.active:
-        watch(item.job)
+        watch(job.id)
         return
     if job and job.status == "failed":
         st.error(job.error, icon=":material/block:")
     elif job and job.status == "cancelled":
         st.warning("The run was cancelled.", icon=":material/stop_circle:")
     ready = micrograph is not None and settings is not None
-    if st.button("Run", type="primary", disabled=not ready, icon=":material/play_arrow:", key="run"):
+    pressed = st.button("Run", type="primary", disabled=not ready, icon=":material/play_arrow:", key="run")
+    if pressed and micrograph is not None and settings is not None:
         item.job = item.run(micrograph, settings)
         st.rerun()
 

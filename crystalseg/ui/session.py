@@ -76,7 +76,7 @@ class Item:
 
     def measured(self) -> Micrograph:
         """The part of the image that the shown run measured, with the pixel size that may have been given since."""
-        return replace(shared.result(self.job)[0], calibration=self.original.calibration)
+        return replace(shared.finished(self.job or "")[0], calibration=self.original.calibration)
 
     def run(self, micrograph: Micrograph, settings: Settings) -> str:
         """Queue a run; returns the job."""
@@ -145,8 +145,9 @@ def current() -> Item | None:
 def _first_example() -> None:
     """Nobody meets an empty page: an example is there, measured."""
     micrograph = examples.first()
-    item = Item(micrograph, find_data_bar(micrograph.pixels), job=first_job(), opener=True)
-    item.runs[Settings().method] = item.job
+    job = first_job()
+    item = Item(micrograph, find_data_bar(micrograph.pixels), job=job, opener=True)
+    item.runs[Settings().method] = job
     items()[item.key] = item
 
 

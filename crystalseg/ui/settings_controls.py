@@ -13,7 +13,7 @@ from crystalseg.segmentation.settings import Instances, Measuring, Scales, Setti
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared
 
-RULES = {
+RULES: dict[str, str] = {
     "exclude": "leave out crystals cut by the border (with correction)",
     "include": "count every crystal as seen",
 }
@@ -118,18 +118,19 @@ def choose_scales(method: str) -> Scales | None:
         "until the image is small; and 2 where crystals under 20 px are, if many are.",
     )
     st.session_state.setdefault("thresholds", "100, 50, 25, 12.5")
-    thresholds = (
-        ""
-        if method != "sima"
-        else st.text_input(
+    thresholds = ""
+    if method == "sima":
+        thresholds = st.text_input(
             "Size thresholds, % of the longer side",
             key="thresholds",
             help="As many as factors, from 100 down. Crystals longer than the second number are taken from the first "
             "factor, and so on; the last factor takes all crystals up to the last number.",
         )
-    )
     try:
-        return Scales(_floats(factors, "Resize factors"), _floats(thresholds, "Size thresholds"))
+        levels = _floats(thresholds, "Size thresholds")
+        if None in levels:
+            raise SettingsError("Size thresholds must be numbers.")
+        return Scales(_floats(factors, "Resize factors"), tuple(t for t in levels if t is not None))
     except SettingsError as error:
         st.error(str(error), icon=":material/block:")
         return None
@@ -169,7 +170,7 @@ def choose_measuring() -> Measuring:
     st.selectbox(
         "Border rule",
         list(RULES),
-        format_func=RULES.get,
+        format_func=RULES.__getitem__,
         key="border rule",
         help="Large crystals are cut by the image border more often than small ones. Leaving cut crystals out and "
         "weighting the rest (Miles–Lantuéjoul, ISO 13322-1) makes up for that.",

@@ -41,10 +41,18 @@ def result(job: str) -> tuple[Micrograph, Segmentation] | None:
     return queue().result(job)
 
 
+def finished(job: str) -> tuple[Micrograph, Segmentation]:
+    """As `result`, of a job whose files are there; ValueError if they were cleared meanwhile."""
+    kept = result(job)
+    if kept is None:
+        raise ValueError("The maps of this run were cleared to save space: run it again.")
+    return kept
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def with_instances(job: str, choice: Instances) -> Segmentation:
     """The job's segmentation with these thresholds, from the kept maps; torch is loaded only if they changed."""
-    micrograph, segmentation = result(job)
+    micrograph, segmentation = finished(job)
     if segmentation.settings.instances == choice:
         return segmentation
     from crystalseg.segmentation.models import load_confidence
@@ -63,7 +71,7 @@ def table(job: str, choice: Instances, um_per_px: float | None) -> pd.DataFrame:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def corrected(job: str, choice: Instances) -> Corrected:
     """The job's result with these thresholds and the corrections on record for them."""
-    return reopen_corrected(engine(), job, with_instances(job, choice), result(job)[0])
+    return reopen_corrected(engine(), job, with_instances(job, choice), finished(job)[0])
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -48,9 +48,10 @@ def present(labels: np.ndarray, ids: Sequence[int]) -> set[int]:
 
 
 def _around(shape: tuple[int, int], y: float, x: float, reach: float) -> tuple[slice, slice]:
-    return tuple(
+    rows, columns = (
         slice(max(0, int(p - reach)), min(length, int(p + reach) + 2)) for p, length in zip((y, x), shape, strict=True)
     )
+    return rows, columns
 
 
 def _box(labels: np.ndarray, ids: Sequence[int], margin: int = 1) -> tuple[slice, slice]:
@@ -82,7 +83,7 @@ def _merge(labels, c, evidence, new):
     box = _box(labels, c.ids, REACH + 2)
     part = labels[box]
     areas = {n: np.count_nonzero(part == n) for n in c.ids}
-    name = max(areas, key=areas.get)
+    name = max(areas, key=lambda n: areas[n])
     union, waiting = part == name, set(c.ids) - {name}
     while waiting:
         away, to_union = _nearest(union)
@@ -207,7 +208,7 @@ def _proposed(labels, y, x, evidence):
             ):
                 continue  # it goes on beyond the window: no crystal for this scale
             top, left, grown = full_size(mask, 1, inside, labels.shape)
-            free = np.count_nonzero(grown & (labels[top, left] == 0)) / max(np.count_nonzero(grown), 1)
+            free = np.count_nonzero(grown & (labels[top, left] == 0)) / max(int(np.count_nonzero(grown)), 1)
             shape = (found == number).astype(np.int32)
             good = float(fit_quality(shape, part, flow_fit(shape, part))[0]) * free
             reaches = top.start <= y < top.stop and left.start <= x < left.stop and grown[y - top.start, x - left.start]

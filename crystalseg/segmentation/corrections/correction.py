@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 Kind = Literal["merge", "split", "cut", "delete", "add", "redraw", "mark", "accept"]
+Undo = Literal["undo", "redo"]
 Mark = Literal["crystal", "pore", "artefact"]
 
 
@@ -53,6 +54,6 @@ class Correction:
         return asdict(self)
 
     @staticmethod
-    def from_dict(entry: dict) -> "Correction | str":
-        """From the log: a correction, or `undo` or `redo`."""
-        return entry["kind"] if entry["kind"] in ("undo", "redo") else Correction(**entry)
+    def from_dict(entry: dict) -> "Correction":
+        """As `to_dict` gave it."""
+        return Correction(**entry)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
 from crystalseg.segmentation.corrections.actions import ACTIONS, differing, numbers_in, present
-from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
+from crystalseg.segmentation.corrections.correction import Correction, CorrectionError, Undo
 from crystalseg.segmentation.corrections.evidence import Evidence
 from crystalseg.segmentation.segmentation import Segmentation
 
@@ -98,7 +98,7 @@ class History:
         return changed
 
 
-def replay(history: History, entries: Iterable[Correction | Literal["undo", "redo"]]) -> History:
+def replay(history: History, entries: Iterable[Correction | Undo]) -> History:
     """Carry out a log from its beginning, undo and redo included; returns `history`."""
     for entry in entries:
         if isinstance(entry, Correction):
@@ -108,7 +108,11 @@ def replay(history: History, entries: Iterable[Correction | Literal["undo", "red
     return history
 
 
+def _logged(entry: dict) -> Correction | Undo:
+    return entry["kind"] if entry["kind"] in get_args(Undo) else Correction.from_dict(entry)
+
+
 def history_of(found: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
     """A segmentation of `pixels` with the corrections of a log, as it is on record."""
     evidence = Evidence(pixels, found.scales, found.settings.instances.foreground_threshold)
-    return replay(History(found.labels, found.confidence, evidence), map(Correction.from_dict, log))
+    return replay(History(found.labels, found.confidence, evidence), map(_logged, log))
