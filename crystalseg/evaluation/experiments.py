@@ -52,7 +52,12 @@ class SharedPyramid(Pyramid):
         super().__init__(models, pixels)
         self._known: dict[float, ScalePrediction] = {}
 
-    def flow(self, factor: float, corners=None, report: Callable[[int], None] = lambda _: None) -> ScalePrediction:
+    def flow(
+        self,
+        factor: float,
+        corners: list[tuple[int, int]] | None = None,
+        report: Callable[[int], None] = lambda _: None,
+    ) -> ScalePrediction:
         if factor > 1:
             return super().flow(factor, corners, report)
         if factor not in self._known:

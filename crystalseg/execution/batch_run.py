@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine
@@ -24,6 +25,11 @@ from crystalseg.record.validations import lookup
 from crystalseg.report.exports import crystals_csv
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from crystalseg.segmentation.models import Models
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
 
@@ -107,7 +113,7 @@ def _read(batch: Batch, name: str) -> bytes:
         return archive.read(name)
 
 
-def _client(workers: int, scheduler: str | None):
+def _client(workers: int, scheduler: str | None) -> "Client":
     from distributed import Client, LocalCluster
 
     if scheduler is None:
@@ -121,7 +127,9 @@ def _client(workers: int, scheduler: str | None):
         raise BatchError(f"No Dask scheduler answers at {scheduler}.") from error
 
 
-def _settle(engine: Engine, batch: Batch, folder: Path, k: int, future, report: Callable[[str], None]) -> None:
+def _settle(
+    engine: Engine, batch: Batch, folder: Path, k: int, future: "Future", report: Callable[[str], None]
+) -> None:
     error = future.exception()
     if error is not None:
         sentence = str(error) if isinstance(error, ValueError) else f"The run failed: {error!r}."
@@ -150,7 +158,7 @@ def _out_name(batch: Batch, k: int, ending: str) -> str:
 
 
 @functools.cache
-def _models():
+def _models() -> "Models":
     from crystalseg.segmentation.models import load_models
 
     return load_models()

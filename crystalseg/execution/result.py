@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from crystalseg.evaluation.comparison import Comparison
 from crystalseg.measurement.measurement import Measurement
@@ -42,7 +43,7 @@ def documented(
     corrections: Sequence[dict] = (),
     marks: Mapping[int, str] = {},
     comparison: Comparison | None = None,
-    **more,
+    **more: Any,
 ) -> Documented:
     """Describe a result and judge it against the profile's limits; nothing is written.
 

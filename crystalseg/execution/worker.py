@@ -64,7 +64,7 @@ def _settle_interrupted(queue: Queue) -> None:
                 _set(queue.engine, job.id, status="failed", error=sentence)
 
 
-def _set(engine: Engine, job: str, **values) -> None:
+def _set(engine: Engine, job: str, **values: str | float) -> None:
     with Session(engine) as session, session.begin():
         session.execute(update(JobRow).where(JobRow.id == job).values(**values))
 

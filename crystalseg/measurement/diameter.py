@@ -9,7 +9,7 @@ import numpy as np
 def equivalent_diameter(area: np.ndarray) -> np.ndarray: ...
 @overload
 def equivalent_diameter(area: float) -> float: ...
-def equivalent_diameter(area):
+def equivalent_diameter(area: np.ndarray | float) -> np.ndarray | float:
     """2 · sqrt(area / π): the diameter of a circle of that area, in px for px², in µm for µm²."""
     return 2 * np.sqrt(area / np.pi)
 

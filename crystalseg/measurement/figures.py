@@ -226,7 +226,13 @@ def _between(key: str, unit: str, value: float, each: Sequence[float], alone: fl
     return Figure(key, value, unit, alone, how, tuple(each))
 
 
-def _of_crystals(key: str, unit: str, function, parts, together) -> Figure:
+def _of_crystals(
+    key: str,
+    unit: str,
+    function: Callable[..., float],
+    parts: Sequence[tuple[np.ndarray, ...]],
+    together: Sequence[np.ndarray],
+) -> Figure:
     each = [function(*part) if len(part[0]) else np.nan for part in parts]
     alone = np.nan
     if len(parts) == 1 and len(together[0]) > 1:
@@ -235,7 +241,7 @@ def _of_crystals(key: str, unit: str, function, parts, together) -> Figure:
     return _between(key, unit_of(key, unit), function(*together), each, alone, how)
 
 
-def _bootstrap(function, arrays: Sequence[np.ndarray]) -> float:
+def _bootstrap(function: Callable[..., float], arrays: Sequence[np.ndarray]) -> float:
     rng = np.random.default_rng(0)
     n = len(arrays[0])
     values = [function(*(a[pick] for a in arrays)) for pick in (rng.integers(n, size=n) for _ in range(RESAMPLES))]

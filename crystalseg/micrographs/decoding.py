@@ -12,13 +12,17 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from crystalseg.micrographs.calibration import from_resolution, from_tiff
+from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 
 MAX_MEGAPIXELS = 100.0
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
 # The size check is ours, made from the header with a clear sentence.
 Image.MAX_IMAGE_PIXELS = None
+
+
+# Pixels uint8 (H, W, 3), pixel size, and what the user should know.
+Decoded = tuple[np.ndarray, Calibration | None, list[str]]
 
 
 def read_micrograph(
@@ -64,7 +68,7 @@ def _check_size(name: str, height: int, width: int, limit: float) -> None:
         )
 
 
-def _read_other(data: bytes, name: str, limit: float):
+def _read_other(data: bytes, name: str, limit: float) -> Decoded:
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.format not in ("PNG", "JPEG", "BMP", "MPO"):
         raise MicrographError(f"{name}: {image.format} files are not read; save it as PNG, JPEG, BMP or TIFF.")
@@ -89,7 +93,7 @@ def _read_other(data: bytes, name: str, limit: float):
     return _to_rgb(np.asarray(image)), calibration, notes
 
 
-def _read_tiff(data: bytes, name: str, limit: float):
+def _read_tiff(data: bytes, name: str, limit: float) -> Decoded:
     with tifffile.TiffFile(io.BytesIO(data)) as tif:
         page = cast(tifffile.TiffPage, tif.pages[0])
         _check_size(name, page.imagelength, page.imagewidth, limit)

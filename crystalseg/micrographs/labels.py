@@ -9,7 +9,7 @@ BOUNDARY_WIDTH = 5  # px, of the lines between annotated crystals (paper section
 
 
 @njit(cache=True, nogil=True)
-def _holes(labels, background, count):
+def _holes(labels: np.ndarray, background: np.ndarray, count: int) -> np.ndarray:
     """For each background component: the one label around it, or 0 if there are several or the image border."""
     h, w = labels.shape
     owner = np.zeros(count + 1, np.int32)

@@ -78,7 +78,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.up = nn.Sequential()
         for i, (before, after) in enumerate(zip((*CHANNELS[1:], CHANNELS[-1]), CHANNELS, strict=True)):

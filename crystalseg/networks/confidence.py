@@ -19,7 +19,7 @@ class Confidence(nn.Module):
     is the calibration of the logits; 61,073 parameters.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         wide = 2 * WIDTH
         self.picture = nn.Sequential(

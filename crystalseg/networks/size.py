@@ -9,7 +9,7 @@ from crystalseg.networks.cellpose import STYLE
 class SizeModel(nn.Module):
     """Takes style vectors (B, 256); returns the natural logarithm of the mean crystal diameter in px, (B,)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(STYLE, 1)
 

@@ -10,8 +10,9 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from sqlalchemy import Engine, Integer, String, Text, select
+from sqlalchemy import Engine, Integer, Select, String, Text, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -113,7 +114,7 @@ def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:
         return list(session.scalars(wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))))
 
 
-def _about(kind: str, subject: str | None):
+def _about(kind: str, subject: str | None) -> Select[EntryRow]:
     wanted = select(EntryRow).where(EntryRow.kind == kind).order_by(EntryRow.number)
     return wanted if subject is None else wanted.where(EntryRow.subject == subject)
 
@@ -122,7 +123,7 @@ def _entry(row: EntryRow) -> Entry:
     return Entry(row.number, row.kind, row.subject, row.created, row.who, json.loads(row.body), row.previous, row.hash)
 
 
-def _head_file():
+def _head_file() -> Path:
     return store.home() / "record.head"
 
 

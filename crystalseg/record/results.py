@@ -18,7 +18,7 @@ def _save(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
     """Write arrays and JSON-ready facts to one .npz, atomically."""
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, _facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+        np.savez(file, allow_pickle=False, _facts=np.array(json.dumps(facts)), **arrays)
     os.replace(part, path)
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
@@ -94,7 +95,7 @@ def describe(
     labels: bytes,
     corrections: Sequence[dict] = (),
     marks: Mapping[int, str] = {},
-    **more,
+    **more: Any,
 ) -> Run:
     """The `Run` of a Micrograph, its Segmentation, its Summary (or None), what was corrected by hand, and the file of
     its labels (`labels_file`). Nothing is written. `more`: other fields of Run."""

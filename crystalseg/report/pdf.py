@@ -2,6 +2,7 @@
 
 import io
 from functools import singledispatch
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -44,7 +45,7 @@ class _Numbered(Canvas):
 
     footer = ""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._states: list[dict] = []
 

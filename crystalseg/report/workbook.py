@@ -4,6 +4,7 @@ import io
 
 import pandas as pd
 
+from crystalseg.record.runs import Run
 from crystalseg.report.report import Report
 
 
@@ -65,7 +66,7 @@ def build_workbook(report: Report) -> bytes:
     return buffer.getvalue()
 
 
-def _run_rows(run) -> list[tuple[str, str]]:
+def _run_rows(run: Run) -> list[tuple[str, str]]:
     return [
         ("run", run.id),
         ("date, UTC", run.created),

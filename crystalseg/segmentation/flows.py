@@ -23,7 +23,7 @@ PATIENCE = 64
 
 
 @njit(cache=True, nogil=True)
-def _diffuse(mask, cy, cx, steps):
+def _diffuse(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
     """Heat after `steps` of a 3 x 3 mean inside `mask` (float64 0 or 1, one pixel of padding), fed at the centre."""
     h, w = mask.shape
     heat = np.zeros((h, w))
@@ -98,7 +98,7 @@ def flows_from_labels(labels: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _slide(mask, y, x, fy, fx):
+def _slide(mask: np.ndarray, y: int, x: int, fy: float, fx: float) -> tuple[int, int]:
     """The neighbour of (y, x) inside `mask` that lies best in the direction (fy, fx); (y, x) if none lies ahead."""
     best, best_y, best_x = 0.1, y, x
     for dy in range(-1, 2):
@@ -112,7 +112,7 @@ def _slide(mask, y, x, fy, fx):
 
 
 @njit(cache=True, nogil=True)
-def _step(flow, mask, y, x, iy, ix):
+def _step(flow: np.ndarray, mask: np.ndarray, y: float, x: float, iy: int, ix: int) -> tuple[float, float, int, int]:
     """One unit step from (y, x), which lies in pixel (iy, ix), along that pixel's flow: the new place and pixel."""
     fy, fx = flow[0, iy, ix], flow[1, iy, ix]
     norm = np.sqrt(fy * fy + fx * fx)
@@ -129,7 +129,7 @@ def _step(flow, mask, y, x, iy, ix):
 
 
 @njit(cache=True, nogil=True)
-def _follow(flow, mask):
+def _follow(flow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each pixel of `mask` the number of the sink its path ends in.
 
     A path (unit steps along the flow of the nearest pixel) stops at the first pixel whose sink is known, and all its

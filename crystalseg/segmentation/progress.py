@@ -21,7 +21,7 @@ class Cancelled(Exception):  # noqa: N818 - not an error
 class Clock:
     """Seconds by stage."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.timings: dict[str, float] = {}
         self._last = time.perf_counter()
 

@@ -129,7 +129,14 @@ def _relations(proposed: Sequence[np.ndarray], quality: Sequence[np.ndarray]) ->
     return [t[1:] for t in table]
 
 
-def _relate(table: np.ndarray, own: np.ndarray, other: np.ndarray, areas, shared: np.ndarray, quality: np.ndarray):
+def _relate(
+    table: np.ndarray,
+    own: np.ndarray,
+    other: np.ndarray,
+    areas: tuple[np.ndarray, np.ndarray],
+    shared: np.ndarray,
+    quality: np.ndarray,
+) -> None:
     """Bring `table` (n + 1, 3) up to date with pairs of overlapping labels; `quality` is that of the others."""
     mine, theirs = areas[0][own], areas[1][other]
     np.maximum.at(table[:, 0], own, shared / (mine + theirs - shared))

@@ -47,10 +47,12 @@ def select(
     return taken, np.array([w[0] for w in won], np.float32), chosen
 
 
-def full_size(labels: np.ndarray, label: int, box: tuple[slice, slice], shape: tuple[int, int]):
+def full_size(
+    labels: np.ndarray, label: int, box: tuple[slice, slice], shape: tuple[int, int]
+) -> tuple[slice, slice, np.ndarray]:
     """One label's mask at the image's resolution, with smooth edges: rows, columns (slices) and bool mask."""
     if labels.shape == tuple(shape):
-        return *box, labels[box] == label
+        return box[0], box[1], labels[box] == label
     zoom = [full / part for full, part in zip(shape, labels.shape, strict=True)]
     slices, first = [], []
     for edge, z, full in zip(box, zoom, shape, strict=True):
@@ -71,7 +73,7 @@ def full_size(labels: np.ndarray, label: int, box: tuple[slice, slice], shape: t
             view[-1] = view[-2]
     matrix[:, 2] += 1
     grown = cv2.warpAffine(padded, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return *slices, grown >= 0.5
+    return slices[0], slices[1], grown >= 0.5
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray:

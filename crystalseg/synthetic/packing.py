@@ -24,7 +24,7 @@ class Geometry:
 
 
 @njit(cache=True, nogil=True)
-def pack(radii, ys, xs, tolerance):
+def pack(radii: np.ndarray, ys: np.ndarray, xs: np.ndarray, tolerance: float) -> np.ndarray:
     """Random sequential packing, largest first: (n, 3) of y, x, r. `ys`, `xs` (n, tries) are the places to try."""
     placed = np.empty((len(radii), 3))
     n = 0
@@ -45,7 +45,7 @@ def pack(radii, ys, xs, tolerance):
 
 
 @njit(cache=True, nogil=True)
-def laguerre(sites, h, w, margin):
+def laguerre(sites: np.ndarray, h: int, w: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Power diagram of `sites` (n, 3) y, x, r on an h × w grid.
 
     Returns owner int32 (1..n) and the distance to the nearest cell wall, float32, exact below `margin`. Seeds that
@@ -94,8 +94,10 @@ def laguerre(sites, h, w, margin):
 
 
 @njit(cache=True, nogil=True)
-def paint(h, w, sites, outlines, stretch, turn):
-    """Paint particles over one another: owner int32, edge float32, slope float32 (2, h, w); see `synth._Geometry`."""
+def paint(
+    h: int, w: int, sites: np.ndarray, outlines: np.ndarray, stretch: np.ndarray, turn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Paint particles over one another: owner int32, edge float32, slope float32 (2, h, w); see `Geometry`."""
     owner = np.zeros((h, w), np.int32)
     edge = np.zeros((h, w), np.float32)
     slope = np.zeros((2, h, w), np.float32)

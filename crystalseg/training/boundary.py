@@ -13,11 +13,10 @@ from torch.nn import functional
 
 from crystalseg.evaluation.metrics import boundary_lines
 from crystalseg.micrographs.labels import BOUNDARY_WIDTH
-from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks.boundary import build_boundary
 from crystalseg.training.augmentation import transform
-from crystalseg.training.data import LabelledImage, Mixture, Stream, Synthetic, sample
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep, stacked
+from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
+from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
 
 
 @dataclass(frozen=True)
@@ -84,22 +83,17 @@ def boundary_patch(
     return image, np.stack((lines, ground, valid)).astype(np.float32)
 
 
-def _augment(s, rng, recipe: Recipe):
+def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item | None:
     return boundary_patch(s, rng, recipe.patch, recipe.scales)
 
 
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48) -> list[tuple[Tensor, Tensor]]:
-    """Fixed patches of the validation folders and of synthetic images that training never sees."""
-    rng = np.random.default_rng(1)
-    samples = [[sample(m.pixels, labels, False) for m, labels in read_pairs(f)] for f in folders]
-    generator = Synthetic(1, False, pool=24, reuse=2)
-    items: list[tuple[np.ndarray, np.ndarray]] = []
-    while len(items) < count:
-        own = samples[len(items) % len(samples)] if samples and len(items) % 2 else None
-        item = _augment(own[rng.integers(len(own))] if own else generator(rng), rng, recipe)
-        if item is not None:
-            items.append(item)
-    return stacked(items)
+    """Fixed patches, every second one of a folder."""
+
+    def turn(k: int, folders: int) -> int | None:
+        return k % folders if folders and k % 2 else None
+
+    return fixed_batches(folders, Synthetic(1, False, pool=24, reuse=2), turn, partial(_augment, recipe=recipe), count)
 
 
 def train(order: Order) -> Path:

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.training.augmentation import flow_patch
-from crystalseg.training.data import Mixture, Stream, Synthetic, sample
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep, stacked
+from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
+from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,21 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
     return flow / 2 + (cross * valid).sum() / count
 
 
-def _augment(s, rng, size: int, recipe: Recipe):
+def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recipe) -> Item | None:
     return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus)
 
 
-def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128):
-    """Fixed patches of the validation folders and of synthetic images that training never sees (odd seeds)."""
-    rng = np.random.default_rng(1)
-    samples = [[sample(m.pixels, labels, True) for m, labels in read_pairs(f)] for f in folders]
+def validation_batches(
+    folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128
+) -> list[tuple[Tensor, Tensor]]:
+    """Fixed patches: of each folder one in turn, then two synthetic ones."""
+
+    def turn(k: int, folders: int) -> int | None:
+        place = k % (folders + 2)
+        return place if place < folders else None
+
     generator = Synthetic(1, True, sides=(300, 500), pool=24, reuse=2)
-    items: list[tuple[np.ndarray, np.ndarray]] = []
-    while len(items) < count:
-        choice = len(items) % (len(samples) + 2)
-        s = samples[choice][rng.integers(len(samples[choice]))] if choice < len(samples) else generator(rng)
-        item = _augment(s, rng, size, recipe)
-        if item is not None:
-            items.append(item)
-    return stacked(items)
+    return fixed_batches(folders, generator, turn, partial(_augment, size=size, recipe=recipe), count)
 
 
 def train(order: Order) -> Path:

@@ -1,4 +1,4 @@
-"""Where training samples come from: folders of labelled images, and the synthetic generator."""
+"""Where training images come from: folders of labelled images, and the synthetic generator."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from crystalseg.measurement.diameter import equivalent_diameter
@@ -14,6 +16,8 @@ from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.sets import sides_about
+
+Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and target, (C, H, W) each
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class LabelledImage:
         return float(self.crystals[:, 2].mean()) if len(self.crystals) else 0.0
 
 
-def sample(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> LabelledImage:
+def labelled_image(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> LabelledImage:
+    """An image uint8 (H, W, 3) with its labels int32 (H, W), and with their flow if that is learnt."""
     flow = flows_from_labels(labels) if with_flow else None
     return LabelledImage(image, labels, flow, *limits(image), _crystals(labels))
 
@@ -50,12 +55,12 @@ def _crystals(labels: np.ndarray) -> np.ndarray:
 
 
 class Synthetic:
-    """A slowly renewed pool of synthetic samples: drawing each patch from a new image would cost too much."""
+    """A slowly renewed pool of synthetic images: drawing each patch from a new image would cost too much."""
 
     def __init__(
         self, seed: int, with_flow: bool, sides: tuple[int, int] = (224, 900), pool: int = 400, reuse: int = 6
     ):
-        """`sides`: shortest and longest image side, px; `reuse`: how often, on average, a sample is used."""
+        """`sides`: shortest and longest image side, px; `reuse`: how often, on average, an image is used."""
         self.seed, self.with_flow, self.sides, self.size, self.reuse = seed, with_flow, sides, pool, reuse
         self.pool: list[LabelledImage] = []
 
@@ -66,7 +71,7 @@ class Synthetic:
             height, width = (int(np.clip(s, *self.sides)) for s in sides_about(side, rng, 0.3))
             # Even seeds are for training; validation and test sets take odd ones.
             drawn = draw(2 * int(rng.integers(2**60)), (height, width))
-            new = sample(drawn.image, drawn.labels, self.with_flow)
+            new = labelled_image(drawn.image, drawn.labels, self.with_flow)
             if len(self.pool) < self.size:
                 self.pool.append(new)
             else:
@@ -75,11 +80,16 @@ class Synthetic:
         return self.pool[rng.integers(len(self.pool))]
 
 
+def labelled_images(folders: Sequence[Path], with_flow: bool) -> list[list[LabelledImage]]:
+    """All images of each folder."""
+    return [[labelled_image(m.pixels, labels, with_flow) for m, labels in read_pairs(folder)] for folder in folders]
+
+
 class Mixture:
     """Draws from the synthetic pool with probability `synthetic`, else from one of the folders, each as often."""
 
     def __init__(self, folders: Sequence[Path], synthetic: float, seed: int, with_flow: bool):
-        self.sets = [[sample(m.pixels, labels, with_flow) for m, labels in read_pairs(folder)] for folder in folders]
+        self.sets = labelled_images(folders, with_flow)
         self.synthetic = synthetic if self.sets else 1.0
         self.generator = Synthetic(seed, with_flow)
 
@@ -105,3 +115,35 @@ class Stream(IterableDataset):
             item = self.augment(source(rng), rng)
             if item is not None:
                 yield item
+
+
+def fixed_batches(
+    folders: Sequence[Path],
+    generator: Synthetic,
+    turn: Callable[[int, int], int | None],
+    augment: Callable[[LabelledImage, np.random.Generator], Item | None],
+    count: int,
+) -> list[tuple[Tensor, Tensor]]:
+    """`count` items for validation, always the same: of the folders, and of synthetic images that training never sees.
+
+    `turn(k, n)`: which of the n folders item k is taken from, None for the generator.
+    """
+    rng = np.random.default_rng(1)
+    sets = labelled_images(folders, generator.with_flow)
+    items: list[Item] = []
+    while len(items) < count:
+        which = turn(len(items), len(sets))
+        image = generator(rng) if which is None else sets[which][rng.integers(len(sets[which]))]
+        item = augment(image, rng)
+        if item is not None:
+            items.append(item)
+    return stacked(items)
+
+
+def stacked(items: list[Item], size: int = 16) -> list[tuple[Tensor, Tensor]]:
+    """Items as batches of up to `size`."""
+    parts = [items[k : k + size] for k in range(0, len(items), size)]
+    return [
+        (torch.from_numpy(np.stack([image for image, _ in part])), torch.from_numpy(np.stack([t for _, t in part])))
+        for part in parts
+    ]

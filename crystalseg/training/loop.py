@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,11 @@ from torch.utils.data import DataLoader
 
 from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.training.data import Stream
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Order:
     budget: str = "{}"
 
 
-def changed(settings, text: str):
+def changed(settings: S, text: str) -> S:
     """A copy of a settings dataclass with the changes in `text`, a JSON object; ValueError names an unknown key."""
     try:
         changes = json.loads(text)
@@ -185,7 +191,7 @@ def fit_and_keep(
     name: str,
     network: nn.Module,
     order: Order,
-    recipe,
+    recipe: Any,
     budget: Budget,
     stream: Callable[[float], tuple[Stream, int]],
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
@@ -207,15 +213,6 @@ def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, ne
     metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
     today = datetime.date.today().isoformat()
     save_weights(path, network.state_dict(), Card(name, today, data, metrics, today, json.dumps(settings)))
-
-
-def stacked(items: list[tuple[np.ndarray, np.ndarray]], size: int = 16) -> list[tuple[Tensor, Tensor]]:
-    """Items (image, target) as batches of up to `size`."""
-    parts = [items[k : k + size] for k in range(0, len(items), size)]
-    return [
-        (torch.from_numpy(np.stack([image for image, _ in part])), torch.from_numpy(np.stack([t for _, t in part])))
-        for part in parts
-    ]
 
 
 def _progress(state: dict, budget: Budget) -> float:

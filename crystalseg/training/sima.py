@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks.sima import SIDE, build_sima
 from crystalseg.segmentation.settings import THRESHOLDS
 from crystalseg.training.augmentation import attention_item
-from crystalseg.training.data import Mixture, Stream, Synthetic, sample
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep, stacked
+from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
+from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,18 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor, weights: Sequence
     return (cross.mean(dim=(0, 2, 3)) * weight).sum() / weight.sum()
 
 
-def _augment(s, rng, recipe: Recipe):
+def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item:
     return attention_item(s, rng, SIDE, recipe.thresholds, recipe.scales)
 
 
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64) -> list[tuple[Tensor, Tensor]]:
-    """Fixed items of the validation folders and of synthetic images that training never sees."""
-    rng = np.random.default_rng(1)
-    samples = [[sample(m.pixels, labels, False) for m, labels in read_pairs(f)] for f in folders]
-    generator = Synthetic(1, False, pool=32, reuse=1)
-    items = []
-    for k in range(count):
-        choice = k % (2 * len(samples) + 1) if samples else 0
-        own = samples[choice // 2] if choice < 2 * len(samples) and choice % 2 else None
-        items.append(_augment(own[rng.integers(len(own))] if own else generator(rng), rng, recipe))
-    return stacked(items)
+    """Fixed items, every second one of a folder."""
+
+    def turn(k: int, folders: int) -> int | None:
+        place = k % (2 * folders + 1)
+        return place // 2 if place % 2 else None
+
+    return fixed_batches(folders, Synthetic(1, False, pool=32, reuse=1), turn, partial(_augment, recipe=recipe), count)
 
 
 def train(order: Order) -> Path:

@@ -189,7 +189,7 @@ def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes,
     return _encoded(ids, "png"), facts
 
 
-def _tip(row) -> list[str]:
+def _tip(row: Any) -> list[str]:
     """A crystal's figures, a line each."""
     unit, suffix = ("µm", "um") if hasattr(row, "equivalent_diameter_um") else ("px", "px")
     lines = [

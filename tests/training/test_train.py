@@ -26,11 +26,11 @@ from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from crystalseg.training import boundary, cellpose, confidence, sima, size
 from crystalseg.training.augmentation import attention_item, flow_patch, transform
-from crystalseg.training.data import Mixture, sample
+from crystalseg.training.data import Mixture, labelled_image
 from crystalseg.training.loop import Budget, Order, changed, fit, rate
 
 DRAWN = draw(8, (260, 300), Structure("powder", diameter=35, spread=0.3))
-SAMPLE = sample(DRAWN.image, DRAWN.labels, with_flow=True)
+SAMPLE = labelled_image(DRAWN.image, DRAWN.labels, with_flow=True)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.6, 1.7])
@@ -47,7 +47,7 @@ def test_flow_turns_with_the_image(factor):
 
 def test_image_and_labels_stay_together():
     bright = np.where(DRAWN.labels > 0, 255, 0).astype(np.uint8)
-    s = sample(np.repeat(bright[..., None], 3, axis=2), DRAWN.labels, with_flow=True)
+    s = labelled_image(np.repeat(bright[..., None], 3, axis=2), DRAWN.labels, with_flow=True)
     image, labels, _, valid = transform(s, 0.8, 128, np.random.default_rng(1))
     middle = image.mean(axis=0)
     assert middle[valid & (labels > 0)].mean() > middle[valid & (labels == 0)].mean() + 0.7
@@ -184,10 +184,10 @@ def test_a_patch_about_a_crystal_shows_it_near_the_diameter_asked_for():
 def test_crystals_of_a_sample_by_hand():
     labels = np.zeros((30, 40), np.int32)
     labels[5:15, 10:20] = 7
-    s = sample(np.zeros((30, 40, 3), np.uint8), labels, False)
+    s = labelled_image(np.zeros((30, 40, 3), np.uint8), labels, False)
     np.testing.assert_allclose(s.crystals, [[9.5, 14.5, 2 * np.sqrt(100 / np.pi)]], rtol=1e-5)
     assert s.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
-    assert sample(s.image, np.zeros_like(labels), False).diameter == 0
+    assert labelled_image(s.image, np.zeros_like(labels), False).diameter == 0
 
 
 def test_averaged_weights_are_what_is_kept(tmp_path):

@@ -10,7 +10,7 @@ from skimage.measure import label as connected_label
 from skimage.segmentation import watershed
 
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
-from crystalseg.segmentation.corrections.evidence import ridges
+from crystalseg.segmentation.corrections.evidence import Evidence, ridges
 from crystalseg.segmentation.flows import labels_from_flows
 from crystalseg.segmentation.proposals import SMALLEST, fit_quality, flow_fit
 from crystalseg.segmentation.selection import full_size
@@ -20,6 +20,9 @@ from crystalseg.segmentation.tiling import TILE
 REACH = 12
 LEAST = 8  # px², smaller pieces of a cut go to their neighbour
 GROWTH = 128  # px from the click, the farthest an added crystal reaches if no scale proposes it
+
+Box = tuple[slice, slice]
+Changed = tuple[Box, np.ndarray]  # where, and the new labels (or a mask) there
 
 
 def line_between(labels: np.ndarray, y: float, x: float) -> tuple[int, int]:
@@ -47,14 +50,14 @@ def present(labels: np.ndarray, ids: Sequence[int]) -> set[int]:
     return {n for n in ids if n > 0 and (labels == n).any()}
 
 
-def _around(shape: tuple[int, int], y: float, x: float, reach: float) -> tuple[slice, slice]:
+def _around(shape: tuple[int, int], y: float, x: float, reach: float) -> Box:
     rows, columns = (
         slice(max(0, int(p - reach)), min(length, int(p + reach) + 2)) for p, length in zip((y, x), shape, strict=True)
     )
     return rows, columns
 
 
-def _box(labels: np.ndarray, ids: Sequence[int], margin: int = 1) -> tuple[slice, slice]:
+def _box(labels: np.ndarray, ids: Sequence[int], margin: int = 1) -> Box:
     mask = np.logical_or.reduce([labels == n for n in ids])
     slices = []
     for axis, length in zip((1, 0), labels.shape, strict=True):
@@ -77,7 +80,7 @@ def _largest_first(pieces: np.ndarray, number: int, new: int) -> np.ndarray:
     return names[pieces]
 
 
-def _merge(labels, c, evidence, new):
+def _merge(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     if len(c.ids) < 2:
         raise CorrectionError("Choose two or more crystals to merge.")
     box = _box(labels, c.ids, REACH + 2)
@@ -111,7 +114,7 @@ def _nearest(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return away, place - np.indices(mask.shape)
 
 
-def _split(labels, c, evidence, new):
+def _split(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     number = _one(c, "split")
     if len(c.points) < 2:
         raise CorrectionError("Click once in each of the pieces.")
@@ -129,7 +132,7 @@ def _split(labels, c, evidence, new):
     return box, np.where(mask, _largest_first(pieces, number, new), labels[box])
 
 
-def _cut(labels, c, evidence, new):
+def _cut(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     number = _one(c, "cut")
     if len(c.points) < 2:
         raise CorrectionError("Draw a line across the crystal.")
@@ -163,14 +166,14 @@ def _parted(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
     return (np.cumsum(kept) * kept).astype(np.int32)[pieces]
 
 
-def _delete(labels, c, evidence, new):
+def _delete(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     if not c.ids:
         raise CorrectionError("Choose a crystal to delete.")
     box = _box(labels, c.ids, 0)
     return box, np.where(np.isin(labels[box], c.ids), 0, labels[box])
 
 
-def _add(labels, c, evidence, new):
+def _add(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     if not c.points:
         raise CorrectionError("Click inside the crystal that is missing.")
     y, x = (min(max(round(v), 0), length - 1) for v, length in zip(c.points[0], labels.shape, strict=True))
@@ -186,7 +189,7 @@ def _add(labels, c, evidence, new):
     return box, np.where(pieces == piece, new, labels[box])
 
 
-def _proposed(labels, y, x, evidence):
+def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed | None:
     """The best crystal at a pixel that a scale proposes, if need be with a lower foreground threshold."""
     best, score = None, 0.0
     for scale in evidence.scales:
@@ -218,7 +221,7 @@ def _proposed(labels, y, x, evidence):
     return best
 
 
-def _grown(labels, y, x, evidence):
+def _grown(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed:
     """What floods from a pixel before it meets other crystals or what floods from far away."""
     box = _around(labels.shape, y, x, GROWTH)
     part = labels[box]
@@ -230,7 +233,7 @@ def _grown(labels, y, x, evidence):
     return box, watershed(ridges(evidence, box), markers, connectivity=1) == 1
 
 
-def _redraw(labels, c, evidence, new):
+def _redraw(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     if len(c.ids) > 1 or len(c.points) < 3:
         raise CorrectionError("Draw the outline of one crystal.")
     number = c.ids[0] if c.ids else new
@@ -255,7 +258,7 @@ def _redraw(labels, c, evidence, new):
     )
 
 
-def _keep(labels, c, evidence, new):
+def _keep(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
     if not c.ids:
         raise CorrectionError("Choose a crystal first.")
     box = _box(labels, c.ids, 0)
