@@ -14,7 +14,7 @@ from crystalseg.segmentation.cellpose_package import segment_with_package
 from crystalseg.segmentation.fusion import fuse
 from crystalseg.segmentation.instances import instances
 from crystalseg.segmentation.methods import METHODS, PACKAGE
-from crystalseg.segmentation.models import Models, needed
+from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales
 from crystalseg.segmentation.segmentation import Segmentation
@@ -85,14 +85,14 @@ def rethreshold(
     segmentation: Segmentation, pixels: np.ndarray, choice: Instances, confidence: Confidence | None
 ) -> Segmentation:
     """The same run on the same `pixels`, uint8 (H, W, 3), with other thresholds, from the kept maps; the flow network
-    does not run. `confidence`: only SiMA+ needs it.
+    does not run. `confidence`: SiMA+ needs it, unless only the lowest confidence rises.
 
     Methods without a flow field have no foreground threshold to change; there only smaller crystals and those of less
     confidence are dropped, from the labels the run gave.
     """
     settings = replace(segmentation.settings, instances=choice)
     if settings.method == "sima-plus":
-        return sima_plus.rethreshold(segmentation, pixels, settings, needed(confidence, "confidence"))
+        return sima_plus.rethreshold(segmentation, pixels, settings, confidence)
     if settings.method == "two-scale":
         labels, sure = baselines.two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)
     elif segmentation.scales:

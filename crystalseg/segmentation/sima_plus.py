@@ -41,11 +41,13 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
 
 
 def rethreshold(
-    segmentation: Segmentation, pixels: np.ndarray, settings: Settings, confidence: Confidence
+    segmentation: Segmentation, pixels: np.ndarray, settings: Settings, confidence: Confidence | None
 ) -> Segmentation:
     """The same run with the thresholds of `settings`, from the kept maps."""
     choice = settings.instances
-    chosen = _surer(segmentation, choice) or choose(confidence, segmentation.scales, pixels, choice)
+    chosen = _surer(segmentation, choice)
+    if chosen is None:
+        chosen = choose(needed(confidence, "confidence"), segmentation.scales, pixels, choice)
     return replace(
         _segmentation(segmentation.scales, chosen, settings),
         timings=segmentation.timings,
