@@ -144,10 +144,10 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
         corrected = shared.corrected(item.runs[method], session.instances())
         profile = session.profile()
         validation = lookup(profile.kind, corrected.original.settings.method) if profile else None
-        made = put_on_record(
+        recorded = put_on_record(
             corrected, micrograph, session.measuring(), validation, profile=profile, comparison=comparison
         )
-        return issue_report(shared.engine(), made, "PDF", build_pdf)
+        return issue_report(shared.engine(), recorded, "PDF", build_pdf)
 
     stem = micrograph.name.rsplit(".", 1)[0]
     st.download_button("PDF report with this comparison", pdf, f"{stem}_comparison.pdf", "application/pdf")
@@ -162,25 +162,30 @@ def result(item: session.Item) -> None:
         truth = label_image(micrograph)
     done = ensure_runs(item, methods)
     compared = collected(item, done, micrograph.um_per_px)
-    names = [one.name for one in compared]
+    names = [method.name for method in compared]
     if truth is not None:
         compared.insert(0, Compared(GIVEN, truth, measure_crystals(truth, micrograph.um_per_px)))
     if len(compared) < 2:
         st.info("Choose two methods, or one and a label image, and run them.", icon=":material/compare:")
         return
     reference = compared[0]
-    other = st.selectbox("Difference map: crystals of this method", [one.name for one in compared[1:]])
-    differing = difference(reference.labels, next(one.labels for one in compared if one.name == other))
+    other = st.selectbox("Difference map: crystals of this method", [method.name for method in compared[1:]])
+    differing = difference(reference.labels, next(method.labels for method in compared if method.name == other))
     legend = [(CATEGORIES[k], f"{name}: {differing.counts[name]}") for k, name in enumerate(NAMES, start=1)]
     layer = Layer(f"difference: {other} against {reference.name}", differing.map, "categories", tuple(legend))
-    versions = [digest(one.name, item.key, hash(one.labels.tobytes())) for one in compared]
+    versions = [digest(method.name, item.key, hash(method.labels.tobytes())) for method in compared]
     viewer(
         micrograph.pixels,
         digest(item.key, micrograph.region),
         micrograph.um_per_px,
         [
-            Crystals(one.labels, one.crystals.assign(confidence=one.crystals.get("confidence", np.nan)), v, one.name)
-            for one, v in zip(compared, versions, strict=True)
+            Crystals(
+                method.labels,
+                method.crystals.assign(confidence=method.crystals.get("confidence", np.nan)),
+                v,
+                method.name,
+            )
+            for method, v in zip(compared, versions, strict=True)
         ],
         Shown(
             layers=[layer],

@@ -142,8 +142,8 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
 
     def report(form: str, build: Callable[[Report], bytes]) -> bytes:
         validation = lookup(profile.kind, corrected.original.settings.method) if profile else None
-        made = put_on_record(corrected, micrograph, measuring, validation, details, profile)
-        return issue_report(shared.engine(), made, form, build)
+        recorded = put_on_record(corrected, micrograph, measuring, validation, details, profile)
+        return issue_report(shared.engine(), recorded, form, build)
 
     stem = micrograph.name.rsplit(".", 1)[0]
     labels, crystals = corrected.history.labels, corrected.table(micrograph.um_per_px)

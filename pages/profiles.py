@@ -115,22 +115,22 @@ def page() -> None:
         "A profile holds method, thresholds, border rule, specification and report sections of a product. Choose one "
         "on the Measure page or for a batch. Earlier versions stay on record."
     )
-    known = profiles(shared.engine())
+    offered = profiles(shared.engine())
     left, right = st.columns((1, 3), gap="large")
     with left:
-        names = [*known, "new profile"]
-        first = names.index(st.session_state["edited"]) if st.session_state.get("edited") in known else 0
+        names = [*offered, "new profile"]
+        first = names.index(st.session_state["edited"]) if st.session_state.get("edited") in offered else 0
         chosen = st.radio("Profiles", names, index=first)
         bring()
-        if chosen in known:
+        if chosen in offered:
             st.download_button(
-                "Export", known[chosen].to_json(), f"{chosen}.json", "application/json", icon=":material/download:"
+                "Export", offered[chosen].to_json(), f"{chosen}.json", "application/json", icon=":material/download:"
             )
             if st.button("Remove", icon=":material/delete:", help="It stays in the record, but is no longer offered."):
                 remove(shared.engine(), chosen, session.who())
                 st.rerun()
     with right:
-        edit(known.get(chosen) or Profile("my product", settings=Settings()))
+        edit(offered.get(chosen) or Profile("my product", settings=Settings()))
 
 
 page()

@@ -70,7 +70,7 @@ def audit(
         print(f"This is the report of run {', '.join(runs)}, issued {report.created[:19]} UTC.")
     if runs and not problems:
         models = models_from(None) if segment_again else None
-        problems = [problem for one in runs for problem in _recomputed(engine, find(engine, one), models)]
+        problems = [problem for run in runs for problem in _recomputed(engine, find(engine, run), models)]
     for problem in problems:
         complain(problem)
     if problems:

@@ -60,9 +60,9 @@ def write_benchmark(
         writer = csv.writer(file)
         writer.writerow(("id", "part", "class", "height_px", "width_px", "crystals", "homogeneity", "acs_px"))
         for i, (c, part) in enumerate(zip(classes, parts, strict=True)):
-            made = draw_grain(seed, i, c)
+            drawn = draw_grain(seed, i, c)
             name = f"{seed}_{i:04d}"
-            write_pair(folder / part, name, made.image, made.labels)
-            figures = (int(made.labels.max()), homogeneity(made.labels), average_crystal_size(made.labels))
-            writer.writerow((name, part, c, *made.labels.shape, figures[0], f"{figures[1]:.3f}", f"{figures[2]:.1f}"))
+            write_pair(folder / part, name, drawn.image, drawn.labels)
+            figures = (int(drawn.labels.max()), homogeneity(drawn.labels), average_crystal_size(drawn.labels))
+            writer.writerow((name, part, c, *drawn.labels.shape, figures[0], f"{figures[1]:.3f}", f"{figures[2]:.1f}"))
             report(i + 1)

@@ -67,8 +67,8 @@ def clicks_for_one(shape: tuple[int, int], evidence: Evidence, mask: np.ndarray)
     history = History(np.zeros(shape, np.int32), np.zeros(0, np.float32), evidence)
     try:
         history.do(Correction("add", points=(_inside(mask),)))
-        found = history.labels > 0
-        if np.count_nonzero(found & mask) >= GOOD * np.count_nonzero(found | mask):
+        added = history.labels > 0
+        if np.count_nonzero(added & mask) >= GOOD * np.count_nonzero(added | mask):
             return 1
     except CorrectionError:
         pass
@@ -76,13 +76,13 @@ def clicks_for_one(shape: tuple[int, int], evidence: Evidence, mask: np.ndarray)
 
 
 def figures(
-    found: Segmentation, pixels: np.ndarray, truth: np.ndarray, crystals: int = 30, seed: int = 0
+    segmentation: Segmentation, pixels: np.ndarray, truth: np.ndarray, crystals: int = 30, seed: int = 0
 ) -> dict[str, float]:
     """NoC of one image: PQ at first; clicks to each of GOALS, as they are and for 100 crystals, NaN where an outline of
     every crystal did not get there; and for `crystals` true ones drawn by `seed`, mean clicks to one and the share that
     one click gets."""
-    evidence = Evidence(pixels, found.scales, found.settings.instances.foreground_threshold)
-    history = History(found.labels, found.confidence, evidence)
+    evidence = Evidence(pixels, segmentation.scales, segmentation.settings.instances.foreground_threshold)
+    history = History(segmentation.labels, segmentation.confidence, evidence)
     names = np.setdiff1d(np.unique(truth), 0)
     curve = correct_by_truth(history, truth, most=20 * len(names))
     result: dict[str, float] = {"crystals": len(names), "pq": curve[0][1]}
@@ -107,14 +107,14 @@ def _largest_error(
     partner[row] = counts.iou[matched]
     lonely = np.ones(len(counts.predicted), bool)
     lonely[col] = False
-    found = [
+    mistakes = [
         (area * (1 - iou), "rough" if iou else "missed", int(name))
         for area, iou, name in zip(counts.truth, partner, true_names, strict=True)
         if iou < OUTLINE
     ]
-    found += [(area, "extra", int(name)) for area, name in zip(counts.predicted[lonely], names[lonely], strict=True)]
-    found = [error for error in found if error[1:] not in hopeless]
-    return max(found)[1:] if found else None
+    mistakes += [(area, "extra", int(name)) for area, name in zip(counts.predicted[lonely], names[lonely], strict=True)]
+    mistakes = [error for error in mistakes if error[1:] not in hopeless]
+    return max(mistakes)[1:] if mistakes else None
 
 
 def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> Iterator[Attempt]:

@@ -28,20 +28,20 @@ def figures(compared: Sequence[Compared], rule: str) -> pd.DataFrame:
     shape = compared[0].labels.shape
     first = sizes_and_weights(compared[0].crystals, shape, rule)[0]
     rows = []
-    for one in compared:
-        summary = summarise(one.crystals, shape, rule)
-        sizes, *_, unit = sizes_and_weights(one.crystals, shape, rule)
+    for method in compared:
+        summary = summarise(method.crystals, shape, rule)
+        sizes, *_, unit = sizes_and_weights(method.crystals, shape, rule)
         both = len(first) and len(sizes)
         rows.append(
             {
-                "method": one.name,
+                "method": method.name,
                 f"average, {unit}": summary.average.value if summary else np.nan,
                 f"D50 number, {unit}": summary.number[1] if summary else np.nan,
                 f"D50 area, {unit}": summary.area[1] if summary else np.nan,
                 f"largest, {unit}": summary.largest if summary else np.nan,
                 "counted": summary.counted if summary else 0,
                 "KS distance": float(ks_2samp(first, sizes, method="asymp").statistic) if both else np.nan,
-                "time, s": one.seconds,
+                "time, s": method.seconds,
             }
         )
     return pd.DataFrame(rows)
@@ -56,11 +56,11 @@ def differences(reference: Compared, others: Sequence[Compared]) -> pd.DataFrame
 def scores(truth: np.ndarray, compared: Sequence[Compared]) -> pd.DataFrame:
     """A row a method: its quality against a label image taken for true (paper section IV-C), lengths in px."""
     rows = []
-    for one in compared:
-        s = score(truth, one.labels)
+    for method in compared:
+        s = score(truth, method.labels)
         rows.append(
             {
-                "method": one.name,
+                "method": method.name,
                 "PQ": s["pq"],
                 "AJI": s["aji"],
                 "true ACS, px": s["acs_true_px"],

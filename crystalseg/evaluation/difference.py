@@ -40,9 +40,9 @@ def difference(reference: np.ndarray, other: np.ndarray) -> Difference:
     extra = ~matched_other
     extra[col[piece & (pieces[row] > 1)]] = False
     extra[holds > 1] = False
-    found = {name: int((kind == k).sum()) for k, name in enumerate(NAMES)}
-    found[EXTRA] = int(extra.sum())
-    return Difference(_map(reference, other, kind, extra), found)
+    numbers = {name: int((kind == k).sum()) for k, name in enumerate(NAMES)}
+    numbers[EXTRA] = int(extra.sum())
+    return Difference(_map(reference, other, kind, extra), numbers)
 
 
 def _map(reference: np.ndarray, other: np.ndarray, kind: np.ndarray, extra: np.ndarray) -> np.ndarray:

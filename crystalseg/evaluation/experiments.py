@@ -97,9 +97,9 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "scores.csv"
-    known = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame()
+    earlier = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame()
     keys = ["image", "contender", "weights", "settings"]
-    done = set(map(tuple, known[keys].astype(str).to_numpy())) if len(known) else set()
+    done = set(map(tuple, earlier[keys].astype(str).to_numpy())) if len(earlier) else set()
     for micrograph, truth in read_pairs(folder):
         pyramid = None
         for c in wanted:
@@ -199,10 +199,10 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
     """Reliability table and calibration error of SiMA+'s confidence on all crystals it finds in `folder`."""
     sure, right = [], []
     for micrograph, truth in read_pairs(folder):
-        found = segment(micrograph, Settings(), models)
-        sure.append(found.confidence)
-        right.append(is_right(truth, found.labels, len(found.confidence)))
-        report(f"{micrograph.name}  {len(found.confidence)} crystals, {right[-1].sum()} right")
+        segmentation = segment(micrograph, Settings(), models)
+        sure.append(segmentation.confidence)
+        right.append(is_right(truth, segmentation.labels, len(segmentation.confidence)))
+        report(f"{micrograph.name}  {len(segmentation.confidence)} crystals, {right[-1].sum()} right")
     if not sum(map(len, sure)):
         raise ValueError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
     table = reliability(np.concatenate(sure), np.concatenate(right))
@@ -213,8 +213,8 @@ def clicks_of(folder: Path, models: Models, out: Path, report: Callable[[str], N
     """A row an image: what `clicks.figures` says of the default method's result, also in `out`/clicks_images.csv."""
     rows = []
     for micrograph, truth in read_pairs(folder):
-        found = segment(micrograph, Settings(), models)
-        row = {"image": micrograph.name} | clicks.figures(found, micrograph.pixels, truth)
+        segmentation = segment(micrograph, Settings(), models)
+        row = {"image": micrograph.name} | clicks.figures(segmentation, micrograph.pixels, truth)
         rows.append(row)
         report("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
     table = pd.DataFrame(rows)

@@ -94,15 +94,15 @@ def average_crystal_size(labels: np.ndarray) -> float:
 def detections(counts: Overlap, thresholds: np.ndarray = IOU_THRESHOLDS) -> dict[str, np.ndarray]:
     """precision TP/(TP+FP), recall TP/(TP+FN) and ap TP/(TP+FP+FN) (the cell literature's average precision) at each
     IoU threshold of at least 0.5, where a match is unique; (K,) each, 1 if nothing is there and nothing is found."""
-    true, found = len(counts.truth), len(counts.predicted)
+    true, predicted = len(counts.truth), len(counts.predicted)
     iou = counts.iou
     # strictly above at 0.5, as in PQ; the small margin makes the same rule hold at every threshold
     hits = np.array([(iou > t + 1e-9).sum() for t in thresholds], float)
-    empty = float(not true and not found)
+    empty = float(not true and not predicted)
     return {
-        "precision": hits / found if found else np.full(len(hits), empty),
+        "precision": hits / predicted if predicted else np.full(len(hits), empty),
         "recall": hits / true if true else np.full(len(hits), empty),
-        "ap": hits / (true + found - hits) if true + found else np.ones(len(hits)),
+        "ap": hits / (true + predicted - hits) if true + predicted else np.ones(len(hits)),
     }
 
 
@@ -124,12 +124,12 @@ def by_octave(counts: Overlap) -> dict[int, np.ndarray]:
     Hits and misses go by the true diameter, false alarms by their own. The sums of many images may be added; their PQ
     is then `octave_quality`.
     """
-    true, found = (np.floor(np.log2(equivalent_diameter(a))).astype(int) for a in (counts.truth, counts.predicted))
+    true, predicted = (np.floor(np.log2(equivalent_diameter(a))).astype(int) for a in (counts.truth, counts.predicted))
     match = counts.iou > 0.5
     rows, cols = counts.shared.row[match], counts.shared.col[match]
-    missed, extra = np.delete(true, rows), np.delete(found, cols)
+    missed, extra = np.delete(true, rows), np.delete(predicted, cols)
     table = {}
-    for k in np.union1d(true, found):
+    for k in np.union1d(true, predicted):
         own = true[rows] == k
         table[int(k)] = np.array([counts.iou[match][own].sum(), own.sum(), (extra == k).sum(), (missed == k).sum()])
     return table
@@ -168,10 +168,10 @@ def centreline_dice(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 def size_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Kolmogorov–Smirnov distance between the true and the measured number-weighted size distributions, 0..1."""
-    true, found = diameters(truth), diameters(predicted)
-    if not len(true) or not len(found):
-        return float(len(true) != len(found))
-    return float(ks_2samp(true, found, method="asymp").statistic)
+    true, measured = diameters(truth), diameters(predicted)
+    if not len(true) or not len(measured):
+        return float(len(true) != len(measured))
+    return float(ks_2samp(true, measured, method="asymp").statistic)
 
 
 def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -184,17 +184,17 @@ def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     true_size, size = average_crystal_size(truth), average_crystal_size(predicted)
     error = abs(size - true_size)
     counts = overlap(truth, predicted)
-    found = detections(counts)
+    at_thresholds = detections(counts)
     merges, splits = merges_and_splits(counts)
     true_count, count = len(counts.truth), len(counts.predicted)
     return {
         "pq": _panoptic_quality(counts),
         "aji": _aggregated_jaccard(counts),
         "cldice": centreline_dice(truth, predicted),
-        "precision": float(found["precision"][0]),
-        "recall": float(found["recall"][0]),
-        "ap50": float(found["ap"][0]),
-        "ap": float(found["ap"].mean()),
+        "precision": float(at_thresholds["precision"][0]),
+        "recall": float(at_thresholds["recall"][0]),
+        "ap50": float(at_thresholds["ap"][0]),
+        "ap": float(at_thresholds["ap"].mean()),
         "count_true": float(true_count),
         "count_predicted": float(count),
         "count_error": abs(count - true_count) / true_count if true_count else float(count > 0),

@@ -90,8 +90,8 @@ def load(folder: Path) -> Batch:
         facts = json.loads((folder / "batch.json").read_text())
     except OSError as error:
         raise BatchError(f"{folder} holds no batch.") from error
-    known = Calibration(**facts["calibration"]) if facts["calibration"] else None
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), Profile.from_dict(facts["profile"]), known)
+    calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), Profile.from_dict(facts["profile"]), calibration)
 
 
 def state_of(folder: Path, engine: Engine) -> State:

@@ -148,13 +148,13 @@ class Queue:
 
     def is_active(self, job: str) -> bool:
         """Whether a job waits or runs."""
-        known = self.job(job)
-        return known is not None and known.active
+        state = self.job(job)
+        return state is not None and state.active
 
     def is_under_way(self, job: str) -> bool:
         """Whether a job waits, runs, or is done and its files are there."""
-        known = self.job(job)
-        return known is not None and (known.active or (known.status == "done" and self.has_result(job)))
+        state = self.job(job)
+        return state is not None and (state.active or (state.status == "done" and self.has_result(job)))
 
     def has_result(self, job: str) -> bool:
         """Whether a job's files are there."""

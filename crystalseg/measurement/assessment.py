@@ -69,11 +69,11 @@ def assess(
     material, or None.
     """
     above = next((limit.above for limit in limits if limit.above is not None), None)
-    found = figures(fields, rule, above)
-    if not found:
+    by_key = figures(fields, rule, above)
+    if not by_key:
         return None
-    unit = found["mean"].unit
-    budgets = {key: budget(figure, calibration, validation, unit == "µm") for key, figure in found.items()}
+    unit = by_key["mean"].unit
+    budgets = {key: budget(figure, calibration, validation, unit == "µm") for key, figure in by_key.items()}
     _, (sizes, weights, areas) = counted(fields, rule)
     return Assessment(
         tuple(field.name for field in fields),
@@ -83,16 +83,16 @@ def assess(
         tuple(judge_all(limits, budgets)),
         duplex(sizes),
         largest_grain(areas),
-        _precisions(found),
+        _precisions(by_key),
         needed_crystals(sizes, weights),
         len(sizes),
     )
 
 
-def _precisions(found: Mapping[str, Figure]) -> dict[str, Precision]:
+def _precisions(by_key: Mapping[str, Figure]) -> dict[str, Precision]:
     """Of lengths and of N_A, over the fields that have them; %RA of G or of a share means nothing."""
     precisions = {}
-    for key, figure in found.items():
+    for key, figure in by_key.items():
         values = [v for v in figure.fields if np.isfinite(v)]
         if DEFINITIONS[key].power in (1, -2) and (over_fields := precision(values)) is not None:
             precisions[key] = over_fields

@@ -47,10 +47,10 @@ def control_chart(values: Sequence[float]) -> ControlChart:
 def _signals(z: np.ndarray) -> list[tuple[int, ...]]:
     # rule, window, how many of it, beyond how many standard deviations
     rules = ((1, 1, 1, 3.0), (2, 3, 2, 2.0), (3, 5, 4, 1.0), (4, 8, 8, 0.0))
-    found = []
+    broken = []
     for k, value in enumerate(z):
         side = np.sign(value)
-        found.append(
+        broken.append(
             tuple(
                 rule
                 for rule, window, many, beyond in rules
@@ -58,4 +58,4 @@ def _signals(z: np.ndarray) -> list[tuple[int, ...]]:
                 if side * value > beyond and np.count_nonzero(side * z[max(0, k + 1 - window) : k + 1] > beyond) >= many
             )
         )
-    return found
+    return broken

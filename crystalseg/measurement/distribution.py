@@ -107,7 +107,7 @@ def average_size(sizes: np.ndarray, weights: np.ndarray, seed: int = 0) -> Inter
     def statistic(x: np.ndarray, w: np.ndarray, axis: int) -> np.ndarray:
         return (x * w).sum(axis=axis) / w.sum(axis=axis)
 
-    found = stats.bootstrap(
+    resampled = stats.bootstrap(
         (sizes, weights),
         statistic,
         paired=True,
@@ -117,7 +117,7 @@ def average_size(sizes: np.ndarray, weights: np.ndarray, seed: int = 0) -> Inter
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Interval(mean, float(resampled.confidence_interval.low), float(resampled.confidence_interval.high))
 
 
 def sizes_and_weights(

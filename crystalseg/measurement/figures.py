@@ -181,17 +181,17 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     functions = dict(_BY_CRYSTAL)
     if above is not None:
         functions["area_above"] = lambda x, w, a: float((w * a)[x > above].sum() / (w * a).sum())
-    found = {key: _of_crystals(key, unit, function, parts, together) for key, function in functions.items()}
+    by_key = {key: _of_crystals(key, unit, function, parts, together) for key, function in functions.items()}
     if above is not None:
         words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
-        found["area_above"] = replace(found["area_above"], label=words)
-    found["aspect"] = _aspect(fields, rule)
+        by_key["area_above"] = replace(by_key["area_above"], label=words)
+    by_key["aspect"] = _aspect(fields, rule)
     for pattern in ("lines", "circles"):
-        found |= _of_intercepts(fields, pattern, unit, calibrated)
+        by_key |= _of_intercepts(fields, pattern, unit, calibrated)
     if calibrated:
-        found |= _planimetric(fields)
-        found["g_area"] = _mean_area(fields)
-    return {key: found[key] for key in DEFINITIONS if key in found and np.isfinite(found[key].value)}
+        by_key |= _planimetric(fields)
+        by_key["g_area"] = _mean_area(fields)
+    return {key: by_key[key] for key in DEFINITIONS if key in by_key and np.isfinite(by_key[key].value)}
 
 
 def _in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
@@ -202,10 +202,10 @@ def _in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
 
 
 def _in_px(field: Field) -> Field:
-    made = copy(field)  # with what it has counted
-    made.crystals = field.crystals.drop(columns=[c for c in field.crystals if c.endswith(("_um", "_um2"))])
-    made.um_per_px = None
-    return made
+    in_px = copy(field)  # with what it has counted
+    in_px.crystals = field.crystals.drop(columns=[c for c in field.crystals if c.endswith(("_um", "_um2"))])
+    in_px.um_per_px = None
+    return in_px
 
 
 def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
@@ -219,10 +219,10 @@ def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, 
 
 def _between(key: str, unit: str, value: float, each: Sequence[float], alone: float, how: str) -> Figure:
     """A figure with the spread between its fields, or if there is but one, the uncertainty found `alone`."""
-    known = [v for v in each if np.isfinite(v)]
-    if len(known) > 1:
-        spread = float(np.std(known, ddof=1) / np.sqrt(len(known)))
-        return Figure(key, value, unit, spread, f"spread between {len(known)} fields", tuple(each))
+    finite = [v for v in each if np.isfinite(v)]
+    if len(finite) > 1:
+        spread = float(np.std(finite, ddof=1) / np.sqrt(len(finite)))
+        return Figure(key, value, unit, spread, f"spread between {len(finite)} fields", tuple(each))
     return Figure(key, value, unit, alone, how, tuple(each))
 
 
@@ -261,14 +261,14 @@ def _aspect(fields: Sequence[Field], rule: str) -> Figure:
 
 
 def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibrated: bool) -> dict[str, Figure]:
-    found = [field.intercepts(pattern) for field in fields]
+    counts = [field.intercepts(pattern) for field in fields]
     scales = [field.um_per_px or 1.0 if calibrated else 1.0 for field in fields]
-    count = sum(f.count for f in found)
+    count = sum(f.count for f in counts)
     if not count:
         return {}
-    mean = sum(f.length * s for f, s in zip(found, scales, strict=True)) / count
-    each = [f.mean * s for f, s in zip(found, scales, strict=True)]
-    lines = np.array([(c, length * s) for f, s in zip(found, scales, strict=True) for c, length in f.by_line])
+    mean = sum(f.length * s for f, s in zip(counts, scales, strict=True)) / count
+    each = [f.mean * s for f, s in zip(counts, scales, strict=True)]
+    lines = np.array([(c, length * s) for f, s in zip(counts, scales, strict=True) for c, length in f.by_line])
     alone = _jackknife(lines) if len(fields) == 1 else np.nan
     how = f"jackknife over {len(lines)} {pattern}"
     key = f"intercept_{pattern}"

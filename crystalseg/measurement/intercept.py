@@ -66,12 +66,12 @@ def intercepts(labels: np.ndarray, pattern: Pattern) -> Intercepts:
     triple point does, which E112 counts 1½ as an intersection.
     """
     lines = lines_across(labels.shape) if pattern == "lines" else circles_about_the_middle(labels.shape)
-    found = [_along(labels, line, pattern == "circles") for line in lines]
-    by_line = tuple((count, length) for count, length, _ in found)
+    counts = [_along(labels, line, pattern == "circles") for line in lines]
+    by_line = tuple((count, length) for count, length, _ in counts)
     return Intercepts(
         pattern,
         lines,
-        np.concatenate([crossings for *_, crossings in found]),
+        np.concatenate([crossings for *_, crossings in counts]),
         sum(count for count, _ in by_line),
         sum(length for _, length in by_line),
         by_line,
@@ -127,10 +127,10 @@ def _runs(names: np.ndarray, closed: bool, narrow: float, grazed: float) -> list
     return [(first, last, name) for first, last, name in joined]
 
 
-def lines_with_counts(found: Intercepts) -> Sequence[tuple[str, float, float]]:
+def lines_with_counts(intercepts: Intercepts) -> Sequence[tuple[str, float, float]]:
     """What was counted, a row a line: its name, crystals, and length inside crystals, px."""
     names = [f"circle {k}" for k in (1, 2, 3)]
-    if found.pattern == "lines":
-        half = len(found.lines) // 2
+    if intercepts.pattern == "lines":
+        half = len(intercepts.lines) // 2
         names = [f"row {k + 1}" for k in range(half)] + [f"column {k + 1}" for k in range(half)]
-    return [(name, *both) for name, both in zip(names, found.by_line, strict=True)]
+    return [(name, *both) for name, both in zip(names, intercepts.by_line, strict=True)]

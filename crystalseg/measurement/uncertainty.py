@@ -85,9 +85,9 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
 
 
 def _sampling(figure: Figure) -> Component:
-    known = np.isfinite(figure.sampling)
+    stated = np.isfinite(figure.sampling)
     return Component(
-        "sampling", figure.sampling if known else None, "A", figure.how if known else "too few crystals or fields"
+        "sampling", figure.sampling if stated else None, "A", figure.how if stated else "too few crystals or fields"
     )
 
 
@@ -104,11 +104,11 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
     return Component("segmentation", off * unit, "A", f"root mean square error of {validation.words}")
 
 
-def errors(found: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:
+def errors(measured: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:
     """By figure, measured less true: relative to the true value, or in G; NaN if not measured."""
     off = {}
     for key, figure in true.items():
-        value = found[key].value if key in found else float("nan")
+        value = measured[key].value if key in measured else float("nan")
         absolute = DEFINITIONS[key].power == "G"
         if absolute or figure.value:
             off[key] = value - figure.value if absolute else value / figure.value - 1

@@ -93,8 +93,8 @@ def from_resolution(x: float, y: float, unit: str, source: str = "resolution tag
     um = _UM.get(unit.lower())
     if um is None or not (x > 0 and y > 0):
         return None
-    found = _one_size(um / x, um / y, source)
-    return found if found and found.um_per_px < COARSEST_TAG_UM else None
+    calibration = _one_size(um / x, um / y, source)
+    return calibration if calibration and calibration.um_per_px < COARSEST_TAG_UM else None
 
 
 def from_tiff(tif: Any) -> Calibration | None:
@@ -120,13 +120,13 @@ def _ome(xml: str | None) -> Calibration | None:
 
 
 def _per_unit(tif: Any) -> tuple[float, float] | None:
-    found = []
+    values = []
     for name in ("XResolution", "YResolution"):
         tag = tif.pages[0].tags.get(name)
         if tag is None or not tag.value[1] or not tag.value[0]:
             return None
-        found.append(tag.value[0] / tag.value[1])
-    return found[0], found[1]
+        values.append(tag.value[0] / tag.value[1])
+    return values[0], values[1]
 
 
 def _imagej(tif: Any) -> Calibration | None:

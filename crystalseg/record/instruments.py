@@ -49,10 +49,10 @@ def save(engine: Engine, instrument: Instrument, who: str = "") -> None:
 
 def find(engine: Engine, name: str) -> Instrument:
     """The calibration of that name; ValueError names those there are."""
-    known = instruments(engine)
-    if name not in known:
-        raise ValueError(f"There is no calibration '{name}'; there are: {', '.join(known) or 'none'}.")
-    return known[name]
+    saved = instruments(engine)
+    if name not in saved:
+        raise ValueError(f"There is no calibration '{name}'; there are: {', '.join(saved) or 'none'}.")
+    return saved[name]
 
 
 def instruments(engine: Engine) -> dict[str, Instrument]:

@@ -143,10 +143,10 @@ def audit(engine: Engine) -> Iterator[str]:
             hashes[row.number] = row.hash
             yield from _files(row)
     if _head_file().exists():
-        number, known = _head_file().read_text().split()
+        number, head = _head_file().read_text().split()
         if int(number) > last:
             yield f"The record ends with entry {last}, but {number} were written."
-        elif hashes.get(int(number)) != known:
+        elif hashes.get(int(number)) != head:
             yield f"Entry {number} is not the one that was written."
 
 

@@ -115,10 +115,10 @@ def default_of(engine: Engine, product: str) -> Profile | None:
 
 def find(engine: Engine, name: str) -> Profile:
     """The profile of that name, or the default of the product of that name; SettingsError names those there are."""
-    known = profiles(engine)
-    if name not in known and (default := default_of(engine, name)) is not None:
+    offered = profiles(engine)
+    if name not in offered and (default := default_of(engine, name)) is not None:
         return default
-    if name not in known:
-        there = ", ".join(known) or "none"
+    if name not in offered:
+        there = ", ".join(offered) or "none"
         raise SettingsError(f"There is no profile '{name}'; there are: {there}.")
-    return known[name]
+    return offered[name]

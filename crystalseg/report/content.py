@@ -66,8 +66,12 @@ def _image_rows(part: Part) -> list[tuple[str, str]]:
     height, width = part.field.shape
     region = f", rows {run.region[0]}–{run.region[2]}, columns {run.region[1]}–{run.region[3]}" if run.region else ""
     if run.um_per_px:
-        known = run.calibration_uncertainty
-        stated = f", standard uncertainty {100 * known:.2g} %" if known is not None else ", uncertainty not stated"
+        uncertainty = run.calibration_uncertainty
+        stated = (
+            f", standard uncertainty {100 * uncertainty:.2g} %"
+            if uncertainty is not None
+            else ", uncertainty not stated"
+        )
         pixel = f"{run.um_per_px:.5g} µm per pixel ({run.calibration}{stated})"
     else:
         pixel = "none: all sizes in pixels"

@@ -26,50 +26,50 @@ BY_FIELD = ("mean", "d50", "d50_area", "intercept_lines", "per_mm2", "g_planimet
 
 
 def result(report: Report) -> list[Block]:
-    found = report.assessment
-    if found is None:
+    assessment = report.assessment
+    if assessment is None:
         return [Heading("Result"), Text("No crystal counts: none was found, or all touch the image border.")]
     rows: list[tuple[str, object]] = []
-    if found.outcome is not None:
-        rows.append(("Verdict", found.outcome.upper()))
+    if assessment.outcome is not None:
+        rows.append(("Verdict", assessment.outcome.upper()))
     summary = report.parts[0].summary if len(report.parts) == 1 else None
-    rows += size_rows(summary) if summary else _pooled_rows(found, len(report.parts))
+    rows += size_rows(summary) if summary else _pooled_rows(assessment, len(report.parts))
     log = [Correction.from_dict(c) for part in report.parts for c in part.run.corrections]
     if log:
         rows.append(("Corrected", corrections_words(log)))
-    notes = [Text(note) for note in found.notes]
+    notes = [Text(note) for note in assessment.notes]
     return [Heading("Result"), Facts(rows), *notes]
 
 
-def _pooled_rows(found: Assessment, count: int) -> list[tuple[str, str]]:
-    wanted = [b for key, b in found.budgets.items() if key in ("mean", "d50", "d50_area", "largest")]
+def _pooled_rows(assessment: Assessment, count: int) -> list[tuple[str, str]]:
+    wanted = [b for key, b in assessment.budgets.items() if key in ("mean", "d50", "d50_area", "largest")]
     rows = [(words, f"{value} (U = {wide})") for words, value, wide, _ in figure_rows(wanted)]
-    return [*rows, ("Crystals counted", f"{found.counted} in {count} fields")]
+    return [*rows, ("Crystals counted", f"{assessment.counted} in {count} fields")]
 
 
 def verdict(report: Report) -> list[Block]:
-    found = report.assessment
-    if found is None or found.outcome is None:
+    assessment = report.assessment
+    if assessment is None or assessment.outcome is None:
         return []
     return [
-        Heading(f"Verdict: {found.outcome.upper()}"),
-        Rows(VERDICT_COLUMNS, verdict_rows(found.verdicts), (0.3, 0.13, 0.1, 0.14, 0.33)),
+        Heading(f"Verdict: {assessment.outcome.upper()}"),
+        Rows(VERDICT_COLUMNS, verdict_rows(assessment.verdicts), (0.3, 0.13, 0.1, 0.14, 0.33)),
         Text(RULE, small=True),
     ]
 
 
 def figures(report: Report) -> list[Block]:
-    found = report.assessment
-    if found is None:
+    assessment = report.assessment
+    if assessment is None:
         return []
-    rows = figure_rows(list(found.budgets.values()))
-    incomplete = [] if all(b.complete for b in found.budgets.values()) else [_incomplete(found)]
+    rows = figure_rows(list(assessment.budgets.values()))
+    incomplete = [] if all(b.complete for b in assessment.budgets.values()) else [_incomplete(assessment)]
     return [
         Heading("Figures by standard"),
         Rows(("figure", "value", f"U (k = {COVERAGE:g})", "computed with"), rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
             f"Computed with the formulas of the standards named, which does not claim compliance with them. "
-            f"{rule_words(found.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals are "
+            f"{rule_words(assessment.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals are "
             "boundaries and belong to the length. No grain-size number is given without a pixel size.",
             small=True,
         ),
@@ -77,27 +77,30 @@ def figures(report: Report) -> list[Block]:
     ]
 
 
-def _incomplete(found: Assessment) -> Text:
+def _incomplete(assessment: Assessment) -> Text:
     missing = dict.fromkeys(
-        f"{c.source} ({c.how})" for b in found.budgets.values() for c in b.components if c.standard is None
+        f"{part.source} ({part.how})"
+        for b in assessment.budgets.values()
+        for part in b.components
+        if part.standard is None
     )
     return Text(f"≥: not all of the uncertainty is known; missing: {'; '.join(missing)}.", small=True)
 
 
 def budget(report: Report) -> list[Block]:
-    found = report.assessment
-    if found is None:
+    assessment = report.assessment
+    if assessment is None:
         return []
     sources = ("sampling", "segmentation", "calibration")
     rows = []
-    for b in found.budgets.values():
+    for b in assessment.budgets.values():
         parts = {c.source: c for c in b.components}
         each = [uncertainty(b, parts[s].standard) if s in parts else "–" for s in sources]
         value = f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip()
         rows.append((b.figure.words, value, *each, bounded(b, b.combined), bounded(b, b.expanded)))
     origins = []
     for source in sources:
-        components = [c for b in found.budgets.values() for c in b.components if c.source == source]
+        components = [c for b in assessment.budgets.values() for c in b.components if c.source == source]
         if components:
             told = "; ".join(dict.fromkeys(c.how for c in components))
             origins.append((f"{source}, type {components[0].kind}", told))
@@ -115,18 +118,18 @@ def budget(report: Report) -> list[Block]:
 
 
 def fields(report: Report) -> list[Block]:
-    found = report.assessment
-    if found is None or len(report.parts) < 2:
+    assessment = report.assessment
+    if assessment is None or len(report.parts) < 2:
         return []
-    keys = [key for key in BY_FIELD if key in found.budgets]
+    keys = [key for key in BY_FIELD if key in assessment.budgets]
     header = ["field", "run", "counted", *(DEFINITIONS[key].words for key in keys)]
     rows = []
     for k, part in enumerate(report.parts):
         counted = str(part.summary.counted) if part.summary else "0"
-        values = [number(key, found.budgets[key].figure.fields[k]) for key in keys]
+        values = [number(key, assessment.budgets[key].figure.fields[k]) for key in keys]
         rows.append([part.run.image_name, part.run.id, counted, *values])
     blank = ["", ""]
-    precise = [found.precisions.get(key) for key in keys]
+    precise = [assessment.precisions.get(key) for key in keys]
     for words, value in (
         ("mean of fields", lambda p: f"{p.mean:.4g}"),
         ("standard deviation", lambda p: f"{p.deviation:.3g}"),

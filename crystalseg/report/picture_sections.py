@@ -20,15 +20,15 @@ FONT = "Vera"  # of charts; shipped with reportlab
 
 
 def distribution(report: Report) -> list[Block]:
-    found = report.assessment
-    if found is None:
+    assessment = report.assessment
+    if assessment is None:
         return []
-    _, (sizes, weights, areas) = counted([part.field for part in report.parts], found.rule)
+    _, (sizes, weights, areas) = counted([part.field for part in report.parts], assessment.rule)
     size = (CHART_POINTS, 164.0)
     return [
         Heading("Size distribution", new_page=True),
-        Chart(distribution_chart(sizes, weights, "Number-weighted", found.unit, size, FONT)),
-        Chart(distribution_chart(sizes, weights * areas, "Area-weighted", found.unit, size, FONT)),
+        Chart(distribution_chart(sizes, weights, "Number-weighted", assessment.unit, size, FONT)),
+        Chart(distribution_chart(sizes, weights * areas, "Area-weighted", assessment.unit, size, FONT)),
     ]
 
 
@@ -74,7 +74,7 @@ def attention(report: Report) -> list[Block]:
     part = report.parts[0]
     if part.micrograph is None or part.segmentation is None:
         return []
-    shown = [one for one in layers(part.segmentation, part.run.um_per_px) if one.kind in ("categories", "heat")]
+    shown = [layer for layer in layers(part.segmentation, part.run.um_per_px) if layer.kind in ("categories", "heat")]
     if not shown:
         return []
     pixels = fit(part.micrograph.pixels, PICTURE_PX // 2)
@@ -88,13 +88,13 @@ def attention(report: Report) -> list[Block]:
 
 def comparison_of_methods(comparison: Comparison, pixels: np.ndarray) -> list[Block]:
     """Pictures side by side, distributions over each other, and the tables."""
-    pictures = [(fit(outlined(pixels, one.labels), PICTURE_PX // 2), one.name) for one in comparison.compared]
+    pictures = [(fit(outlined(pixels, method.labels), PICTURE_PX // 2), method.name) for method in comparison.compared]
     blocks: list[Block] = [Heading("Comparison of methods", new_page=True), Pictures(pictures, 2, 85)]
     curves, unit = {}, "px"
-    for one in comparison.compared:
-        sizes, weights, _, unit = sizes_and_weights(one.crystals, one.labels.shape, comparison.rule)
+    for method in comparison.compared:
+        sizes, weights, _, unit = sizes_and_weights(method.crystals, method.labels.shape, comparison.rule)
         if len(sizes):
-            curves[one.name] = (sizes, weights)
+            curves[method.name] = (sizes, weights)
     if curves:
         blocks.append(Chart(cumulative_chart(curves, unit, (CHART_POINTS, 170.0), FONT)))
     for heading, table in comparison.tables.items():

@@ -11,9 +11,9 @@ from crystalseg.report.report import Report
 def build_workbook(report: Report) -> bytes:
     """Sheets: Figures and Uncertainty (numbers, not words), Verdict, Fields, Crystals (all fields), Run."""
     sheets: dict[str, pd.DataFrame] = {}
-    found = report.assessment
-    if found is not None:
-        budgets = list(found.budgets.values())
+    assessment = report.assessment
+    if assessment is not None:
+        budgets = list(assessment.budgets.values())
         sheets["Figures"] = pd.DataFrame(
             [
                 {
@@ -44,12 +44,12 @@ def build_workbook(report: Report) -> bytes:
                     "verdict": v.outcome,
                     "why": v.why,
                 }
-                for v in found.verdicts
+                for v in assessment.verdicts
             ],
             columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
         )
         sheets["Fields"] = pd.DataFrame(
-            {"field": found.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
+            {"field": assessment.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
         )
     sheets["Crystals"] = pd.concat([p.crystals.assign(image=p.run.image_name) for p in report.parts])
     sheets["Run"] = pd.DataFrame(

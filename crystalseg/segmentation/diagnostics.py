@@ -34,58 +34,58 @@ class Layer:
         return heat(self.values) if self.kind == "heat" else categories(self.values)
 
 
-def layers(found: Segmentation, um_per_px: float | None) -> list[Layer]:
+def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
     """All layers of a result, the most telling first."""
-    if not found.scales:
+    if not segmentation.scales:
         return []
     result = []
-    if found.attention is not None:
-        words = scale_words(found, um_per_px)
-        best = found.attention.argmax(axis=0)
+    if segmentation.attention is not None:
+        words = scale_words(segmentation, um_per_px)
+        best = segmentation.attention.argmax(axis=0)
         won = np.where(best == len(words), 0, best + 1).astype(np.uint8)
         legend = tuple((tuple(categories(np.array([[k]]))[0, 0].tolist()), w) for k, w in enumerate(words, start=1))
         result.append(Layer("which scale won here", won, "categories", legend))
     result += [
-        Layer("fused flow", found.fused.flow, "flow"),
-        Layer("fused foreground", found.fused.foreground, "foreground"),
+        Layer("fused flow", segmentation.fused.flow, "flow"),
+        Layer("fused foreground", segmentation.fused.foreground, "foreground"),
     ]
-    for scale in found.scales:
+    for scale in segmentation.scales:
         result.append(Layer(f"flow at × {scale.factor:.3g}", scale.flow, "flow"))
         result.append(Layer(f"foreground at × {scale.factor:.3g}", scale.foreground, "foreground"))
-    if found.attention is not None:
-        name = "crystals taken from" if found.settings.method == "sima-plus" else "attention for"
+    if segmentation.attention is not None:
+        name = "crystals taken from" if segmentation.settings.method == "sima-plus" else "attention for"
         result += [
             Layer(f"{name} {text}", values, "heat")
-            for text, values in zip([*words, "background"], found.attention, strict=True)
+            for text, values in zip([*words, "background"], segmentation.attention, strict=True)
         ]
     return result
 
 
-def scale_words(found: Segmentation, um_per_px: float | None) -> list[str]:
+def scale_words(segmentation: Segmentation, um_per_px: float | None) -> list[str]:
     """Each scale with the crystal sizes it stands for, in µm if the pixel size is known.
 
     SiMA's levels are ranges of the bounding box's longer side; SiMA+ has no levels, there it is the range of diameters
     of the crystals taken from a scale.
     """
     unit, size = ("µm", um_per_px) if um_per_px else ("px", 1.0)
-    if found.origin is not None:
-        area = np.bincount(found.labels.ravel(), minlength=len(found.origin) + 1)[1:]
-        sizes = [equivalent_diameter(area[found.origin == k]) * size for k in range(len(found.scales))]
+    if segmentation.origin is not None:
+        area = np.bincount(segmentation.labels.ravel(), minlength=len(segmentation.origin) + 1)[1:]
+        sizes = [equivalent_diameter(area[segmentation.origin == k]) * size for k in range(len(segmentation.scales))]
         ranges = [
             f"{s.min():.3g} to {s.max():.3g} {unit}, {len(s)} crystals" if len(s) else "no crystal" for s in sizes
         ]
     else:
-        side = max(found.labels.shape) * size / 100
-        limits = [*found.settings.scales.levels, 0.0]
+        side = max(segmentation.labels.shape) * size / 100
+        limits = [*segmentation.settings.scales.levels, 0.0]
         ranges = [f"{low * side:.3g} to {high * side:.3g} {unit}" for high, low in itertools.pairwise(limits)]
-    return [f"× {scale.factor:.3g}: {words}" for scale, words in zip(found.scales, ranges, strict=True)]
+    return [f"× {scale.factor:.3g}: {words}" for scale, words in zip(segmentation.scales, ranges, strict=True)]
 
 
-def tile_grid(found: Segmentation, index: int) -> list[tuple[float, float, float, float]]:
+def tile_grid(segmentation: Segmentation, index: int) -> list[tuple[float, float, float, float]]:
     """The tiles of a scale that were computed: top, left, bottom, right in px of the image."""
-    scale = found.scales[index]
+    scale = segmentation.scales[index]
     grid = Grid(*scale.foreground.shape)
-    up = [full / part for full, part in zip(found.labels.shape, scale.foreground.shape, strict=True)]
+    up = [full / part for full, part in zip(segmentation.labels.shape, scale.foreground.shape, strict=True)]
     boxes = [grid.inside(corner)[0] for corner in grid.corners]
     return [
         (r.start * up[0], c.start * up[1], r.stop * up[0], c.stop * up[1])
@@ -94,20 +94,20 @@ def tile_grid(found: Segmentation, index: int) -> list[tuple[float, float, float
     ]
 
 
-def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
+def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
     """Why crystal `number` of found.labels is as it is: name and value, in words for a reader who knows no networks."""
-    mask = found.labels == number
-    rows = [("Confidence", f"{found.confidence[number - 1]:.2f}")]
-    weights = scale_weights(found, mask)
+    mask = segmentation.labels == number
+    rows = [("Confidence", f"{segmentation.confidence[number - 1]:.2f}")]
+    weights = scale_weights(segmentation, mask)
     rows.append(
         (
             "Weight of each scale",
-            ", ".join(f"× {s.factor:.3g}: {100 * w:.0f} %" for s, w in zip(found.scales, weights, strict=True)),
+            ", ".join(f"× {s.factor:.3g}: {100 * w:.0f} %" for s, w in zip(segmentation.scales, weights, strict=True)),
         )
     )
-    if found.features is not None and found.origin is not None:
-        logit, support, rival, parts = map(float, found.features[number - 1][:4])
-        factor = found.scales[found.origin[number - 1]].factor
+    if segmentation.features is not None and segmentation.origin is not None:
+        logit, support, rival, parts = map(float, segmentation.features[number - 1][:4])
+        factor = segmentation.scales[segmentation.origin[number - 1]].factor
         width = equivalent_diameter(mask.sum()) * factor
         rows += [
             ("Taken from", f"× {factor:.3g}, where it is {width:.0f} px wide"),
@@ -116,11 +116,13 @@ def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
             ("A larger crystal around it", f"{rival:.2f} of 1, seen by a coarser scale"),
             ("Smaller crystals inside it", f"{parts:.2f} of its area, seen by a finer scale"),
         ]
-    elif found.attention is not None:
+    elif segmentation.attention is not None:
         best = int(np.argmax(weights))
-        rows.append(("Size level", f"{best + 1} of {len(weights)}: {scale_words(found, None)[best].split(': ')[1]}"))
-    if found.features is None and found.scales:
-        fused = found.fused
+        rows.append(
+            ("Size level", f"{best + 1} of {len(weights)}: {scale_words(segmentation, None)[best].split(': ')[1]}")
+        )
+    if segmentation.features is None and segmentation.scales:
+        fused = segmentation.fused
         probability = expit(fused.foreground[mask])
         rows += [
             ("Mean foreground probability", f"{probability.mean():.2f}"),
@@ -129,11 +131,11 @@ def explain(found: Segmentation, number: int) -> list[tuple[str, str]]:
     return rows
 
 
-def scale_weights(found: Segmentation, mask: np.ndarray) -> Sequence[float]:
+def scale_weights(segmentation: Segmentation, mask: np.ndarray) -> Sequence[float]:
     """Mean share of each scale in the fused prediction over `mask` bool (H, W); adds up to 1."""
-    if found.attention is None:
-        return [1 / max(len(found.scales), 1)] * len(found.scales)
-    h, w = found.attention.shape[1:]
+    if segmentation.attention is None:
+        return [1 / max(len(segmentation.scales), 1)] * len(segmentation.scales)
+    h, w = segmentation.attention.shape[1:]
     y, x = np.nonzero(mask)
-    here = found.attention[:-1, (y * h) // mask.shape[0], (x * w) // mask.shape[1]]
+    here = segmentation.attention[:-1, (y * h) // mask.shape[0], (x * w) // mask.shape[1]]
     return (here / np.maximum(here.sum(axis=0), 1e-6)).mean(axis=1).tolist()

@@ -92,8 +92,8 @@ def flows_from_labels(labels: np.ndarray) -> np.ndarray:
         if box is None:
             continue
         mask = labels[box] == index
-        one = _flow_of_one(mask) if max(mask.shape) <= EXACT_EXTENT else _flow_of_large(mask)
-        flow[:, box[0], box[1]][:, mask] = _normalised(one)[:, mask]
+        crystal = _flow_of_one(mask) if max(mask.shape) <= EXACT_EXTENT else _flow_of_large(mask)
+        flow[:, box[0], box[1]][:, mask] = _normalised(crystal)[:, mask]
     return flow
 
 
@@ -168,10 +168,10 @@ def _follow(flow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]
                 y, x, iy, ix = _step(flow, mask, y, x, iy, ix)
             for k in range(length):
                 basins[path[k, 0], path[k, 1]] = sink
-    found = np.empty((len(sinks), 2))
+    places = np.empty((len(sinks), 2))
     for k in range(len(sinks)):
-        found[k, 0], found[k, 1] = sinks[k]
-    return basins, found
+        places[k, 0], places[k, 1] = sinks[k]
+    return basins, places
 
 
 def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:

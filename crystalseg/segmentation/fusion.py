@@ -56,10 +56,10 @@ def fuse_weighted(
         sums += here
         for channel, values in enumerate((*scale.flow, scale.foreground)):
             total[channel] += here * cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    known = sums > 1e-6
-    np.divide(total, sums, out=total, where=known)
-    total[:2, ~known] = 0
-    total[2, ~known] = NOTHING
+    covered = sums > 1e-6
+    np.divide(total, sums, out=total, where=covered)
+    total[:2, ~covered] = 0
+    total[2, ~covered] = NOTHING
     return Prediction(total[:2], total[2])
 
 

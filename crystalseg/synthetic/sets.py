@@ -37,9 +37,9 @@ def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
     """
     rng = np.random.default_rng((_set_seed(seed, index), size_class))
     while True:
-        made = draw(int(rng.integers(2**60)) * 2 + 1, *random_grain(rng, size_class))
-        if made.labels.max() and classify(made.labels) == size_class:
-            return made
+        drawn = draw(int(rng.integers(2**60)) * 2 + 1, *random_grain(rng, size_class))
+        if drawn.labels.max() and classify(drawn.labels) == size_class:
+            return drawn
 
 
 def random_grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:

@@ -59,13 +59,13 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor, topology: float, 
     output = network(image).float()
     valid = target[:, 2:]
     cross = functional.binary_cross_entropy_with_logits(output, target[:, :2], reduction="none")
-    found, true = output[:, :1].sigmoid() * valid, target[:, :1] * valid
+    predicted, true = output[:, :1].sigmoid() * valid, target[:, :1] * valid
 
     def share(part: Tensor, whole: Tensor) -> Tensor:
         return ((part * whole).sum() + 1) / (part.sum() + 1)
 
-    dice = (2 * (found * true).sum() + 1) / (found.sum() + true.sum() + 1)
-    precise, complete = share(soft_skeleton(found, rounds), true), share(soft_skeleton(true, rounds), found)
+    dice = (2 * (predicted * true).sum() + 1) / (predicted.sum() + true.sum() + 1)
+    precise, complete = share(soft_skeleton(predicted, rounds), true), share(soft_skeleton(true, rounds), predicted)
     centreline = 2 * precise * complete / (precise + complete)
     mean = (cross * valid).sum() / (2 * valid.sum().clamp(min=1))
     return mean + (1 - topology) * (1 - dice) + topology * (1 - centreline)

@@ -136,11 +136,11 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
     for image in images:
         span = limits(image.pixels)
         before = len(target)
-        for scale, one, iou in zip(image.scales, image.candidates, image.iou, strict=True):
+        for scale, candidates, iou in zip(image.scales, image.candidates, image.iou, strict=True):
             chosen = rng.permutation(len(iou))[:most]
-            picture = resized(image.pixels, one.labels.shape, span)
-            pictures += [p.astype(np.float16) for p in patches(one, scale, picture, (chosen + 1).tolist())]
-            features += list(one.features[chosen])
+            picture = resized(image.pixels, candidates.labels.shape, span)
+            pictures += [p.astype(np.float16) for p in patches(candidates, scale, picture, (chosen + 1).tolist())]
+            features += list(candidates.features[chosen])
             target += np.where(iou[chosen] > 0.5, iou[chosen], 0).tolist()
         count = len(target) - before
         weight += [max(count, 1) ** -0.5] * count

@@ -69,9 +69,9 @@ def changed(settings: S, text: str) -> S:
         changes = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"Not valid JSON: {text}") from error
-    known = {f.name for f in fields(settings)}
-    if not isinstance(changes, dict) or not set(changes) <= known:
-        raise ValueError(f"Unknown in {text}; known are {', '.join(sorted(known))}.")
+    names = {f.name for f in fields(settings)}
+    if not isinstance(changes, dict) or not set(changes) <= names:
+        raise ValueError(f"Unknown in {text}; known are {', '.join(sorted(names))}.")
     return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
 
 

@@ -205,7 +205,7 @@ def _tip(row: Any) -> list[str]:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _layers(key: str, _layers: Sequence[Layer]) -> list[tuple[dict, bytes]]:
     """What the browser needs of each layer; foreground as gray levels, so that its threshold can be tried there."""
-    made = []
+    encoded = []
     for layer in _layers:
         if layer.kind == "foreground":
             low, high = FOREGROUND_RANGE
@@ -219,8 +219,8 @@ def _layers(key: str, _layers: Sequence[Layer]) -> list[tuple[dict, bytes]]:
                 values = np.stack([fit(channel, LAYER_PX) for channel in values])
             data = _encoded(Layer(layer.name, values, layer.kind).picture(), "jpeg")
         facts = {"name": layer.name, "kind": layer.kind, "legend": layer.legend, "note": _NOTES[layer.kind]}
-        made.append((facts, data))
-    return made
+        encoded.append((facts, data))
+    return encoded
 
 
 @st.cache_data(show_spinner=False)

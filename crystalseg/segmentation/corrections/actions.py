@@ -179,8 +179,8 @@ def _add(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Cha
     y, x = (min(max(round(v), 0), length - 1) for v, length in zip(c.points[0], labels.shape, strict=True))
     if labels[y, x]:
         raise CorrectionError(f"Crystal {labels[y, x]} lies there already: split or redraw it.")
-    found = _proposed(labels, y, x, evidence) or _grown(labels, y, x, evidence)
-    box, mask = found
+    proposal = _proposed(labels, y, x, evidence) or _grown(labels, y, x, evidence)
+    box, mask = proposal
     # only what is free, and of that the piece that was clicked
     pieces = connected_label(mask & (labels[box] == 0), connectivity=1)
     piece = pieces[y - box[0].start, x - box[1].start]
@@ -198,12 +198,12 @@ def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed
         rows, columns = _around((h, w), sy, sx, TILE)
         part = replace(scale, flow=scale.flow[:, rows, columns], foreground=scale.foreground[rows, columns])
         for threshold in evidence.threshold + np.array((0.0, -2.0, -4.0)):
-            found = labels_from_flows(part.flow, part.foreground, threshold, SMALLEST)
-            number = found[sy - rows.start, sx - columns.start]
+            traced = labels_from_flows(part.flow, part.foreground, threshold, SMALLEST)
+            number = traced[sy - rows.start, sx - columns.start]
             if not number:
                 continue
             mask = np.zeros((h, w), np.int32)
-            mask[rows, columns] = found == number
+            mask[rows, columns] = traced == number
             inside = ndimage.find_objects(mask)[0]
             if any(
                 (b.start == edge.start > 0) or (b.stop == edge.stop < length)
@@ -212,7 +212,7 @@ def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed
                 continue  # it goes on beyond the window: no crystal for this scale
             top, left, grown = full_size(mask, 1, inside, labels.shape)
             free = np.count_nonzero(grown & (labels[top, left] == 0)) / max(int(np.count_nonzero(grown)), 1)
-            shape = (found == number).astype(np.int32)
+            shape = (traced == number).astype(np.int32)
             good = float(fit_quality(shape, part, flow_fit(shape, part))[0]) * free
             reaches = top.start <= y < top.stop and left.start <= x < left.stop and grown[y - top.start, x - left.start]
             if reaches and good > score:

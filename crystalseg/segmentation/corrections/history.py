@@ -112,7 +112,7 @@ def _logged(entry: dict) -> Correction | Undo:
     return entry["kind"] if entry["kind"] in get_args(Undo) else Correction.from_dict(entry)
 
 
-def history_of(found: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
+def history_of(segmentation: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
     """A segmentation of `pixels` with the corrections of a log, as it is on record."""
-    evidence = Evidence(pixels, found.scales, found.settings.instances.foreground_threshold)
-    return replay(History(found.labels, found.confidence, evidence), map(_logged, log))
+    evidence = Evidence(pixels, segmentation.scales, segmentation.settings.instances.foreground_threshold)
+    return replay(History(segmentation.labels, segmentation.confidence, evidence), map(_logged, log))
