@@ -83,7 +83,7 @@ def segment(
         out,
     )
     failed = 0
-    for path, name in zip(images, _output_names(images), strict=True):
+    for path, name in zip(images, output_names(images), strict=True):
         try:
             print(*_measure(path, name, order))
         except ValueError as error:
@@ -109,7 +109,7 @@ class _Order:
     out: Path
 
 
-def _output_names(images: list[Path]) -> list[str]:
+def output_names(images: list[Path]) -> list[str]:
     """Stems of the files; where two are alike, their extension or folder is added, so that none is overwritten."""
     names: list[str] = []
     for path in images:

@@ -7,7 +7,7 @@ network at the same resize factor on the same image share that too; latency is t
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,10 @@ def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
 
 
 def _settings(method: str, factors: tuple[float | None, ...] = ()) -> Settings:
-    choice = Instances() if method == "sima-plus" else Instances(min_confidence=FLOW_CONFIDENCE)
-    return Settings(method, Scales(factors), choice)
+    settings = Settings(method, Scales(factors))
+    if method_of(method).selects:
+        return settings
+    return replace(settings, instances=Instances(min_confidence=FLOW_CONFIDENCE))
 
 
 def table1_contenders() -> list[Contender]:

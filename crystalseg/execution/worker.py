@@ -30,7 +30,7 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
     except Timeout:
         return
     with lock:
-        _settle_interrupted(queue)
+        settle_interrupted(queue)
         parent = os.getppid()
         models = None
         quiet_since = time.monotonic()
@@ -53,7 +53,7 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
             quiet_since = time.monotonic()
 
 
-def _settle_interrupted(queue: Queue) -> None:
+def settle_interrupted(queue: Queue) -> None:
     """What ran when the last worker stopped has failed, unless its result was on record already."""
     sentence = "The run was interrupted because its process stopped; start it again."
     for job in queue.active():

@@ -12,7 +12,7 @@ from crystalseg.measurement.distribution import cumulative, histogram
 BAR, CURVE = HexColor("#9fb8cc"), HexColor("#c1550b")
 
 
-def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
     """Round tick values inside low..high."""
     if logarithmic:
         powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
@@ -60,7 +60,7 @@ def distribution_chart(
         drawing.add(PolyLine(points, strokeColor=CURVE, strokeWidth=1.2))
     drawing.add(Line(left, bottom, left + plot_w, bottom, strokeColor=INK, strokeWidth=0.7))
     last = -1e9
-    for tick in _ticks(edges[0], edges[-1], logarithmic=True):
+    for tick in ticks(edges[0], edges[-1], logarithmic=True):
         if x(tick) - last > 22:
             drawing.add(Line(x(tick), bottom, x(tick), bottom - 3, strokeColor=INK, strokeWidth=0.7))
             text(x(tick), bottom - 11, f"{tick:g}")
@@ -90,7 +90,7 @@ def cumulative_chart(
         drawing.add(Line(left, y, left + plot_w, y, strokeColor=GRID, strokeWidth=0.5))
         drawing.add(String(left - 4, y - 2.5, f"{100 * part:.0f}", fontName=font, fontSize=7, textAnchor="end"))
     last = -1e9
-    for tick in _ticks(np.exp(low), np.exp(high), logarithmic=True):
+    for tick in ticks(np.exp(low), np.exp(high), logarithmic=True):
         if x(tick) - last > 22:
             last = x(tick)
             drawing.add(String(last, bottom - 11, f"{tick:g}", fontName=font, fontSize=7, textAnchor="middle"))

@@ -69,8 +69,8 @@ def figures(report: Report) -> list[Block]:
         Rows(("figure", "value", f"U (k = {COVERAGE:g})", "computed with"), rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
             f"Computed with the formulas of the standards named, which does not claim compliance with them. "
-            f"{rule_words(assessment.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals are "
-            "boundaries and belong to the length. No grain-size number is given without a pixel size.",
+            f"{rule_words(assessment.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals "
+            "are boundaries and belong to the length. No grain-size number is given without a pixel size.",
             small=True,
         ),
         *incomplete,

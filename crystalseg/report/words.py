@@ -111,7 +111,7 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     rows = [("Method", f"{method}: {method_of(method).words}")]
     if factors:
         rows.append(("Resize factors", factors))
-    if method == "sima":
+    if method_of(method).fusion == "attention":
         thresholds = ", ".join(f"{t:g}" for t in scales.levels)
         rows.append(("Size thresholds, %; tile relevance", f"{thresholds}; {scales.tile_relevance:g}"))
     return [

@@ -9,6 +9,7 @@ from scipy.special import expit
 
 from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.segmentation.colormap import categories, flow_colours, heat
+from crystalseg.segmentation.methods import method_of
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.tiling import Grid
 
@@ -53,7 +54,7 @@ def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
         result.append(Layer(f"flow at × {scale.factor:.3g}", scale.flow, "flow"))
         result.append(Layer(f"foreground at × {scale.factor:.3g}", scale.foreground, "foreground"))
     if segmentation.attention is not None:
-        name = "crystals taken from" if segmentation.settings.method == "sima-plus" else "attention for"
+        name = "crystals taken from" if method_of(segmentation.settings.method).selects else "attention for"
         result += [
             Layer(f"{name} {text}", values, "heat")
             for text, values in zip([*words, "background"], segmentation.attention, strict=True)

@@ -10,13 +10,15 @@ _TRACED = "traced to one label per crystal"
 class Method:
     """words: what it is, in a few; statement: the first sentence or two of a report's method statement, with
     `{factors}` for the resize factors; networks: the weights it needs, by name; ladder: whether it takes the resize
-    factors a user may choose; fusion: how it adds up the scales' flows (`attention`, `average`, `maximum`), or ""."""
+    factors a user may choose; fusion: how it adds up the scales' flows (`attention`, `average`, `maximum`), or "";
+    selects: whether each crystal comes from one scale of a ladder of octaves."""
 
     words: str
     statement: str
     networks: tuple[str, ...] = ()
     ladder: bool = False
     fusion: str = ""
+    selects: bool = False
 
 
 PACKAGE = "cellpose-package"
@@ -28,6 +30,7 @@ METHODS = {
         "a network from a picture of each, the fit of flow and shape, and what the other resolutions propose (SiMA+).",
         ("cellpose", "confidence"),
         ladder=True,
+        selects=True,
     ),
     "sima": Method(
         "Cellpose+SiMA as published: resolutions weighted by attention maps",

@@ -13,7 +13,7 @@ from crystalseg.segmentation.attention import regroup
 from crystalseg.segmentation.cellpose_package import segment_with_package
 from crystalseg.segmentation.fusion import fuse
 from crystalseg.segmentation.instances import instances
-from crystalseg.segmentation.methods import METHODS, PACKAGE
+from crystalseg.segmentation.methods import METHODS, PACKAGE, method_of
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales
@@ -53,14 +53,15 @@ def _by_fusion(
     factors = settings.ladder(pyramid.shape)
     shares: list[np.ndarray | None] = [None] * len(factors)
     attention = None
-    if settings.method == "sima":
+    fusion = METHODS[settings.method].fusion
+    if fusion == "attention":
         progress(Progress("attention", 0, 1, 0.0))
         attention = regroup(pyramid.attention(), pyramid.models.thresholds, choice.levels)
         shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
         clock.lap("attention")
     scales = predict_scales(pyramid, factors, shares, choice.tile_relevance, clock, progress)
     progress(Progress("fusion", 0, 1, 0.96))
-    fused = fuse(scales, attention, pyramid.shape, METHODS[settings.method].fusion)
+    fused = fuse(scales, attention, pyramid.shape, fusion)
     clock.lap("fusion")
     progress(Progress("crystals", 0, 1, 0.98))
     labels, confidence = instances(fused, settings.instances)
@@ -91,7 +92,7 @@ def rethreshold(
     confidence are dropped, from the labels the run gave.
     """
     settings = replace(segmentation.settings, instances=choice)
-    if settings.method == "sima-plus":
+    if method_of(settings.method).selects:
         return sima_plus.rethreshold(segmentation, pixels, settings, confidence)
     if settings.method == "two-scale":
         labels, sure = baselines.two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE
+from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE, method_of
 from crystalseg.segmentation.tiling import TILE
 
 # Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
@@ -155,7 +155,7 @@ class Settings:
 
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
         """The resize factors of one of methods.LADDERS for an (H, W) image."""
-        return self.scales.octaves(shape) if self.method == "sima-plus" else self.scales.ladder(shape)
+        return self.scales.octaves(shape) if method_of(self.method).selects else self.scales.ladder(shape)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -106,9 +106,9 @@ def choose_scales(method: str) -> Scales | None:
     """Resize factors and thresholds; None, with the reason shown, while they make no sense."""
     if method not in LADDERS:
         return Scales()
-    plus = method == "sima-plus"
-    key = "factors plus" if plus else "factors"
-    st.session_state.setdefault(key, "" if plus else "auto, 0.5, 0.75, 1")
+    chosen = METHODS[method]
+    key = "factors plus" if chosen.selects else "factors"
+    st.session_state.setdefault(key, "" if chosen.selects else "auto, 0.5, 0.75, 1")
     factors = st.text_input(
         "Resize factors",
         placeholder="as many halvings as the image needs",
@@ -119,7 +119,7 @@ def choose_scales(method: str) -> Scales | None:
     )
     st.session_state.setdefault("thresholds", "100, 50, 25, 12.5")
     thresholds = ""
-    if method == "sima":
+    if chosen.fusion == "attention":
         thresholds = st.text_input(
             "Size thresholds, % of the longer side",
             key="thresholds",

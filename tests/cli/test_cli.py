@@ -15,7 +15,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from crystalseg.cli.app import main
-from crystalseg.cli.measuring import _output_names
+from crystalseg.cli.measuring import output_names
 from crystalseg.cli.options import calibration_from
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs
@@ -175,7 +175,7 @@ def test_synth_is_reproducible(tmp_path):
 
 def test_no_result_overwrites_another():
     paths = [Path("a/x.png"), Path("a/x.tif"), Path("b/x.png"), Path("b/x.tif"), Path("c/x.tif"), Path("c/x.tif")]
-    names = _output_names(paths)
+    names = output_names(paths)
     assert len(set(names)) == len(paths)
     assert names[0] == "x"
 

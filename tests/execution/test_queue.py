@@ -11,7 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from crystalseg.execution.queue import JobRow, Queue
-from crystalseg.execution.worker import _settle_interrupted
+from crystalseg.execution.worker import settle_interrupted
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import append
@@ -113,7 +113,7 @@ def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(tmp_
     # the worker was killed after it had put the third on record
     (queue.folder / third / "segmentation.npz").touch()
     append(queue.engine, "run", third, {})
-    _settle_interrupted(queue)
+    settle_interrupted(queue)
     assert queue.job(first).status == "failed"
     assert queue.job(second).status == "queued"
     assert queue.job(third).status == "done"

@@ -1,0 +1,131 @@
+"""Reports of whole samples: all an audit asks for, in every form alike."""
+
+import html
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+from reportlab.pdfbase.ttfonts import TTFont
+
+from crystalseg.record.profiles import SECTIONS
+from crystalseg.record.reopening import reopen
+from crystalseg.report.blocks import Facts, Heading, Pictures, Rows, Text
+from crystalseg.report.content import content
+from crystalseg.report.html import build_html
+from crystalseg.report.pdf import build_pdf
+from crystalseg.report.report import Details, make, reopened_part, report_of
+from crystalseg.report.words import figure_rows, number
+from crystalseg.report.workbook import build_workbook
+from tests.report.report_cases import DRAWN, LOGO, VALIDATED, case, sample, text_of
+
+
+def test_a_report_for_an_audit_says_all_it_must():
+    parts, profile = sample()
+    details = Details(sample="S 7", company="Gießerei <Süd>", received="2026-01-01", operator="A. Kern", logo=LOGO)
+    report = make(parts, VALIDATED, details, profile)
+    assert [v.outcome for v in report.assessment.verdicts] == ["pass", "fail", "pass"]
+    _, pages = text_of(build_pdf(report))
+    text = re.sub(r"\s+", " ", " ".join(pages))
+    wanted = [
+        "Verdict: FAIL",
+        "Gießerei <Süd>",
+        "2026-01-01",
+        "product 7, round grain",
+        "ISO 14253-1",
+        "field 1.tif",
+        "field 2.tif",
+        "standard uncertainty 0.5 %",
+        "Authorised by",
+        "%RA",
+        "sima-plus on 3 images of discs",
+        "does not claim compliance",
+        "area share of crystals above 60",
+        "Corrections (field 2.tif)",
+        "End of report",
+    ]
+    for words in wanted:
+        assert words in text, words
+    for b in report.assessment.budgets.values():
+        assert f"{b.figure.words} {number(b.figure.key, b.figure.value)}" in text
+    assert "≥" not in re.sub("Q[02] ≥", "", text.split("Figures by standard")[1].split("Method")[0])
+    for page in pages:
+        assert parts[0].run.id in page
+        assert parts[0].run.files["labels"][:12] in page
+    assert all(page.strip() for page in pages)
+
+
+def test_every_sign_of_a_report_is_in_its_font():
+    parts, profile = sample()
+    report = make(parts, VALIDATED, Details(sample="S 7"), profile)
+    text = [report.title, report.identity]
+    for block in content(report):
+        match block:
+            case Heading() | Text():
+                text.append(block.text)
+            case Facts():
+                text += [str(cell) for row in block.rows for cell in row]
+            case Rows():
+                text += [cell for row in (block.header, *block.rows) for cell in row]
+            case Pictures():
+                text += [caption for _, caption in block.pictures]
+    known = TTFont("Vera", "Vera.ttf").face.charToGlyph
+    assert {sign for sign in "".join(text) if ord(sign) not in known} == set()
+
+
+def test_html_says_what_the_pdf_says():
+    parts, profile = sample()
+    report = make(parts, VALIDATED, Details(sample="S 7 <&>", remarks="<script>alert(1)</script>"), profile)
+    page = build_html(report).decode()
+    assert "<script>" not in page
+    plain = html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+    assert page.count("data:image/jpeg") == 2 + 2 + 0
+    assert page.count("<svg") == 2
+    plain = re.sub(r"\s+", " ", plain)
+    _, pages = text_of(build_pdf(report))
+    paper = " ".join(pages)
+    for b in report.assessment.budgets.values():
+        assert f"{b.figure.words} {number(b.figure.key, b.figure.value)}" in plain
+    assert set(re.findall("[^\\W\\d_]{6,}", paper)) - set(re.findall("[^\\W\\d_]{6,}", plain)) == set()
+
+
+@pytest.mark.parametrize("section", list(SECTIONS))
+def test_a_section_left_out_is_not_there(section):
+    parts, profile = sample()
+    without = replace(profile, sections=tuple(s for s in SECTIONS if s != section))
+    alone = replace(profile, sections=(section,))
+    count = {len(content(make(parts, VALIDATED, Details(), p))) for p in (profile, without)}
+    own = len(content(make(parts, VALIDATED, Details(), alone))) - len(
+        content(make(parts, VALIDATED, Details(), replace(profile, sections=())))
+    )
+    assert max(count) - min(count) == own
+
+
+def test_a_run_from_the_record_gives_the_same_report():
+    measured = case()
+    run = measured[-1]
+    one = report_of(*measured, VALIDATED)
+    again = make([reopened_part(reopen(run))], VALIDATED)
+    assert figure_rows(list(again.assessment.budgets.values())) == figure_rows(list(one.assessment.budgets.values()))
+    assert again.identity == one.identity
+    _, pages = text_of(build_pdf(again))
+    assert run.id in pages[0]
+
+
+def test_excel_opens_the_workbook():
+    parts, profile = sample()
+    report = make(parts, VALIDATED, Details(), profile)
+    data = io.BytesIO(build_workbook(report))
+    book = openpyxl.load_workbook(data)
+    assert book.sheetnames == ["Figures", "Uncertainty", "Verdict", "Fields", "Crystals", "Run"]
+    figures = pd.read_excel(data, sheet_name="Figures").set_index("figure")
+    for b in report.assessment.budgets.values():
+        assert figures.loc[b.figure.words, "value"] == pytest.approx(b.figure.value)
+        assert figures.loc[b.figure.words, "U (k = 2)"] == pytest.approx(b.expanded)
+    assert len(pd.read_excel(data, sheet_name="Crystals")) == sum(len(p.crystals) for p in parts)
+    assert list(pd.read_excel(data, sheet_name="Verdict")["verdict"]) == ["pass", "fail", "pass"]
+    empty = case(labels=np.zeros_like(DRAWN.labels))
+    assert openpyxl.load_workbook(io.BytesIO(build_workbook(report_of(*empty, None)))).sheetnames == ["Crystals", "Run"]

@@ -1,0 +1,62 @@
+"""Patches show what their targets say."""
+
+import numpy as np
+import pytest
+
+from crystalseg.segmentation.flows import flows_from_labels
+from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.training.augmentation import attention_item, flow_patch, transform
+from crystalseg.training.data import labelled_image
+from tests.training.training_cases import DRAWN, SAMPLE
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.6, 1.7])
+def test_flow_turns_with_the_image(factor):
+    """The warped flow must be the flow of the warped labels, at crystals that lie whole in the patch."""
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        _, labels, flow, _ = transform(SAMPLE, factor, 160, rng)
+        edge = np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1])))
+        inner = (labels > 0) & ~np.isin(labels, edge)
+        if inner.any():
+            assert np.median((flow * flows_from_labels(labels)).sum(axis=0)[inner]) > 0.99
+
+
+def test_image_and_labels_stay_together():
+    bright = np.where(DRAWN.labels > 0, 255, 0).astype(np.uint8)
+    s = labelled_image(np.repeat(bright[..., None], 3, axis=2), DRAWN.labels, with_flow=True)
+    image, labels, _, valid = transform(s, 0.8, 128, np.random.default_rng(1))
+    middle = image.mean(axis=0)
+    assert middle[valid & (labels > 0)].mean() > middle[valid & (labels == 0)].mean() + 0.7
+
+
+def test_patches_are_scaled_to_the_diameter_asked_for():
+    rng = np.random.default_rng(2)
+    areas = []
+    for _ in range(30):
+        image, target = flow_patch(SAMPLE, rng, 160, 50.0, (1.0, 1.0 + 1e-9))
+        assert image.shape == (3, 160, 160)
+        assert target.shape == (4, 160, 160)
+        areas.append(target[2].mean())
+    # the covered share does not depend on scale; the diameter shows in the number of crystals, so look at one patch
+    _, labels, _, _ = transform(SAMPLE, 50 / SAMPLE.diameter, 160, rng)
+    assert np.mean(areas) == pytest.approx((DRAWN.labels > 0).mean(), abs=0.12)
+    assert len(np.unique(labels)) < 16
+
+
+def test_a_patch_about_a_crystal_shows_it_near_the_diameter_asked_for():
+    rng = np.random.default_rng(4)
+    middle = []
+    for _ in range(40):
+        item = flow_patch(SAMPLE, rng, 128, 50.0, (1.0, 1.1), focus=1.0)
+        if item is not None:
+            middle.append(item[1][2, 32:96, 32:96].max())
+    assert len(middle) > 30
+    assert np.mean(middle) > 0.95
+
+
+def test_an_attention_item_is_the_truth_of_what_it_shows():
+    image, target = attention_item(SAMPLE, np.random.default_rng(0), 224, THRESHOLDS, (0.5, 1.5))
+    assert image.shape == (3, 224, 224)
+    assert target.shape == (5, 224, 224)
+    assert (target.sum(axis=0) == 1).all()

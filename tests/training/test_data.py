@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from crystalseg.segmentation.attention import levels_from_labels
+from crystalseg.training.data import Mixture, labelled_image
+
+
+def test_mixture_draws_from_both():
+    source = Mixture([], 0.0, 0, with_flow=False)
+    assert source(np.random.default_rng(0)).flow is None  # without folders everything is synthetic
+    assert levels_from_labels(source(np.random.default_rng(1)).labels).any()
+
+
+def test_crystals_of_a_sample_by_hand():
+    labels = np.zeros((30, 40), np.int32)
+    labels[5:15, 10:20] = 7
+    s = labelled_image(np.zeros((30, 40, 3), np.uint8), labels, False)
+    np.testing.assert_allclose(s.crystals, [[9.5, 14.5, 2 * np.sqrt(100 / np.pi)]], rtol=1e-5)
+    assert s.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert labelled_image(s.image, np.zeros_like(labels), False).diameter == 0

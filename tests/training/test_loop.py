@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from crystalseg.training.loop import Budget, changed, fit, rate
+
+
+def test_schedule_warms_up_and_falls_to_zero():
+    budget = Budget(learning_rate=2.0, warmup=0.1)
+    assert rate(0.05, budget) == pytest.approx(1.0)
+    assert rate(0.1, budget) == pytest.approx(2.0)
+    assert rate(0.55, budget) == pytest.approx(1.0)
+    assert rate(1.0, budget) == pytest.approx(0.0)
+
+
+def test_unknown_changes_are_refused():
+    assert changed(Budget(), '{"batch": 4}').batch == 4
+    for wrong in ('{"bach": 4}', "[1]", "{"):
+        with pytest.raises(ValueError, match=r"nknown|valid"):
+            changed(Budget(), wrong)
+
+
+def test_averaged_weights_are_what_is_kept(tmp_path):
+    """With a decay of one the average stays what it was after the first step; with none it is the last weights."""
+    kept = {}
+    for decay in (0.0, 1.0):
+        network = torch.nn.Conv2d(1, 1, 1)
+        torch.nn.init.ones_(network.weight)
+        budget = Budget(steps=4, batch=1, every=1, learning_rate=0.1, warmup=0.0, average=decay)
+        weights = kept.setdefault(decay, [])
+        fit(
+            network,
+            lambda _: (Ones(), 1),
+            lambda net, x, _: net(x).square().mean(),
+            [(torch.ones(1, 1, 2, 2),) * 2],
+            budget,
+            tmp_path / str(decay),
+            "net",
+            lambda net, _, w=weights: w.append(net.weight.item()),
+        )
+    assert len(kept[0.0]) == 4
+    assert len(kept[1.0]) == 1  # never better than at first
+
+
+class Ones(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        while True:
+            yield np.ones((1, 2, 2), np.float32), np.zeros(1, np.float32)

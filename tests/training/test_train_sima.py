@@ -1,0 +1,32 @@
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from crystalseg.networks.weights import load_weights
+from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.training import sima
+from crystalseg.training.loop import Order
+from tests.training.training_cases import SMALL
+
+
+def test_attention_loss_by_hand():
+    # logit 0 costs log 2 whatever the truth; the weighted mean of equal costs is the cost
+    loss = sima.loss_of(lambda x: x, torch.zeros(1, 5, 4, 4), torch.ones(1, 5, 4, 4), (2, 4, 6, 8, 1))
+    assert loss.item() == pytest.approx(np.log(2))
+    # only the heaviest map wrong: 8 of 21 of its cost
+    logits = torch.full((1, 5, 4, 4), 20.0)
+    logits[:, 3] = -20
+    loss = sima.loss_of(lambda x: x, logits, torch.ones(1, 5, 4, 4), (2, 4, 6, 8, 1))
+    assert loss.item() == pytest.approx(20 * 8 / 21, rel=1e-3)
+
+
+def test_sima_trains(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sima, "validation_batches", partial(sima.validation_batches, count=2))
+    path = sima.train(Order(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL))
+    _, card = load_weights(path, "sima")
+    assert json.loads(card.settings)["thresholds"] == list(THRESHOLDS)
+    with pytest.raises(ValueError, match="one loss weight"):
+        sima.train(Order(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))
