@@ -11,7 +11,7 @@ run: .venv/run-ready
 	$(BIN)/python -m crystalseg app
 
 test: .venv/test-ready browser postgres lint
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .

@@ -4,6 +4,9 @@ import os
 import sys
 
 os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # each worker has a core; what it starts must not take the others'
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
@@ -58,6 +61,11 @@ def keep(engine, run):
     from crystalseg.record.runs import record
 
     return record(engine, run, store.get(run.files["labels"]) if "labels" in run.files else b"")
+
+
+def labelled(widgets, label):
+    """The widget of that label."""
+    return next(widget for widget in widgets if widget.label == label)
 
 
 def squares(side, length, shift):

@@ -43,7 +43,7 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
                 continue
             try:
                 models = models or load_models()
-                _run(queue, waiting[0].id, models)
+                run_job(queue, waiting[0].id, models)
             except Exception as error:  # the worker must survive any job, and say why it failed
                 traceback.print_exc()
                 sentence = str(error) if isinstance(error, ValueError) else f"The run failed: {error!r}."
@@ -69,7 +69,7 @@ def _set(engine: Engine, job: str, **values: str | float) -> None:
         session.execute(update(JobRow).where(JobRow.id == job).values(**values))
 
 
-def _run(queue: Queue, job: str, models: Models) -> None:
+def run_job(queue: Queue, job: str, models: Models) -> None:
     """Do a job: its result goes into its folder and on record."""
     place = queue.folder / job
     _set(queue.engine, job, status="running", stage="starting")

@@ -86,6 +86,8 @@ def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     assert run_id in done.stdout
     assert here("audit", "nothing").returncode == 2
+    assert "approved by A. Kern" in here("approve", run_id, "--name", "A. Kern").stdout
+    assert here("approve", "nothing", "--name", "A. Kern").returncode == 2
     report = here("audit", tmp_path / "good_report.pdf")
     assert f"This is the report of run {run_id}, issued" in report.stdout
     with (tmp_path / "good_report.pdf").open("ab") as file:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from crystalseg.execution.queue import JobRow, Queue
-from crystalseg.execution.worker import settle_interrupted
+from crystalseg.execution.worker import run_job, settle_interrupted
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import append
@@ -75,41 +77,50 @@ def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
     assert [run.figures["found"] for run in recorded(queue.engine)][-1] == found.labels.max()
 
 
-def test_a_waiting_run_can_be_cancelled_and_a_running_one_too(queue):
-    big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
-    running = queue.submit(big, Settings("cellpose-multiscale"))
-    waiting = queue.submit(PROBE, Settings())
+@pytest.fixture
+def without_worker(tmp_path, monkeypatch):
+    """A queue whose jobs stay as they are."""
+    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    return Queue(tmp_path)
+
+
+def put(queue, jobs, **values):
+    with Session(queue.engine) as session, session.begin():
+        session.execute(update(JobRow).where(JobRow.id.in_(jobs)).values(**values))
+
+
+def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_at_its_next_batch(without_worker, random_models):
+    queue = without_worker
+    running, waiting = (queue.submit(PROBE, Settings("cellpose-multiscale")) for _ in range(2))
     queue.cancel(waiting)
     assert queue.job(waiting).status == "cancelled"
-    end = time.monotonic() + 90
-    while queue.job(running).share == 0:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    put(queue, [running], status="running")
     queue.cancel(running)
-    assert until_done(queue, running, 30).status == "cancelled"
+    assert queue.job(running).status == "running"
+    run_job(queue, running, random_models)
+    assert queue.job(running).status == "cancelled"
     assert queue.result(running) is None
 
 
-def test_a_killed_worker_is_noticed_and_replaced(queue):
-    big = Micrograph(np.tile(DRAWN.image, (8, 8, 1)), "big.png", "")
-    job = queue.submit(big, Settings("cellpose-multiscale"))
-    end = time.monotonic() + 90
-    while queue.job(job).status == "queued":
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    queue.close()
-    found = until_done(queue, job, 60)
-    assert found.status == "failed"
-    assert "interrupted" in found.error
-    assert until_done(queue, queue.submit(PROBE, Settings())).status == "done"
+def test_a_killed_worker_is_noticed_and_replaced(queue, monkeypatch):
+    # one that does nothing holds the worker's place, so that its job is surely not done yet
+    idle = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(queue, "_worker", idle)
+    job = queue.submit(PROBE, Settings("watershed"))
+    put(queue, [job], status="running")
+    assert queue.job(job).status == "running"
+    idle.kill()
+    idle.wait()
+    failed = until_done(queue, job, 60)
+    assert failed.status == "failed"
+    assert "interrupted" in failed.error
+    assert until_done(queue, queue.submit(PROBE, Settings("watershed"))).status == "done"
 
 
-def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(tmp_path, monkeypatch):
-    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
-    queue = Queue(tmp_path)
+def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(without_worker):
+    queue = without_worker
     first, second, third = (queue.submit(PROBE, Settings()) for _ in range(3))
-    with Session(queue.engine) as session, session.begin():
-        session.execute(update(JobRow).where(JobRow.id.in_((first, third))).values(status="running"))
+    put(queue, [first, third], status="running")
     # the worker was killed after it had put the third on record
     (queue.folder / third / "segmentation.npz").touch()
     append(queue.engine, "run", third, {})
@@ -120,10 +131,9 @@ def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(tmp_
     assert [job.id for job in queue.active()] == [second]
 
 
-def test_old_results_are_cleared_but_never_waiting_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+def test_old_results_are_cleared_but_never_waiting_ones(without_worker, monkeypatch):
     monkeypatch.setattr("crystalseg.execution.queue.KEPT_RESULTS", 2)
-    queue = Queue(tmp_path)
+    queue = without_worker
     jobs = [queue.submit(PROBE, Settings()) for _ in range(4)]
     assert all((queue.folder / job).exists() for job in jobs)
     for job in jobs:

@@ -18,6 +18,7 @@ from crystalseg.segmentation.settings import Instances
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from crystalseg.ui import shared
+from tests.conftest import labelled
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,12 +41,12 @@ def app(own_home, quick_example):
 
 
 def upload(app, data, name="probe.png"):
-    app.sidebar.file_uploader[0].upload(name, data, "image/png").run()
+    labelled(app.sidebar.file_uploader, "Micrographs").upload(name, data, "image/png").run()
     assert not app.exception
 
 
 def press(app, label):
-    next(b for b in app.button if b.label == label).click().run()
+    labelled(app.button, label).click().run()
     assert not app.exception
 
 
@@ -97,10 +98,10 @@ def test_upload_run_and_change_thresholds(app):
     first = metrics(app)
     assert first["Average crystal size"].endswith("px")
     submitted = len(list(shared.queue().folder.iterdir()))
-    app.sidebar.slider[0].set_value(2.5).run()
+    labelled(app.sidebar.slider, "Foreground threshold h").set_value(2.5).run()
     stricter = metrics(app)
     assert stricter != first
-    app.sidebar.slider[0].set_value(0.0).run()
+    labelled(app.sidebar.slider, "Foreground threshold h").set_value(0.0).run()
     assert metrics(app) == first
     app.selectbox(key="border rule").select("include").run()
     assert metrics(app)["Crystals counted"] != first["Crystals counted"]
@@ -112,7 +113,7 @@ def test_pixel_size_given_after_the_run_turns_pixels_into_micrometres(app):
     press(app, "Run")
     finish(app)
     pixels = float(metrics(app)["Average crystal size"].split()[0])
-    next(n for n in app.number_input if n.label == "µm per pixel").set_value(0.5).run()
+    labelled(app.number_input, "µm per pixel").set_value(0.5).run()
     press(app, "Use 0.5 µm per pixel")
     value, unit = metrics(app)["Average crystal size"].split()
     assert unit == "µm"
@@ -131,19 +132,19 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(app, data, words):
 @pytest.mark.parametrize(
     ("field", "text", "words"),
     [
-        (0, "auto, 0.5, x, 1", "'x' is not a number"),
-        (0, "0.5, 1", "as many size thresholds"),
-        (1, "100, 50, 60, 12", "descend"),
-        (0, "auto, 0.5, 0.75, 30", "between 0.01 and 4"),
+        ("Resize factors", "auto, 0.5, x, 1", "'x' is not a number"),
+        ("Resize factors", "0.5, 1", "as many size thresholds"),
+        ("Size thresholds, % of the longer side", "100, 50, 60, 12", "descend"),
+        ("Resize factors", "auto, 0.5, 0.75, 30", "between 0.01 and 4"),
     ],
 )
 def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, text, words):
     upload(app, png())
     app.selectbox(key="method").select("sima").run()
-    app.sidebar.text_input[field].set_value(text).run()
+    labelled(app.sidebar.text_input, field).set_value(text).run()
     assert not app.exception
     assert any(words in e.value for e in app.error)
-    assert next(b for b in app.button if b.label == "Run").disabled
+    assert labelled(app.button, "Run").disabled
 
 
 @pytest.mark.parametrize("method", ["watershed", "cellpose-original"])
@@ -161,8 +162,8 @@ def test_another_method_by_name(app, method):
 def test_a_model_of_the_package_must_be_named(app):
     upload(app, png())
     app.selectbox(key="method").select("cellpose-package").run()
-    assert next(b for b in app.button if b.label == "Run").disabled
-    app.sidebar.text_input[0].set_value("no such model").run()
+    assert labelled(app.button, "Run").disabled
+    labelled(app.sidebar.text_input, "Model of the cellpose package").set_value("no such model").run()
     press(app, "Run")
     finish(app)
     assert any("neither a file nor a model" in e.value for e in app.error)
@@ -171,13 +172,13 @@ def test_a_model_of_the_package_must_be_named(app):
 def test_region_is_measured_alone(app):
     upload(app, png(shape=(300, 300)))
     next(c for c in app.checkbox if "rectangle" in c.label).check().run()
-    next(n for n in app.number_input if n.label == "bottom, px").set_value(100).run()
+    labelled(app.number_input, "bottom, px").set_value(100).run()
     assert not app.exception
     press(app, "Run")
     finish(app)
     (run,) = own_runs()
     assert shared.queue().result(run.name)[0].region == (0, 0, 100, 300)
-    next(n for n in app.number_input if n.label == "bottom, px").set_value(10).run()
+    labelled(app.number_input, "bottom, px").set_value(10).run()
     assert any("at least 32 px" in e.value for e in app.error)
 
 
@@ -197,7 +198,7 @@ def test_two_images_keep_their_own_results(app):
     first = metrics(app)
     upload(app, png())
     assert not app.metric
-    app.sidebar.radio[0].set_value(next(iter(app.session_state["items"]))).run()
+    labelled(app.sidebar.radio, "Working on").set_value(next(iter(app.session_state["items"]))).run()
     assert metrics(app) == first
 
 
@@ -208,7 +209,7 @@ def go(app, name):
 
 def test_all_pages_share_the_micrograph_and_the_thresholds(app):
     upload(app, png())
-    app.sidebar.slider[0].set_value(0.5).run()
+    labelled(app.sidebar.slider, "Foreground threshold h").set_value(0.5).run()
     press(app, "Run")
     finish(app)
     measured = metrics(app)
@@ -217,7 +218,7 @@ def test_all_pages_share_the_micrograph_and_the_thresholds(app):
         assert app.subheader[0].value == "probe.png"
         assert any("h 0.5" in c.value for c in app.sidebar.caption)
     go(app, "measure")
-    assert app.sidebar.slider[0].value == 0.5
+    assert labelled(app.sidebar.slider, "Foreground threshold h").value == 0.5
     assert metrics(app) == measured
 
 
@@ -260,7 +261,7 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     press(app, "Run")
     finish(app)
     go(app, "compare")
-    app.multiselect[0].set_value(["sima-plus", "watershed"]).run()
+    labelled(app.multiselect, "Methods").set_value(["sima-plus", "watershed"]).run()
     press(app, "Run watershed")
     finish(app)
     tables = {tuple(d.value.columns)[1]: d.value for d in app.dataframe}
@@ -269,12 +270,13 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     assert list(tables["agree"]["method"]) == ["watershed"]
     buffer = io.BytesIO()
     Image.fromarray(made.labels.astype("uint16")).save(buffer, "PNG")
-    app.main.file_uploader[0].upload("truth.png", buffer.getvalue(), "image/png").run()
+    labelled(app.main.file_uploader, "Label image (optional)").upload("truth.png", buffer.getvalue(), "image/png").run()
     assert not app.exception
     scores = next(d.value for d in app.dataframe if "PQ" in d.value.columns).set_index("method")
     (run,) = (p for p in own_runs() if shared.queue().result(p.name)[1].settings.method == "watershed")
     wanted = panoptic_quality(made.labels, shared.queue().result(run.name)[1].labels)
     assert scores.loc["watershed", "PQ"] == pytest.approx(wanted)
     assert scores.loc["label image given", "PQ"] == 1
-    app.main.file_uploader[0].upload("wrong.png", png(shape=(64, 64)), "image/png").run()
+    wrong = png(shape=(64, 64))
+    labelled(app.main.file_uploader, "Label image (optional)").upload("wrong.png", wrong, "image/png").run()
     assert any("one channel" in e.value for e in app.error)

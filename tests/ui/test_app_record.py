@@ -11,14 +11,15 @@ from streamlit.testing.v1 import AppTest
 
 from crystalseg.execution import batch, first_run
 from crystalseg.measurement.specification import Limit
-from crystalseg.record import ledger, store
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.record import ledger, store, validations
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile, find, profiles, save
 from crystalseg.record.reports import issue
 from crystalseg.record.runs import recorded
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import shared
-from tests.conftest import keep, png
+from tests.conftest import keep, labelled, png
 from tests.record.test_runs import measured
 
 STRICT = Profile(
@@ -47,32 +48,34 @@ def page():
 def test_a_profile_is_made_changed_exported_and_removed(page):
     app = page("profiles")
     assert not app.exception
-    app.text_input[0].set_value("corundum")
-    app.text_input[1].set_value("brick 80")
+    labelled(app.text_input, "Name").set_value("corundum")
+    labelled(app.text_input, "Product").set_value("brick 80")
     app.selectbox(key="profile method").select("sima")
-    app.button[0].click().run()
+    labelled(app.button, "Save the profile").click().run()
     assert not app.exception
     made = find(open_database(), "corundum")
     assert (made.product, made.settings.method) == ("brick 80", "sima")
-    assert app.radio[0].value == "corundum"
-    next(b for b in app.button if b.label == "Remove").click().run()
+    assert labelled(app.radio, "Profiles").value == "corundum"
+    labelled(app.button, "Remove").click().run()
     assert profiles(open_database()) == {}
 
 
 def test_a_profile_without_a_name_is_refused_in_a_sentence(page):
     app = page("profiles")
-    app.text_input[0].set_value("  ")
-    app.button[0].click().run()
+    labelled(app.text_input, "Name").set_value("  ")
+    labelled(app.button, "Save the profile").click().run()
     assert "needs a name" in app.error[0].value
     assert not profiles(open_database())
 
 
 def test_an_imported_profile_is_offered_and_a_broken_one_explained(page):
     app = page("profiles")
-    app.file_uploader[0].set_value(("p.json", STRICT.to_json().encode(), "application/json")).run()
+    labelled(app.file_uploader, "Import a profile").set_value(
+        ("p.json", STRICT.to_json().encode(), "application/json")
+    ).run()
     assert find(open_database(), "strict") == STRICT
     broken = json.dumps(json.loads(STRICT.to_json()) | {"colour": 1})
-    app.file_uploader[0].set_value(("q.json", broken.encode(), "application/json")).run()
+    labelled(app.file_uploader, "Import a profile").set_value(("q.json", broken.encode(), "application/json")).run()
     assert "'colour'" in app.error[0].value
 
 
@@ -99,6 +102,19 @@ def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(p
     assert app.session_state["profile"] is None  # it has no default
 
 
+def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_example):
+    save(open_database(), Profile("tiles", kind="tiles", limits=(Limit("mean", 0.1, 5000),)))
+    first_run.prepare()
+    app = page("measure")
+    app.selectbox(key="profile").select("tiles").run()
+    assert any("NOT DECIDABLE" in w.value for w in app.warning)
+    errors = {"mean": [0.01, -0.01, 0.0]}
+    validations.keep(Validation("tiles", "sima-plus", 3, errors), validations.own())
+    app.run()
+    assert not app.exception
+    assert any("PASS" in s.value for s in app.success)
+
+
 def test_history_finds_reopens_and_approves_a_run(page):
     engine = open_database()
     first, second = measured(), measured(corrected=True)
@@ -108,15 +124,15 @@ def test_history_finds_reopens_and_approves_a_run(page):
     assert not app.exception
     table = app.dataframe[0].value
     assert list(table["run"]) == [second.id, first.id]
-    app.text_input[0].set_value("s 7 kern").run()
+    labelled(app.text_input, "Search").set_value("s 7 kern").run()
     assert list(app.dataframe[0].value["run"]) == [second.id]
-    app.text_input[0].set_value("no such thing").run()
+    labelled(app.text_input, "Search").set_value("no such thing").run()
     assert app.dataframe[0].value.empty
     assert not app.exception
-    next(b for b in app.button if b.label == "Audit the record").click().run()
+    labelled(app.button, "Audit the record").click().run()
     assert "as it was written" in app.success[0].value
     store.place(first.files["labels"]).write_bytes(b"x")
-    next(b for b in app.button if b.label == "Audit the record").click().run()
+    labelled(app.button, "Audit the record").click().run()
     assert first.id in app.error[0].value
 
 
@@ -129,7 +145,7 @@ def test_an_approval_is_on_record_and_in_the_report(page):
     assert not app.exception
     assert "same figures to the last digit" in app.success[0].value
     app.text_input(key=f"approve {run.id}").set_value("B. Alt").run()
-    next(b for b in app.button if b.label == "Approve").click().run()
+    labelled(app.button, "Approve").click().run()
     assert not app.exception
     (entry,) = ledger.entries(engine, "approval", run.id)
     assert entry.who == "B. Alt"
@@ -170,12 +186,12 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     save(open_database(), STRICT)
     app = page("batch")
     assert "No batch yet" in app.info[0].value
-    app.text_input[0].set_value(str(tmp_path / "nothing")).run()
-    app.button[0].click().run()
+    labelled(app.text_input, "Or a folder on this machine").set_value(str(tmp_path / "nothing")).run()
+    labelled(app.button, "Start").click().run()
     assert "neither a folder nor a ZIP" in app.error[0].value
-    app.text_input[0].set_value(str(images)).run()
+    labelled(app.text_input, "Or a folder on this machine").set_value(str(images)).run()
     app.selectbox(key="batch profile").select("strict").run()
-    app.button[0].click().run()
+    labelled(app.button, "Start").click().run()
     assert not app.exception
     (folder,) = (p.parent for p in (store.home() / "batches").glob("*/batch.json"))
     end = time.monotonic() + 120

@@ -1,0 +1,39 @@
+import pytest
+
+from crystalseg.segmentation.methods import LADDERS, METHODS, NAMED, PACKAGE, method_of
+from crystalseg.segmentation.pipeline import RUNS
+from crystalseg.segmentation.settings import Settings
+
+
+def test_every_method_can_be_run_and_every_run_has_its_words():
+    assert set(RUNS) == set(NAMED) == set(METHODS) - {PACKAGE}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_is(name):
+    method = METHODS[name]
+    assert method.words
+    statement = method.statement.format(factors="0.5, 1")
+    assert statement.endswith(".")
+    assert ("0.5, 1" in statement) == ("cellpose" in method.networks)
+
+
+def test_what_takes_a_ladder_selects_or_fuses():
+    assert set(LADDERS) == {n for n, m in METHODS.items() if m.selects or m.fusion}
+    assert method_of(f"{PACKAGE}:cyto3") is METHODS[PACKAGE]
+    assert Settings("sima-plus").ladder((512, 512)) == (0.25, 0.5, 1.0)
+    assert Settings("sima").ladder((448, 448)) == (224 / 448 / 2, 0.5, 0.75, 1.0)
+
+
+def test_a_run_names_the_weights_its_method_used(random_models):
+    from dataclasses import replace
+
+    models = replace(
+        random_models,
+        hashes={n: n * 2 for n in ("cellpose", "sima", "confidence")},
+        versions={"cellpose": "1", "sima": "2", "confidence": "3"},
+    )
+    assert models.used_by("sima") == ({"cellpose": "cellpose" * 2, "sima": "sima" * 2}, {"cellpose": "1", "sima": "2"})
+    assert models.used_by("watershed") == ({}, {})
+    assert models.parameters("sima") == 6_601_169 + 5_550_069
+    assert models.parameters("watershed") == 0
