@@ -1,4 +1,4 @@
-"""The image viewer: a Components v2 component of ours (viewer.js) and what is sent to it.
+"""The image viewer: a Components v2 component of ours (viewer_js) and what is sent to it.
 
 Pictures go to the browser as files it may keep, not inside the messages of every click.
 """
@@ -100,8 +100,13 @@ canvas:focus-visible { outline: 2px solid var(--st-primary-color); }
 .tip { position: absolute; z-index: 10; pointer-events: none; background: rgba(20, 24, 28, 0.92); color: #fff;
   padding: 0.4rem 0.6rem; border-radius: 0.4rem; line-height: 1.35; white-space: nowrap; }
 """
+_PARTS = ("drawing", "crystals", "input", "viewer")  # the last one is the component and knows the others
+_SOURCES = Path(__file__).with_name("viewer_js")
 _component = st.components.v2.component(
-    "crystalseg_viewer", html=_HTML, css=_CSS, js=Path(__file__).with_name("viewer.js").read_text()
+    "crystalseg_viewer",
+    html=_HTML,
+    css=_CSS,
+    js="\n".join((_SOURCES / f"{part}.js").read_text() for part in _PARTS),
 )
 _NOTES = {
     "flow": "Colour: the direction in which the network sees the crystal's centre. Dark: not sure, or nothing.",
