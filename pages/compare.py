@@ -162,7 +162,6 @@ def result(item: session.Item) -> None:
         truth = label_image(micrograph)
     done = ensure_runs(item, methods)
     compared = collected(item, done, micrograph.um_per_px)
-    names = [method.name for method in compared]
     if truth is not None:
         compared.insert(0, Compared(GIVEN, truth, measure_crystals(truth, micrograph.um_per_px)))
     if len(compared) < 2:
@@ -201,7 +200,7 @@ def result(item: session.Item) -> None:
     st.plotly_chart(cumulative_chart(compared, rule), width="stretch")
     if done:
         report(item, done[0], micrograph, comparison)
-    if len(names) > 1:
+    if len(done) > 1:
         st.subheader("Over several images")
         several_images(done[0], done[1])
 

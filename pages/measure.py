@@ -10,7 +10,7 @@ import streamlit as st
 from crystalseg.execution.corrected import Corrected, corrected_elsewhere, issue_report, put_on_record
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
-from crystalseg.measurement.figures import Field
+from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import Profile

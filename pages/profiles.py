@@ -36,6 +36,19 @@ def table_of(limits: tuple[Limit, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COLUMNS[1:], float))
 
 
+def limits_editor(old: Profile) -> pd.DataFrame:
+    """The specification, a row a limit."""
+    st.markdown("**Specification**: limits in µm (px without a pixel size), shares from 0 to 1.")
+    numbers = {c: st.column_config.NumberColumn(format="%.4g") for c in COLUMNS[1:]}
+    return st.data_editor(
+        table_of(old.limits),
+        num_rows="dynamic",
+        hide_index=True,
+        column_config=numbers | {"figure": st.column_config.SelectboxColumn(options=list(KEYS), width="medium")},
+        key=f"limits {old.name}",
+    )
+
+
 def edit(old: Profile) -> None:
     """The form; saves a profile under its name."""
     with st.form(f"profile {old.name}"):
@@ -67,15 +80,7 @@ def edit(old: Profile) -> None:
         threshold = columns[0].number_input("Foreground threshold h", -10.0, 10.0, float(now.foreground_threshold), 0.1)
         smallest = columns[1].number_input("Smallest crystal, px²", 1, 10**8, now.min_area)
         lowest = columns[2].number_input("Lowest confidence", 0.0, 1.0, float(now.min_confidence), 0.05)
-        st.markdown("**Specification**: limits in µm (px without a pixel size), shares from 0 to 1.")
-        numbers = {c: st.column_config.NumberColumn(format="%.4g") for c in COLUMNS[1:]}
-        table = st.data_editor(
-            table_of(old.limits),
-            num_rows="dynamic",
-            hide_index=True,
-            column_config=numbers | {"figure": st.column_config.SelectboxColumn(options=list(KEYS), width="medium")},
-            key=f"limits {old.name}",
-        )
+        table = limits_editor(old)
         sections = st.multiselect("Sections of the report", list(SECTIONS), list(old.sections), SECTIONS.get)
         if not st.form_submit_button("Save the profile", type="primary", icon=":material/save:"):
             return

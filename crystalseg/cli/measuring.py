@@ -13,12 +13,13 @@ from crystalseg.cli.options import (
     InstrumentName,
     MethodName,
     Percent,
+    ProfileName,
     SettingsFile,
     UmPerPx,
     Weights,
     calibration_from,
+    chosen,
     models_from,
-    settings_from,
 )
 
 if TYPE_CHECKING:
@@ -47,40 +48,24 @@ def segment(
     max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
-    profile_name: Annotated[
-        str,
-        typer.Option("--profile", help="Profile on record, or a product for its default."),
-    ] = "",
+    profile_name: ProfileName = "",
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
-    from crystalseg.record import profiles, validations
     from crystalseg.record.database import open_database
     from crystalseg.report.pdf import PAGES
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
-    settings = settings_from(settings_file, method)
     engine = open_database()
-    profile = profiles.find(engine, profile_name) if profile_name else None
-    if profile is not None:
-        if settings_file is not None or method is not None:
-            raise ValueError("A profile has settings of its own: leave --settings and --method out.")
-        settings = profile.settings
+    settings, profile, validation = chosen(engine, settings_file, method, profile_name)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)
+    models = models_from(weights, flow_model)
+    details = Details(sample=sample, operator=operator, paper=paper)
     order = _Order(
-        engine,
-        models_from(weights, flow_model),
-        settings,
-        calibration,
-        keep_data_bar,
-        max_megapixels,
-        validations.lookup(profile.kind, settings.method) if profile else None,
-        Details(sample=sample, operator=operator, paper=paper),
-        profile,
-        out,
+        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out
     )
     failed = 0
     for path, name in zip(images, output_names(images), strict=True):
@@ -162,9 +147,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
 def run_batch(
     source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the batch goes on.")],
-    profile_name: Annotated[
-        str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
-    ] = "",
+    profile_name: ProfileName = "",
     um_per_px: UmPerPx = None,
     uncertainty: Percent = None,
     instrument: InstrumentName = "",

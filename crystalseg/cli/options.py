@@ -10,7 +10,9 @@ from crystalseg.segmentation.methods import NAMED, PACKAGE
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from crystalseg.measurement.uncertainty import Validation
     from crystalseg.micrographs.calibration import Calibration
+    from crystalseg.record.profiles import Profile
     from crystalseg.segmentation.models import Models
     from crystalseg.segmentation.settings import Settings
 
@@ -26,6 +28,24 @@ Percent = Annotated[float | None, typer.Option("--uncertainty", help="Standard u
 InstrumentName = Annotated[
     str, typer.Option("--calibration", help="Calibration on record, by name, as saved in the app.")
 ]
+
+ProfileName = Annotated[
+    str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
+]
+
+
+def chosen(
+    engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str
+) -> "tuple[Settings, Profile | None, Validation | None]":
+    """Settings by file and method, or those of a profile with it and its method's validation."""
+    from crystalseg.record import profiles, validations
+
+    if not profile_name:
+        return settings_from(settings_file, method), None, None
+    if settings_file is not None or method is not None:
+        raise ValueError("A profile has settings of its own: leave --settings and --method out.")
+    profile = profiles.find(engine, profile_name)
+    return profile.settings, profile, validations.lookup(profile.kind, profile.settings.method)
 
 
 def settings_from(path: Path | None, method: str | None) -> "Settings":

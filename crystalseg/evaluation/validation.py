@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.measurement.figures import Field, figures
+from crystalseg.measurement.field import Field
+from crystalseg.measurement.figures import figures
 from crystalseg.measurement.uncertainty import Validation, errors
 from crystalseg.micrographs.micrograph import Micrograph
 

@@ -51,8 +51,6 @@ def run(
 ) -> State:
     """Do what is left of the batch in `folder`; returns how far it got. `scheduler`: address of a Dask cluster, else
     `workers` processes of this machine. `report` gets a line an image. BatchError if it runs already."""
-    from distributed import as_completed
-
     batch = load(folder)
     try:
         lock = FileLock(folder / "batch.lock").acquire(timeout=0)
@@ -61,48 +59,65 @@ def run(
     with lock:
         done, reasons = settled(engine, batch)
         todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
-        if not todo:
-            finish(folder, engine)
-            return state_of(folder, engine)
-        left = iter(todo)
-        with _client(workers, scheduler) as client:
-            validation = lookup(batch.profile.kind, batch.profile.settings.method)
-            threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
-            flight = as_completed()
-            indices = {}
+        if todo:
+            with _client(workers, scheduler) as client:
+                threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
+                flight = _Flight(client, batch, folder, engine, threads, report)
+                flight.do(todo, IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"])))
+    finish(folder, engine)
+    return state_of(folder, engine)
 
-            def send() -> None:
-                for k in left:
-                    try:
-                        data = _read(batch, batch.names[k])
-                    except (OSError, KeyError, zipfile.BadZipFile) as error:
-                        _fail(engine, batch, k, f"cannot be read ({error})", report)
-                        continue
-                    store.put(data)
-                    future = client.submit(
-                        measure_one,
-                        data,
-                        Path(batch.names[k]).name,
-                        batch.run_id(k),
-                        batch.profile,
-                        batch.calibration,
-                        validation,
-                        threads,
-                        pure=False,
-                    )
-                    indices[future.key] = k
+
+class _Flight:
+    """The images handed out: some are ahead of what the workers do, none is handed out once a pause is asked for."""
+
+    def __init__(
+        self,
+        client: "Client",
+        batch: Batch,
+        folder: Path,
+        engine: Engine,
+        threads: int | None,
+        report: Callable[[str], None],
+    ) -> None:
+        self.client, self.batch, self.folder, self.engine, self.threads = client, batch, folder, engine, threads
+        self.report = report
+        self.validation = lookup(batch.profile.kind, batch.profile.settings.method)
+
+    def do(self, todo: list[int], ahead: int) -> None:
+        """Measure the images `todo`, by number, `ahead` of them handed out at once."""
+        from distributed import as_completed
+
+        flight, numbers = as_completed(), {}
+        left = iter(todo)
+
+        def hand_out() -> None:
+            if asked(self.folder):
+                return
+            for k in left:
+                future = self._sent(k)
+                if future is not None:
+                    numbers[future.key] = k
                     flight.add(future)
                     return
 
-            if not asked(folder):
-                for _ in range(IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"]))):
-                    send()
-            for future in flight:
-                _settle(engine, batch, folder, indices.pop(future.key), future, report)
-                if not asked(folder):
-                    send()
-    finish(folder, engine)
-    return state_of(folder, engine)
+        for _ in range(ahead):
+            hand_out()
+        for future in flight:
+            _settle(self.engine, self.batch, self.folder, numbers.pop(future.key), future, self.report)
+            hand_out()
+
+    def _sent(self, k: int) -> "Future | None":
+        """Image `k` on its way to a worker; None, with the reason on record, if it cannot be read."""
+        batch = self.batch
+        try:
+            data = _read(batch, batch.names[k])
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            _fail(self.engine, batch, k, f"cannot be read ({error})", self.report)
+            return None
+        store.put(data)
+        facts = (Path(batch.names[k]).name, batch.run_id(k), batch.profile, batch.calibration, self.validation)
+        return self.client.submit(measure_one, data, *facts, self.threads, pure=False)
 
 
 def _read(batch: Batch, name: str) -> bytes:

@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "measurement": ["Measurement", "measure"],
         "crystals": ["measure_crystals"],
         "distribution": ["Summary", "summarise"],
-        "figures": ["Field"],
+        "field": ["Field"],
         "assessment": ["Assessment", "assess"],
         "specification": ["Limit", "Verdict"],
         "uncertainty": ["Budget", "Validation"],

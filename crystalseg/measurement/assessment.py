@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crystalseg.measurement.figures import DEFINITIONS, Field, Figure, counted, figures, needed_crystals
+from crystalseg.measurement.field import Field
+from crystalseg.measurement.figures import DEFINITIONS, Figure, counted, figures, needed_crystals
 from crystalseg.measurement.grain_size import LargestGrain, Populations, Precision, duplex, largest_grain, precision
 from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Validation, budget

@@ -1,6 +1,7 @@
 """The crystals table: one row a crystal, units in the column names."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,35 +53,11 @@ def measure_crystals(
     centroid_y_px; touches_border (reaches the image's edge); confidence, 0..1, if given as float (n,) for ids 1..n;
     kind: `crystal`, or what `marks` says of an id (a pore or an artefact is no crystal).
     """
-    rows = []
-    height, width = labels.shape
-    for region in regionprops(labels):
-        top, left, bottom, right = region.bbox
-        largest, smallest, hull_area = feret(region.image)
-        perimeter = region.perimeter_crofton
-        rows.append(
-            {
-                "id": region.label,
-                "area_px2": float(region.area),
-                "equivalent_diameter_px": equivalent_diameter(region.area),
-                "feret_max_px": largest,
-                "feret_min_px": smallest,
-                "length_px": float(max(bottom - top, right - left)),
-                "width_px": float(right - left),
-                "height_px": float(bottom - top),
-                "perimeter_px": perimeter,
-                "aspect_ratio": smallest / largest,
-                "circularity": min(1.0, 4 * np.pi * region.area / perimeter**2) if perimeter > 0 else 1.0,
-                "solidity": region.area / hull_area,
-                # scikit-image measures from the downward axis
-                "orientation_deg": np.degrees(region.orientation + np.pi / 2) % 180,
-                "centroid_x_px": region.centroid[1],
-                "centroid_y_px": region.centroid[0],
-                "touches_border": top == 0 or left == 0 or bottom == height or right == width,
-                "confidence": float(confidence[region.label - 1]) if confidence is not None else np.nan,
-                "kind": (marks or {}).get(region.label, "crystal"),
-            }
-        )
+    rows = [_row(region, labels.shape) for region in regionprops(labels)]
+    for row in rows:
+        number = row["id"]
+        row["confidence"] = float(confidence[number - 1]) if confidence is not None else np.nan
+        row["kind"] = (marks or {}).get(number, "crystal")
     table = pd.DataFrame(rows, columns=_COLUMNS)
     if confidence is None:
         table = table.drop(columns="confidence")
@@ -90,6 +67,32 @@ def measure_crystals(
             where = table.columns.get_loc(f"{name}_px") + 1
             table.insert(where, f"{name}_um", table[f"{name}_px"] * um_per_px)
     return table
+
+
+def _row(region: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """What a crystal's shape and place in an image (H, W) say; `region` as `regionprops` gives it."""
+    top, left, bottom, right = region.bbox
+    largest, smallest, hull_area = feret(region.image)
+    perimeter = region.perimeter_crofton
+    return {
+        "id": region.label,
+        "area_px2": float(region.area),
+        "equivalent_diameter_px": equivalent_diameter(region.area),
+        "feret_max_px": largest,
+        "feret_min_px": smallest,
+        "length_px": float(max(bottom - top, right - left)),
+        "width_px": float(right - left),
+        "height_px": float(bottom - top),
+        "perimeter_px": perimeter,
+        "aspect_ratio": smallest / largest,
+        "circularity": min(1.0, 4 * np.pi * region.area / perimeter**2) if perimeter > 0 else 1.0,
+        "solidity": region.area / hull_area,
+        # scikit-image measures from the downward axis
+        "orientation_deg": np.degrees(region.orientation + np.pi / 2) % 180,
+        "centroid_x_px": region.centroid[1],
+        "centroid_y_px": region.centroid[0],
+        "touches_border": top == 0 or left == 0 or bottom == shape[0] or right == shape[1],
+    }
 
 
 def remeasured(

@@ -3,78 +3,19 @@
 A sample is one or more fields (images) of one material; its figures are those of all fields' crystals together.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import get_args
 
 import numpy as np
-import pandas as pd
 
 from crystalseg.measurement.distribution import quantile, sizes_and_weights
-from crystalseg.measurement.grain_size import Planimetric, g_of_area, g_of_count, g_of_intercept, planimetric
-from crystalseg.measurement.intercept import Intercepts, Pattern, intercepts
+from crystalseg.measurement.field import Field, in_one_unit
+from crystalseg.measurement.grain_size import g_of_area, g_of_count, g_of_intercept
+from crystalseg.measurement.intercept import Pattern
 
 RESAMPLES = 400
 # One grain-size number changes so much when every length changes by the factor e: 2·log2(e) (E112-13 clause 15).
 G_PER_LENGTH = 2 * float(np.log2(np.e))
-
-
-@dataclass(eq=False)
-class Field:
-    """One image of a sample. labels: integer (H, W), 0 = background, or None once they are let go of; crystals: its
-    table; um_per_px or None."""
-
-    labels: np.ndarray | None
-    crystals: pd.DataFrame
-    um_per_px: float | None
-    name: str = ""
-
-    def let_go(self) -> None:
-        """Count all that needs the labels, then drop them: a sample may have more fields than fit into memory."""
-        for pattern in get_args(Pattern):
-            self.intercepts(pattern)
-        _ = self.shape, self.planimetric
-        del self.crystal_labels
-        self.labels = None
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        height, width = self.kept_labels.shape
-        return height, width
-
-    @property
-    def kept_labels(self) -> np.ndarray:
-        """The labels; ValueError once they are let go of."""
-        if self.labels is None:
-            raise ValueError(f"{self.name}: the labels of this field are not held any more.")
-        return self.labels
-
-    @cached_property
-    def crystal_labels(self) -> np.ndarray:
-        """The labels without what is marked as pore or artefact."""
-        other = self.crystals.loc[self.crystals["kind"] != "crystal", "id"].to_numpy()
-        labels = self.kept_labels
-        return np.where(np.isin(labels, other), 0, labels) if len(other) else labels
-
-    @property
-    def area(self) -> float:
-        """Of the field, mm² or px²."""
-        return math.prod(self.shape) * (self.um_per_px / 1000 if self.um_per_px else 1.0) ** 2
-
-    @cached_property
-    def planimetric(self) -> Planimetric:
-        """The field's crystals inside, cut and at corners; counted once."""
-        return planimetric(self.crystal_labels)
-
-    def intercepts(self, pattern: Pattern) -> Intercepts:
-        """The field's test lines or circles; counted once."""
-        kept = self.__dict__.setdefault("_intercepts", {})
-        if pattern not in kept:
-            kept[pattern] = intercepts(self.crystal_labels, pattern)
-        return kept[pattern]
 
 
 @dataclass(frozen=True)
@@ -172,7 +113,7 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: with two or more fields the
     spread between them, s/√n; with one field a bootstrap over its crystals, or for intercepts over its lines.
     """
-    fields = _in_one_unit(fields)
+    fields = in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
     unit = "µm" if calibrated else "px"
     parts, together = counted(fields, rule)
@@ -194,25 +135,11 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     return {key: by_key[key] for key in DEFINITIONS if key in by_key and np.isfinite(by_key[key].value)}
 
 
-def _in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
-    """The fields, all in px if one of them has no pixel size."""
-    if all(field.um_per_px for field in fields):
-        return fields
-    return [_in_px(field) for field in fields]
-
-
-def _in_px(field: Field) -> Field:
-    in_px = copy(field)  # with what it has counted
-    in_px.crystals = field.crystals.drop(columns=[c for c in field.crystals if c.endswith(("_um", "_um2"))])
-    in_px.um_per_px = None
-    return in_px
-
-
 def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
     """Diameters, weights and areas of the counted crystals: of each field, and of all fields together. In µm if every
     field has a pixel size, else in px."""
     parts: list[tuple[np.ndarray, ...]] = [
-        sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in _in_one_unit(fields)
+        sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in in_one_unit(fields)
     ]
     return parts, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 

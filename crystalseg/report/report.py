@@ -8,7 +8,7 @@ import pandas as pd
 from crystalseg.evaluation.comparison import Comparison
 from crystalseg.measurement.assessment import Assessment, assess
 from crystalseg.measurement.distribution import Summary
-from crystalseg.measurement.figures import Field
+from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph

@@ -4,53 +4,14 @@ import io
 
 import pandas as pd
 
+from crystalseg.measurement.assessment import Assessment
 from crystalseg.record.runs import Run
 from crystalseg.report.report import Report
 
 
 def build_workbook(report: Report) -> bytes:
     """Sheets: Figures and Uncertainty (numbers, not words), Verdict, Fields, Crystals (all fields), Run."""
-    sheets: dict[str, pd.DataFrame] = {}
-    assessment = report.assessment
-    if assessment is not None:
-        budgets = list(assessment.budgets.values())
-        sheets["Figures"] = pd.DataFrame(
-            [
-                {
-                    "figure": b.figure.words,
-                    "value": b.figure.value,
-                    "unit": b.figure.unit,
-                    "U (k = 2)": b.expanded,
-                    "U complete": b.complete,
-                    "computed with": b.figure.definition.standard,
-                }
-                for b in budgets
-            ]
-        )
-        sheets["Uncertainty"] = pd.DataFrame(
-            [
-                {"figure": b.figure.words, "source": c.source, "type": c.kind, "u": c.standard, "from": c.how}
-                for b in budgets
-                for c in b.components
-            ]
-        )
-        sheets["Verdict"] = pd.DataFrame(
-            [
-                {
-                    "limit": v.limit.words(),
-                    "figure": v.value,
-                    "U (k = 2)": v.expanded,
-                    "unit": v.unit,
-                    "verdict": v.outcome,
-                    "why": v.why,
-                }
-                for v in assessment.verdicts
-            ],
-            columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
-        )
-        sheets["Fields"] = pd.DataFrame(
-            {"field": assessment.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
-        )
+    sheets = _assessed(report.assessment) if report.assessment is not None else {}
     sheets["Crystals"] = pd.concat([p.crystals.assign(image=p.run.image_name) for p in report.parts])
     sheets["Run"] = pd.DataFrame(
         [(p.run.image_name, name, value) for p in report.parts for name, value in _run_rows(p.run)],
@@ -64,6 +25,49 @@ def build_workbook(report: Report) -> bytes:
                 longest = max([len(str(cells)), *(len(str(c.value)) for c in column[1:40])])
                 writer.sheets[name].column_dimensions[column[0].column_letter].width = min(60, longest + 2)
     return buffer.getvalue()
+
+
+def _assessed(assessment: Assessment) -> dict[str, pd.DataFrame]:
+    """The sheets of figures."""
+    budgets = list(assessment.budgets.values())
+    figures = pd.DataFrame(
+        [
+            {
+                "figure": b.figure.words,
+                "value": b.figure.value,
+                "unit": b.figure.unit,
+                "U (k = 2)": b.expanded,
+                "U complete": b.complete,
+                "computed with": b.figure.definition.standard,
+            }
+            for b in budgets
+        ]
+    )
+    uncertainty = pd.DataFrame(
+        [
+            {"figure": b.figure.words, "source": c.source, "type": c.kind, "u": c.standard, "from": c.how}
+            for b in budgets
+            for c in b.components
+        ]
+    )
+    verdict = pd.DataFrame(
+        [
+            {
+                "limit": v.limit.words(),
+                "figure": v.value,
+                "U (k = 2)": v.expanded,
+                "unit": v.unit,
+                "verdict": v.outcome,
+                "why": v.why,
+            }
+            for v in assessment.verdicts
+        ],
+        columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
+    )
+    fields = pd.DataFrame(
+        {"field": assessment.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
+    )
+    return {"Figures": figures, "Uncertainty": uncertainty, "Verdict": verdict, "Fields": fields}
 
 
 def _run_rows(run: Run) -> list[tuple[str, str]]:

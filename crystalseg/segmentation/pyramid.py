@@ -12,21 +12,11 @@ from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.attention import place
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.precision import autocast
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.tiling import Grid, blend, limits, normalise
 
 BATCH = 8
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    """bf16 where the hardware computes in it; elsewhere it would only be slower."""
-    native = device.type == "cuda" or (torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16())
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
-
-
-def _has_bf16() -> bool:
-    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(check and check())
 
 
 class Pyramid:
@@ -71,7 +61,7 @@ class Pyramid:
         x = torch.from_numpy(stack).to(self.models.device)
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), _autocast(self.models.device):
+        with torch.inference_mode(), autocast(self.models.device):
             return network(x).float().cpu().numpy()
 
     def grid(self, factor: float) -> Grid:

@@ -89,53 +89,64 @@ def _random_look(rng: np.random.Generator, kind: Kind) -> Look:
         grain_texture=float(rng.uniform(0.005, 0.05)),
         matrix_texture=float(rng.uniform(0.005, 0.06)),
     )
-    if kind == "powder":
-        bright = rng.uniform(0.25, 0.6)
-        return replace(
-            common,
-            gray=True,
-            crystal=(bright,) * 3,
-            matrix=(rng.uniform(0.02, 0.25),) * 3,
-            brightness_spread=0.07,
-            rim=float(rng.uniform(0.1, 0.5)),
-            shading=float(rng.uniform(0, 0.2)),
-            line=-0.1,
-            pores=0,
-            scratches=0,
-            grain_texture=float(rng.uniform(0.02, 0.1)),
-        )
-    if kind == "precipitates":
-        bright = rng.uniform(0.5, 0.95)
-        matrix = rng.uniform(0.1, 0.4)
-        if rng.random() < 0.2:
-            bright, matrix = matrix, bright
-        return replace(
-            common,
-            gray=True,
-            crystal=(bright,) * 3,
-            matrix=(matrix,) * 3,
-            brightness_spread=0.06,
-            rim=float(rng.uniform(-0.1, 0.3)),
-            matrix_texture=float(rng.uniform(0.03, 0.14)),
-            line=-0.05,
-            scratches=0,
-            pores=0,
-        )
-    if kind == "pebbles":
-        tint = np.array([0.62, 0.55, 0.45]) * rng.uniform(0.6, 1.2)
-        return replace(
-            common,
-            crystal=(0.5, 0.48, 0.46),
-            matrix=tuple(tint),
-            colour_spread=0.06,
-            brightness_spread=0.15,
-            shading=float(rng.uniform(0.1, 0.4)),
-            line=float(rng.uniform(-0.3, 0)),
-            scratches=0,
-            matrix_texture=float(rng.uniform(0.05, 0.16)),
-            texture_scale=float(rng.uniform(1.5, 4)),
-            gray=bool(rng.random() < 0.1),
-        )
+    by_kind = {"powder": _powder, "precipitates": _precipitates, "pebbles": _pebbles}
+    return by_kind.get(kind, _polycrystal)(rng, common)
+
+
+def _powder(rng: np.random.Generator, common: Look) -> Look:
+    bright = rng.uniform(0.25, 0.6)
+    return replace(
+        common,
+        gray=True,
+        crystal=(bright,) * 3,
+        matrix=(rng.uniform(0.02, 0.25),) * 3,
+        brightness_spread=0.07,
+        rim=float(rng.uniform(0.1, 0.5)),
+        shading=float(rng.uniform(0, 0.2)),
+        line=-0.1,
+        pores=0,
+        scratches=0,
+        grain_texture=float(rng.uniform(0.02, 0.1)),
+    )
+
+
+def _precipitates(rng: np.random.Generator, common: Look) -> Look:
+    bright = rng.uniform(0.5, 0.95)
+    matrix = rng.uniform(0.1, 0.4)
+    if rng.random() < 0.2:
+        bright, matrix = matrix, bright
+    return replace(
+        common,
+        gray=True,
+        crystal=(bright,) * 3,
+        matrix=(matrix,) * 3,
+        brightness_spread=0.06,
+        rim=float(rng.uniform(-0.1, 0.3)),
+        matrix_texture=float(rng.uniform(0.03, 0.14)),
+        line=-0.05,
+        scratches=0,
+        pores=0,
+    )
+
+
+def _pebbles(rng: np.random.Generator, common: Look) -> Look:
+    tint = np.array([0.62, 0.55, 0.45]) * rng.uniform(0.6, 1.2)
+    return replace(
+        common,
+        crystal=(0.5, 0.48, 0.46),
+        matrix=tuple(tint),
+        colour_spread=0.06,
+        brightness_spread=0.15,
+        shading=float(rng.uniform(0.1, 0.4)),
+        line=float(rng.uniform(-0.3, 0)),
+        scratches=0,
+        matrix_texture=float(rng.uniform(0.05, 0.16)),
+        texture_scale=float(rng.uniform(1.5, 4)),
+        gray=bool(rng.random() < 0.1),
+    )
+
+
+def _polycrystal(rng: np.random.Generator, common: Look) -> Look:
     style = rng.choice(["etched", "polarised", "sem"], p=(0.5, 0.3, 0.2))
     base = np.clip(rng.uniform(0.35, 0.8) + rng.normal(0, 0.06, 3), 0.25, 0.85)
     # A grain lies in dark or bright resin, with contrast to it nearly always.

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from crystalseg.networks.weights import Card, load_weights, save_weights
+from crystalseg.segmentation.precision import autocast
 from crystalseg.training.data import Stream
 
 if TYPE_CHECKING:
@@ -89,11 +90,93 @@ def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
     return iter(DataLoader(stream, batch_size=size, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn"))
 
 
-def device_and_type(device: str = "auto") -> tuple[torch.device, torch.dtype]:
-    """The device to train on and the type autocast computes in there."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device), torch.bfloat16
+class Trainer:
+    """A network on its way: optimiser, moving average, how far it is, and the files from which it goes on.
+
+    Everything needed to go on after an interruption is in `folder/<name>.pt`, the curve in `folder/<name>.csv`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+        budget: Budget,
+        folder: Path,
+        name: str,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.loss_of, self.budget = loss_of, budget
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
+        self.mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
+        self.state = {"step": 0, "seconds": 0.0, "best": float("inf")}
+        self.checkpoint, self.curve = folder / f"{name}.pt", folder / f"{name}.csv"
+        self.running: list[float] = []
+        if self.checkpoint.exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(saved["network"])
+        self.mean.load_state_dict(saved["mean"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.state = saved["state"]
+        minutes, best = self.state["seconds"] / 60, self.state["best"]
+        print(f"resumed at step {self.state['step']}, {minutes:.0f} min, best {best:.4f}")
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent."""
+        if self.budget.minutes > 0:
+            return self.state["seconds"] / 60 / self.budget.minutes
+        return self.state["step"] / self.budget.steps
+
+    def _loss(self, module: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+        image = image.to(self.device, memory_format=torch.channels_last)
+        with autocast(self.device):
+            return self.loss_of(module, image, target.to(self.device))
+
+    def step(self, image: Tensor, target: Tensor) -> None:
+        """One step of the optimiser on a batch."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.progress, self.budget)
+        loss = self._loss(self.network, image, target)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.mean.update_parameters(self.network)
+        self.running.append(loss.item())
+        self.state["step"] += 1
+
+    def validate(self, batches: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """The averaged weights' loss on these batches; a row of the curve, which is also written and printed."""
+        self.mean.eval()
+        with torch.inference_mode():
+            loss = float(np.mean([self._loss(self.mean, *pair).item() for pair in batches]))
+        row = {
+            "step": self.state["step"],
+            "minutes": round(self.state["seconds"] / 60, 2),
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "loss": float(np.mean(self.running)),
+            "validation_loss": loss,
+        }
+        self.running = []
+        pd.DataFrame([row]).to_csv(self.curve, mode="a", header=not self.curve.exists(), index=False)
+        print("\n" + "  ".join(f"{k} {v:.5g}" for k, v in row.items()), flush=True)
+        return row
+
+    def save(self) -> None:
+        """Everything needed to go on, atomically."""
+        saved = {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "state": self.state,
+        }
+        torch.save(saved, self.checkpoint.with_suffix(".part"))
+        self.checkpoint.with_suffix(".part").replace(self.checkpoint)
 
 
 def fit(
@@ -109,82 +192,28 @@ def fit(
     """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far.
 
     `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
-    changes. `loss_of(network, image, target)` is a scalar. Everything needed to go on after an interruption is in
-    `folder/<name>.pt`, the curve in `folder/<name>.csv`; calling `fit` again resumes.
+    changes. `loss_of(network, image, target)` is a scalar. Calling `fit` again resumes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    device, number = device_and_type()
-    network.to(device).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
-    state = {"step": 0, "seconds": 0.0, "best": float("inf")}
-    checkpoint = folder / f"{name}.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
-        mean.load_state_dict(saved["mean"])
-        optimiser.load_state_dict(saved["optimiser"])
-        state = saved["state"]
-        print(f"resumed at step {state['step']}, {state['seconds'] / 60:.0f} min, best {state['best']:.4f}")
-
-    def compute(module: nn.Module, image: Tensor, target: Tensor) -> Tensor:
-        image = image.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, number):
-            return loss_of(module, image, target.to(device))
-
-    def validate() -> float:
-        mean.eval()
-        with torch.inference_mode():
-            return float(np.mean([compute(mean, *pair).item() for pair in validation]))
-
+    trainer = Trainer(network, loss_of, budget, folder, name)
+    state = trainer.state
     opened = None
-    running = []
     network.train()
-    while (progress := _progress(state, budget)) < 1:
+    while trainer.progress < 1:
         began = time.monotonic()
-        wanted = stream(progress)
+        wanted = stream(trainer.progress)
         if opened is None or wanted[1] != opened[1]:
             opened = wanted
             feed = batches(*wanted)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(progress, budget)
-        loss = compute(network, *next(feed))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        mean.update_parameters(network)
-        running.append(loss.item())
-        state["step"] += 1
+        trainer.step(*next(feed))
         state["seconds"] += time.monotonic() - began
-        print(
-            f"\rstep {state['step']}  {100 * progress:.1f} %  loss {np.mean(running[-50:]):.4f}",
-            end="",
-            flush=True,
-        )
-        if state["step"] % budget.every == 0 or _progress(state, budget) >= 1:
-            record = {
-                "step": state["step"],
-                "minutes": round(state["seconds"] / 60, 2),
-                "learning_rate": optimiser.param_groups[0]["lr"],
-                "loss": float(np.mean(running)),
-                "validation_loss": validate(),
-            }
-            running = []
-            curve = folder / f"{name}.csv"
-            pd.DataFrame([record]).to_csv(curve, mode="a", header=not curve.exists(), index=False)
-            print("\n" + "  ".join(f"{k} {v:.5g}" for k, v in record.items()), flush=True)
-            if record["validation_loss"] < state["best"]:
-                state["best"] = record["validation_loss"]
-                keep(mean.module, record | asdict(budget))
-            saved = {
-                "network": network.state_dict(),
-                "mean": mean.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "state": state,
-            }
-            torch.save(saved, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
+        recent = np.mean(trainer.running[-50:])
+        print(f"\rstep {state['step']}  {100 * trainer.progress:.1f} %  loss {recent:.4f}", end="", flush=True)
+        if state["step"] % budget.every == 0 or trainer.progress >= 1:
+            row = trainer.validate(validation)
+            if row["validation_loss"] < state["best"]:
+                state["best"] = row["validation_loss"]
+                keep(trainer.mean.module, row | asdict(budget))
+            trainer.save()
 
 
 def fit_and_keep(
@@ -213,7 +242,3 @@ def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, ne
     metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
     today = datetime.date.today().isoformat()
     save_weights(path, network.state_dict(), Card(name, today, data, metrics, today, json.dumps(settings)))
-
-
-def _progress(state: dict, budget: Budget) -> float:
-    return state["seconds"] / 60 / budget.minutes if budget.minutes > 0 else state["step"] / budget.steps

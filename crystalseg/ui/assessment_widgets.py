@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.measurement.assessment import Assessment
-from crystalseg.measurement.figures import Field
+from crystalseg.measurement.field import Field
 from crystalseg.measurement.intercept import Pattern, lines_with_counts
 from crystalseg.report.pictures import with_test_lines
 from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, intercept_words, uncertainty, verdict_rows

@@ -14,6 +14,14 @@ from crystalseg.measurement.distribution import cumulative, histogram, sizes_and
 from crystalseg.segmentation.colormap import CATEGORIES
 
 ACCENT = "#c1550b"
+CUMULATIVE_AXIS = {
+    "title": "cumulative, %",
+    "overlaying": "y",
+    "side": "right",
+    "range": [0, 102],
+    "tickvals": [0, 25, 50, 75, 100],
+    "showgrid": False,
+}
 
 
 def distribution_chart(
@@ -55,14 +63,7 @@ def distribution_chart(
     chart.update_layout(
         xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log" if logarithmic else "linear"},
         yaxis={"title": f"share by {weighting}, %", "rangemode": "tozero"},
-        yaxis2={
-            "title": "cumulative, %",
-            "overlaying": "y",
-            "side": "right",
-            "range": [0, 102],
-            "tickvals": [0, 25, 50, 75, 100],
-            "showgrid": False,
-        },
+        yaxis2=CUMULATIVE_AXIS,
         legend={"orientation": "h", "y": 1.12},
         margin={"t": 10, "b": 10},
         height=420,

@@ -9,7 +9,7 @@ from crystalseg.execution.corrected import Corrected, reopen_corrected
 from crystalseg.execution.queue import Queue
 from crystalseg.measurement.assessment import Assessment, assess
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.measurement.figures import Field
+from crystalseg.measurement.field import Field
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph

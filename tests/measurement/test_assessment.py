@@ -3,7 +3,7 @@ import pytest
 
 from crystalseg.measurement.assessment import assess
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.measurement.figures import Field
+from crystalseg.measurement.field import Field
 from crystalseg.measurement.specification import Limit
 from crystalseg.measurement.uncertainty import Validation
 from tests.conftest import discs, squares

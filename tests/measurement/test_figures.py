@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import summarise
-from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Field, figures, needed_crystals
+from crystalseg.measurement.field import Field
+from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, figures, needed_crystals
 from crystalseg.measurement.grain_size import g_of_count, g_of_intercept
 from tests.conftest import discs, squares
 
