@@ -181,6 +181,13 @@ def test_a_run_is_recorded_once():
         find(engine, "nothing")
 
 
+def test_a_run_written_by_a_later_version_is_refused_in_a_sentence():
+    facts = json.loads(run().to_json())
+    assert Run.from_dict(facts) == replace(run(), id=facts["id"], created=facts["created"])
+    with pytest.raises(ValueError, match=r"later version of crystalseg \('colour' is not known here\)"):
+        Run.from_dict(facts | {"colour": "red"})
+
+
 def test_a_changed_labels_file_is_refused():
     made = measured()
     store.place(made.files["labels"]).write_bytes(b"else")

@@ -97,4 +97,8 @@ def test_pdf_shows_a_comparison_with_every_figure_of_its_tables():
 @given(st.text(max_size=200), st.text(max_size=2000))
 def test_any_text_of_the_users_makes_a_pdf(sample, remarks):
     micrograph, found, measurement, run = case()
-    text_of(pdf(micrograph, found, measurement, run, Details(sample=sample, remarks=remarks)))
+    _, pages = text_of(pdf(micrograph, found, measurement, run, Details(sample=sample, remarks=remarks)))
+    # and none of it is lost, wherever lines are broken
+    paper = re.sub(r"\s+", "", "".join(pages))
+    for word in re.findall(r"[!-~]{1,40}", f"{sample} {remarks}"):
+        assert word in paper
