@@ -11,6 +11,7 @@ from crystalseg.cli.app import app
 
 class Network(StrEnum):
     cellpose = "cellpose"
+    folded = "folded"
     sima = "sima"
     size = "size"
     confidence = "confidence"
@@ -30,9 +31,16 @@ def train(
     budget: Annotated[str, typer.Option(help='Changes to the budget, JSON, e.g. {"minutes": 60, "batch": 8}.')] = "{}",
 ) -> None:
     """Train a network; called again with the same --out it goes on where it stopped."""
-    from crystalseg.training import boundary, cellpose, confidence, sima, size
+    from crystalseg.training import boundary, cellpose, confidence, folded, sima, size
     from crystalseg.training.loop import Order
 
-    modules = {"cellpose": cellpose, "sima": sima, "size": size, "confidence": confidence, "boundary": boundary}
+    modules = {
+        "cellpose": cellpose,
+        "folded": folded,
+        "sima": sima,
+        "size": size,
+        "confidence": confidence,
+        "boundary": boundary,
+    }
     path = modules[network.value].train(Order(out, data, validation, start, recipe, budget))
     print(f"\n{path}")

@@ -13,7 +13,7 @@ CHANNELS = (32, 64, 128, 256)
 STYLE = CHANNELS[-1]
 
 
-def _conv(inputs: int, outputs: int, size: int, *, relu: bool = True) -> nn.Sequential:
+def conv_block(inputs: int, outputs: int, size: int, *, relu: bool = True) -> nn.Sequential:
     """Batch norm, ReLU, convolution, in this order (pre-activation)."""
     norm = nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.05)
     conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
@@ -27,8 +27,8 @@ class _Down(nn.Module):
         super().__init__()
         self.conv = nn.Sequential()
         for i in range(4):
-            self.conv.add_module(f"conv_{i}", _conv(inputs if i == 0 else outputs, outputs, 3))
-        self.proj = _conv(inputs, outputs, 1, relu=False)
+            self.conv.add_module(f"conv_{i}", conv_block(inputs if i == 0 else outputs, outputs, 3))
+        self.proj = conv_block(inputs, outputs, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.proj(x) + self.conv[1](self.conv[0](x))
@@ -40,7 +40,7 @@ class _StyledConv(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = _conv(channels, channels, 3)
+        self.conv = conv_block(channels, channels, 3)
         self.full = nn.Linear(STYLE, channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -53,17 +53,19 @@ class _Up(nn.Module):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.conv = nn.Sequential()
-        self.conv.add_module("conv_0", _conv(inputs, outputs, 3))
+        self.conv.add_module("conv_0", conv_block(inputs, outputs, 3))
         for i in (1, 2, 3):
             self.conv.add_module(f"conv_{i}", _StyledConv(outputs))
-        self.proj = _conv(inputs, outputs, 1, relu=False)
+        self.proj = conv_block(inputs, outputs, 1, relu=False)
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
         x = self.proj(x) + self.conv[1](self.conv[0](x) + skip, style)
         return x + self.conv[3](self.conv[2](x, style), style)
 
 
-class _Encoder(nn.Module):
+class Encoder(nn.Module):
+    """The way down: features of each level, (B, CHANNELS[k], H / 2^k, W / 2^k), from (B, inputs, H, W)."""
+
     def __init__(self, inputs: int):
         super().__init__()
         self.down = nn.Sequential()
@@ -77,7 +79,9 @@ class _Encoder(nn.Module):
         return features
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
+    """The way up again, to (B, CHANNELS[0], H, W), with the features of each level and the style (B, STYLE)."""
+
     def __init__(self) -> None:
         super().__init__()
         self.up = nn.Sequential()
@@ -100,9 +104,9 @@ class CPNet(nn.Module):
 
     def __init__(self, inputs: int = 3, outputs: int = 3, diameter: float = 50.0):
         super().__init__()
-        self.downsample = _Encoder(inputs)
-        self.upsample = _Decoder()
-        self.output = _conv(CHANNELS[0], outputs, 1)
+        self.downsample = Encoder(inputs)
+        self.upsample = Decoder()
+        self.output = conv_block(CHANNELS[0], outputs, 1)
         # Cellpose stores the training diameters (px) beside the weights.
         self.diam_mean = nn.Parameter(torch.full((1,), diameter), requires_grad=False)
         self.diam_labels = nn.Parameter(torch.full((1,), diameter), requires_grad=False)

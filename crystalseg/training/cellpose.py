@@ -1,6 +1,6 @@
 """Training CPNet (paper sections III-A and IV-B)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,17 +38,22 @@ class Recipe:
     synthetic: float = 0.5
 
 
-def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+def flow_loss(output: Tensor, target: Tensor) -> Tensor:
     """Cellpose's loss: mean squared error of 5 × flow, halved, plus binary cross-entropy of the foreground.
 
-    `image` (B, 3, H, W); `target` (B, 4, H, W): dy, dx, foreground, valid. Invalid pixels do not count.
+    `output` (B, 3, H, W): 5 × dy, 5 × dx, foreground logit; `target` (B, 5, H, W): dy, dx, foreground, outline (not
+    learnt here), valid. Invalid pixels do not count.
     """
-    output = network(image)[0].float()
-    valid = target[:, 3:]
+    valid = target[:, 4:]
     count = valid.sum().clamp(min=1)
     flow = (functional.mse_loss(output[:, :2], 5 * target[:, :2], reduction="none") * valid).sum() / (2 * count)
-    cross = functional.binary_cross_entropy_with_logits(output[:, 2:], target[:, 2:3], reduction="none")
+    cross = functional.binary_cross_entropy_with_logits(output[:, 2:3], target[:, 2:3], reduction="none")
     return flow / 2 + (cross * valid).sum() / count
+
+
+def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+    """`flow_loss` of CPNet on image (B, 3, H, W)."""
+    return flow_loss(network(image)[0].float(), target)
 
 
 def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recipe) -> Item | None:
@@ -56,16 +61,16 @@ def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Reci
 
 
 def validation_batches(
-    folders: Sequence[Path], recipe: Recipe, count: int = 96, size: int = 128
+    folders: Sequence[Path], augment: Callable[..., Item | None], count: int = 96, size: int = 128
 ) -> list[tuple[Tensor, Tensor]]:
-    """Fixed patches: of each folder one in turn, then two synthetic ones."""
+    """Fixed patches for a flow network: of each folder one in turn, then two synthetic ones."""
 
     def turn(k: int, folders: int) -> int | None:
         place = k % (folders + 2)
         return place if place < folders else None
 
     generator = Synthetic(1, True, sides=(300, 500), pool=24, reuse=2)
-    return fixed_batches(folders, generator, turn, partial(_augment, size=size, recipe=recipe), count)
+    return fixed_batches(folders, generator, turn, partial(augment, size=size), count)
 
 
 def train(order: Order) -> Path:
@@ -82,5 +87,5 @@ def train(order: Order) -> Path:
         seed = limit.seed + int(1e6 * progress)
         return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch
 
-    batches = validation_batches(order.validation, choice)
+    batches = validation_batches(order.validation, partial(_augment, recipe=choice))
     return fit_and_keep("cellpose", network, order, choice, limit, stream, loss_of, batches)

@@ -1,5 +1,6 @@
 """Patches show what their targets say."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.settings import THRESHOLDS
 from crystalseg.training.augmentation import attention_item, flow_patch, transform
 from crystalseg.training.data import labelled_image
+from tests.conftest import squares
 from tests.training.training_cases import DRAWN, SAMPLE
 
 
@@ -36,7 +38,7 @@ def test_patches_are_scaled_to_the_diameter_asked_for():
     for _ in range(30):
         image, target = flow_patch(SAMPLE, rng, 160, 50.0, (1.0, 1.0 + 1e-9))
         assert image.shape == (3, 160, 160)
-        assert target.shape == (4, 160, 160)
+        assert target.shape == (5, 160, 160)
         areas.append(target[2].mean())
     # the covered share does not depend on scale; the diameter shows in the number of crystals, so look at one patch
     _, labels, _, _ = transform(SAMPLE, 50 / SAMPLE.diameter, 160, rng)
@@ -60,3 +62,34 @@ def test_an_attention_item_is_the_truth_of_what_it_shows():
     assert image.shape == (3, 224, 224)
     assert target.shape == (5, 224, 224)
     assert (target.sum(axis=0) == 1).all()
+
+
+def test_outlines_are_the_edge_pixels_of_crystals():
+    image = labelled_image(np.zeros((80, 80, 3), np.uint8), np.pad(squares(40, 20, (0, 0)), 20), with_flow=True)
+    for seed in range(20):  # until it is not turned
+        item = flow_patch(image, np.random.default_rng(seed), 80, image.diameter, (1.0, 1.0 + 1e-9))
+        ground, outline = item[1][2], item[1][3]
+        assert (outline <= ground).all()
+        inside = cv2.erode(ground.astype(np.uint8), np.ones((3, 3), np.uint8))
+        # all that touches the background, and the two lines between the four squares
+        assert ((ground > inside) <= outline).all()
+        # 76 of the 400 pixels of a square of 20; more where it is turned or cut
+        assert 0.15 < outline.sum() / ground.sum() < 0.35
+
+
+def test_any_look_keeps_the_picture_finite_and_about_its_range():
+    rng = np.random.default_rng(0)
+    pictures = [flow_patch(SAMPLE, rng, 96, 50.0, (0.5, 2.0), empty=0.2) for _ in range(60)]
+    values = np.array([item[0] for item in pictures if item is not None])
+    assert np.isfinite(values).all()
+    assert -2 < np.quantile(values, 0.01) < np.quantile(values, 0.99) < 3
+    assert values.dtype == np.float32
+
+
+def test_a_share_of_patches_lies_where_no_crystal_is():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((400, 400), np.int32)
+    labels[180:220, 180:220] = 1
+    lonely = labelled_image(np.zeros((400, 400, 3), np.uint8), labels, with_flow=True)
+    bare = [flow_patch(lonely, rng, 64, 50.0, (1.0, 1.5), empty=1.0) for _ in range(30)]
+    assert np.mean([item[1][2].any() for item in bare if item is not None]) < 0.6

@@ -24,7 +24,7 @@ def test_averaged_weights_are_what_is_kept(tmp_path):
     """With a decay of one the average stays what it was after the first step; with none it is the last weights."""
     kept = {}
     for decay in (0.0, 1.0):
-        network = torch.nn.Conv2d(1, 1, 1)
+        network = torch.nn.Conv2d(1, 1, 1, bias=False)
         torch.nn.init.ones_(network.weight)
         budget = Budget(steps=4, batch=1, every=1, learning_rate=0.1, warmup=0.0, average=decay)
         weights = kept.setdefault(decay, [])
