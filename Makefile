@@ -24,6 +24,7 @@ format: .venv/test-ready
 
 bench: .venv/test-ready
 	$(BIN)/python -m benchmarks.flows
+	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.memory
 
 .venv/run-ready: requirements.txt

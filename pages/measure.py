@@ -35,7 +35,7 @@ def welcome() -> None:
     with st.container(border=True):
         st.markdown(
             "Measure crystals and grains in micrographs, also where their sizes differ 50-fold. "
-            "**Below is a sample, measured already.** For your own:"
+            "**Below is an example, measured already.** For your own:"
         )
         steps = st.columns(3)
         steps[0].markdown("**1 · Upload** a micrograph on the left: PNG, JPEG, BMP or TIFF.")

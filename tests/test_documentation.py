@@ -39,7 +39,7 @@ def test_files_that_a_document_names_exist(document):
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     text = (ROOT / "README.md").read_text()
     code = re.search(r"From Python:\n\n((?:    .*\n|\n)+)", text).group(1)
-    tifffile.imwrite(tmp_path / "sample.tif", draw(8, (96, 110), Structure("powder", diameter=30)).image)
+    tifffile.imwrite(tmp_path / "micrograph.tif", draw(8, (96, 110), Structure("powder", diameter=30)).image)
     monkeypatch.chdir(tmp_path)
     told = {}
     exec(re.sub(r"^    ", "", code, flags=re.MULTILINE), told)

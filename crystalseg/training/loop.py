@@ -212,7 +212,7 @@ def fit(
             row = trainer.validate(validation)
             if row["validation_loss"] < state["best"]:
                 state["best"] = row["validation_loss"]
-                keep(trainer.mean.module, row | asdict(budget))
+                keep(trainer.mean.module, row)
             trainer.save()
 
 
