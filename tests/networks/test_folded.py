@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.folded import FoldedCPNet
@@ -15,8 +16,6 @@ def test_it_says_four_things_of_every_pixel(shape):
 def test_it_has_cpnets_layers_at_a_quarter_of_the_work():
     folded, plain = FoldedCPNet(), CPNet()
     assert sum(p.numel() for p in folded.parameters()) == 6_611_332
-    from torch.utils.flop_counter import FlopCounterMode
-
     work = []
     for network in (folded, plain):
         with FlopCounterMode(display=False) as counter, torch.inference_mode():

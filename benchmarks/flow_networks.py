@@ -1,0 +1,96 @@
+"""Flow networks judged on whole images rather than by their loss: PQ of the crystals they propose.
+
+    python -m benchmarks.flow_networks FOLDER … [--folded weights/folded.safetensors] [--grains 12] [--mixed 8]
+
+Each FOLDER holds <id>.png and <id>_label.png of one material, of which four at most are taken; synthetic grains (seed
+9100) and mixed images (seed 9200) below 1.2 million pixels are added. Crystals are proposed at the octaves, as by
+SiMA+, and chosen by foreground × fit alone: the confidence network knows the proposals of CPNet, so it must
+have no say.
+"""
+
+import argparse
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+from torch import Tensor, nn
+
+from crystalseg.evaluation.metrics import average_crystal_size, panoptic_quality
+from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.networks.folded import FoldedCPNet
+from crystalseg.networks.weights import load_weights
+from crystalseg.segmentation import load_models
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.proposals import FEATURES, propose
+from crystalseg.segmentation.pyramid import Pyramid
+from crystalseg.segmentation.selection import select
+from crystalseg.segmentation.settings import Instances, Scales
+from crystalseg.synthetic.sets import draw_grain, draw_random
+
+LOWEST = 0.3  # least foreground × fit
+LARGEST = 1_200_000  # px
+
+
+class AsCPNet(nn.Module):
+    """FoldedCPNet in CPNet's place: no outlines, no style."""
+
+    inputs = 3
+
+    def __init__(self, network: FoldedCPNet):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return self.network(x)[:, :3], None
+
+
+def folded(path: Path) -> Models:
+    network = FoldedCPNet()
+    network.load_state_dict(load_weights(path, "folded")[0])
+    flow = AsCPNet(network.eval().to(memory_format=torch.channels_last))
+    return Models(flow, None, None, None, None, torch.device("cpu"))
+
+
+def crystals(models: Models, pixels: np.ndarray) -> np.ndarray:
+    """Labels int32 (H, W) of the proposals of the most foreground × fit."""
+    pyramid, choice = Pyramid(models, pixels), Instances()
+    scales = [pyramid.flow(factor) for factor in Scales().octaves(pyramid.shape)]
+    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
+    quality = [expit(c.features[:, FEATURES.index("quality")]) for c in candidates]
+    return select(candidates, quality, pyramid.shape, choice.min_area, LOWEST)[0]
+
+
+def images(folders: list[Path], grains: int, mixed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    for folder in folders:
+        for micrograph, labels in islice(read_pairs(folder), 4):
+            yield folder.parent.name, micrograph.pixels, labels
+    drawn = [("grain", draw_grain(9100, k, 1 + k % 3)) for k in range(grains)]
+    drawn += [("mixed", draw_random(9200, k)) for k in range(mixed)]
+    yield from ((kind, d.image, d.labels) for kind, d in drawn if d.labels.size < LARGEST)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--folded", type=Path, default=Path("weights/folded.safetensors"))
+    parser.add_argument("--grains", type=int, default=12)
+    parser.add_argument("--mixed", type=int, default=8)
+    options = parser.parse_args()
+    networks = {"cpnet": load_models(device="cpu"), "folded": folded(options.folded)}
+    rows = []
+    for kind, pixels, truth in images(options.folders, options.grains, options.mixed):
+        for name, models in networks.items():
+            labels = crystals(models, pixels)
+            error = abs(average_crystal_size(labels) / average_crystal_size(truth) - 1)
+            rows.append({"network": name, "kind": kind, "pq": panoptic_quality(truth, labels), "size error": error})
+    table = pd.DataFrame(rows).groupby(["network", "kind"], sort=False).mean().unstack("network")
+    table.loc["mean of kinds"] = table.mean()
+    print(table.round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()
