@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from skimage.segmentation import find_boundaries
 
 from crystalseg.segmentation.attention import levels_from_labels
 from crystalseg.segmentation.tiling import normalise
@@ -193,14 +194,8 @@ def flow_patch(
     image, labels, flow, valid = transform(s, factor, size, rng, point)
     if flow is None or valid.mean() < 0.3:
         return None
-    return image, np.concatenate((flow, [labels > 0, _outlines(labels), valid])).astype(np.float32)
-
-
-def _outlines(labels: np.ndarray) -> np.ndarray:
-    """Pixels of crystals that another crystal or the background touches, bool (H, W)."""
-    wide = np.ones((3, 3), np.uint8)
-    values = labels.astype(np.float32)
-    return (cv2.dilate(values, wide) != cv2.erode(values, wide)) & (labels > 0)
+    outline = find_boundaries(labels, connectivity=2, mode="inner")
+    return image, np.concatenate((flow, [labels > 0, outline, valid])).astype(np.float32)
 
 
 def _any_octave(diameters: np.ndarray, rng: np.random.Generator) -> int:

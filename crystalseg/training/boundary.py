@@ -17,6 +17,7 @@ from crystalseg.networks.boundary import build_boundary
 from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.losses import mean_of_valid
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,7 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor, topology: float, 
     dice = (2 * (predicted * true).sum() + 1) / (predicted.sum() + true.sum() + 1)
     precise, complete = share(soft_skeleton(predicted, rounds), true), share(soft_skeleton(true, rounds), predicted)
     centreline = 2 * precise * complete / (precise + complete)
-    mean = (cross * valid).sum() / (2 * valid.sum().clamp(min=1))
-    return mean + (1 - topology) * (1 - dice) + topology * (1 - centreline)
+    return mean_of_valid(cross, valid) + (1 - topology) * (1 - dice) + topology * (1 - centreline)
 
 
 def boundary_patch(

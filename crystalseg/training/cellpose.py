@@ -14,6 +14,7 @@ from crystalseg.networks.cellpose import CPNet
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.losses import mean_of_valid
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,9 @@ def flow_loss(output: Tensor, target: Tensor) -> Tensor:
     learnt here), valid. Invalid pixels do not count.
     """
     valid = target[:, 4:]
-    count = valid.sum().clamp(min=1)
-    flow = (functional.mse_loss(output[:, :2], 5 * target[:, :2], reduction="none") * valid).sum() / (2 * count)
+    flow = functional.mse_loss(output[:, :2], 5 * target[:, :2], reduction="none")
     cross = functional.binary_cross_entropy_with_logits(output[:, 2:3], target[:, 2:3], reduction="none")
-    return flow / 2 + (cross * valid).sum() / count
+    return mean_of_valid(flow, valid) / 2 + mean_of_valid(cross, valid)
 
 
 def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:

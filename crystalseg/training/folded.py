@@ -14,6 +14,7 @@ from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.cellpose import flow_loss, validation_batches
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.losses import mean_of_valid
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor, outline: float) -
 
     `image` (B, 3, H, W); `target` (B, 5, H, W): dy, dx, foreground, outline, valid. Invalid pixels do not count.
     """
-    output, valid = network(image).float(), target[:, 4:]
+    output = network(image).float()
     cross = functional.binary_cross_entropy_with_logits(output[:, 3:], target[:, 3:4], reduction="none")
-    return flow_loss(output, target) + outline * (cross * valid).sum() / valid.sum().clamp(min=1)
+    return flow_loss(output, target) + outline * mean_of_valid(cross, target[:, 4:])
 
 
 def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recipe) -> Item | None:
