@@ -23,6 +23,11 @@ class Look:
     unevenness: amplitude of slow brightness changes over the image.
     blur: standard deviation of the point spread; noise: standard deviation of the camera noise.
     gray: whether the image is gray.
+    phases: mean colours of further phases; each is as likely as `crystal`.
+    tone: contrast of twins, lamellae or facets within crystals.
+    relief: strength of light and shadow on crystals of different height, as of interference contrast (DIC).
+    groove: brightness of the shoulders on both sides of a boundary line, as of a thermally etched groove.
+    streaks: how much longer than wide the matrix's texture is, 1 for none.
     """
 
     crystal: tuple[float, float, float] = (0.7, 0.65, 0.6)
@@ -45,6 +50,11 @@ class Look:
     blur: float = 0.7
     noise: float = 0.02
     gray: bool = False
+    phases: tuple[tuple[float, float, float], ...] = ()
+    tone: float = 0.0
+    relief: float = 0.0
+    groove: float = 0.0
+    streaks: float = 1.0
 
 
 def random_look(rng: np.random.Generator, kind: Kind, diameter: float) -> Look:

@@ -14,6 +14,7 @@ from crystalseg.synthetic.geometry import labels_of, place_particles, place_poly
 from crystalseg.synthetic.packing import POLYCRYSTALS
 from crystalseg.synthetic.rendering import render
 from crystalseg.synthetic.structure import Structure, random_structure
+from crystalseg.synthetic.techniques import with_technique
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def draw(
     """One synthetic micrograph of `shape` (H, W); the same arguments give the same pixels."""
     rng = np.random.default_rng(seed)
     structure = structure or random_structure(rng, shape)
-    look = look or random_look(rng, structure.kind, structure.diameter)
+    look = look or with_technique(rng, random_look(rng, structure.kind, structure.diameter), structure)
     place = place_polycrystal if structure.kind in POLYCRYSTALS else place_particles
     geometry = place(rng, shape, structure)
     image = render(rng, geometry, look)

@@ -7,20 +7,35 @@ import cv2
 import numpy as np
 from numba import njit
 
-Kind = Literal["polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates"]
-POLYCRYSTALS = ("polycrystal", "grain", "single", "cluster")
+Kind = Literal[
+    "polycrystal",
+    "grain",
+    "single",
+    "cluster",
+    "powder",
+    "pebbles",
+    "precipitates",
+    "columnar",
+    "faceted",
+    "laths",
+    "dendrites",
+    "agglomerates",
+]
+POLYCRYSTALS = ("polycrystal", "grain", "single", "cluster", "columnar")
 
 
 @dataclass(frozen=True)
 class Geometry:
     """owner int32 (H, W): which crystal, 0 = matrix; gap float32: distance to the nearest other crystal's edge (px);
-    edge float32: 0 at a particle's centre to 1 at its edge; slope float32 (2, H, W): where on the particle (dy, dx)."""
+    edge float32: 0 at a particle's centre to 1 at its edge; slope float32 (2, H, W): where on the particle (dy, dx);
+    tone float32 (H, W), -1 to 1: what differs in brightness within a crystal, as twins, lamellae and facets do."""
 
     owner: np.ndarray
     count: int
     gap: np.ndarray | None = None
     edge: np.ndarray | None = None
     slope: np.ndarray | None = None
+    tone: np.ndarray | None = None
 
 
 @njit(cache=True, nogil=True)
@@ -94,35 +109,62 @@ def laguerre(sites: np.ndarray, h: int, w: int, margin: float) -> tuple[np.ndarr
 
 
 @njit(cache=True, nogil=True)
+def _reach(dy: float, dx: float, outline: np.ndarray, long: float, short: float, cos: float, sin: float) -> float:
+    """Where a point (dy, dx) from a particle's centre lies: below 1 inside its outline, above 1 outside."""
+    u = (cos * dx + sin * dy) / long
+    v = (cos * dy - sin * dx) / short
+    rho = np.sqrt(u * u + v * v)
+    if rho > 1.5:
+        return rho
+    angles = len(outline)
+    place = (np.arctan2(v, u) / (2 * np.pi) + 0.5) * angles
+    a = int(place)
+    part = place - a
+    return rho / (outline[a % angles] * (1 - part) + outline[(a + 1) % angles] * part)
+
+
+@njit(cache=True, nogil=True)
 def paint(
-    h: int, w: int, sites: np.ndarray, outlines: np.ndarray, stretch: np.ndarray, turn: np.ndarray
+    h: int,
+    w: int,
+    sites: np.ndarray,
+    outlines: np.ndarray,
+    stretch: np.ndarray,
+    turn: np.ndarray,
+    overlap: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Paint particles over one another: owner int32, edge float32, slope float32 (2, h, w); see `Geometry`."""
+    """Paint particles over one another: owner int32, edge float32, slope float32 (2, h, w); see `Geometry`.
+
+    `outlines` (n, angles): radius by angle from -π, a share of the site's; a particle of which more than the share
+    `overlap` would lie over others is left out.
+    """
     owner = np.zeros((h, w), np.int32)
     edge = np.zeros((h, w), np.float32)
     slope = np.zeros((2, h, w), np.float32)
-    angles = outlines.shape[1]
     for k in range(len(sites)):
         cy, cx, r = sites[k]
         reach = r * stretch[k] * 1.5 + 2
         cos, sin = np.cos(turn[k]), np.sin(turn[k])
-        for i in range(max(0, int(cy - reach)), min(h, int(cy + reach) + 1)):
-            for j in range(max(0, int(cx - reach)), min(w, int(cx + reach) + 1)):
-                dy, dx = i - cy, j - cx
-                u = (cos * dx + sin * dy) / (r * stretch[k])
-                v = (cos * dy - sin * dx) / (r / stretch[k])
-                rho = np.sqrt(u * u + v * v)
-                if rho > 1.5:
-                    continue
-                place = (np.arctan2(v, u) / (2 * np.pi) + 0.5) * angles
-                a = int(place)
-                part = place - a
-                rho /= outlines[k, a % angles] * (1 - part) + outlines[k, (a + 1) % angles] * part
+        rows = range(max(0, int(cy - reach)), min(h, int(cy + reach) + 1))
+        columns = range(max(0, int(cx - reach)), min(w, int(cx + reach) + 1))
+        long, short = r * stretch[k], r / stretch[k]
+        if overlap < 1:
+            own, shared = 0, 0
+            for i in rows:
+                for j in columns:
+                    if _reach(i - cy, j - cx, outlines[k], long, short, cos, sin) <= 1:
+                        own += 1
+                        shared += owner[i, j] > 0
+            if shared > overlap * own:
+                continue
+        for i in rows:
+            for j in columns:
+                rho = _reach(i - cy, j - cx, outlines[k], long, short, cos, sin)
                 if rho <= 1:
                     owner[i, j] = k + 1
                     edge[i, j] = rho
-                    slope[0, i, j] = dy / r
-                    slope[1, i, j] = dx / r
+                    slope[0, i, j] = (i - cy) / r
+                    slope[1, i, j] = (j - cx) / r
     return owner, edge, slope
 
 

@@ -15,12 +15,20 @@ def render(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.ndarr
 
     # Changes of brightness common to all channels are collected in one plane.
     texture = smooth_noise(rng, shape, look.texture_scale) + 0.5 * smooth_noise(rng, shape, 3 * look.texture_scale)
+    if look.streaks > 1:
+        texture = np.where(owner > 0, texture, _streaked(rng, shape, look))
     light = np.where(owner > 0, np.float32(look.grain_texture), np.float32(look.matrix_texture)) * texture
+    if geometry.tone is not None:
+        light += look.tone * geometry.tone
+    if look.relief:
+        light += look.relief * _relief(rng, geometry)
     if geometry.gap is not None and look.line:
         width = look.line_width * (1 + 0.25 * smooth_noise(rng, shape, 25))
         line = np.exp(-np.square(2 * geometry.gap / np.maximum(width, 0.5)))
         fade = 0.5 + smooth_noise(rng, shape, max(30, min(shape) / 12)) - 2.5 * (look.vanishing - 0.4)
         light += look.line * line * np.clip(fade, 0, 1)
+        if look.groove:
+            light += look.groove * np.exp(-np.square(2 * (geometry.gap - width) / np.maximum(width, 0.5)))
     if geometry.edge is not None:
         inside = owner > 0
         light += inside * look.rim * (geometry.edge**4 - 0.2)
@@ -48,7 +56,9 @@ def _colours(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.nda
     """Matrix and crystals, float32 (n + 1, 3): of six colours drawn the one least like the neighbours'."""
     n = geometry.count + 1
     brightness = rng.normal(0, look.brightness_spread, (n, 6, 1))
-    drawn = np.clip(look.crystal + brightness + rng.normal(0, look.colour_spread, (n, 6, 3)), 0.05, 0.95)
+    middle = np.array((look.crystal, *look.phases))
+    phase = rng.integers(len(middle), size=(n, 6)) if look.phases else np.zeros((n, 6), int)
+    drawn = np.clip(middle[phase] + brightness + rng.normal(0, look.colour_spread, (n, 6, 3)), 0.05, 0.95)
     colours = drawn[:, 0]
     colours[0] = look.matrix
     pairs = _adjacent(geometry.owner)
@@ -60,6 +70,27 @@ def _colours(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.nda
             apart = np.abs(drawn[crystal, :, None] - colours[done]).sum(axis=2).min(axis=1)
             colours[crystal] = drawn[crystal, apart.argmax()]
     return colours.astype(np.float32)
+
+
+def _streaked(rng: np.random.Generator, shape: tuple[int, int], look: Look) -> np.ndarray:
+    """Texture whose features are longer than wide and bend a little, as of a lamellar or rolled matrix."""
+    turn = rng.uniform(0, np.pi)
+    bend = rng.uniform(0, 12) * smooth_noise(rng, shape, max(30.0, min(shape) / 5))
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    along, across = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x + bend
+    side = 512  # of the noise, which is repeated
+    noise = smooth_noise(rng, (side, side), max(look.texture_scale, 1.5))
+    column, row = (along / look.streaks % side).astype(np.float32), (across % side).astype(np.float32)
+    return cv2.remap(noise, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
+def _relief(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
+    """Slope of a surface on which each crystal has its height, towards a random direction, float32 (H, W)."""
+    height = rng.uniform(-1, 1, geometry.count + 1).astype(np.float32)[geometry.owner]
+    height = cv2.GaussianBlur(height, (0, 0), float(rng.uniform(0.8, 2.5)))
+    down, right = np.gradient(height)
+    towards = rng.uniform(0, 2 * np.pi)
+    return np.sin(towards) * down + np.cos(towards) * right
 
 
 def _adjacent(owner: np.ndarray) -> np.ndarray:

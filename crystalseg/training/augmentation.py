@@ -1,5 +1,4 @@
-"""Augmentation: one random similarity transform (paper section IV-B), and what microscopes, cameras and files do to a
-picture, which goes further than the paper's ± 20 % of brightness and contrast."""
+"""Augmentation: one random similarity transform (paper section IV-B), and another picture of the same (`imaging`)."""
 
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from skimage.segmentation import find_boundaries
 from crystalseg.segmentation.attention import levels_from_labels
 from crystalseg.segmentation.tiling import normalise
 from crystalseg.training.data import LabelledImage
+from crystalseg.training.imaging import imaged
 
 Point = Sequence[float] | np.ndarray
 
@@ -34,83 +34,6 @@ def _isometry(rng: np.random.Generator) -> np.ndarray:
     angle = rng.integers(4) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return turn @ np.diag([rng.choice([-1.0, 1.0]), 1.0])
-
-
-def _photometric(image: np.ndarray, s: LabelledImage, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (H, W, 3) -> normalised float32 (3, H, W) as another microscope, camera or file might have given it."""
-    x = normalise(image, s.low, s.high).astype(np.float32)
-    if rng.random() < 0.2:
-        x = np.repeat(x.mean(axis=0, keepdims=True), 3, axis=0)
-    elif rng.random() < 0.15:
-        x = x[rng.permutation(3)]
-    if rng.random() < 0.4:
-        x = np.sign(x) * np.abs(x) ** np.float32(np.exp(rng.uniform(-0.6, 0.6)))
-    if rng.random() < 0.15:
-        x = 1 - x
-    x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.2, 0.2)
-    if rng.random() < 0.3:
-        x = x + _illumination(x.shape[1:], rng)
-    if rng.random() < 0.15:
-        x = x + _scratches(x.shape[1:], rng)
-    if rng.random() < 0.05:
-        x = _inscribed(x, rng)
-    if rng.random() < 0.2:
-        x = np.stack([cv2.GaussianBlur(channel, (0, 0), rng.uniform(0.4, 1.3)) for channel in x.astype(np.float32)])
-    if rng.random() < 0.3:
-        channels = 1 if rng.random() < 0.5 else 3
-        noise = rng.standard_normal((channels, *x.shape[1:]), dtype=np.float32)
-        x = x + np.exp(rng.uniform(np.log(0.01), np.log(0.12))) * noise
-    if rng.random() < 0.15:
-        x = _compressed(x, rng)
-    return x.astype(np.float32)
-
-
-def _illumination(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A slow change of brightness over the patch, as of a tilted lamp or a vignette."""
-    y, x = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None]
-    a, b, c = rng.normal(0, 0.12, 3)
-    return (a * y + b * x + c * (y * y + x * x - 0.67)).astype(np.float32)
-
-
-def _scratches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Polishing scratches and cracks that cross crystals without ending them."""
-    marks = np.zeros(shape, np.float32)
-    direction = rng.uniform(0, np.pi)
-    for _ in range(rng.integers(1, 7)):
-        angle = direction + rng.normal(0, 0.1) if rng.random() < 0.6 else rng.uniform(0, np.pi)
-        middle = rng.uniform(0, shape)
-        reach = max(shape) * rng.uniform(0.2, 1.0)
-        bends = np.cumsum(rng.normal(0, 0.02 * reach, 6))
-        along = np.linspace(-reach, reach, 6)
-        points = np.column_stack(
-            (
-                middle[1] + along * np.cos(angle) - bends * np.sin(angle),
-                middle[0] + along * np.sin(angle) + bends * np.cos(angle),
-            )
-        )
-        depth = float(rng.choice([-1, 1], p=(0.75, 0.25)) * rng.uniform(0.1, 0.7))
-        cv2.polylines(marks, [points.round().astype(np.int32)], False, depth, int(rng.integers(1, 5)), cv2.LINE_AA)
-    return marks
-
-
-def _inscribed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """With a scale bar and a number burnt in, which are not crystals."""
-    height, width = x.shape[1:]
-    ink = np.zeros((height, width), np.uint8)
-    left, top = int(rng.uniform(0, 0.7 * width)), int(rng.uniform(0.1, 0.95) * height)
-    end = left + int(rng.uniform(0.1, 0.4) * width), top + int(rng.integers(1, 6))
-    cv2.rectangle(ink, (left, top), end, 255, -1)
-    words = f"{rng.integers(1, 500)} um"
-    cv2.putText(ink, words, (left, top - 5), cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.9), 255, 1, cv2.LINE_AA)
-    return x + (rng.choice([0.0, 1.1]) - x) * (ink / np.float32(255))
-
-
-def _compressed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As a JPEG file gives it back."""
-    picture = (np.clip((x.transpose(1, 2, 0) + 0.5) / 2, 0, 1) * 255).astype(np.uint8)
-    packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 85))])[1]
-    back = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
-    return back.transpose(2, 0, 1).astype(np.float32) / 255 * 2 - 0.5
 
 
 def transform(
@@ -151,7 +74,7 @@ def transform(
         )
         flow = np.stack((turn[1, 0] * fx + turn[1, 1] * fy, turn[0, 0] * fx + turn[0, 1] * fy))
         flow = np.where(labels > 0, flow / (np.sqrt(np.square(flow).sum(axis=0)) + 1e-6), 0).astype(np.float32)
-    picture = _photometric(warp(image, cv2.INTER_LINEAR), s, rng) * valid
+    picture = imaged(normalise(warp(image, cv2.INTER_LINEAR), s.low, s.high), rng) * valid
     return picture, labels, flow, valid
 
 
