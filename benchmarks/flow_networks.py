@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit
-from torch import Tensor, nn
 
 from crystalseg.evaluation.metrics import average_crystal_size, panoptic_quality
 from crystalseg.micrographs.pairs import read_pairs
@@ -35,30 +34,16 @@ LOWEST = 0.3  # least foreground × fit
 LARGEST = 1_200_000  # px
 
 
-class AsCPNet(nn.Module):
-    """FoldedCPNet in CPNet's place: no outlines, no style."""
-
-    inputs = 3
-
-    def __init__(self, network: FoldedCPNet):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        return self.network(x)[:, :3], None
-
-
 def folded(path: Path) -> Models:
     network = FoldedCPNet()
     network.load_state_dict(load_weights(path, "folded")[0])
-    flow = AsCPNet(network.eval().to(memory_format=torch.channels_last))
-    return Models(flow, None, None, None, None, torch.device("cpu"))
+    return Models({"folded": network.eval().to(memory_format=torch.channels_last)}, torch.device("cpu"))
 
 
-def crystals(models: Models, pixels: np.ndarray) -> np.ndarray:
+def crystals(models: Models, network: str, pixels: np.ndarray) -> np.ndarray:
     """Labels int32 (H, W) of the proposals of the most foreground × fit."""
     pyramid, choice = Pyramid(models, pixels), Instances()
-    scales = [pyramid.flow(factor) for factor in Scales().octaves(pyramid.shape)]
+    scales = [pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape)]
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     quality = [expit(c.features[:, FEATURES.index("quality")]) for c in candidates]
     return select(candidates, quality, pyramid.shape, choice.min_area, LOWEST)[0]
@@ -80,11 +65,11 @@ def main() -> None:
     parser.add_argument("--grains", type=int, default=12)
     parser.add_argument("--mixed", type=int, default=8)
     options = parser.parse_args()
-    networks = {"cpnet": load_models(device="cpu"), "folded": folded(options.folded)}
+    networks = {"cellpose": load_models(device="cpu"), "folded": folded(options.folded)}
     rows = []
     for kind, pixels, truth in images(options.folders, options.grains, options.mixed):
         for name, models in networks.items():
-            labels = crystals(models, pixels)
+            labels = crystals(models, name, pixels)
             error = abs(average_crystal_size(labels) / average_crystal_size(truth) - 1)
             rows.append({"network": name, "kind": kind, "pq": panoptic_quality(truth, labels), "size error": error})
     table = pd.DataFrame(rows).groupby(["network", "kind"], sort=False).mean().unstack("network")

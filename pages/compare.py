@@ -83,7 +83,13 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
         micrograph = item.prepared()
         for method in missing:
             try:
-                item.run(micrograph, Settings(method, instances=session.instances(), measuring=session.measuring()))
+                chosen = Settings(
+                    method,
+                    instances=session.instances(),
+                    measuring=session.measuring(),
+                    network=session.network(),
+                )
+                item.run(micrograph, chosen)
             except SettingsError as error:
                 st.error(str(error), icon=":material/block:")
         st.rerun()

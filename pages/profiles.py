@@ -9,7 +9,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import Limit
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
-from crystalseg.segmentation.methods import NAMED
+from crystalseg.segmentation.methods import FLOW_NETWORKS, NAMED
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.ui import session, settings_controls, shared
 
@@ -68,6 +68,9 @@ def edit(old: Profile) -> None:
         method = left.selectbox(
             "Method", NAMED, NAMED.index(settings.method) if settings.method in NAMED else 0, key="profile method"
         )
+        network = right.selectbox(
+            "Flow network of SiMA+", list(FLOW_NETWORKS), list(FLOW_NETWORKS).index(settings.network)
+        )
         rule = right.selectbox(
             "Border rule",
             list(settings_controls.RULES),
@@ -86,7 +89,11 @@ def edit(old: Profile) -> None:
             return
     try:
         chosen = replace(
-            settings, method=method, instances=Instances(threshold, smallest, lowest), measuring=Measuring(rule)
+            settings,
+            method=method,
+            instances=Instances(threshold, smallest, lowest),
+            measuring=Measuring(rule),
+            network=network,
         )
         ordered = tuple(s for s in SECTIONS if s in sections)
         profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered)

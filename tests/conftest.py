@@ -46,13 +46,22 @@ def random_models():
     from crystalseg.networks.boundary import build_boundary
     from crystalseg.networks.cellpose import CPNet
     from crystalseg.networks.confidence import Confidence
+    from crystalseg.networks.folded import FoldedCPNet
     from crystalseg.networks.sima import build_sima
     from crystalseg.networks.size import SizeModel
     from crystalseg.segmentation.models import Models
 
     torch.manual_seed(0)
-    networks = (CPNet(), build_sima(), Confidence(), SizeModel(), build_boundary())
-    return Models(*(n.eval() for n in networks), torch.device("cpu"))
+    networks = {
+        "cellpose": CPNet(),
+        "sima": build_sima(),
+        "confidence": Confidence(),
+        "size": SizeModel(),
+        "boundary": build_boundary(),
+        "folded": FoldedCPNet(),
+        "folded-confidence": Confidence(10, 10),
+    }
+    return Models({name: network.eval() for name, network in networks.items()}, torch.device("cpu"))
 
 
 def keep(engine, run):

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app, errors
-from crystalseg.cli.options import FlowModel, MethodName, SettingsFile, Weights, models_from, settings_from
+from crystalseg.cli.options import (
+    FlowModel,
+    MethodName,
+    SettingsFile,
+    Weights,
+    models_from,
+    on_flow_model,
+    settings_from,
+)
 
 
 @app.command()
@@ -24,7 +32,7 @@ def evaluate(
     from crystalseg.evaluation.folder import evaluate_folder
     from crystalseg.segmentation.pipeline import segment
 
-    settings = settings_from(settings_file, method)
+    settings = on_flow_model(settings_from(settings_file, method), flow_model)
     models = models_from(weights, flow_model)
 
     def line(name: str, figures: dict) -> None:

@@ -20,6 +20,7 @@ from crystalseg.cli.options import (
     calibration_from,
     chosen,
     models_from,
+    on_flow_model,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def segment(
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
     settings, profile, validation = chosen(engine, settings_file, method, profile_name)
+    settings = on_flow_model(settings, flow_model)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)
     models = models_from(weights, flow_model)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from crystalseg.segmentation.settings import Settings
 
 Weights = Annotated[Path | None, typer.Option(help="Folder with cellpose.safetensors and the other weights.")]
-FlowModel = Annotated[Path | None, typer.Option(help="A Cellpose 2 or 3 model file to use as the flow network.")]
+FlowModel = Annotated[
+    Path | None, typer.Option(help="A Cellpose 2 or 3 model file to use as the flow network, by SiMA+ too.")
+]
 MethodName = Annotated[
     str | None,
     typer.Option(help=f"{', '.join(NAMED)}, {PACKAGE}:MODEL."),
@@ -63,6 +65,13 @@ def settings_from(path: Path | None, method: str | None) -> "Settings":
     if method is not None:
         settings = replace(settings, method=method)
     return settings
+
+
+def on_flow_model(settings: "Settings", flow_model: Path | None) -> "Settings":
+    """The settings, with a user's model in CPNet's place as SiMA+'s flow network if there is one."""
+    from dataclasses import replace
+
+    return settings if flow_model is None else replace(settings, network="cellpose")
 
 
 def calibration_from(

@@ -50,19 +50,20 @@ class SharedPyramid(Pyramid):
 
     def __init__(self, models: Models, pixels: np.ndarray):
         super().__init__(models, pixels)
-        self._known: dict[float, ScalePrediction] = {}
+        self._known: dict[tuple[str, float], ScalePrediction] = {}
 
     def flow(
         self,
+        network: str,
         factor: float,
         corners: list[tuple[int, int]] | None = None,
         report: Callable[[int], None] = lambda _: None,
     ) -> ScalePrediction:
         if factor > 1:
-            return super().flow(factor, corners, report)
-        if factor not in self._known:
-            self._known[factor] = super().flow(factor, None, report)
-        return self._known[factor]
+            return super().flow(network, factor, corners, report)
+        if (network, factor) not in self._known:
+            self._known[network, factor] = super().flow(network, factor, None, report)
+        return self._known[network, factor]
 
 
 def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
@@ -122,8 +123,7 @@ def run(
 
 def _weights(c: Contender, models: Models) -> str:
     """Which weights decide a contender's labels."""
-    names = method_of(c.settings.method).networks
-    return " ".join(models.hashes.get(name, "")[:8] for name in names) or "none"
+    return " ".join(models.hashes.get(name, "")[:8] for name in c.settings.networks) or "none"
 
 
 def _short(settings: Settings) -> str:
@@ -154,7 +154,7 @@ def latency(folder: Path, wanted: Sequence[Contender], models: Models) -> pd.Dat
     return pd.DataFrame(
         {
             "contender": list(seconds),
-            "parameters": [models.parameters(c.settings.method) for c in wanted],
+            "parameters": [models.parameters(c.settings) for c in wanted],
             "seconds": [np.mean(s) for s in seconds.values()],
             "seconds_sd": [np.std(s) for s in seconds.values()],
         }

@@ -122,6 +122,10 @@ class CPNet(nn.Module):
         mean = features.mean(dim=(2, 3))
         return mean / mean.square().sum(dim=1, keepdim=True).sqrt()
 
+    def maps(self, x: Tensor) -> Tensor:
+        """What `forward` gives without the styles, as of every flow network."""
+        return self(x)[0]
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.downsample(x)
         style = self.style(features[-1])

@@ -1,9 +1,11 @@
 """Confidence: how good a proposed crystal probably is, from its picture and figures (after Huang et al. 2019)."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-PICTURES, FIGURES = 9, 8  # channels of a proposal's picture, and its figures
+PICTURES, FIGURES = 9, 8  # channels of a proposal's picture, and its figures, without outlines
 WIDTH = 24
 
 
@@ -14,16 +16,17 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 class Confidence(nn.Module):
     """Four convolutions over the proposal's picture, their mean and maximum, and its figures, through two layers.
 
-    Takes pictures (n, 9, h, w) and features (n, 8), in the orders that `segmentation.proposals` names, CHANNELS and
-    FEATURES; returns the logits (n,) of being right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset,
-    is the calibration of the logits; 61,073 parameters.
+    Takes pictures (n, `pictures`, h, w) and features (n, `figures`), in the orders that `segmentation.proposals` names,
+    CHANNELS and FEATURES, with the outline's if the flow network gives outlines; returns the logits (n,) of being
+    right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset, is the calibration of the logits; 61,073
+    parameters without outlines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pictures: int = PICTURES, figures: int = FIGURES) -> None:
         super().__init__()
         wide = 2 * WIDTH
         self.picture = nn.Sequential(
-            _block(PICTURES, WIDTH),
+            _block(pictures, WIDTH),
             nn.MaxPool2d(2),
             _block(WIDTH, wide),
             nn.MaxPool2d(2),
@@ -31,10 +34,15 @@ class Confidence(nn.Module):
             nn.MaxPool2d(2),
             _block(wide, wide),
         )
-        self.norm = nn.BatchNorm1d(FIGURES, affine=False)
-        self.decide = nn.Sequential(nn.Linear(2 * wide + FIGURES, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
+        self.norm = nn.BatchNorm1d(figures, affine=False)
+        self.decide = nn.Sequential(nn.Linear(2 * wide + figures, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
         self.line: Tensor
         self.register_buffer("line", torch.tensor([1.0, 0.0]))
+
+    @staticmethod
+    def shaped(state: Mapping[str, Tensor]) -> "Confidence":
+        """A network that a state dict fits into."""
+        return Confidence(state["picture.0.0.weight"].shape[1], len(state["norm.running_mean"]))
 
     def forward(self, pictures: Tensor, features: Tensor) -> Tensor:
         seen = self.picture(pictures)

@@ -22,6 +22,8 @@ class FoldedCPNet(nn.Module):
     (B, 4, H, W): 5 × the flow's dy and dx, the foreground logit, and the logit of lying on a crystal's outline.
     """
 
+    inputs = 3
+
     def __init__(self) -> None:
         super().__init__()
         self.downsample = Encoder(3 * 4)
@@ -30,6 +32,10 @@ class FoldedCPNet(nn.Module):
         self.unfold = conv_block(CHANNELS[0], 4 * STEM, 1)
         self.sharpen = conv_block(2 * STEM, STEM, 3)
         self.output = conv_block(STEM, 4, 1)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """As `forward`; what every flow network has."""
+        return self(x)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.downsample(functional.pixel_unshuffle(x, 2))

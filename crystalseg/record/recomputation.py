@@ -11,7 +11,6 @@ from crystalseg.record.runs import find, same_networks
 from crystalseg.segmentation.corrections.history import history_of
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.pipeline import rethreshold, segment
-from crystalseg.segmentation.settings import Settings
 
 
 def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | None:
@@ -22,14 +21,14 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
         raise ValueError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
     if not same_networks(run, models.hashes):
         raise ValueError(f"Run {run.id}: it was made with other networks than those installed.")
-    settings = Settings.from_dict(run.settings)
+    settings = run.chosen
     if not run.job:
         segmentation, log = segment(micrograph, settings, models), []
     else:
         # The app keeps a job's maps, and takes thresholds and corrections from these.
-        segmentation = as_kept(segment(micrograph, Settings.from_dict(find(engine, run.job).settings), models))
+        segmentation = as_kept(segment(micrograph, find(engine, run.job).chosen, models))
         if segmentation.settings.instances != settings.instances:
-            segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.confidence)
+            segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.judge(settings))
         log = correction_log(engine, run.job, settings.instances.name, run.created)
     history = history_of(segmentation, micrograph.pixels, [entry for _, entry in log])
     rule = settings.measuring.border_rule

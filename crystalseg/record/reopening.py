@@ -13,7 +13,6 @@ from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
 from crystalseg.record.runs import Run
-from crystalseg.segmentation.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
         labels, confidence = file["labels"], file["confidence"]
     marks = {int(number): mark for number, mark in run.marks.items()}
-    rule = Settings.from_dict(run.settings).measuring.border_rule
+    rule = run.chosen.measuring.border_rule
     measurement = measure(labels, run.um_per_px, rule, confidence, marks)
     micrograph = None
     if with_image and "image" in run.files:

@@ -11,7 +11,7 @@ from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Settings
+from crystalseg.segmentation.settings import Settings, as_then
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
@@ -48,12 +48,13 @@ def load_micrograph(path: Path) -> Micrograph:
 
 
 _OPTIONAL = ("attention", "origin", "features")
+_MAPS = ("flow", "foreground", "outline")  # of a scale; not every network gives outlines
 
 
 def as_kept(segmentation: Segmentation) -> Segmentation:
     """As `load_segmentation` gives it back: the maps of single scales, which are only looked at, at half precision."""
     scales = tuple(
-        replace(s, flow=_halved(s.flow).astype(np.float32), foreground=_halved(s.foreground).astype(np.float32))
+        ScalePrediction(s.factor, covered=s.covered, **{m: _halved(v).astype(np.float32) for m, v in _maps(s).items()})
         for s in segmentation.scales
     )
     return replace(segmentation, scales=scales)
@@ -61,6 +62,10 @@ def as_kept(segmentation: Segmentation) -> Segmentation:
 
 def _halved(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float16)
+
+
+def _maps(scale: ScalePrediction) -> dict[str, np.ndarray]:
+    return {m: values for m in _MAPS if (values := getattr(scale, m)) is not None}
 
 
 def save_segmentation(path: Path, segmentation: Segmentation) -> None:
@@ -74,8 +79,7 @@ def save_segmentation(path: Path, segmentation: Segmentation) -> None:
     }
     arrays |= {name: value for name in _OPTIONAL if (value := getattr(segmentation, name)) is not None}
     for i, scale in enumerate(segmentation.scales):
-        arrays[f"flow_{i}"] = _halved(scale.flow)
-        arrays[f"foreground_{i}"] = _halved(scale.foreground)
+        arrays |= {f"{m}_{i}": _halved(v) for m, v in _maps(scale).items()}
         arrays[f"covered_{i}"] = scale.covered
     facts = {
         "factors": [scale.factor for scale in segmentation.scales],
@@ -92,9 +96,8 @@ def load_segmentation(path: Path) -> Segmentation:
     scales = tuple(
         ScalePrediction(
             factor,
-            arrays[f"flow_{i}"].astype(np.float32),
-            arrays[f"foreground_{i}"].astype(np.float32),
-            arrays[f"covered_{i}"],
+            covered=arrays[f"covered_{i}"],
+            **{m: arrays[key].astype(np.float32) for m in _MAPS if (key := f"{m}_{i}") in arrays},
         )
         for i, factor in enumerate(facts["factors"])
     )
@@ -103,7 +106,7 @@ def load_segmentation(path: Path) -> Segmentation:
         arrays["confidence"],
         Prediction(arrays["flow"], arrays["foreground"]),
         scales,
-        settings=Settings.from_json(facts["settings"]),
+        settings=Settings.from_dict(as_then(json.loads(facts["settings"]))),
         timings=facts["timings"],
         hashes=facts["hashes"],
         versions=facts["versions"],

@@ -19,8 +19,8 @@ from crystalseg.measurement.specification import Limit, Verdict, overall
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
 from crystalseg.record.reports import issue
-from crystalseg.segmentation.methods import method_of
 from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Settings, as_then
 
 
 def software() -> dict[str, str]:
@@ -61,6 +61,11 @@ class Run:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=store.now)
     software: dict = field(default_factory=software)
+
+    @property
+    def chosen(self) -> Settings:
+        """Its settings, to work with."""
+        return Settings.from_dict(as_then(self.settings))
 
     @property
     def outcome(self) -> str:
@@ -157,5 +162,4 @@ def find(engine: Engine, run_id: str) -> Run:
 
 def same_networks(run: Run, hashes: Mapping[str, str]) -> bool:
     """Whether these weights, by name, are those the run's method used."""
-    used = method_of(run.settings["method"]).networks
-    return all(run.hashes.get(name) == hashes.get(name) for name in used)
+    return all(run.hashes.get(name) == hashes.get(name) for name in run.chosen.networks)

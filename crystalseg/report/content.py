@@ -19,7 +19,7 @@ from crystalseg.report.picture_sections import (
 from crystalseg.report.report import Details, Part, Report
 from crystalseg.report.words import corrections_words, rule_words, settings_rows
 from crystalseg.segmentation.corrections.correction import Correction
-from crystalseg.segmentation.methods import method_of
+from crystalseg.segmentation.methods import statement_of
 
 
 def content(report: Report) -> list[Block]:
@@ -99,7 +99,7 @@ def _method(report: Report) -> list[Block]:
     part = report.parts[0]
     run, settings = part.run, part.settings
     factors = ", ".join(f"{factor:.3g}" for factor in run.factors)
-    statement = method_of(settings.method).statement.format(factors=factors or "of its own")
+    statement = statement_of(settings.method, settings.network, factors or "of its own")
     words = (
         f"{statement} Size is the equivalent circular diameter "
         f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. "

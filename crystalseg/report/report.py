@@ -59,7 +59,7 @@ class Part:
 
     @property
     def settings(self) -> Settings:
-        return Settings.from_dict(self.run.settings)
+        return self.run.chosen
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from crystalseg.measurement.intercept import Intercepts
 from crystalseg.measurement.specification import Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
-from crystalseg.segmentation.methods import method_of
+from crystalseg.segmentation.methods import FLOW_NETWORKS, method_of
 from crystalseg.segmentation.settings import Settings
 
 
@@ -109,6 +109,8 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     """What was chosen, a row each."""
     method, scales, instances = settings.method, settings.scales, settings.instances
     rows = [("Method", f"{method}: {method_of(method).words}")]
+    if method_of(method).selects:
+        rows.append(("Flow network", f"{settings.network}: {FLOW_NETWORKS[settings.network]}"))
     if factors:
         rows.append(("Resize factors", factors))
     if method_of(method).fusion == "attention":

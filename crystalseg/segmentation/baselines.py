@@ -5,6 +5,7 @@ All that run a flow network use the same CPNet weights, as in the paper (section
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -16,9 +17,9 @@ from skimage.segmentation import watershed
 
 from crystalseg.measurement.diameter import diameters
 from crystalseg.micrographs.labels import BOUNDARY_WIDTH, keep_labels, tidy
+from crystalseg.networks.cellpose import CPNet
 from crystalseg.segmentation.fusion import NOTHING, Prediction, ScalePrediction, fuse
 from crystalseg.segmentation.instances import instances
-from crystalseg.segmentation.models import needed
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales
 from crystalseg.segmentation.segmentation import Segmentation
@@ -51,7 +52,7 @@ def original(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repor
 
 
 def _at_one_scale(pyramid: Pyramid, factor: float, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    scales = predict_scales(pyramid, [factor], [None], 0.0, clock, progress)
+    scales = predict_scales(pyramid, "cellpose", [factor], [None], 0.0, clock, progress)
     fused = fuse(scales, None, pyramid.shape, "average")
     clock.lap("fusion")
     labels, confidence = instances(fused, settings.instances)
@@ -67,12 +68,13 @@ def estimate_diameter(pyramid: Pyramid) -> float:
 
     The SizeModel on the style of the image as it is, then the diameters found at the scale that follows from it.
     """
-    network, size = pyramid.models.flow, pyramid.models.size
-    if size is None:
+    networks = pyramid.models.networks
+    if "size" not in networks:
         guess = DIAMETER  # a user's flow network: only the second step is left
     else:
+        network, size = cast(CPNet, networks["cellpose"]), networks["size"]
         grid = pyramid.grid(1.0)
-        image = pyramid.resized(1.0)
+        image = pyramid.resized("cellpose", 1.0)
         styles = [
             pyramid.run(lambda x: network.style(network.downsample(x)[-1]), grid.cut(image, corner)[None])
             for corner in grid.corners
@@ -80,7 +82,7 @@ def estimate_diameter(pyramid: Pyramid) -> float:
         style = np.mean(np.concatenate(styles), axis=0, keepdims=True)
         style /= np.sqrt(np.square(style).sum())
         guess = float(np.exp(pyramid.run(size, style)[0]))
-    scale = pyramid.flow(_factor(guess, pyramid))
+    scale = pyramid.flow("cellpose", _factor(guess, pyramid))
     fused = Prediction(scale.flow, scale.foreground)
     sizes = diameters(instances(fused, Instances())[0]) / scale.factor
     return float(np.mean(sizes)) if len(sizes) else guess
@@ -96,7 +98,7 @@ def _factor(diameter: float, pyramid: Pyramid) -> float:
 
 def two_scale(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """As ImageGrains combines two Cellpose runs of different diameter (dmair1989/ImageGrains)."""
-    scales = predict_scales(pyramid, TWO_FACTORS, [None, None], 0.0, clock, progress)
+    scales = predict_scales(pyramid, "cellpose", TWO_FACTORS, [None, None], 0.0, clock, progress)
     labels, confidence = two_scale_labels(scales, pyramid.shape, settings.instances)
     fused = fuse(scales, None, pyramid.shape, "average")
     return Segmentation(labels, confidence, fused, scales, None, _with_factors(settings, TWO_FACTORS))
@@ -138,7 +140,7 @@ def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repor
 
 def boundary_probability(pyramid: Pyramid, progress: Report = lambda _: None) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of boundary line and foreground, float32 (H, W) each."""
-    network = needed(pyramid.models.boundary, "boundary")
+    network = pyramid.models["boundary"]
     height, width = pyramid.shape
     grid = Grid(height, width, multiple=32)  # the encoder halves five times
     done = 0

@@ -10,6 +10,7 @@ from scipy.special import expit
 from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.segmentation.colormap import categories, flow_colours, heat
 from crystalseg.segmentation.methods import method_of
+from crystalseg.segmentation.proposals import FEATURES
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.tiling import Grid
 
@@ -53,6 +54,8 @@ def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
     for scale in segmentation.scales:
         result.append(Layer(f"flow at × {scale.factor:.3g}", scale.flow, "flow"))
         result.append(Layer(f"foreground at × {scale.factor:.3g}", scale.foreground, "foreground"))
+        if scale.outline is not None:
+            result.append(Layer(f"outlines at × {scale.factor:.3g}", expit(scale.outline), "heat"))
     if segmentation.attention is not None:
         name = "crystals taken from" if method_of(segmentation.settings.method).selects else "attention for"
         result += [
@@ -117,6 +120,9 @@ def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
             ("A larger crystal around it", f"{rival:.2f} of 1, seen by a coarser scale"),
             ("Smaller crystals inside it", f"{parts:.2f} of its area, seen by a finer scale"),
         ]
+        if segmentation.features.shape[1] > len(FEATURES):
+            edge, crossed = map(float, segmentation.features[number - 1][len(FEATURES) :])
+            rows += [("An outline is seen along its own", f"{edge:.2f} of 1"), ("And within it", f"{crossed:.2f} of 1")]
     elif segmentation.attention is not None:
         best = int(np.argmax(weights))
         rows.append(

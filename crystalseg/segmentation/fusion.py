@@ -27,12 +27,13 @@ class Prediction:
 @dataclass(frozen=True)
 class ScalePrediction:
     """A prediction at its own resolution, (2, h, w) and (h, w); factor: its resize factor; covered bool (h, w): where
-    tiles were computed."""
+    tiles were computed; outline float32 (h, w), logit of lying on a crystal's outline, where the network gives it."""
 
     factor: float
     flow: np.ndarray
     foreground: np.ndarray
     covered: np.ndarray
+    outline: np.ndarray | None = None
 
 
 def fuse_weighted(

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-_NETWORK = "A flow network (Cellpose's architecture) was run on the image at resize factors {factors}"
+_NETWORK = "A flow network ({network}) was run on the image at resize factors {factors}"
 _TRACED = "traced to one label per crystal"
 
 
 @dataclass(frozen=True)
 class Method:
     """words: what it is, in a few; statement: the first sentence or two of a report's method statement, with
-    `{factors}` for the resize factors; networks: the weights it needs, by name; ladder: whether it takes the resize
-    factors a user may choose; fusion: how it adds up the scales' flows (`attention`, `average`, `maximum`), or "";
-    selects: whether each crystal comes from one scale of a ladder of octaves."""
+    `{factors}` for the resize factors and `{network}` for the flow network's words; networks: the weights it needs, by
+    name (SiMA+: see `networks_of`); ladder: whether it takes the resize factors a user may choose; fusion: how it adds
+    up the scales' flows (`attention`, `average`, `maximum`), or ""; selects: whether each crystal comes from one scale
+    of a ladder of octaves."""
 
     words: str
     statement: str
@@ -28,7 +29,6 @@ METHODS = {
         "SiMA+: each crystal from the resolution that shows it best",
         f"{_NETWORK}; of the crystals that every resolution proposed, those most probably right were taken, judged by "
         "a network from a picture of each, the fit of flow and shape, and what the other resolutions propose (SiMA+).",
-        ("cellpose", "confidence"),
         ladder=True,
         selects=True,
     ),
@@ -80,6 +80,13 @@ METHODS = {
         "a model of the cellpose package, if it is installed", "A model of the cellpose package segmented the image."
     ),
 }
+# The flow networks, in words; SiMA+ can run each, the others run CPNet as published.
+FLOW_NETWORKS = {
+    "folded": "Cellpose's architecture at half resolution, with outlines",
+    "cellpose": "Cellpose's architecture",
+}
+# The weights that judge what each proposes to SiMA+.
+JUDGES = {"folded": "folded-confidence", "cellpose": "confidence"}
 LADDERS = tuple(name for name, method in METHODS.items() if method.ladder)
 NAMED = tuple(name for name in METHODS if name != PACKAGE)  # those that a name says all of
 
@@ -87,3 +94,16 @@ NAMED = tuple(name for name in METHODS if name != PACKAGE)  # those that a name 
 def method_of(name: str) -> Method:
     """The method that `Settings.method` names; for the package, `name` also says which model."""
     return METHODS[name.partition(":")[0]]
+
+
+def statement_of(method: str, network: str, factors: str) -> str:
+    """The method's statement, with resize factors in words and the flow network that SiMA+ ran."""
+    known = method_of(method)
+    words = FLOW_NETWORKS[network if known.selects else "cellpose"]
+    return known.statement.format(factors=factors, network=words)
+
+
+def networks_of(method: str, network: str) -> tuple[str, ...]:
+    """The weights that a method needs, by name, if SiMA+ runs `network`, one of FLOW_NETWORKS."""
+    known = method_of(method)
+    return (network, JUDGES[network]) if known.selects else known.networks

@@ -41,7 +41,7 @@ def segment(
     segmentation = run(pyramid or Pyramid(models, micrograph.pixels), settings, clock, progress)
     clock.lap("crystals")
     progress(Progress("done", 1, 1, 1.0))
-    hashes, versions = models.used_by(settings.method) if models else ({}, {})
+    hashes, versions = models.used_by(settings) if models else ({}, {})
     return replace(segmentation, timings=clock.timings, hashes=hashes, versions=versions)
 
 
@@ -59,7 +59,7 @@ def _by_fusion(
         attention = regroup(pyramid.attention(), pyramid.models.thresholds, choice.levels)
         shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
         clock.lap("attention")
-    scales = predict_scales(pyramid, factors, shares, choice.tile_relevance, clock, progress)
+    scales = predict_scales(pyramid, "cellpose", factors, shares, choice.tile_relevance, clock, progress)
     progress(Progress("fusion", 0, 1, 0.96))
     fused = fuse(scales, attention, pyramid.shape, fusion)
     clock.lap("fusion")

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.special import expit
+from skimage.segmentation import find_boundaries
 
 from crystalseg.micrographs.labels import keep_labels
 from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
@@ -32,7 +33,13 @@ FEATURES = (
     "border",  # 1 if it touches the image's border
     "factor",  # octaves of the scale's resize factor, divided by 2; at most 0, the finest the network was trained on
 )
-# What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours.
+# Further ones, where the flow network gives outlines.
+OUTLINE_FEATURES = (
+    "edge",  # mean probability of an outline along its own, 0..1
+    "crossed",  # mean probability of an outline inside it, 0..1, as where two crystals were taken for one
+)
+# What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours; outlines, if
+# the network gives them, come last.
 CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
 PATCH = 48  # px, side of that picture
 _CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
@@ -46,8 +53,8 @@ LEAST_SMALL = 0.25
 
 @dataclass(frozen=True)
 class Candidates:
-    """Crystals proposed by one scale, at its resolution: labels int32 (h, w); features float32 (n, len(FEATURES)); fit
-    float32 (h, w), see `flow_fit`."""
+    """Crystals proposed by one scale, at its resolution: labels int32 (h, w); features float32 (n, k), FEATURES and,
+    with outlines, OUTLINE_FEATURES; fit float32 (h, w), see `flow_fit`."""
 
     labels: np.ndarray
     features: np.ndarray
@@ -73,7 +80,7 @@ def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_
     fits = [flow_fit(labels, scale) for labels, scale in zip(proposed, scales, strict=True)]
     quality = [fit_quality(*each) for each in zip(proposed, scales, fits, strict=True)]
     relations = _relations(proposed, quality)
-    own_figures = [_own_figures(labels, scale.factor) for labels, scale in zip(proposed, scales, strict=True)]
+    own_figures = [_own_figures(labels, scale) for labels, scale in zip(proposed, scales, strict=True)]
     return [
         Candidates(labels, np.column_stack((np.log(own / (1 - own)), others, figures)).astype(np.float32), fit)
         for labels, own, others, figures, fit in zip(proposed, quality, relations, own_figures, fits, strict=True)
@@ -98,14 +105,27 @@ def _without_large(labels: np.ndarray, limit: float) -> np.ndarray:
     return keep_labels(labels, np.array(sides) <= limit)
 
 
-def _own_figures(labels: np.ndarray, factor: float) -> np.ndarray:
-    """size, share, border and factor of each label, (n, 4)."""
+def _own_figures(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
+    """size, share, border and factor of each label, (n, 4), and edge and crossed, (n, 6), if there are outlines."""
     area = np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:]
     border = np.zeros(len(area) + 1)
     border[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = 1
     share = 1.5 + np.log2(area / labels.size) / 4
-    rung = np.full(len(area), min(np.log2(factor) / 2, 0))
-    return np.column_stack((np.log2(np.sqrt(area) / 25), share, border[1:], rung))
+    rung = np.full(len(area), min(np.log2(scale.factor) / 2, 0))
+    figures = (np.log2(np.sqrt(area) / 25), share, border[1:], rung)
+    return np.column_stack(figures if scale.outline is None else (*figures, *_outlined(labels, scale.outline)))
+
+
+def _outlined(labels: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """edge and crossed of each label, (n,) each."""
+    probability = expit(outline)
+    line = find_boundaries(labels, mode="inner")
+    deep = ~ndimage.binary_dilation(line, iterations=3)
+    means = []
+    for where in (line, deep):
+        area, total = (np.bincount(labels[where], w, labels.max() + 1)[1:] for w in (None, probability[where]))
+        means.append(total / np.maximum(area, 1))
+    return means[0], means[1]
 
 
 def _relations(proposed: Sequence[np.ndarray], quality: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -167,8 +187,8 @@ def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> 
 def patches(
     candidates: Candidates, scale: ScalePrediction, picture: np.ndarray, wanted: Sequence[int]
 ) -> Iterator[np.ndarray]:
-    """The picture of each of the `wanted` labels, float32 (len(CHANNELS), PATCH, PATCH): the label in the middle, with
-    some ground around it, what lies outside the image being zero.
+    """The picture of each of the `wanted` labels, float32 (len(CHANNELS), PATCH, PATCH), or a channel more with
+    outlines: the label in the middle, with some ground around it, what lies outside the image being zero.
 
     `picture`: float32 (3, h, w), normalised, at the scale's resolution.
     """
@@ -183,6 +203,7 @@ def patches(
             np.clip(divergence, -1, 1),
         ]
     ).astype(np.float32)
+    outline = np.zeros((0, *labels.shape)) if scale.outline is None else expit(scale.outline)[None]
     boxes = ndimage.find_objects(labels)
     for label in wanted:
         box = boxes[label - 1]
@@ -193,7 +214,7 @@ def patches(
         margin = [(s.start - a, b - s.stop) for s, a, b in zip(inside, first, last, strict=True)]
         part = labels[inside]
         own = part == label
-        stack = np.concatenate((maps[:, *inside], [own, (part > 0) & ~own]), dtype=np.float32)
+        stack = np.concatenate((maps[:, *inside], [own, (part > 0) & ~own], outline[:, *inside]), dtype=np.float32)
         stack = np.pad(stack, [(0, 0), *margin])
         smooth = cv2.INTER_AREA if stack.shape[1] > PATCH else cv2.INTER_LINEAR
         yield np.stack([cv2.resize(channel, (PATCH, PATCH), interpolation=smooth) for channel in stack])

@@ -1,12 +1,15 @@
 """One image as the networks see it, at any resize factor."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.sima import SIDE
 from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.attention import place
@@ -31,12 +34,6 @@ class Pyramid:
         self.shape = pixels.shape[:2]
         self.pixels = pixels
         self._limits = limits(pixels)
-        self._input, self._input_limits = pixels, self._limits
-        if models is not None and models.flow.inputs == 2:
-            # Cellpose's own networks take gray and a second channel, which stays empty.
-            gray = pixels.mean(axis=2, dtype=np.float32)
-            self._input = np.stack((gray, np.zeros_like(gray)), axis=2)
-            self._input_limits = limits(self._input)
 
     @property
     def models(self) -> Models:
@@ -54,7 +51,7 @@ class Pyramid:
         _, (h, w) = place(self.shape, SIDE)
         small = normalise(cv2.resize(self.pixels, (w, h), interpolation=cv2.INTER_AREA), *self._limits)
         padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
-        return self.run(lambda x: self.models.attention(x).sigmoid(), padded[None])[0, :, :h, :w]
+        return self.run(lambda x: self.models["sima"](x).sigmoid(), padded[None])[0, :, :h, :w]
 
     def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray) -> np.ndarray:
         """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array."""
@@ -68,30 +65,42 @@ class Pyramid:
         """The tiles at a resize factor."""
         return Grid(*(max(1, round(length * factor)) for length in self.shape))
 
-    def resized(self, factor: float) -> np.ndarray:
-        """CPNet's input float32 (c, h, w) at a resize factor, normalised."""
+    def _flow_network(self, name: str) -> CPNet | FoldedCPNet:
+        return cast(CPNet | FoldedCPNet, self.models[name])
+
+    def resized(self, network: str, factor: float) -> np.ndarray:
+        """A flow network's input float32 (c, h, w) at a resize factor, normalised."""
         grid = self.grid(factor)
-        return resized(self._input, (grid.height, grid.width), self._input_limits)
+        pixels, span = self.pixels, self._limits
+        if self._flow_network(network).inputs == 2:
+            # Cellpose's own networks take gray and a second channel, which stays empty.
+            gray = pixels.mean(axis=2, dtype=np.float32)
+            pixels = np.stack((gray, np.zeros_like(gray)), axis=2)
+            span = limits(pixels)
+        return resized(pixels, (grid.height, grid.width), span)
 
     def flow(
         self,
+        network: str,
         factor: float,
         corners: list[tuple[int, int]] | None = None,
         report: Callable[[int], None] = lambda _: None,
     ) -> ScalePrediction:
-        """CPNet at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n tiles."""
+        """A flow network at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n
+        tiles. `network`: one of methods.FLOW_NETWORKS."""
         grid = self.grid(factor)
+        maps_of = self._flow_network(network).maps
 
         def predict(stack: np.ndarray) -> np.ndarray:
-            y = self.run(lambda x: self.models.flow(x)[0], stack)
+            y = self.run(maps_of, stack)
             y[:, :2] /= 5  # the network's target is 5 × the unit flow
             report(len(stack))
             return y
 
-        maps, covered = blend(grid, self.resized(factor), predict, corners, BATCH)
+        maps, covered = blend(grid, self.resized(network, factor), predict, corners, BATCH)
         if not covered.any():
             maps = np.zeros((3, grid.height, grid.width), np.float32)
-        return ScalePrediction(factor, maps[:2], maps[2], covered)
+        return ScalePrediction(factor, maps[:2], maps[2], covered, maps[3] if len(maps) > 3 else None)
 
 
 def resized(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -122,6 +131,7 @@ def relevant_tiles(grid: Grid, share: np.ndarray, relevance: float) -> list[tupl
 
 def predict_scales(
     pyramid: Pyramid,
+    network: str,
     factors: Sequence[float],
     shares: Sequence[np.ndarray | None],
     relevance: float,
@@ -129,7 +139,7 @@ def predict_scales(
     progress: Callable[[Progress], None],
     span: tuple[float, float] = (0.0, 0.95),
 ) -> tuple[ScalePrediction, ...]:
-    """CPNet at all factors; with a share map, only on the tiles where it reaches `relevance`.
+    """A flow network at all factors; with a share map, only on the tiles where it reaches `relevance`.
 
     `span`: the progress, 0..1, at the beginning and the end.
     """
@@ -152,7 +162,7 @@ def predict_scales(
             progress(Progress(stage, done, len(corners), first + a_tile * (before + done)))  # noqa: B023
 
         progress(Progress(stage, 0, len(corners), first + a_tile * before))
-        scales.append(pyramid.flow(factor, corners, report))
+        scales.append(pyramid.flow(network, factor, corners, report))
         before += len(corners)
         clock.lap(stage)
     return tuple(scales)

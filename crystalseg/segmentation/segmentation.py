@@ -15,8 +15,8 @@ class Segmentation:
     prediction at its own resolution; attention float32 (N + 1, h, w), the weight of each scale and the background,
     or None if all are equal; timings: seconds a stage; hashes, versions: of the weights the method used.
 
-    With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, 8):
-    the figures it was judged by (proposals.FEATURES)."""
+    With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, k):
+    the figures it was judged by (proposals.FEATURES, and OUTLINE_FEATURES if its network gives outlines)."""
 
     labels: np.ndarray
     confidence: np.ndarray

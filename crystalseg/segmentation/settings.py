@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE, method_of
+from crystalseg.segmentation.methods import FLOW_NETWORKS, METHODS, NAMED, PACKAGE, method_of, networks_of
 from crystalseg.segmentation.tiling import TILE
 
 # Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
@@ -141,17 +141,26 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Settings:
-    """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS."""
+    """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS; network: the
+    flow network of SiMA+, one of methods.FLOW_NETWORKS."""
 
     method: str = "sima-plus"
     scales: Scales = field(default_factory=Scales)
     instances: Instances = field(default_factory=Instances)
     measuring: Measuring = field(default_factory=Measuring)
+    network: str = "cellpose"
 
     def __post_init__(self) -> None:
         name, _, model = str(self.method).partition(":")
         if name not in METHODS or bool(model) != (name == PACKAGE):
             raise SettingsError(f"Unknown method '{self.method}'; known are {', '.join(NAMED)} and {PACKAGE}:MODEL.")
+        if self.network not in FLOW_NETWORKS:
+            raise SettingsError(f"Unknown flow network '{self.network}'; known are {', '.join(FLOW_NETWORKS)}.")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The weights that the method needs, by name."""
+        return networks_of(self.method, self.network)
 
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
         """The resize factors of one of methods.LADDERS for an (H, W) image."""
@@ -171,6 +180,11 @@ class Settings:
         return replace(Settings(), **_sections(given))
 
 
+def as_then(given: dict) -> dict:
+    """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only."""
+    return {"network": "cellpose"} | given
+
+
 def read_json(text: str, what: str) -> Any:
     """What a JSON text says; SettingsError, beginning with `what`, if it is none."""
     try:
@@ -185,12 +199,12 @@ def _sections(given: Any) -> dict[str, Any]:
         raise SettingsError("The settings must be a JSON object.")
     sections = {}
     for name, values in given.items():
-        if name == "method":
+        if name in ("method", "network"):
             sections[name] = values
             continue
         kind = kinds.get(name)
         if kind is None or not isinstance(values, dict):
-            raise SettingsError(f"Unknown setting '{name}'; known are method, {', '.join(kinds)}.")
+            raise SettingsError(f"Unknown setting '{name}'; known are method, network, {', '.join(kinds)}.")
         unknown = set(values) - {f.name for f in fields(kind)}
         if unknown:
             raise SettingsError(f"Unknown setting '{name}.{min(unknown)}'.")

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from crystalseg.networks.confidence import Confidence
+from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.fusion import ScalePrediction, fuse
-from crystalseg.segmentation.models import needed
 from crystalseg.segmentation.progress import Clock, Progress
-from crystalseg.segmentation.proposals import ENLARGED, FEATURES, Candidates, patches, propose, small_crystals
+from crystalseg.segmentation.proposals import ENLARGED, Candidates, patches, propose, small_crystals
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales, resized
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.selection import select, winners
@@ -23,20 +23,21 @@ JUDGED = 256  # proposals judged at once
 
 def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
     """SiMA+. Unless the user chose the factors, a last one enlarges the tiles where small crystals are."""
-    network = needed(pyramid.models.confidence, "confidence")
+    judge_network = pyramid.models.judge(settings)
     factors = settings.scales.octaves(pyramid.shape)
     fixed = bool(settings.scales.factors)
-    scales = predict_scales(pyramid, factors, [None] * len(factors), 0.0, clock, progress, (0, 0.95 if fixed else 0.5))
+    span = (0, 0.95 if fixed else 0.5)
+    scales = predict_scales(pyramid, settings.network, factors, [None] * len(factors), 0.0, clock, progress, span)
     progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
     # Where to enlarge, the usual thresholds tell: others are then only another look at the same maps.
     choice = settings.instances if fixed else Instances()
-    chosen = choose(network, scales, pyramid.pixels, choice)
+    chosen = choose(judge_network, scales, pyramid.pixels, choice)
     clock.lap("crystals")
-    more = () if fixed else enlarged(pyramid, chosen.labels, clock, progress)
+    more = () if fixed else enlarged(pyramid, settings.network, chosen.labels, clock, progress)
     progress(Progress("crystals", 0, 1, 0.96))
     if more or choice != settings.instances:
         scales += more
-        chosen = choose(network, scales, pyramid.pixels, settings.instances)
+        chosen = choose(judge_network, scales, pyramid.pixels, settings.instances)
     return _segmentation(scales, chosen, settings)
 
 
@@ -47,7 +48,9 @@ def rethreshold(
     choice = settings.instances
     chosen = _surer(segmentation, choice)
     if chosen is None:
-        chosen = choose(needed(confidence, "confidence"), segmentation.scales, pixels, choice)
+        if confidence is None:
+            raise WeightsError("Other thresholds need the network that judges proposals.")
+        chosen = choose(confidence, segmentation.scales, pixels, choice)
     return replace(
         _segmentation(segmentation.scales, chosen, settings),
         timings=segmentation.timings,
@@ -57,19 +60,24 @@ def rethreshold(
 
 
 def enlarged(
-    pyramid: Pyramid, labels: np.ndarray, clock: Clock, progress: Callable[[Progress], None] = lambda _: None
+    pyramid: Pyramid,
+    network: str,
+    labels: np.ndarray,
+    clock: Clock,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[ScalePrediction, ...]:
-    """CPNet on the enlarged tiles where small crystals are among labels int32 (H, W); () if there are none."""
+    """The flow network on the enlarged tiles where labels int32 (H, W) have small crystals; () if they have none."""
     small = small_crystals(labels)
     if not small.any():
         return ()
-    return predict_scales(pyramid, (ENLARGED,), [small.astype(np.float32)], 1.0, clock, progress, (0.6, 0.95))
+    share = small.astype(np.float32)
+    return predict_scales(pyramid, network, (ENLARGED,), [share], 1.0, clock, progress, (0.6, 0.95))
 
 
 @dataclass(frozen=True)
 class Chosen:
     """What `select` takes of the proposals: labels int32 (H, W); of each crystal its confidence float32 (n,), the scale
-    it comes from int (n,), and its figures float32 (n, len(FEATURES))."""
+    it comes from int (n,), and its figures float32 (n, k), see proposals.FEATURES."""
 
     labels: np.ndarray
     confidence: np.ndarray
@@ -83,7 +91,7 @@ def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np
     scores = judge(confidence, candidates, scales, pixels)
     labels, sure, sources = select(candidates, scores, pixels.shape[:2], choice.min_area, choice.min_confidence)
     features = np.array([candidates[k].features[label - 1] for k, label in sources], np.float32)
-    return Chosen(labels, sure, sources[:, 0], features.reshape(-1, len(FEATURES)))
+    return Chosen(labels, sure, sources[:, 0], features.reshape(-1, candidates[0].features.shape[1]))
 
 
 def judge(

@@ -33,10 +33,14 @@ def draw(
     structure: Structure | None = None,
     look: Look | None = None,
 ) -> Synthetic:
-    """One synthetic micrograph of `shape` (H, W); the same arguments give the same pixels."""
+    """One synthetic micrograph of `shape` (H, W); the same arguments give the same pixels. The look of a structure that
+    is given is the usual one of its kind."""
     rng = np.random.default_rng(seed)
+    usual = structure is not None
     structure = structure or random_structure(rng, shape)
-    look = look or with_technique(rng, random_look(rng, structure.kind, structure.diameter), structure)
+    look = look or random_look(rng, structure.kind, structure.diameter)
+    if not usual:
+        look = with_technique(rng, look, structure)
     place = place_polycrystal if structure.kind in POLYCRYSTALS else place_particles
     geometry = place(rng, shape, structure)
     image = render(rng, geometry, look)

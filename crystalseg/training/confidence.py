@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,13 +20,14 @@ from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.fusion import ScalePrediction
-from crystalseg.segmentation.models import Models, load_models, needed
+from crystalseg.segmentation.methods import JUDGES
+from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.progress import Clock
-from crystalseg.segmentation.proposals import Candidates, patches, propose
+from crystalseg.segmentation.proposals import FEATURES, Candidates, patches, propose
 from crystalseg.segmentation.pyramid import Pyramid, resized
 from crystalseg.segmentation.selection import select
-from crystalseg.segmentation.settings import Instances, Scales
-from crystalseg.segmentation.sima_plus import choose, enlarged, judge
+from crystalseg.segmentation.settings import Instances, Scales, Settings
+from crystalseg.segmentation.sima_plus import enlarged, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.sets import draw_grain, random_grain, sides_about
@@ -33,6 +35,7 @@ from crystalseg.training.loop import Order, changed, keep_best
 
 GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
 MOST_PIXELS = 1_500_000
+LEAST_FIT = 0.3  # of the crystals among which small ones are looked for
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Recipe:
     material. crop: range of the longest side cut from real ones, px; sides: range of the synthetic ones' sides, px;
     synthetic: their share, half of them grains. proposals: the most taken from one scale of an image. epochs, batch,
     learning_rate: of the training; average: decay, a step, of the moving average of the weights, which is kept. grains:
-    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. seed: of
-    images and initial weights."""
+    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. network:
+    the flow network whose proposals are judged. seed: of images and initial weights."""
 
     images: int = 240
     crop: tuple[int, int] = (400, 900)
@@ -54,6 +57,7 @@ class Recipe:
     learning_rate: float = 2e-3
     average: float = 0.99
     grains: int = 15
+    network: str = "cellpose"
     lowest: float = 0.15
     seed: int = 0
 
@@ -72,8 +76,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Examples:
-    """Proposals to learn from: pictures float16 (n, 9, 48, 48), features float32 (n, 8), target float32 (n,): the IoU
-    of those that are right, else 0; weight float32 (n,)."""
+    """Proposals to learn from: pictures float16 (n, channels, 48, 48), features float32 (n, figures), target float32
+    (n,): the IoU of those that are right, else 0; weight float32 (n,)."""
 
     pictures: np.ndarray
     features: np.ndarray
@@ -81,12 +85,16 @@ class Examples:
     weight: np.ndarray
 
 
-def proposals(models: Models, pixels: np.ndarray, truth: np.ndarray) -> Judged:
-    """What every scale proposes on an image uint8 (H, W, 3), and how good it is by labels int32 (H, W)."""
+def proposals(models: Models, network: str, pixels: np.ndarray, truth: np.ndarray) -> Judged:
+    """What every scale of a flow network proposes on an image uint8 (H, W, 3), and how good it is by labels int32
+    (H, W)."""
     pyramid, choice = Pyramid(models, pixels), Instances()
-    scales = tuple(pyramid.flow(factor) for factor in Scales().octaves(pyramid.shape))
-    if models.confidence is not None:  # else it is not known yet where to enlarge
-        scales += enlarged(pyramid, choose(models.confidence, scales, pixels, choice).labels, Clock())
+    scales = tuple(pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape))
+    # where to enlarge is decided by foreground and fit, so that it does not depend on an earlier confidence
+    first = propose(scales, choice.foreground_threshold, choice.min_area)
+    fit = [expit(c.features[:, FEATURES.index("quality")]) for c in first]
+    labels = select(first, fit, pyramid.shape, choice.min_area, LEAST_FIT)[0]
+    scales += enlarged(pyramid, network, labels, Clock())
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates])
 
@@ -226,24 +234,28 @@ def train(order: Order) -> Path:
     choice = changed(Recipe(), order.recipe)
     torch.manual_seed(choice.seed)
     models = load_models(order.start or DIRECTORY)
-    network = Confidence() if choice.images else needed(models.confidence, "confidence")
     if choice.images:
         source = _images(order.folders, choice)
-        drawn = (proposals(models, *next(source)) for _ in range(choice.images))
-        fit(network, examples(drawn, choice.proposals, choice.seed), choice)
+        drawn = (proposals(models, choice.network, *next(source)) for _ in range(choice.images))
+        data = examples(drawn, choice.proposals, choice.seed)
+        network = Confidence(data.pictures.shape[1], data.features.shape[1])
+        fit(network, data, choice)
+    else:
+        network = models.judge(Settings(network=choice.network))
     whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
     whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]
     if not whole:
         raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
-    judged = [proposals(models, *pair) for pair in whole]
+    judged = [proposals(models, choice.network, *pair) for pair in whole]
     calibrate(network, judged, choice.lowest)
     table = reliability(*selected(network, judged, choice.lowest))
     error = calibration_error(table)
     print(table.to_string(float_format="%.3f"))
     print(f"expected calibration error on the validation images: {error:.3f}")
     order.output.mkdir(parents=True, exist_ok=True)
-    path = order.output / "confidence.safetensors"
+    name = JUDGES[choice.network]
+    path = order.output / f"{name}.safetensors"
     record = {"validation_loss": error, "minutes": 0, "step": choice.images}
-    keep_best(path, "confidence", order.folders, asdict(choice), network, record)
+    keep_best(path, name, order.folders, asdict(choice), network, record)
     return path

@@ -23,6 +23,7 @@ from crystalseg.ui.shared import engine, first_job, queue
 # Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
 KEPT = (
     "method",
+    "network",
     "package model",
     "factors plus",
     "factors",
@@ -161,7 +162,7 @@ def take_up(run: Run) -> None:
     if run.region and run.region != (0, 0, item.bar if item.exclude_bar else height, width):
         item.region = run.region
     job = run.job or run.id
-    settings = Settings.from_dict(find_run(engine(), job).settings)
+    settings = find_run(engine(), job).chosen
     queue().bring_back(job, whole.crop(*run.region) if run.region else whole, settings)
     item.job = job
     item.runs[settings.method] = job
@@ -170,7 +171,7 @@ def take_up(run: Run) -> None:
     st.session_state["current"] = item.key
     st.session_state["profile product"] = None
     st.session_state["profile"] = run.profile if run.profile in profiles(engine()) else None
-    choose(Settings.from_dict(run.settings))
+    choose(run.chosen)
 
 
 def choose(settings: Settings) -> None:
@@ -178,6 +179,7 @@ def choose(settings: Settings) -> None:
     held, scales = st.session_state, settings.scales
     factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
     held["method"] = settings.method.partition(":")[0]
+    held["network"] = settings.network
     held["package model"] = settings.method.partition(":")[2]
     held["factors plus"] = factors
     held["factors"] = factors or "auto, 0.5, 0.75, 1"
@@ -201,6 +203,11 @@ def instances() -> Instances:
 def measuring() -> Measuring:
     """The border rule chosen on any page."""
     return Measuring(st.session_state.get("border rule", Measuring().border_rule))
+
+
+def network() -> str:
+    """SiMA+'s flow network, as chosen on any page."""
+    return st.session_state.get("network", Settings().network)
 
 
 def preserve() -> None:

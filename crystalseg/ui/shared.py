@@ -55,10 +55,10 @@ def with_instances(job: str, choice: Instances) -> Segmentation:
     micrograph, segmentation = finished(job)
     if segmentation.settings.instances == choice:
         return segmentation
-    from crystalseg.segmentation.models import load_confidence
+    from crystalseg.segmentation.models import load_judge
     from crystalseg.segmentation.pipeline import rethreshold
 
-    return rethreshold(segmentation, micrograph.pixels, choice, load_confidence())
+    return rethreshold(segmentation, micrograph.pixels, choice, load_judge(segmentation.settings))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -54,14 +54,14 @@ def test_shared_predictions_change_nothing(folder, tmp_path, random_models, monk
 
 def test_each_scale_is_predicted_once(random_models):
     view = SharedPyramid(random_models, np.zeros((60, 60, 3), np.uint8))
-    assert view.flow(0.5) is view.flow(0.5)
+    assert view.flow("cellpose", 0.5) is view.flow("cellpose", 0.5)
 
 
 def test_what_is_enlarged_is_not_shared_because_it_is_not_everything(random_models):
     view = SharedPyramid(random_models, np.zeros((300, 300, 3), np.uint8))
     corners = view.grid(2.0).corners
-    assert view.flow(2.0, corners[:1]).covered[:100, :100].all()
-    assert not view.flow(2.0, corners[-1:]).covered[:100, :100].any()
+    assert view.flow("cellpose", 2.0, corners[:1]).covered[:100, :100].all()
+    assert not view.flow("cellpose", 2.0, corners[-1:]).covered[:100, :100].any()
 
 
 def test_every_experiment_writes_its_tables(folder, tmp_path, random_models):

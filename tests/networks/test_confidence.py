@@ -1,8 +1,9 @@
 import torch
 
 from crystalseg.networks.confidence import Confidence
-from crystalseg.segmentation.models import load_confidence
+from crystalseg.segmentation.models import load_judge
 from crystalseg.segmentation.proposals import CHANNELS, FEATURES, PATCH
+from crystalseg.segmentation.settings import Settings
 
 
 def test_a_logit_a_proposal_and_the_calibration_is_a_line():
@@ -25,7 +26,7 @@ def test_what_is_near_does_not_matter_to_a_proposal():
 
 def test_the_shipped_confidence_prefers_a_fitting_flow():
     """The same disc: once the flow fits its shape and no scale contradicts, once neither."""
-    network = load_confidence()
+    network = load_judge(Settings(network="cellpose"))
     y, x = torch.meshgrid(*2 * [torch.linspace(-1, 1, PATCH)], indexing="ij")
     disc = (torch.hypot(y, x) < 0.66).float()
     picture = torch.zeros(2, len(CHANNELS), PATCH, PATCH)

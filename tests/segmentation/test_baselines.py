@@ -12,7 +12,7 @@ from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.baselines import estimate_diameter, regions_between, two_scale_labels
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.fusion import ScalePrediction
-from crystalseg.segmentation.methods import NAMED, PACKAGE
+from crystalseg.segmentation.methods import JUDGES, NAMED, PACKAGE
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.pyramid import Pyramid
@@ -41,7 +41,7 @@ def test_every_method_segments_every_shape(method, shape, random_models):
     assert found.settings.method == method
     assert found.timings
     assert shares[-1] == 1
-    fewer = rethreshold(found, pixels, Instances(min_area=60, min_confidence=0.0), random_models.confidence)
+    fewer = rethreshold(found, pixels, Instances(min_area=60, min_confidence=0.0), random_models["confidence"])
     assert fewer.settings.instances.min_area == 60
     assert (np.bincount(fewer.labels.ravel())[1:] >= 60).all()
     assert len(fewer.confidence) == fewer.labels.max()
@@ -74,7 +74,7 @@ def test_one_rescale_brings_the_mean_crystal_to_50_px(random_models, monkeypatch
     """With a flow network that sees everything at any scale, the factor is 50 over the true mean diameter."""
     labels = discs((400, 400), [(100, 100, 50), (100, 300, 50), (300, 200, 50)])
 
-    def perfect(self, factor, corners=None, report=lambda _: None):
+    def perfect(self, network, factor, corners=None, report=lambda _: None):
         grid = self.grid(factor)
         rows = (np.arange(grid.height) / factor).astype(int)
         columns = (np.arange(grid.width) / factor).astype(int)
@@ -109,9 +109,12 @@ def test_missing_weights_are_named(random_models):
     from dataclasses import replace
 
     probe = drawn(discs((60, 60), [(30, 30, 20)]))
-    for method, name in (("boundary", "boundary"), ("sima-plus", "confidence")):
+    wanted = {"boundary": Settings("boundary")}
+    wanted |= {judge: Settings(network=network) for network, judge in JUDGES.items()}
+    for name, settings in wanted.items():
+        fewer = {n: network for n, network in random_models.networks.items() if n != name}
         with pytest.raises(WeightsError, match=f"train {name}"):
-            segment(probe, Settings(method), replace(random_models, **{name: None}))
+            segment(probe, settings, replace(random_models, networks=fewer))
 
 
 # --- files and models of the cellpose package ------------------------------------------------------------------------
@@ -123,7 +126,7 @@ def cellpose_files(tmp_path_factory):
     from cellpose.resnet_torch import CPnet
 
     folder = tmp_path_factory.mktemp("cellpose")
-    ours = load_models(device="cpu").flow.state_dict()
+    ours = load_models(device="cpu")["cellpose"].state_dict()
     files = {}
     for channels in (3, 2):
         state = ours if channels == 3 else _for_gray(ours)
@@ -174,7 +177,7 @@ def test_a_cellpose_file_gives_the_labels_cellpose_gives(channels, cellpose_file
     kind = {"channels": [0, 0]} if channels == 2 else {}
     masks, _, _ = theirs.eval(image, diameter=None, flow_threshold=0.0, min_size=200, niter=2000, **kind)
     models = load_models(device="cpu", flow_file=cellpose_files[channels])
-    assert models.flow.inputs == channels
+    assert models["cellpose"].inputs == channels
     choice = Settings("cellpose-noresize", instances=Instances(min_area=200, min_confidence=0.0))
     ours = segment(Micrograph(image, "powder", ""), choice, models).labels
     assert masks.max() > 20
@@ -183,7 +186,7 @@ def test_a_cellpose_file_gives_the_labels_cellpose_gives(channels, cellpose_file
 
 def test_a_cellpose_file_works_in_the_multi_scale_pipeline(cellpose_files):
     models = load_models(device="cpu", flow_file=cellpose_files[2])
-    assert models.size is None
+    assert "size" not in models.networks
     assert models.versions["cellpose"] == "file model_2"
     probe = Micrograph(POWDER.image, "powder", "")
     for method in ("sima", "sima-plus", "cellpose-original"):

@@ -1,6 +1,15 @@
 import pytest
 
-from crystalseg.segmentation.methods import LADDERS, METHODS, NAMED, PACKAGE, method_of
+from crystalseg.segmentation.methods import (
+    FLOW_NETWORKS,
+    LADDERS,
+    METHODS,
+    NAMED,
+    PACKAGE,
+    method_of,
+    networks_of,
+    statement_of,
+)
 from crystalseg.segmentation.pipeline import RUNS
 from crystalseg.segmentation.settings import Settings
 
@@ -13,9 +22,12 @@ def test_every_method_can_be_run_and_every_run_has_its_words():
 def test_a_method_says_what_it_is(name):
     method = METHODS[name]
     assert method.words
-    statement = method.statement.format(factors="0.5, 1")
-    assert statement.endswith(".")
-    assert ("0.5, 1" in statement) == ("cellpose" in method.networks)
+    for network, words in FLOW_NETWORKS.items():
+        statement = statement_of(name, network, "0.5, 1")
+        runs_it = "cellpose" in networks_of(name, "cellpose")
+        assert statement.endswith(".")
+        assert ("0.5, 1" in statement) == runs_it
+        assert (f"({words})" in statement) == (runs_it and (method.selects or network == "cellpose"))
 
 
 def test_what_takes_a_ladder_selects_or_fuses():
@@ -33,7 +45,10 @@ def test_a_run_names_the_weights_its_method_used(random_models):
         hashes={n: n * 2 for n in ("cellpose", "sima", "confidence")},
         versions={"cellpose": "1", "sima": "2", "confidence": "3"},
     )
-    assert models.used_by("sima") == ({"cellpose": "cellpose" * 2, "sima": "sima" * 2}, {"cellpose": "1", "sima": "2"})
-    assert models.used_by("watershed") == ({}, {})
-    assert models.parameters("sima") == 6_601_169 + 5_550_069
-    assert models.parameters("watershed") == 0
+    used = {"cellpose": "cellpose" * 2, "sima": "sima" * 2}, {"cellpose": "1", "sima": "2"}
+    assert models.used_by(Settings("sima")) == used
+    assert set(models.used_by(Settings(network="cellpose"))[0]) == {"cellpose", "confidence"}
+    assert models.used_by(Settings("watershed")) == ({}, {})
+    assert models.parameters(Settings("sima")) == 6_601_169 + 5_550_069
+    assert models.parameters(Settings(network="folded")) == 6_611_332 + 61_417
+    assert models.parameters(Settings("watershed")) == 0

@@ -1,5 +1,7 @@
 """The road as a whole, with networks of random weights: shapes, tiles, progress, and what may not change results."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation.instances import confidences, instances
 from crystalseg.segmentation.methods import LADDERS
-from crystalseg.segmentation.models import load_models
+from crystalseg.segmentation.models import BUILD, load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.progress import Cancelled
 from crystalseg.segmentation.proposals import propose
@@ -74,7 +76,7 @@ def test_thresholds_do_not_decide_where_to_enlarge():
     usual, few = (segment(micrograph, s, models) for s in (Settings(), strict))
     assert usual.scales[-1].factor == 2
     assert (usual.scales[-1].covered == few.scales[-1].covered).all()
-    assert (rethreshold(usual, micrograph.pixels, strict.instances, models.confidence).labels == few.labels).all()
+    assert (rethreshold(usual, micrograph.pixels, strict.instances, models["confidence"]).labels == few.labels).all()
 
 
 def test_progress_only_grows_and_ends_at_one(random_models):
@@ -124,7 +126,7 @@ def test_attention_is_of_the_unsqueezed_image(random_models):
 def test_new_thresholds_need_no_flow_network(method, random_models):
     found = segment(picture(200, 200), Settings(method), random_models)
     other = Instances(foreground_threshold=0.05, min_area=40, min_confidence=0)
-    repeated = rethreshold(found, picture(200, 200).pixels, other, random_models.confidence)
+    repeated = rethreshold(found, picture(200, 200).pixels, other, random_models["confidence"])
     settings = Settings(method, instances=other)
     fresh = segment(picture(200, 200), settings, random_models)
     assert (repeated.labels == fresh.labels).all()
@@ -169,9 +171,19 @@ def test_doubtful_crystals_are_dropped_and_the_rest_renumbered():
     assert ((kept > 0) == (labels > 0) & (labels != 2)).all()
 
 
+def test_sima_plus_runs_the_network_asked_for(random_models):
+    models = replace(random_models, hashes={name: name for name in random_models.networks})
+    folded, plain = (segment(picture(200, 200), Settings(network=n), models) for n in ("folded", "cellpose"))
+    assert set(folded.hashes) == {"folded", "folded-confidence"}
+    assert set(plain.hashes) == {"cellpose", "confidence"}
+    assert all(scale.outline.shape == scale.foreground.shape for scale in folded.scales)
+    assert all(scale.outline is None for scale in plain.scales)
+    assert (folded.scales[0].flow != plain.scales[0].flow).any()
+
+
 def test_shipped_weights_load_and_say_what_they_are():
     models = load_models(device="cpu")
-    assert set(models.hashes) == {"cellpose", "sima", "confidence", "size", "boundary"}
+    assert set(models.hashes) == set(BUILD) - {"folded-confidence"}
     assert all(len(h) == 64 for h in models.hashes.values())
     assert models.thresholds == (100.0, 50.0, 25.0, 12.5)
 
@@ -195,8 +207,8 @@ def test_proposals_are_judged_alike_in_any_batch(random_models, monkeypatch):
     )
     candidates = propose([scale], 0.0, 15)
     pixels = picture(300, 300).pixels
-    whole = judge(random_models.confidence, candidates, [scale], pixels)[0]
+    whole = judge(random_models["confidence"], candidates, [scale], pixels)[0]
     monkeypatch.setattr("crystalseg.segmentation.sima_plus.JUDGED", 4)
-    parts = judge(random_models.confidence, candidates, [scale], pixels)[0]
+    parts = judge(random_models["confidence"], candidates, [scale], pixels)[0]
     assert len(whole) == 25
     np.testing.assert_allclose(whole, parts, atol=1e-6)

@@ -1,5 +1,7 @@
 """SiMA+: proposals and their figures, against hand-worked cases; the choice among them, against its rules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -144,6 +146,23 @@ def test_the_picture_of_a_proposal_shows_it_in_the_middle():
     # flow parts at the edge towards the neighbour and meets in the middle
     assert shown["divergence"][middle, middle] < 0
     assert dict(zip(CHANNELS, third, strict=True))["foreground"][:, -8:].max() == 0  # beyond the image
+
+
+def test_outlines_tell_whole_crystals_from_merged_ones_by_hand():
+    labels = np.zeros((60, 60), np.int32)
+    labels[10:31, 10:31] = 1
+    outline = np.full(labels.shape, -20.0, np.float32)
+    outline[10:31, (10, 30)] = outline[(10, 30), 10:31] = 20.0
+    outline[10:31, 20] = 20.0  # a line across it
+    (found,) = propose([replace(exact(labels, 1.0), outline=outline)], 0.0, 15)
+    edge, crossed = found.features[0, len(FEATURES) :]
+    assert edge == pytest.approx(1.0)
+    # inside, from 4 px within the edge on, 13 × 13 px of which one column of 13 is line
+    assert crossed == pytest.approx(13 / 13**2)
+    scale = replace(exact(labels, 1.0), outline=outline)
+    (shown,) = patches(found, scale, np.zeros((3, 60, 60), np.float32), [1])
+    assert len(shown) == len(CHANNELS) + 1
+    assert shown[-1].max() > 0.8  # a line of 1 px, interpolated
 
 
 def test_the_surest_is_taken_first_and_its_place_is_taken():

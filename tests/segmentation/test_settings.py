@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystalseg.segmentation.methods import LADDERS
-from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
+from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError, as_then
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,7 @@ def test_scales_out_of_range_are_refused_with_one_sentence(wrong):
         lambda: Instances(0, 1, 2),
         lambda: Measuring("maybe"),
         lambda: Settings("magic"),
+        lambda: Settings(network="resnet"),
         lambda: Settings("cellpose-package"),
         lambda: Settings("sima:model"),
     ],
@@ -108,4 +109,6 @@ def test_unknown_or_broken_json_is_refused(text):
 
 
 def test_missing_sections_take_their_defaults():
+    assert Settings.from_dict(as_then({"method": "sima-plus"})).network == "cellpose"  # as all runs before the choice
+    assert Settings.from_dict(as_then({"network": "folded"})).network == "folded"
     assert Settings.from_json(json.dumps({"instances": {"min_area": 30}})) == Settings(instances=Instances(min_area=30))
