@@ -251,7 +251,7 @@ def page() -> None:
         method = settings_controls.choose_method()
         scales = settings_controls.choose_scales(method) if method else None
         st.header("Crystals", divider="gray")
-        choice = settings_controls.choose_instances()
+        choice = settings_controls.choose_instances(method)
         measuring = settings_controls.choose_measuring()
     st.title("Measure crystals")
     item = session.current()

@@ -78,11 +78,21 @@ def edit(old: Profile) -> None:
             format_func=settings_controls.RULES.get,
             key="profile rule",
         )
-        columns = st.columns(3)
+        columns = st.columns(4)
         now = settings.instances
         threshold = columns[0].number_input("Foreground threshold h", -10.0, 10.0, float(now.foreground_threshold), 0.1)
         smallest = columns[1].number_input("Smallest crystal, px²", 1, 10**8, now.min_area)
-        lowest = columns[2].number_input("Lowest confidence", 0.0, 1.0, float(now.min_confidence), 0.05)
+        lowest = columns[2].number_input(
+            "Lowest confidence", 0.0, 1.0, float(now.min_confidence), 0.05, help="Of SiMA+'s crystals."
+        )
+        limit = columns[3].number_input(
+            "Flow threshold",
+            0.0,
+            3.0,
+            now.flow_threshold,
+            0.1,
+            help="Of other methods with a flow network; 0: off.",
+        )
         table = limits_editor(old)
         sections = st.multiselect("Sections of the report", list(SECTIONS), list(old.sections), SECTIONS.get)
         if not st.form_submit_button("Save the profile", type="primary", icon=":material/save:"):
@@ -91,7 +101,7 @@ def edit(old: Profile) -> None:
         chosen = replace(
             settings,
             method=method,
-            instances=Instances(threshold, smallest, lowest),
+            instances=Instances(threshold, smallest, lowest, limit),
             measuring=Measuring(rule),
             network=network,
         )

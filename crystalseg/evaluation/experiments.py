@@ -7,7 +7,7 @@ network at the same resize factor on the same image share that too; latency is t
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,14 @@ from crystalseg.micrographs.labels import size_class
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.segmentation.fusion import ScalePrediction
-from crystalseg.segmentation.methods import NAMED, method_of
+from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Instances, Scales, Settings
+from crystalseg.segmentation.settings import Scales, Settings
 
 LATENCY_IMAGES = 6
 COMPARED = tuple(name for name in NAMED if name != "cellpose-maximum")
-# Least confidence of crystals found on fused flows: on val better for those methods than the default, SiMA+'s best.
-FLOW_CONFIDENCE = 0.35
 # Table I: resize factors by N; the thresholds are the paper's for each N.
 LADDERS_OF = {2: (None, 1.0), 3: (None, 0.5, 1.0), 4: (None, 0.5, 0.75, 1.0)}
 
@@ -50,7 +48,7 @@ class SharedPyramid(Pyramid):
 
     def __init__(self, models: Models, pixels: np.ndarray):
         super().__init__(models, pixels)
-        self._known: dict[tuple[str, float], ScalePrediction] = {}
+        self._known: dict[tuple[str, float, bool], ScalePrediction] = {}
 
     def flow(
         self,
@@ -58,30 +56,25 @@ class SharedPyramid(Pyramid):
         factor: float,
         corners: list[tuple[int, int]] | None = None,
         report: Callable[[int], None] = lambda _: None,
+        exact: bool = False,
     ) -> ScalePrediction:
         if factor > 1:
-            return super().flow(network, factor, corners, report)
-        if (network, factor) not in self._known:
-            self._known[network, factor] = super().flow(network, factor, None, report)
-        return self._known[network, factor]
+            return super().flow(network, factor, corners, report, exact)
+        key = network, factor, exact
+        if key not in self._known:
+            self._known[key] = super().flow(network, factor, None, report, exact)
+        return self._known[key]
 
 
 def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
-    """Methods by name, with the settings that are best for them on validation images."""
-    return [Contender(name, _settings(name)) for name in names]
-
-
-def _settings(method: str, factors: tuple[float | None, ...] = ()) -> Settings:
-    settings = Settings(method, Scales(factors))
-    if method_of(method).selects:
-        return settings
-    return replace(settings, instances=Instances(min_confidence=FLOW_CONFIDENCE))
+    """Methods by name, with the settings a user finds."""
+    return [Contender(name, Settings(name)) for name in names]
 
 
 def table1_contenders() -> list[Contender]:
     """Average and attention at N = 2, 3 and 4. SiMA was trained for N = 4; its levels are regrouped for fewer."""
     return [
-        Contender(f"N = {n}, {words}", _settings(method, factors))
+        Contender(f"N = {n}, {words}", Settings(method, Scales(factors)))
         for n, factors in LADDERS_OF.items()
         for words, method in (("average", "cellpose-multiscale"), ("attention", "sima"))
     ]
@@ -128,8 +121,7 @@ def _weights(c: Contender, models: Models) -> str:
 
 def _short(settings: Settings) -> str:
     """What of the settings decides the labels."""
-    i = settings.instances
-    return f"{settings.method} {settings.scales.factors} {i.foreground_threshold:g} {i.min_area} {i.min_confidence:g}"
+    return f"{settings.method} {settings.scales.factors} {settings.network} {settings.instances.name}"
 
 
 def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Models, pyramid: Pyramid) -> dict:

@@ -10,7 +10,7 @@ from crystalseg.measurement.intercept import Intercepts
 from crystalseg.measurement.specification import Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
-from crystalseg.segmentation.methods import FLOW_NETWORKS, method_of
+from crystalseg.segmentation.methods import FLOW_NETWORKS, method_of, runs_flow
 from crystalseg.segmentation.settings import Settings
 
 
@@ -105,6 +105,14 @@ def rule_words(rule: str) -> str:
     return "Every crystal counts once, also those cut by the image border."
 
 
+def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
+    """By what crystals were dropped: confidence with SiMA+ and in older runs, else the flow's error."""
+    choice, method = settings.instances, settings.method
+    if method_of(method).selects or (choice.flow_threshold is None and runs_flow(method)):
+        return [("Lowest confidence kept", f"{choice.min_confidence:g}")]
+    return [("Flow threshold", f"{choice.flow_threshold:g}" if choice.flow_threshold else "off")] * runs_flow(method)
+
+
 def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     """What was chosen, a row each."""
     method, scales, instances = settings.method, settings.scales, settings.instances
@@ -119,6 +127,6 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     return [
         *rows,
         ("Foreground threshold h, smallest area", f"{instances.foreground_threshold:g}, {instances.min_area} px²"),
-        ("Lowest confidence kept", f"{instances.min_confidence:g}"),
+        *_limit_rows(settings),
         ("Border rule", settings.measuring.border_rule),
     ]

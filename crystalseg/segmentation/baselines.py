@@ -1,6 +1,7 @@
 """The methods SiMA is compared with, each as `pipeline.RUNS` calls it.
 
-All that run a flow network use the same CPNet weights, as in the paper (section IV-B and V-B).
+All that run a flow network use the same CPNet weights, as in the paper (section IV-B and V-B), in float32 as the
+cellpose package does: its 200 steps carry small differences far.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,16 +47,17 @@ def no_resize(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repo
 def original(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """Cellpose: the image scaled once, so that its mean crystal has DIAMETER."""
     progress(Progress("size estimation", 0, 1, 0.0))
-    factor = _factor(estimate_diameter(pyramid), pyramid)
+    factor = _factor(estimate_diameter(pyramid, settings.instances.flow_threshold), pyramid)
     clock.lap("size estimation")
     return _at_one_scale(pyramid, factor, settings, clock, progress)
 
 
 def _at_one_scale(pyramid: Pyramid, factor: float, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    scales = predict_scales(pyramid, "cellpose", [factor], [None], 0.0, clock, progress)
+    exact = settings.instances.flow_threshold is not None
+    scales = predict_scales(pyramid, "cellpose", [factor], [None], 0.0, clock, progress, exact=exact)
     fused = fuse(scales, None, pyramid.shape, "average")
     clock.lap("fusion")
-    labels, confidence = instances(fused, settings.instances)
+    labels, confidence = instances(fused, settings.instances, as_cellpose=True)
     return Segmentation(labels, confidence, fused, scales, None, _with_factors(settings, (factor,)))
 
 
@@ -63,7 +65,7 @@ def _with_factors(settings: Settings, factors: tuple[float, ...]) -> Settings:
     return replace(settings, scales=replace(settings.scales, factors=factors, thresholds=()))
 
 
-def estimate_diameter(pyramid: Pyramid) -> float:
+def estimate_diameter(pyramid: Pyramid, flow_threshold: float | None = Instances.flow_threshold) -> float:
     """Mean crystal diameter, px, as Cellpose estimates it (Stringer et al. 2021, Methods).
 
     The SizeModel on the style of the image as it is, then the diameters found at the scale that follows from it.
@@ -82,9 +84,10 @@ def estimate_diameter(pyramid: Pyramid) -> float:
         style = np.mean(np.concatenate(styles), axis=0, keepdims=True)
         style /= np.sqrt(np.square(style).sum())
         guess = float(np.exp(pyramid.run(size, style)[0]))
-    scale = pyramid.flow("cellpose", _factor(guess, pyramid))
+    scale = pyramid.flow("cellpose", _factor(guess, pyramid), exact=flow_threshold is not None)
     fused = Prediction(scale.flow, scale.foreground)
-    sizes = diameters(instances(fused, Instances())[0]) / scale.factor
+    found = instances(fused, Instances(flow_threshold=flow_threshold), as_cellpose=True)[0]
+    sizes = diameters(found) / scale.factor
     return float(np.mean(sizes)) if len(sizes) else guess
 
 
@@ -98,7 +101,8 @@ def _factor(diameter: float, pyramid: Pyramid) -> float:
 
 def two_scale(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """As ImageGrains combines two Cellpose runs of different diameter (dmair1989/ImageGrains)."""
-    scales = predict_scales(pyramid, "cellpose", TWO_FACTORS, [None, None], 0.0, clock, progress)
+    exact = settings.instances.flow_threshold is not None
+    scales = predict_scales(pyramid, "cellpose", TWO_FACTORS, [None, None], 0.0, clock, progress, exact=exact)
     labels, confidence = two_scale_labels(scales, pyramid.shape, settings.instances)
     fused = fuse(scales, None, pyramid.shape, "average")
     return Segmentation(labels, confidence, fused, scales, None, _with_factors(settings, TWO_FACTORS))
@@ -108,7 +112,7 @@ def two_scale_labels(
     scales: Sequence[ScalePrediction], shape: tuple[int, int], choice: Instances
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crystals above the cut from the coarse scale, the others from the fine one where no larger one lies."""
-    coarse, fine = (instances(fuse([scale], None, shape, "average"), choice) for scale in scales)
+    coarse, fine = (instances(fuse([scale], None, shape, "average"), choice, True) for scale in scales)
     large, large_sure = _kept(*coarse, diameters(coarse[0]) > TWO_CUT)
     small, small_sure = _kept(*fine, diameters(fine[0]) <= TWO_CUT)
     hidden = np.bincount(small.ravel(), (large > 0).ravel(), minlength=len(small_sure) + 1)[1:]

@@ -4,16 +4,25 @@ import numpy as np
 from scipy.special import expit
 
 from crystalseg.micrographs.labels import keep_labels
-from crystalseg.segmentation.flows import labels_from_flows
+from crystalseg.segmentation.cellpose_tracking import labels_as_cellpose
+from crystalseg.segmentation.flows import flow_errors, labels_from_flows
 from crystalseg.segmentation.fusion import Prediction
 from crystalseg.segmentation.settings import Instances
 
 
-def instances(fused: Prediction, choice: Instances) -> tuple[np.ndarray, np.ndarray]:
-    """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps."""
+def instances(fused: Prediction, choice: Instances, as_cellpose: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps. `as_cellpose`: see
+    methods.Method; runs from before there was a flow threshold (None) were all traced our way."""
+    limit = choice.flow_threshold
+    if as_cellpose and limit is not None:
+        labels = labels_as_cellpose(fused.flow, fused.foreground, choice.foreground_threshold, choice.min_area, limit)
+        return labels, confidences(labels, fused)
     labels = labels_from_flows(fused.flow, fused.foreground, choice.foreground_threshold, choice.min_area)
     confidence = confidences(labels, fused)
-    kept = confidence >= choice.min_confidence
+    if limit is None:
+        kept = confidence >= choice.min_confidence
+    else:
+        kept = flow_errors(labels, fused.flow) <= limit if limit else np.ones(len(confidence), bool)
     return keep_labels(labels, kept), confidence[kept]
 
 

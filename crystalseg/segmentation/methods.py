@@ -12,7 +12,8 @@ class Method:
     `{factors}` for the resize factors and `{network}` for the flow network's words; networks: the weights it needs, by
     name (SiMA+: see `networks_of`); ladder: whether it takes the resize factors a user may choose; fusion: how it adds
     up the scales' flows (`attention`, `average`, `maximum`), or ""; selects: whether each crystal comes from one scale
-    of a ladder of octaves."""
+    of a ladder of octaves; as_cellpose: whether crystals are traced by Cellpose's own steps (`cellpose_tracking`), so
+    that the result is what users of Cellpose get, instead of exactly (`flows.track`)."""
 
     words: str
     statement: str
@@ -20,6 +21,7 @@ class Method:
     ladder: bool = False
     fusion: str = ""
     selects: bool = False
+    as_cellpose: bool = False
 
 
 PACKAGE = "cellpose-package"
@@ -44,6 +46,7 @@ METHODS = {
         "Cellpose: the image rescaled once by its mean crystal size",
         f"{_NETWORK}, which brings the mean crystal to 50 px; its prediction was {_TRACED}.",
         ("cellpose", "size"),
+        as_cellpose=True,
     ),
     "cellpose-multiscale": Method(
         "average of all resolutions",
@@ -60,12 +63,16 @@ METHODS = {
         fusion="maximum",
     ),
     "cellpose-noresize": Method(
-        "Cellpose at full resolution only", f"{_NETWORK}; its prediction was {_TRACED}.", ("cellpose",)
+        "Cellpose at full resolution only",
+        f"{_NETWORK}; its prediction was {_TRACED}.",
+        ("cellpose",),
+        as_cellpose=True,
     ),
     "two-scale": Method(
         "two resolutions, divided at one crystal size",
         f"{_NETWORK}; large crystals were taken from the first, small ones from the second.",
         ("cellpose",),
+        as_cellpose=True,
     ),
     "boundary": Method(
         "boundary lines (U-Net), regions between them",
@@ -101,6 +108,12 @@ def statement_of(method: str, network: str, factors: str) -> str:
     known = method_of(method)
     words = FLOW_NETWORKS[network if known.selects else "cellpose"]
     return known.statement.format(factors=factors, network=words)
+
+
+def runs_flow(method: str) -> bool:
+    """Whether a flow network makes the method's crystals."""
+    known = method_of(method)
+    return known.selects or "cellpose" in known.networks
 
 
 def networks_of(method: str, network: str) -> tuple[str, ...]:

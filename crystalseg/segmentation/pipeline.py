@@ -97,7 +97,7 @@ def rethreshold(
     if settings.method == "two-scale":
         labels, sure = baselines.two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)
     elif segmentation.scales:
-        labels, sure = instances(segmentation.fused, choice)
+        labels, sure = instances(segmentation.fused, choice, method_of(settings.method).as_cellpose)
     else:
         kept = np.bincount(segmentation.labels.ravel())[1:] >= choice.min_area
         labels, sure = keep_labels(segmentation.labels, kept), segmentation.confidence[kept]

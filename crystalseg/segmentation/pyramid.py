@@ -1,6 +1,7 @@
 """One image as the networks see it, at any resize factor."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import cv2
@@ -53,12 +54,12 @@ class Pyramid:
         padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
         return self.run(lambda x: self.models["sima"](x).sigmoid(), padded[None])[0, :, :h, :w]
 
-    def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray) -> np.ndarray:
-        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array."""
+    def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray, exact: bool = False) -> np.ndarray:
+        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array; `exact`: in float32 everywhere."""
         x = torch.from_numpy(stack).to(self.models.device)
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), autocast(self.models.device):
+        with torch.inference_mode(), nullcontext() if exact else autocast(self.models.device):
             return network(x).float().cpu().numpy()
 
     def grid(self, factor: float) -> Grid:
@@ -85,14 +86,15 @@ class Pyramid:
         factor: float,
         corners: list[tuple[int, int]] | None = None,
         report: Callable[[int], None] = lambda _: None,
+        exact: bool = False,
     ) -> ScalePrediction:
         """A flow network at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n
-        tiles. `network`: one of methods.FLOW_NETWORKS."""
+        tiles. `network`: one of methods.FLOW_NETWORKS; `exact`: as of `run`."""
         grid = self.grid(factor)
         maps_of = self._flow_network(network).maps
 
         def predict(stack: np.ndarray) -> np.ndarray:
-            y = self.run(maps_of, stack)
+            y = self.run(maps_of, stack, exact)
             y[:, :2] /= 5  # the network's target is 5 × the unit flow
             report(len(stack))
             return y
@@ -138,10 +140,11 @@ def predict_scales(
     clock: Clock,
     progress: Callable[[Progress], None],
     span: tuple[float, float] = (0.0, 0.95),
+    exact: bool = False,
 ) -> tuple[ScalePrediction, ...]:
     """A flow network at all factors; with a share map, only on the tiles where it reaches `relevance`.
 
-    `span`: the progress, 0..1, at the beginning and the end.
+    `span`: the progress, 0..1, at the beginning and the end; `exact`: as of `Pyramid.run`.
     """
     grids = [pyramid.grid(factor) for factor in factors]
     plans = [
@@ -162,7 +165,7 @@ def predict_scales(
             progress(Progress(stage, done, len(corners), first + a_tile * (before + done)))  # noqa: B023
 
         progress(Progress(stage, 0, len(corners), first + a_tile * before))
-        scales.append(pyramid.flow(network, factor, corners, report))
+        scales.append(pyramid.flow(network, factor, corners, report, exact))
         before += len(corners)
         clock.lap(stage)
     return tuple(scales)

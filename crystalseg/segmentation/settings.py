@@ -103,12 +103,15 @@ class Instances:
     """From the fused maps to crystals.
 
     foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
-    crystals of less confidence, 0 to 1, are dropped, as Cellpose drops those whose flow is inconsistent; 0 keeps all.
+    SiMA+ drops crystals of less confidence, 0 to 1. flow_threshold: the other methods with a flow network drop crystals
+    whose flow differs from the predicted one by more (flows.flow_errors), 0 to 3, as Cellpose does; 0 keeps all; None,
+    as in runs from before there was the choice, drops by min_confidence instead.
     """
 
     foreground_threshold: float = 0.0
     min_area: int = 15
     min_confidence: float = 0.25
+    flow_threshold: float | None = 0.4
 
     def __post_init__(self) -> None:
         if not (isinstance(self.foreground_threshold, int | float) and -10 <= self.foreground_threshold <= 10):
@@ -117,11 +120,16 @@ class Instances:
             raise SettingsError("The smallest crystal area must be a whole number of at least 1 px².")
         if not (isinstance(self.min_confidence, int | float) and 0 <= self.min_confidence <= 1):
             raise SettingsError("The lowest confidence must lie between 0 and 1.")
+        limit = self.flow_threshold
+        if not (limit is None or (isinstance(limit, int | float) and 0 <= limit <= 3)):
+            raise SettingsError("The flow threshold must lie between 0 and 3.")
 
     @property
     def name(self) -> str:
         """The thresholds in words that tell them apart."""
-        return f"h {self.foreground_threshold:g}, from {self.min_area} px², confidence from {self.min_confidence:g}"
+        limit = "" if self.flow_threshold is None else f", flow error to {self.flow_threshold:g}"
+        confidence = f"confidence from {self.min_confidence:g}"
+        return f"h {self.foreground_threshold:g}, from {self.min_area} px², {confidence}{limit}"
 
 
 @dataclass(frozen=True)
@@ -181,8 +189,9 @@ class Settings:
 
 
 def as_then(given: dict) -> dict:
-    """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only."""
-    return {"network": "cellpose"} | given
+    """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only, and
+    the lowest confidence in place of the flow threshold."""
+    return {"network": "cellpose"} | given | {"instances": {"flow_threshold": None} | given.get("instances", {})}
 
 
 def read_json(text: str, what: str) -> Any:

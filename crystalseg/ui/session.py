@@ -31,6 +31,7 @@ KEPT = (
     "foreground",
     "min area",
     "min confidence",
+    "flow threshold",
     "border rule",
     "who",
     "axis",
@@ -187,6 +188,7 @@ def choose(settings: Settings) -> None:
     held["foreground"] = settings.instances.foreground_threshold
     held["min area"] = settings.instances.min_area
     held["min confidence"] = settings.instances.min_confidence
+    held["flow threshold"] = settings.instances.flow_threshold
     held["border rule"] = settings.measuring.border_rule
 
 
@@ -197,6 +199,7 @@ def instances() -> Instances:
         float(held.get("foreground", usual.foreground_threshold)),
         int(held.get("min area", usual.min_area)),
         float(held.get("min confidence", usual.min_confidence)),
+        held.get("flow threshold", usual.flow_threshold),
     )
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import default_of, profiles
-from crystalseg.segmentation.methods import FLOW_NETWORKS, LADDERS, METHODS, PACKAGE
+from crystalseg.segmentation.methods import FLOW_NETWORKS, LADDERS, METHODS, PACKAGE, method_of, runs_flow
 from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared
@@ -145,12 +145,13 @@ def choose_scales(method: str) -> Scales | None:
         return None
 
 
-def choose_instances() -> Instances:
-    """Foreground threshold, smallest area and least confidence: applied at once to a finished run."""
+def choose_instances(method: str | None) -> Instances:
+    """Foreground threshold, smallest area, and by what a method drops crystals: applied at once to a finished run."""
     usual = Instances()
     st.session_state.setdefault("foreground", usual.foreground_threshold)
     st.session_state.setdefault("min area", usual.min_area)
     st.session_state.setdefault("min confidence", usual.min_confidence)
+    st.session_state.setdefault("flow threshold", usual.flow_threshold)
     st.slider(
         "Foreground threshold h",
         -3.0,
@@ -162,15 +163,29 @@ def choose_instances() -> Instances:
     st.number_input(
         "Smallest crystal, px²", 1, 100_000, key="min area", help="Smaller pieces are dropped as noise, not measured."
     )
-    st.slider(
-        "Lowest confidence",
-        0.0,
-        1.0,
-        step=0.05,
-        key="min confidence",
-        help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see its "
-        "confidence.",
-    )
+    by_confidence = method is None or method_of(method).selects
+    if method is not None and runs_flow(method) and not by_confidence:
+        st.number_input(
+            "Flow threshold",
+            0.0,
+            3.0,
+            step=0.1,
+            key="flow threshold",
+            placeholder="none: by the lowest confidence",
+            help="As in Cellpose: crystals whose shape's flow differs from the predicted one by more than this are "
+            "dropped. 0 keeps all. Runs from before there was this choice dropped by their confidence.",
+        )
+        by_confidence = st.session_state["flow threshold"] is None
+    if by_confidence:
+        st.slider(
+            "Lowest confidence",
+            0.0,
+            1.0,
+            step=0.05,
+            key="min confidence",
+            help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see "
+            "its confidence.",
+        )
     return session.instances()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.segmentation.flows import flows_from_labels
+from crystalseg.segmentation.flows import flow_errors, flows_from_labels
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation.instances import confidences, instances
 from crystalseg.segmentation.methods import LADDERS
@@ -163,12 +163,27 @@ def test_doubtful_crystals_are_dropped_and_the_rest_renumbered():
     foreground = np.where(labels > 0, 6.0, -6.0).astype(np.float32)
     foreground[labels == 2] = 0.1
     fused = Prediction(flows_from_labels(labels), foreground)
-    every, confidence = instances(fused, Instances(min_confidence=0))
+    every, confidence = instances(fused, Instances(flow_threshold=0))
     assert every.max() == 3
-    kept, sure = instances(fused, Instances(min_confidence=0.8))
+    kept, sure = instances(fused, Instances(min_confidence=0.8, flow_threshold=None))  # as runs before the choice
     assert kept.max() == 2
     assert (sure == confidence[confidence >= 0.8]).all()
     assert ((kept > 0) == (labels > 0) & (labels != 2)).all()
+
+
+def test_crystals_whose_flow_is_another_shape_s_are_dropped():
+    """Of three discs one has the flow of a disc beside it: its error is that of opposed vectors on half of it."""
+    labels = discs((80, 120), [(20, 20, 12), (50, 60, 15), (20, 95, 12)])
+    flow = flows_from_labels(labels)
+    flow[:, labels == 2] = np.array([0.0, 1.0])[:, None]  # all to one side
+    fused = Prediction(flow, np.where(labels > 0, 6.0, -6.0).astype(np.float32))
+    errors = flow_errors(labels, flow)
+    assert errors[[0, 2]] == pytest.approx([0, 0], abs=0.02)
+    assert errors[1] == pytest.approx(2, abs=0.05)  # mean of |a - b|² = 2 - 2 cos over all directions
+    kept, _ = instances(fused, Instances())
+    assert set(np.unique(kept[labels == 2])) == {0}
+    assert kept.max() == 2
+    assert instances(fused, Instances(flow_threshold=3.0))[0][labels == 2].any()
 
 
 def test_sima_plus_runs_the_network_asked_for(random_models):

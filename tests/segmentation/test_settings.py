@@ -75,6 +75,7 @@ def test_scales_out_of_range_are_refused_with_one_sentence(wrong):
         lambda: Instances(0, 0),
         lambda: Instances(0, 1.5),
         lambda: Instances(0, 1, 2),
+        lambda: Instances(0, 1, 1, 4),
         lambda: Measuring("maybe"),
         lambda: Settings("magic"),
         lambda: Settings(network="resnet"),
@@ -111,4 +112,5 @@ def test_unknown_or_broken_json_is_refused(text):
 def test_missing_sections_take_their_defaults():
     assert Settings.from_dict(as_then({"method": "sima-plus"})).network == "cellpose"  # as all runs before the choice
     assert Settings.from_dict(as_then({"network": "folded"})).network == "folded"
+    assert Settings.from_dict(as_then({"instances": {"min_area": 20}})).instances == Instances(0.0, 20, 0.25, None)
     assert Settings.from_json(json.dumps({"instances": {"min_area": 30}})) == Settings(instances=Instances(min_area=30))

@@ -102,6 +102,25 @@ def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(p
     assert app.session_state["profile"] is None  # it has no default
 
 
+def test_methods_show_what_they_drop_crystals_by(page, quick_example):
+    """SiMA+ by confidence, the others by Cellpose's flow threshold, or by confidence in runs from before the choice."""
+    before = replace(Settings("sima"), instances=Instances(flow_threshold=None))
+    save(open_database(), Profile("before", settings=before))
+    first_run.prepare()
+    app = page("measure")
+    keys = {w.key for w in (*app.slider, *app.number_input)}
+    assert "min confidence" in keys
+    assert "flow threshold" not in keys
+    app.selectbox(key="method").select("cellpose-original").run()
+    assert not app.exception
+    assert app.number_input(key="flow threshold").value == 0.4
+    assert "min confidence" not in {w.key for w in app.slider}
+    app.selectbox(key="profile").select("before").run()
+    assert not app.exception
+    assert app.number_input(key="flow threshold").value is None
+    assert "min confidence" in {w.key for w in app.slider}
+
+
 def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_example):
     save(open_database(), Profile("tiles", kind="tiles", limits=(Limit("mean", 0.1, 5000),)))
     first_run.prepare()

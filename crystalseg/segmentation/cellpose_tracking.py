@@ -1,0 +1,108 @@
+"""From flows to labels as cellpose 3.1 does it (Stringer et al. 2021, Methods): baselines give what users know.
+
+Each foreground pixel moves a fixed number of Euler steps along the interpolated flow; where many end, there is a
+crystal, which takes the pixels that ended near. Pixels that ended elsewhere belong to none.
+"""
+
+import cv2
+import numpy as np
+from numba import njit
+from scipy import ndimage
+
+from crystalseg.micrographs.labels import keep_labels
+from crystalseg.segmentation.flows import flow_errors
+
+# Cellpose's constants, of version 3.1.1.3.
+STEPS = 200
+_PEAK_SIDE, _PEAK_LEAST = 5, 10  # a peak is the highest of 5 × 5 pixels, and more than 10 pixels end there
+_GROWTH, _GROWTH_LEAST = 5, 2  # it grows 5 times by a pixel, over pixels where more than 2 end
+_LARGEST_SHARE = 0.4  # of the image; larger crystals are dropped
+_MARGIN = 20  # px around the image, so that a peak near the border can grow
+
+
+def labels_as_cellpose(
+    flow: np.ndarray, foreground: np.ndarray, threshold: float, min_area: int, flow_threshold: float
+) -> np.ndarray:
+    """Labels int32 (H, W), 0 = background, 1..n, some in several pieces, from flow float32 (2, H, W), unit length where
+    sure, and foreground float32 (H, W), logit.
+
+    threshold: on the logit; min_area: px²; flow_threshold: see `flows.flow_errors`, 0 keeps all.
+    """
+    mask = foreground > threshold
+    rows, columns = np.nonzero(mask)
+    ends = _ends(np.ascontiguousarray(flow * mask, np.float32), rows, columns, STEPS)
+    places = ends.astype(int) + _MARGIN
+    sinks = _sinks(places, mask.shape)
+    labels = np.zeros(mask.shape, np.int32)
+    labels[rows, columns] = sinks[places[0], places[1]]
+    labels = _in_order(labels)
+    area = np.bincount(labels.ravel())[1:]
+    labels = keep_labels(labels, area <= _LARGEST_SHARE * labels.size)
+    if flow_threshold > 0:
+        wrong = 1 + np.flatnonzero(flow_errors(labels, flow) > flow_threshold)
+        labels[np.isin(labels, wrong)] = 0
+    # Cellpose takes places in the list of those left for their numbers, and so drops some that are not small.
+    left = np.bincount(labels.ravel())[1:]
+    small = 1 + np.flatnonzero(left[left > 0] < min_area)
+    labels[np.isin(labels, small)] = 0
+    return _filled(labels, min_area)
+
+
+@njit(cache=True, nogil=True)
+def _between(values: np.ndarray, y: float, x: float) -> np.float32:
+    """`values` float32 (H, W) at (y, x), bilinear."""
+    i, j = int(y), int(x)
+    below, right = min(i + 1, values.shape[0] - 1), min(j + 1, values.shape[1] - 1)
+    v, u = y - i, x - j
+    above = values[i, j] * (1 - v) * (1 - u) + values[i, right] * (1 - v) * u
+    return np.float32(above + values[below, j] * v * (1 - u) + values[below, right] * v * u)
+
+
+@njit(cache=True, nogil=True)
+def _ends(flow: np.ndarray, rows: np.ndarray, columns: np.ndarray, steps: int) -> np.ndarray:
+    """Where pixels are after so many steps along the interpolated flow, float32 (2, n), (y, x)."""
+    last_y, last_x = np.float32(flow.shape[1] - 1), np.float32(flow.shape[2] - 1)
+    ends = np.empty((2, len(rows)), np.float32)  # places are float32 at each step, as in cellpose
+    ends[0], ends[1] = rows, columns
+    for k in range(len(rows)):
+        for _ in range(steps):
+            y, x = ends[0, k], ends[1, k]
+            ends[0, k] = min(max(y + _between(flow[0], y, x), np.float32(0)), last_y)
+            ends[1, k] = min(max(x + _between(flow[1], y, x), np.float32(0)), last_x)
+    return ends
+
+
+def _sinks(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The number of the crystal whose pixels end at each place, int32 (H + 2 margin, W + 2 margin), 0 for none."""
+    count = np.zeros([length + 2 * _MARGIN for length in shape], np.int32)
+    np.add.at(count, (places[0], places[1]), 1)
+    highest = cv2.dilate(count.astype(np.float32), np.ones((_PEAK_SIDE, _PEAK_SIDE), np.uint8))
+    peaks = np.argwhere((count == highest) & (count > _PEAK_LEAST))
+    sinks = np.zeros(count.shape, np.int32)
+    seed = np.zeros((2 * _GROWTH + 1,) * 2, bool)
+    seed[_GROWTH, _GROWTH] = True
+    # the peak where most pixels end comes last and takes what others had
+    for number, k in enumerate(np.argsort(count[tuple(peaks.T)], kind="stable"), start=1):
+        y, x = peaks[k]
+        window = np.s_[y - _GROWTH : y + _GROWTH + 1, x - _GROWTH : x + _GROWTH + 1]
+        near = ndimage.binary_dilation(seed, np.ones((3, 3)), _GROWTH, mask=count[window] > _GROWTH_LEAST)
+        sinks[window][near] = number
+    return sinks
+
+
+def _in_order(labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) numbered 1..n as they appear, row by row."""
+    names, first, places = np.unique(labels, return_index=True, return_inverse=True)
+    number = np.zeros(len(names), np.int32)
+    crystals = np.flatnonzero(names)
+    number[crystals[np.argsort(first[crystals])]] = np.arange(len(crystals)) + 1
+    return number[places].reshape(labels.shape)
+
+
+def _filled(labels: np.ndarray, min_area: int) -> np.ndarray:
+    """Labels of at least `min_area` px², 1..n, their holes filled."""
+    labels = _in_order(labels)
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:  # not yet inside another's filled hole
+            labels[box][ndimage.binary_fill_holes(labels[box] == number)] = number
+    return keep_labels(labels, np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:] >= max(min_area, 1))
