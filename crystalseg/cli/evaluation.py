@@ -101,6 +101,7 @@ class Experiment(StrEnum):
     table3 = "table3"
     figure4 = "figure4"
     crossval = "crossval"
+    differences = "differences"
     reliability = "reliability"
     clicks = "clicks"
 
@@ -109,19 +110,24 @@ class Experiment(StrEnum):
 def experiment(
     name: Annotated[Experiment, typer.Argument(help="One of the paper's comparisons, or one of ours.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of <id>.png and <id>_label.png; without it, the benchmark's test part.")
+        Path | None,
+        typer.Option(
+            help="Folder of <id>.png and <id>_label.png; without it, the benchmark's test part, or for differences the "
+            "images to choose by."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for CSV, Markdown and figure; made if missing.")] = Path("results"),
-    methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; else all of ours.")] = "",
+    methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; sima-plus@NETWORK too.")] = "",
     weights: Weights = None,
 ) -> None:
     """A comparison on labelled images: CSV and Markdown tables. Called again, the paper's go on where they stopped."""
-    from crystalseg.evaluation.benchmark import write_benchmark
+    from crystalseg.evaluation.benchmark import write_benchmark, write_validation
     from crystalseg.evaluation.experiments import COMPARED, conduct
 
     if data is None:
-        data = out / "benchmark" / "test"
+        choosing = name == Experiment.differences
+        data = out / "validation" if choosing else out / "benchmark" / "test"
         if not data.is_dir():
-            write_benchmark(data.parent)
+            write_validation(data) if choosing else write_benchmark(data.parent)
     chosen = [m.strip() for m in methods.split(",") if m.strip()] or list(COMPARED)
     print(conduct(name.value, data, chosen, models_from(weights), out, lambda line: errors.print(line, style="dim")))

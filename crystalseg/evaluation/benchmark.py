@@ -14,11 +14,13 @@ import numpy as np
 from crystalseg.evaluation.metrics import average_crystal_size
 from crystalseg.micrographs.labels import homogeneity
 from crystalseg.micrographs.pairs import write_pair
-from crystalseg.synthetic.sets import draw_grain
+from crystalseg.synthetic.sets import draw_grain, draw_random
 
 IMAGES, CLASSES = 313, (1, 2, 3)
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 SEED = 2026
+# Of the images to choose by: 24 grains were too few.
+GRAINS, MIXED, VALIDATION_SEED = 120, 40, 2027
 
 
 def stratified_split(classes: Sequence[int], shares: dict[str, float] = SHARES, seed: int = 0) -> list[str]:
@@ -66,3 +68,15 @@ def write_benchmark(
             figures = (int(drawn.labels.max()), homogeneity(drawn.labels), average_crystal_size(drawn.labels))
             writer.writerow((name, part, c, *drawn.labels.shape, figures[0], f"{figures[1]:.3f}", f"{figures[2]:.1f}"))
             report(i + 1)
+
+
+def write_validation(folder: Path, grains: int = GRAINS, mixed: int = MIXED, seed: int = VALIDATION_SEED) -> None:
+    """Write `<id>.png` and `<id>_label.png` of the images to choose by: grains of the three classes in turn, and
+    mixed ones of any kind. None is in the benchmark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(grains):
+        drawn = draw_grain(seed, i, CLASSES[i % len(CLASSES)])
+        write_pair(folder, f"grain_{i:04d}", drawn.image, drawn.labels)
+    for i in range(mixed):
+        drawn = draw_random(seed, i)
+        write_pair(folder, f"mixed_{i:04d}", drawn.image, drawn.labels)

@@ -17,7 +17,17 @@ from crystalseg.evaluation import clicks
 from crystalseg.evaluation.charts import reliability_svg, scatter
 from crystalseg.evaluation.metrics import by_octave, overlap, score
 from crystalseg.evaluation.reliability import calibration_error, is_right, reliability
-from crystalseg.evaluation.tables import clicks_table, crossval, figure4, markdown, octave_table, table1, table2, table3
+from crystalseg.evaluation.tables import (
+    clicks_table,
+    crossval,
+    differences,
+    figure4,
+    markdown,
+    octave_table,
+    table1,
+    table2,
+    table3,
+)
 from crystalseg.micrographs.labels import size_class
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.pairs import read_pairs
@@ -67,8 +77,12 @@ class SharedPyramid(Pyramid):
 
 
 def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
-    """Methods by name, with the settings a user finds."""
-    return [Contender(name, Settings(name)) for name in names]
+    """Methods by name, with the settings a user finds; `sima-plus@cellpose` is SiMA+ on that flow network."""
+    parts = {name: name.partition("@") for name in names}
+    return [
+        Contender(name, Settings(method, network=network) if network else Settings(method))
+        for name, (method, _, network) in parts.items()
+    ]
 
 
 def table1_contenders() -> list[Contender]:
@@ -181,7 +195,7 @@ def conduct(
             tables = {"": figure4(rows)}
             (out / "figure4.svg").write_text(scatter(rows))
         else:
-            tables = {"": crossval(rows, methods[0])}
+            tables = {"": (crossval if name == "crossval" else differences)(rows, methods[0])}
     for suffix, table in tables.items():
         table.to_csv(out / f"{name}{'_' * bool(suffix)}{suffix}.csv", index=False)
     text = "\n\n".join(markdown(table) for table in tables.values())

@@ -7,7 +7,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crystalseg.evaluation.benchmark import CLASSES, IMAGES, SHARES, folds, stratified_split, write_benchmark
+from crystalseg.evaluation.benchmark import (
+    CLASSES,
+    IMAGES,
+    SEED,
+    SHARES,
+    VALIDATION_SEED,
+    folds,
+    stratified_split,
+    write_benchmark,
+    write_validation,
+)
 from crystalseg.micrographs.labels import size_class
 from crystalseg.micrographs.pairs import read_pairs
 
@@ -72,3 +82,11 @@ def test_images_are_of_their_class_and_reproducible(tmp_path):
             assert labels.max() == int(row["crystals"])
             seen += 1
     assert seen == 6
+
+
+def test_the_images_to_choose_by_are_not_those_of_the_benchmark(tmp_path):
+    write_validation(tmp_path, grains=3, mixed=2)
+    pairs = read_pairs(tmp_path)
+    assert [m.name for m, _ in pairs] == ["grain_0000", "grain_0001", "grain_0002", "mixed_0000", "mixed_0001"]
+    assert [size_class(labels) for _, labels in pairs[:3]] == [1, 2, 3]
+    assert SEED != VALIDATION_SEED

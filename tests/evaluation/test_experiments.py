@@ -1,5 +1,6 @@
 """The experiments: tables against hand-worked rows; a run with networks of random weights resumes and shares."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_what_is_enlarged_is_not_shared_because_it_is_not_everything(random_mode
 
 def test_every_experiment_writes_its_tables(folder, tmp_path, random_models):
     names = ["sima-plus", "cellpose-noresize", "watershed"]
-    for name in ("table1", "table2", "table3", "figure4", "crossval"):
+    for name in ("table1", "table2", "table3", "figure4", "crossval", "differences"):
         text = conduct(name, folder, names, random_models, tmp_path / "out", lambda _: None)
         assert (tmp_path / "out" / f"{name}.md").read_text().strip() == text.strip()
         assert (tmp_path / "out" / f"{name}.csv").exists()
@@ -129,6 +130,28 @@ def test_by_class_by_hand():
     table = table3(made_up({"a": [0.2, 0.5, 0.9, 0.4, 0.7, 0.9]}))
     assert table["PQ, %"].tolist() == ["30.0 ± 10.0", "60.0 ± 10.0", "90.0 ± 0.0"]
     assert table["class"].tolist() == [f"{c} (2 images)" for c in (1, 2, 3)]
+
+
+def test_differences_by_hand():
+    rng = np.random.default_rng(3)
+    better = rng.normal(0.05, 0.1, 40)
+    rows = made_up({"a": [0.5] * 40, "b": (0.5 + better).tolist(), "c": [0.6] * 40})
+    table = tables.differences(rows.sample(frac=1, random_state=0).sort_values("contender"), "a").set_index("method")
+    assert table.loc["a", "PQ, % more"] == ""
+    assert table.loc["c", "PQ, % more"] == "+10.0"  # everywhere the same
+    mean, low, high = (float(w) for w in re.findall(r"[-+][\d.]+", table.loc["b", "PQ, % more"]))
+    assert mean == pytest.approx(100 * better.mean(), abs=0.06)
+    # many values: the percentile interval is near the one by the normal distribution
+    half = 196 * better.std(ddof=1) / 40**0.5
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.15 * half)
+
+
+def test_sima_plus_can_be_compared_on_both_networks():
+    both = contenders(["sima-plus@folded", "sima-plus@cellpose", "sima"])
+    assert [c.settings.network for c in both[:2]] == ["folded", "cellpose"]
+    assert {c.name for c in both} == {"sima-plus@folded", "sima-plus@cellpose", "sima"}
+    with pytest.raises(ValueError, match="resnet"):
+        contenders(["sima-plus@resnet"])
 
 
 def test_octaves_by_hand():
