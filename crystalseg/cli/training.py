@@ -1,5 +1,6 @@
 """Training from the command line."""
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,40 +8,37 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app
+from crystalseg.training import NETWORKS
 
-
-class Network(StrEnum):
-    cellpose = "cellpose"
-    folded = "folded"
-    sima = "sima"
-    size = "size"
-    confidence = "confidence"
-    boundary = "boundary"
+ALL = "all"
+Network = StrEnum("Network", {name: name for name in (*NETWORKS, ALL)})  # type: ignore[misc] # made of one list
 
 
 @app.command()
 def train(
-    network: Annotated[Network, typer.Argument(help="Which network.")],
+    network: Annotated[Network, typer.Argument(help="Which network, or all of them in --minutes.")],
     out: Annotated[Path, typer.Option(help="Folder for weights, checkpoint and loss curve.")] = Path("training"),
     data: Annotated[list[Path], typer.Option(help="Folder of <id>.png and <id>_label.png; may be repeated.")] = [],  # noqa: B006
     validation: Annotated[list[Path], typer.Option(help="As --data, to choose the best weights on.")] = [],  # noqa: B006
     start: Annotated[
-        Path | None, typer.Option("--from", help="Weights to begin from (confidence: their folder).")
+        Path | None, typer.Option("--from", help="Weights to begin from (all, and the confidences: their folder).")
     ] = None,
     recipe: Annotated[str, typer.Option(help='Changes to the recipe, JSON, e.g. {"diameter": 30}.')] = "{}",
     budget: Annotated[str, typer.Option(help='Changes to the budget, JSON, e.g. {"minutes": 60, "batch": 8}.')] = "{}",
+    minutes: Annotated[
+        float, typer.Option(min=1, help="For all: how long together, over as many calls as it takes.")
+    ] = 25,
+    step: Annotated[float, typer.Option(min=0.1, help="Stop after so many minutes; called again it goes on.")] = 1e6,
 ) -> None:
-    """Train a network; called again with the same --out it goes on where it stopped."""
-    from crystalseg.training import boundary, cellpose, confidence, folded, sima, size
+    """Train a network, or all; called again with the same --out it goes on where it stopped."""
     from crystalseg.training.loop import Order
+    from crystalseg.training.plan import TRAIN, train_all
 
-    modules = {
-        "cellpose": cellpose,
-        "folded": folded,
-        "sima": sima,
-        "size": size,
-        "confidence": confidence,
-        "boundary": boundary,
-    }
-    path = modules[network.value].train(Order(out, data, validation, start, recipe, budget))
-    print(f"\n{path}")
+    order = Order(out, data, validation, start, recipe, budget, time.monotonic() + 60 * step)
+    if network.value == ALL:
+        if (recipe, budget) != ("{}", "{}"):
+            raise ValueError("The plan for all networks has recipes and budgets of its own: leave them out.")
+        left = train_all(order, minutes, step)
+        print(f"\n{out}" + (f"; to be gone on with, call again: {', '.join(left)}" if left else ""))
+        return
+    print(f"\n{TRAIN[network.value](order)}")

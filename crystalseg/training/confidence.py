@@ -3,8 +3,10 @@
 The flow network must be the one the confidence will judge; it is trained first.
 """
 
+import copy
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -35,6 +37,8 @@ from crystalseg.training.loop import Order, changed, keep_best
 
 GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
 MOST_PIXELS = 1_500_000
+COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; what is left is for the calibration
+TRIED = 10  # steps by which the time of one is judged
 LEAST_FIT = 0.3  # of the crystals among which small ones are looked for
 
 
@@ -44,8 +48,8 @@ class Recipe:
     material. crop: range of the longest side cut from real ones, px; sides: range of the synthetic ones' sides, px;
     synthetic: their share, half of them grains. proposals: the most taken from one scale of an image. epochs, batch,
     learning_rate: of the training; average: decay, a step, of the moving average of the weights, which is kept. grains:
-    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. network:
-    the flow network whose proposals are judged. seed: of images and initial weights."""
+    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. minutes: if
+    positive, less images and steps are taken where these would last longer. seed: of images and initial weights."""
 
     images: int = 240
     crop: tuple[int, int] = (400, 900)
@@ -57,8 +61,8 @@ class Recipe:
     learning_rate: float = 2e-3
     average: float = 0.99
     grains: int = 15
-    network: str = "cellpose"
     lowest: float = 0.15
+    minutes: float = 0.0
     seed: int = 0
 
 
@@ -158,11 +162,15 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
     return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights / weights.mean())
 
 
-def fit(network: Confidence, data: Examples, recipe: Recipe) -> None:
+def fit(network: Confidence, data: Examples, recipe: Recipe, began: float = 0.0) -> None:
     """Train by cross-entropy on the IoU of what is right, so that of several right proposals the better comes first.
-    Pictures are turned, mirrored, and changed in brightness and contrast."""
+    Pictures are turned, mirrored, and changed in brightness and contrast. `began`: of `time.monotonic`, s, from which
+    the recipe's minutes count."""
     rng = np.random.default_rng(recipe.seed)
+    device = network.line.device
     steps = max(1, recipe.epochs * len(data.target) // recipe.batch)
+    if recipe.minutes:
+        steps = min(steps, _affordable(network, data, recipe, began))
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
@@ -175,9 +183,10 @@ def fit(network: Confidence, data: Examples, recipe: Recipe) -> None:
             pictures = pictures.flip(3)
         pictures[:, :3] = pictures[:, :3] * np.exp(rng.normal(0, 0.15)) + rng.normal(0, 0.08)
         features, target, weight = (
-            torch.from_numpy(part[chosen]) for part in (data.features, data.target, data.weight)
+            torch.from_numpy(part[chosen]).to(device) for part in (data.features, data.target, data.weight)
         )
-        loss = functional.binary_cross_entropy_with_logits(network(pictures, features), target, weight)
+        logit = network(pictures.to(device), features)
+        loss = functional.binary_cross_entropy_with_logits(logit, target, weight)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -188,6 +197,17 @@ def fit(network: Confidence, data: Examples, recipe: Recipe) -> None:
             print(f"\rstep {step} of {steps}  loss {np.mean(losses[-200:]):.4f}", end="", flush=True)
     network.load_state_dict(mean.module.state_dict())
     network.eval()
+
+
+def _affordable(network: Confidence, data: Examples, recipe: Recipe, began: float) -> int:
+    """How many steps there is time for, by what a few take."""
+    trial = replace(recipe, epochs=1, minutes=0.0)
+    few = min(len(data.target), TRIED * recipe.batch)
+    start = time.monotonic()
+    fit(copy.deepcopy(network), Examples(*(part[:few] for part in vars(data).values())), trial)
+    now = time.monotonic()
+    left = began + 60 * recipe.minutes * (COLLECTING + LEARNING) - now
+    return max(TRIED, int(left / (now - start) * max(1, few // recipe.batch)))
 
 
 def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor]) -> None:
@@ -227,35 +247,48 @@ def calibrate(network: Confidence, images: Sequence[Judged], lowest: float) -> N
         network.line.copy_(torch.stack((line[0] * network.line[0], line[0] * network.line[1] + line[1])))
 
 
-def train(order: Order) -> Path:
-    """Train the confidence; returns the path of its weights. `order.start`: folder of the networks it will judge, else
-    the shipped ones. Validation folders and fresh grains calibrate it; the loss on record is the calibration error
-    there, and `experiment reliability` tells that on other images."""
+def train(order: Order, network: str = "cellpose") -> Path:
+    """Train the confidence of a flow network's proposals; returns the path of its weights. `order.start`: folder of the
+    networks it will judge, else the shipped ones. Validation folders and fresh grains calibrate it; the loss on record
+    is the calibration error there, and `experiment reliability` tells that on other images."""
     choice = changed(Recipe(), order.recipe)
     torch.manual_seed(choice.seed)
     models = load_models(order.start or DIRECTORY)
+    began = time.monotonic()
     if choice.images:
-        source = _images(order.folders, choice)
-        drawn = (proposals(models, choice.network, *next(source)) for _ in range(choice.images))
+        drawn = _until(began + 60 * choice.minutes * COLLECTING, choice, _proposed(models, network, order, choice))
         data = examples(drawn, choice.proposals, choice.seed)
-        network = Confidence(data.pictures.shape[1], data.features.shape[1])
-        fit(network, data, choice)
+        judge_network = Confidence(data.pictures.shape[1], data.features.shape[1]).to(models.device)
+        fit(judge_network, data, choice, began)
     else:
-        network = models.judge(Settings(network=choice.network))
+        judge_network = models.judge(Settings(network=network))
     whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
     whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]
     if not whole:
         raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
-    judged = [proposals(models, choice.network, *pair) for pair in whole]
-    calibrate(network, judged, choice.lowest)
-    table = reliability(*selected(network, judged, choice.lowest))
+    judged = [proposals(models, network, *pair) for pair in whole]
+    calibrate(judge_network, judged, choice.lowest)
+    table = reliability(*selected(judge_network, judged, choice.lowest))
     error = calibration_error(table)
     print(table.to_string(float_format="%.3f"))
     print(f"expected calibration error on the validation images: {error:.3f}")
     order.output.mkdir(parents=True, exist_ok=True)
-    name = JUDGES[choice.network]
+    name = JUDGES[network]
     path = order.output / f"{name}.safetensors"
-    record = {"validation_loss": error, "minutes": 0, "step": choice.images}
-    keep_best(path, name, order.folders, asdict(choice), network, record)
+    record = {"validation_loss": error, "minutes": round((time.monotonic() - began) / 60, 1), "step": choice.images}
+    keep_best(path, name, order.folders, asdict(choice), judge_network, record)
     return path
+
+
+def _proposed(models: Models, network: str, order: Order, recipe: Recipe) -> Iterator[Judged]:
+    source = _images(order.folders, recipe)
+    return (proposals(models, network, *next(source)) for _ in range(recipe.images))
+
+
+def _until(deadline: float, recipe: Recipe, images: Iterator[Judged]) -> Iterator[Judged]:
+    """All images, or if minutes are given those until the deadline, at least one."""
+    for image in images:
+        yield image
+        if recipe.minutes and time.monotonic() > deadline:
+            return

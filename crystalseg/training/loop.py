@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -53,7 +54,7 @@ class Order:
 
     output: folder for weights, checkpoint and loss curve. folders, validation: training and validation images. start:
     weights to begin from (for the SizeModel: the CPNet whose styles are used), or None. recipe, budget: changes to the
-    defaults, JSON.
+    defaults, JSON. deadline: of `time.monotonic`, s, at which training stops to be gone on with.
     """
 
     output: Path
@@ -62,6 +63,7 @@ class Order:
     start: Path | None = None
     recipe: str = "{}"
     budget: str = "{}"
+    deadline: float = math.inf
 
 
 def changed(settings: S, text: str) -> S:
@@ -85,9 +87,18 @@ def rate(progress: float, budget: Budget) -> float:
 
 
 def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
-    """Endless batches prepared in one other process."""
-    # Spawned, because a forked copy of this process would inherit its thread pools' locks.
-    return iter(DataLoader(stream, batch_size=size, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn"))
+    """Endless batches prepared in another process, or in nearly as many as there are cores if a GPU waits for them."""
+    gpu = torch.cuda.is_available()
+    loader = DataLoader(
+        stream,
+        batch_size=size,
+        num_workers=max(1, (os.cpu_count() or 1) - 2) if gpu else 1,
+        prefetch_factor=6,
+        pin_memory=gpu,
+        # Spawned, because a forked copy of this process would inherit its thread pools' locks.
+        multiprocessing_context="spawn",
+    )
+    return iter(loader)
 
 
 class Trainer:
@@ -110,7 +121,7 @@ class Trainer:
         self.loss_of, self.budget = loss_of, budget
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
         self.mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
-        self.state = {"step": 0, "seconds": 0.0, "best": float("inf")}
+        self.state = {"step": 0, "seconds": 0.0, "waited": 0.0, "best": float("inf")}
         self.checkpoint, self.curve = folder / f"{name}.pt", folder / f"{name}.csv"
         self.running: list[float] = []
         if self.checkpoint.exists():
@@ -121,7 +132,7 @@ class Trainer:
         self.network.load_state_dict(saved["network"])
         self.mean.load_state_dict(saved["mean"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.state = saved["state"]
+        self.state |= saved["state"]
         minutes, best = self.state["seconds"] / 60, self.state["best"]
         print(f"resumed at step {self.state['step']}, {minutes:.0f} min, best {best:.4f}")
 
@@ -133,9 +144,9 @@ class Trainer:
         return self.state["step"] / self.budget.steps
 
     def _loss(self, module: nn.Module, image: Tensor, target: Tensor) -> Tensor:
-        image = image.to(self.device, memory_format=torch.channels_last)
+        image = image.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         with autocast(self.device):
-            return self.loss_of(module, image, target.to(self.device))
+            return self.loss_of(module, image, target.to(self.device, non_blocking=True))
 
     def step(self, image: Tensor, target: Tensor) -> None:
         """One step of the optimiser on a batch."""
@@ -161,6 +172,8 @@ class Trainer:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
             "loss": float(np.mean(self.running)),
             "validation_loss": loss,
+            # share of the time in which the device had no data
+            "waited": self.state["waited"] / self.state["seconds"],
         }
         self.running = []
         pd.DataFrame([row]).to_csv(self.curve, mode="a", header=not self.curve.exists(), index=False)
@@ -188,27 +201,32 @@ def fit(
     folder: Path,
     name: str,
     keep: Callable[[nn.Module, dict], None],
+    deadline: float = math.inf,
 ) -> None:
     """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far.
 
     `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
-    changes. `loss_of(network, image, target)` is a scalar. Calling `fit` again resumes.
+    changes. `loss_of(network, image, target)` is a scalar. Calling `fit` again resumes, also after the `deadline`.
     """
     trainer = Trainer(network, loss_of, budget, folder, name)
     state = trainer.state
     opened = None
     network.train()
-    while trainer.progress < 1:
+    late = False
+    while trainer.progress < 1 and not late:
         began = time.monotonic()
         wanted = stream(trainer.progress)
         if opened is None or wanted[1] != opened[1]:
             opened = wanted
             feed = batches(*wanted)
-        trainer.step(*next(feed))
+        batch = next(feed)
+        state["waited"] += time.monotonic() - began
+        trainer.step(*batch)
         state["seconds"] += time.monotonic() - began
+        late = time.monotonic() > deadline
         recent = np.mean(trainer.running[-50:])
         print(f"\rstep {state['step']}  {100 * trainer.progress:.1f} %  loss {recent:.4f}", end="", flush=True)
-        if state["step"] % budget.every == 0 or trainer.progress >= 1:
+        if state["step"] % budget.every == 0 or trainer.progress >= 1 or late:
             row = trainer.validate(validation)
             if row["validation_loss"] < state["best"]:
                 state["best"] = row["validation_loss"]
@@ -232,7 +250,7 @@ def fit_and_keep(
         network.load_state_dict(load_weights(order.start, name)[0])
     path = order.output / f"{name}.safetensors"
     keep = partial(keep_best, path, name, order.folders, asdict(recipe))
-    fit(network, stream, loss_of, validation, budget, order.output, name, keep)
+    fit(network, stream, loss_of, validation, budget, order.output, name, keep, order.deadline)
     return path
 
 

@@ -1,0 +1,94 @@
+"""All networks in a given time, on whatever device there is: `train all`.
+
+A plan for a GPU that is lent for half an hour, and for nights on a processor alike. It goes in steps of a few minutes,
+each a call of its own, and is gone on with where it stopped.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from crystalseg.training import boundary, cellpose, confidence, folded, sima, size
+from crystalseg.training.loop import Order
+
+TRAIN: dict[str, Callable[[Order], Path]] = {
+    "cellpose": cellpose.train,
+    "folded": folded.train,
+    "sima": sima.train,
+    "size": size.train,
+    "confidence": partial(confidence.train, network="cellpose"),
+    "folded-confidence": partial(confidence.train, network="folded"),
+    "boundary": boundary.train,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network's part of the time, and what is changed of its recipe and budget; batch: a step's items on a
+    processor and on a GPU, 0 where there are no steps. whole: whether it cannot be interrupted."""
+
+    name: str
+    share: float
+    recipe: dict
+    budget: dict
+    batch: tuple[int, int] = (0, 0)
+    whole: bool = False
+
+
+_NEAR = {"scales": [0.2, 2.0], "whole": 0.1, "focus": 0.55, "patch": 128, "last_patch": 224, "finish": 0.15}
+_AVERAGED = {"average": 0.998, "every": 200}
+# In this order: a judge needs its flow network, the SizeModel CPNet's styles.
+STAGES = (
+    Stage("folded", 0.46, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
+    Stage("cellpose", 0.22, _NEAR, _AVERAGED, (8, 64)),
+    Stage("sima", 0.1, {}, _AVERAGED, (12, 48)),
+    Stage("boundary", 0.04, {}, _AVERAGED, (6, 32)),
+    Stage("size", 0.02, {}, {}, whole=True),
+    Stage("folded-confidence", 0.1, {"images": 100_000}, {}, whole=True),
+    Stage("confidence", 0.06, {"images": 100_000}, {}, whole=True),
+)
+
+
+def train_all(order: Order, minutes: float, step: float) -> list[str]:
+    """Train every network within `minutes`, of which this call takes up to `step`; returns the names of those that are
+    not done: call again. `order.start`: folder of weights to begin from, or None; its recipe and budget do not count.
+
+    What is done stands in `<output>/plan.json`.
+    """
+    order.output.mkdir(parents=True, exist_ok=True)
+    progress = order.output / "plan.json"
+    done = json.loads(progress.read_text()) if progress.exists() else []
+    deadline = time.monotonic() + 60 * step
+    for stage in STAGES:
+        if stage.name in done:
+            continue
+        lasts = minutes * stage.share
+        left = (deadline - time.monotonic()) / 60
+        if left <= 0 or (stage.whole and lasts > left and lasts <= step):
+            break
+        print(f"\n{stage.name}: {lasts:.1f} min", flush=True)
+        TRAIN[stage.name](_order_of(stage, order, lasts, deadline))
+        if time.monotonic() > deadline and not stage.whole:
+            break
+        done.append(stage.name)
+        progress.write_text(json.dumps(done))
+    return [stage.name for stage in STAGES if stage.name not in done]
+
+
+def _order_of(stage: Stage, order: Order, minutes: float, deadline: float) -> Order:
+    recipe, budget, start = dict(stage.recipe), dict(stage.budget), None
+    if stage.name.endswith("confidence"):
+        recipe["minutes"] = minutes
+        start = order.output
+    elif stage.name == "size":
+        start = order.output / "cellpose.safetensors"
+    else:
+        budget |= {"minutes": minutes, "batch": stage.batch[torch.cuda.is_available()]}
+        given = order.start / f"{stage.name}.safetensors" if order.start else None
+        start = given if given is not None and given.exists() else None
+    return replace(order, start=start, recipe=json.dumps(recipe), budget=json.dumps(budget), deadline=deadline)
