@@ -9,7 +9,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import Limit
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
-from crystalseg.segmentation.methods import FLOW_NETWORKS, NAMED
+from crystalseg.segmentation.methods import NAMED, networks_in
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.ui import session, settings_controls, shared
 
@@ -68,9 +68,10 @@ def edit(old: Profile) -> None:
         method = left.selectbox(
             "Method", NAMED, NAMED.index(settings.method) if settings.method in NAMED else 0, key="profile method"
         )
-        network = right.selectbox(
-            "Flow network of SiMA+", list(FLOW_NETWORKS), list(FLOW_NETWORKS).index(settings.network)
-        )
+        offered = networks_in()
+        if settings.network not in offered:
+            offered.append(settings.network)
+        network = right.selectbox("Flow network of SiMA+", offered, offered.index(settings.network))
         rule = right.selectbox(
             "Border rule",
             list(settings_controls.RULES),

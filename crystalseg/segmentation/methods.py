@@ -1,6 +1,9 @@
 """Every method of segmentation: its name, what it is, the networks it needs. `pipeline` holds how each runs."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from crystalseg.networks import DIRECTORY
 
 _NETWORK = "A flow network ({network}) was run on the image at resize factors {factors}"
 _TRACED = "traced to one label per crystal"
@@ -114,6 +117,11 @@ def runs_flow(method: str) -> bool:
     """Whether a flow network makes the method's crystals."""
     known = method_of(method)
     return known.selects or "cellpose" in known.networks
+
+
+def networks_in(directory: Path = DIRECTORY) -> list[str]:
+    """The flow networks that SiMA+ can run with the weights in a folder."""
+    return [n for n, judge in JUDGES.items() if all((directory / f"{f}.safetensors").is_file() for f in (n, judge))]
 
 
 def networks_of(method: str, network: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import default_of, profiles
-from crystalseg.segmentation.methods import FLOW_NETWORKS, LADDERS, METHODS, PACKAGE, method_of, runs_flow
+from crystalseg.segmentation.methods import FLOW_NETWORKS, LADDERS, METHODS, PACKAGE, method_of, networks_in, runs_flow
 from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared
@@ -91,11 +91,12 @@ def choose_method() -> str | None:
         help="SiMA+ is the best on our test images; the others are there for comparison.",
     )
     st.caption(METHODS[method].words)
-    if METHODS[method].selects:
-        st.session_state.setdefault("network", Settings().network)
+    st.session_state.setdefault("network", Settings().network)
+    offered = networks_in()
+    if METHODS[method].selects and len(offered) > 1:
         st.selectbox(
             "Flow network",
-            list(FLOW_NETWORKS),
+            offered,
             key="network",
             format_func=lambda name: f"{name}: {FLOW_NETWORKS[name]}",
             help="A run is computed again as it was only with the network that made it.",

@@ -7,6 +7,7 @@ from crystalseg.segmentation.methods import (
     NAMED,
     PACKAGE,
     method_of,
+    networks_in,
     networks_of,
     statement_of,
 )
@@ -52,3 +53,11 @@ def test_a_run_names_the_weights_its_method_used(random_models):
     assert models.parameters(Settings("sima")) == 6_601_169 + 5_550_069
     assert models.parameters(Settings(network="folded")) == 6_611_332 + 61_417
     assert models.parameters(Settings("watershed")) == 0
+
+
+def test_only_networks_whose_weights_are_there_are_offered(tmp_path):
+    for name in ("cellpose", "confidence", "folded"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert networks_in(tmp_path) == ["cellpose"]  # nothing judges the other's proposals
+    (tmp_path / "folded-confidence.safetensors").touch()
+    assert networks_in(tmp_path) == ["folded", "cellpose"]
