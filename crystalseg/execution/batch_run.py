@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from crystalseg.execution.batch import Batch, BatchError, State, asked, load, settled, state_of
 from crystalseg.execution.batch_summary import finish
+from crystalseg.execution.failure import failure
 from crystalseg.execution.result import documented
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
@@ -147,8 +148,7 @@ def _settle(
 ) -> None:
     error = future.exception()
     if error is not None:
-        sentence = str(error) if isinstance(error, ValueError) else f"The run failed: {error!r}."
-        _fail(engine, batch, k, sentence, report)
+        _fail(engine, batch, k, failure(error), report)
         return
     measured: Measured = future.result()
     future.release()

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
+from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.queue import JobRow, Queue
 from crystalseg.record.ledger import entries
@@ -47,10 +48,7 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
                 run_job(queue, waiting[0].id, models)
             except Exception as error:  # the worker must survive any job, and say why it failed
                 traceback.print_exc()
-                sentence = str(error) if isinstance(error, ValueError) else f"The run failed: {error!r}."
-                if isinstance(error, MemoryError):
-                    sentence = "There is not enough memory for this image; crop it or use smaller resize factors."
-                _set(queue.engine, waiting[0].id, status="failed", error=sentence)
+                _set(queue.engine, waiting[0].id, status="failed", error=failure(error))
             quiet_since = time.monotonic()
 
 
