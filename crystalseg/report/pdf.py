@@ -11,17 +11,15 @@ from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4, LETTER
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Image, KeepTogether, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
+from crystalseg.report.fonts import BOLD, FONT
 from crystalseg.report.report import Report
 
 PAGES = {"A4": A4, "Letter": LETTER}
-FONT, BOLD = "Vera", "VeraBd"  # shipped with reportlab, embedded in the file
 MARGIN = 18 * mm
 MANY_COLUMNS = 9  # beyond, a table is set smaller still
 _BODY = ParagraphStyle("body", fontName=FONT, fontSize=8.5, leading=11.5)
@@ -65,9 +63,6 @@ class _Numbered(Canvas):
 
 def build_pdf(report: Report) -> bytes:
     """The report as PDF bytes."""
-    for name in (FONT, BOLD):
-        if name not in pdfmetrics.getRegisteredFontNames():
-            pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
     buffer = io.BytesIO()
     page = PAGES[report.details.paper]
     run = report.parts[0].run

@@ -8,6 +8,7 @@ from crystalseg.measurement.distribution import sizes_and_weights
 from crystalseg.measurement.figures import counted
 from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Heading, Pictures, Rows, Text
 from crystalseg.report.charts import cumulative_chart, distribution_chart
+from crystalseg.report.fonts import FONT
 from crystalseg.report.pictures import draw_scale_bar, with_test_lines
 from crystalseg.report.report import Part, Report
 from crystalseg.report.words import intercept_words
@@ -16,7 +17,6 @@ from crystalseg.segmentation.overlay import fit, outlined, overlay
 
 PICTURE_PX = 1600
 PICTURED = 6  # fields whose outlines are shown; with more, the record has them
-FONT = "Vera"  # of charts; shipped with reportlab
 
 
 def distribution(report: Report) -> list[Block]:
