@@ -172,7 +172,8 @@ def fit(network: Confidence, data: Examples, recipe: Recipe, began: float = 0.0)
     if recipe.minutes:
         steps = min(steps, _affordable(network, data, recipe, began))
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1)
+    whole = max(steps, 20)  # a tenth of ten steps would be a warm-up of none, which the schedule divides by
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=whole, pct_start=0.1)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     network.train()
     losses = []

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -101,6 +102,21 @@ def test_confidence_trains(folder, tmp_path):
     new, shipped = (load_weights(p, "confidence")[0] for p in (path, DIRECTORY / "confidence.safetensors"))
     assert not torch.equal(new.pop("line"), shipped.pop("line"))
     assert all(torch.equal(new[name], shipped[name]) for name in shipped)
+
+
+def test_minutes_end_the_collecting_and_the_training_early(monkeypatch, capsys):
+    """Each look at the clock is a second later; of 2 minutes 66 s are for images, and 36 s for steps."""
+    clock = itertools.count()
+    monkeypatch.setattr(confidence.time, "monotonic", lambda: float(next(clock)))
+    recipe = confidence.Recipe(minutes=2.0, batch=4, epochs=1000)
+    images = list(confidence._until(60 * 2.0 * confidence.COLLECTING, recipe, itertools.repeat("image")))
+    assert len(images) == 68  # the clock began at 0
+    data = confidence.examples([judged(0)], 40, 0)
+    network = confidence.Confidence(data.pictures.shape[1], data.features.shape[1])
+    began = float(next(clock)) - 66
+    confidence.fit(network, data, recipe, began)
+    # ten steps took a second, about 34 s were left; 1000 epochs would be 10,000 steps
+    assert int(capsys.readouterr().out.split(" of ")[1].split()[0]) == pytest.approx(340, abs=30)
 
 
 def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
