@@ -89,7 +89,9 @@ def test_html_says_what_the_pdf_says():
     paper = " ".join(pages)
     for b in report.assessment.budgets.values():
         assert f"{b.figure.words} {number(b.figure.key, b.figure.value)}" in plain
-    assert set(re.findall("[^\\W\\d_]{6,}", paper)) - set(re.findall("[^\\W\\d_]{6,}", plain)) == set()
+    # lines break hashes, whose letters then look like words
+    missing = set(re.findall("[^\\W\\d_]{6,}", paper)) - set(re.findall("[^\\W\\d_]{6,}", plain))
+    assert {word for word in missing if not set(word) <= set("abcdef")} == set()
 
 
 @pytest.mark.parametrize("section", list(SECTIONS))
