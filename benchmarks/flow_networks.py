@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import expit
 
 from crystalseg.evaluation.metrics import average_crystal_size, panoptic_quality
 from crystalseg.micrographs.pairs import read_pairs
@@ -24,13 +23,11 @@ from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation import load_models
 from crystalseg.segmentation.models import Models
-from crystalseg.segmentation.proposals import FEATURES, propose
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.selection import select
-from crystalseg.segmentation.settings import Instances, Scales
+from crystalseg.segmentation.settings import Scales
+from crystalseg.segmentation.sima_plus import chosen_by_fit
 from crystalseg.synthetic.sets import draw_grain, draw_random
 
-LOWEST = 0.3  # least foreground × fit
 LARGEST = 1_200_000  # px
 
 
@@ -42,11 +39,9 @@ def folded(path: Path) -> Models:
 
 def crystals(models: Models, network: str, pixels: np.ndarray) -> np.ndarray:
     """Labels int32 (H, W) of the proposals of the most foreground × fit."""
-    pyramid, choice = Pyramid(models, pixels), Instances()
+    pyramid = Pyramid(models, pixels)
     scales = [pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape)]
-    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
-    quality = [expit(c.features[:, FEATURES.index("quality")]) for c in candidates]
-    return select(candidates, quality, pyramid.shape, choice.min_area, LOWEST)[0]
+    return chosen_by_fit(scales, pyramid.shape)
 
 
 def images(folders: list[Path], grains: int, mixed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -78,11 +78,11 @@ class SharedPyramid(Pyramid):
 
 def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
     """Methods by name, with the settings a user finds; `sima-plus@cellpose` is SiMA+ on that flow network."""
-    parts = {name: name.partition("@") for name in names}
-    return [
-        Contender(name, Settings(method, network=network) if network else Settings(method))
-        for name, (method, _, network) in parts.items()
-    ]
+    found = []
+    for name in names:
+        method, _, network = name.partition("@")
+        found.append(Contender(name, Settings(method, network=network or Settings.network)))
+    return found
 
 
 def table1_contenders() -> list[Contender]:

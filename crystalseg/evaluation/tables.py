@@ -128,17 +128,13 @@ def crossval(rows: pd.DataFrame, reference: str, count: int = 10) -> pd.DataFram
 def differences(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     """PQ and MRE ACS, and what each contender has more than `reference` on the same images, with the 95 % percentile
     interval of a bootstrap over the images (scipy.stats.bootstrap, seeded)."""
-    table = []
-    for c in [reference, *(c for c in rows["contender"].unique() if c != reference)]:
-        line = {"method": c}
-        for key, words in (("pq", "PQ, %"), ("mre_acs", "MRE ACS, %")):
-            own = 100 * rows[rows["contender"] == c].set_index("image")[key]
-            line[words] = f"{own.mean():.1f}"
-            if c != reference:
-                more = (own - 100 * rows[rows["contender"] == reference].set_index("image")[key]).to_numpy()
-                line[f"{words} more"] = _with_interval(more)
-        table.append(line)
-    return pd.DataFrame(table).fillna("")
+    others = [c for c in rows["contender"].unique() if c != reference]
+    table = pd.DataFrame({"method": [reference, *others]})
+    for key, words in (("pq", "PQ, %"), ("mre_acs", "MRE ACS, %")):
+        values = 100 * rows.pivot(index="image", columns="contender", values=key)
+        table[words] = [f"{values[c].mean():.1f}" for c in table["method"]]
+        table[f"{words} more"] = ["", *(_with_interval((values[c] - values[reference]).to_numpy()) for c in others)]
+    return table
 
 
 def _with_interval(values: np.ndarray) -> str:

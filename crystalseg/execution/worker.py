@@ -1,6 +1,5 @@
 """The worker process: takes the queue's jobs one after another."""
 
-import json
 import os
 import time
 import traceback
@@ -21,7 +20,7 @@ from crystalseg.record.results import load_micrograph, save_segmentation
 from crystalseg.record.runs import Run, describe, labels_file, record, same_networks
 from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.progress import Cancelled, Progress
-from crystalseg.segmentation.settings import Settings, as_then
+from crystalseg.segmentation.settings import Settings, read_json
 
 
 def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
@@ -73,7 +72,7 @@ def run_job(queue: Queue, job: str, models: Models) -> None:
     place = queue.folder / job
     _set(queue.engine, job, status="running", stage="starting")
     micrograph = load_micrograph(place / "micrograph.npz")
-    settings = Settings.from_dict(as_then(json.loads((place / "settings.json").read_text())))
+    settings = Settings.on_record(read_json((place / "settings.json").read_text(), "The settings are"))
     earlier = entries(queue.engine, "run", job)
     if earlier and not same_networks(Run.from_dict(earlier[0].body), models.hashes):
         sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."

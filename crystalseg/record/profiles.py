@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from crystalseg.measurement.specification import Limit
 from crystalseg.record import ledger
-from crystalseg.segmentation.settings import Settings, SettingsError, as_then, read_json
+from crystalseg.segmentation.settings import Settings, SettingsError, read_json
 
 FORMAT = 1
 # Sections of a report that may be left out, in their order, and what each is called.
@@ -72,7 +72,7 @@ class Profile:
         if unknown:
             raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
         try:
-            facts["settings"] = Settings.from_dict(as_then(facts.get("settings", {})))
+            facts["settings"] = Settings.on_record(facts.get("settings", {}))
             facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
             facts["sections"] = tuple(facts.get("sections", SECTIONS))
             return Profile(**facts)

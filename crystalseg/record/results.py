@@ -11,7 +11,7 @@ from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Settings, as_then
+from crystalseg.segmentation.settings import Settings, read_json
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
@@ -106,7 +106,7 @@ def load_segmentation(path: Path) -> Segmentation:
         arrays["confidence"],
         Prediction(arrays["flow"], arrays["foreground"]),
         scales,
-        settings=Settings.from_dict(as_then(json.loads(facts["settings"]))),
+        settings=Settings.on_record(read_json(facts["settings"], "The settings are")),
         timings=facts["timings"],
         hashes=facts["hashes"],
         versions=facts["versions"],

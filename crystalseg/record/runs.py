@@ -20,7 +20,7 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
 from crystalseg.record.reports import issue
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Settings, as_then
+from crystalseg.segmentation.settings import Settings
 
 
 def software() -> dict[str, str]:
@@ -65,7 +65,7 @@ class Run:
     @property
     def chosen(self) -> Settings:
         """Its settings, to work with."""
-        return Settings.from_dict(as_then(self.settings))
+        return Settings.on_record(self.settings)
 
     @property
     def outcome(self) -> str:

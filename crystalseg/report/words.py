@@ -108,9 +108,11 @@ def rule_words(rule: str) -> str:
 def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
     """By what crystals were dropped: confidence with SiMA+ and in older runs, else the flow's error."""
     choice, method = settings.instances, settings.method
-    if method_of(method).selects or (choice.flow_threshold is None and runs_flow(method)):
+    if not runs_flow(method):
+        return []
+    if method_of(method).selects or choice.flow_threshold is None:
         return [("Lowest confidence kept", f"{choice.min_confidence:g}")]
-    return [("Flow threshold", f"{choice.flow_threshold:g}" if choice.flow_threshold else "off")] * runs_flow(method)
+    return [("Flow threshold", f"{choice.flow_threshold:g}" if choice.flow_threshold else "off")]
 
 
 def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:

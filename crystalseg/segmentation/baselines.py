@@ -47,25 +47,33 @@ def no_resize(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repo
 def original(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """Cellpose: the image scaled once, so that its mean crystal has DIAMETER."""
     progress(Progress("size estimation", 0, 1, 0.0))
-    factor = _factor(estimate_diameter(pyramid, settings.instances.flow_threshold), pyramid)
+    factor = _factor(estimate_diameter(pyramid, Instances(flow_threshold=settings.instances.flow_threshold)), pyramid)
     clock.lap("size estimation")
     return _at_one_scale(pyramid, factor, settings, clock, progress)
 
 
 def _at_one_scale(pyramid: Pyramid, factor: float, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    exact = settings.instances.flow_threshold is not None
-    scales = predict_scales(pyramid, "cellpose", [factor], [None], 0.0, clock, progress, exact=exact)
+    scales = _predicted(pyramid, [factor], settings, clock, progress)
     fused = fuse(scales, None, pyramid.shape, "average")
     clock.lap("fusion")
     labels, confidence = instances(fused, settings.instances, as_cellpose=True)
     return Segmentation(labels, confidence, fused, scales, None, _with_factors(settings, (factor,)))
 
 
+def _predicted(
+    pyramid: Pyramid, factors: Sequence[float], settings: Settings, clock: Clock, progress: Report
+) -> tuple[ScalePrediction, ...]:
+    """CPNet on all tiles at these factors, in float32."""
+    everywhere = [None] * len(factors)
+    exact = settings.instances.checks_flow
+    return predict_scales(pyramid, "cellpose", factors, everywhere, 0.0, clock, progress, exact=exact)
+
+
 def _with_factors(settings: Settings, factors: tuple[float, ...]) -> Settings:
     return replace(settings, scales=replace(settings.scales, factors=factors, thresholds=()))
 
 
-def estimate_diameter(pyramid: Pyramid, flow_threshold: float | None = Instances.flow_threshold) -> float:
+def estimate_diameter(pyramid: Pyramid, choice: Instances = Instances()) -> float:  # noqa: B008 - frozen
     """Mean crystal diameter, px, as Cellpose estimates it (Stringer et al. 2021, Methods).
 
     The SizeModel on the style of the image as it is, then the diameters found at the scale that follows from it.
@@ -84,10 +92,9 @@ def estimate_diameter(pyramid: Pyramid, flow_threshold: float | None = Instances
         style = np.mean(np.concatenate(styles), axis=0, keepdims=True)
         style /= np.sqrt(np.square(style).sum())
         guess = float(np.exp(pyramid.run(size, style)[0]))
-    scale = pyramid.flow("cellpose", _factor(guess, pyramid), exact=flow_threshold is not None)
+    scale = pyramid.flow("cellpose", _factor(guess, pyramid), exact=choice.checks_flow)
     fused = Prediction(scale.flow, scale.foreground)
-    found = instances(fused, Instances(flow_threshold=flow_threshold), as_cellpose=True)[0]
-    sizes = diameters(found) / scale.factor
+    sizes = diameters(instances(fused, choice, as_cellpose=True)[0]) / scale.factor
     return float(np.mean(sizes)) if len(sizes) else guess
 
 
@@ -101,8 +108,7 @@ def _factor(diameter: float, pyramid: Pyramid) -> float:
 
 def two_scale(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """As ImageGrains combines two Cellpose runs of different diameter (dmair1989/ImageGrains)."""
-    exact = settings.instances.flow_threshold is not None
-    scales = predict_scales(pyramid, "cellpose", TWO_FACTORS, [None, None], 0.0, clock, progress, exact=exact)
+    scales = _predicted(pyramid, TWO_FACTORS, settings, clock, progress)
     labels, confidence = two_scale_labels(scales, pyramid.shape, settings.instances)
     fused = fuse(scales, None, pyramid.shape, "average")
     return Segmentation(labels, confidence, fused, scales, None, _with_factors(settings, TWO_FACTORS))

@@ -15,7 +15,7 @@ from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.sima import build_sima
 from crystalseg.networks.size import SizeModel
-from crystalseg.networks.weights import WeightsError, file_hash, flow_inputs, load_cellpose_file, load_weights
+from crystalseg.networks.weights import Card, WeightsError, file_hash, flow_inputs, load_cellpose_file, load_weights
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.settings import THRESHOLDS, Settings
 
@@ -70,21 +70,21 @@ class Models:
 
 def load_judge(settings: Settings, directory: Path = DIRECTORY) -> Confidence:
     """The network that judges proposals, alone, on the CPU: enough for `pipeline.rethreshold`."""
-    network = _load(directory, JUDGES[settings.network])
+    network, _ = _load(directory, JUDGES[settings.network])
     assert isinstance(network, Confidence)
     return network
 
 
-def _load(directory: Path, name: str) -> nn.Module:
+def _load(directory: Path, name: str) -> tuple[nn.Module, Card]:
     path = directory / f"{name}.safetensors"
-    state = load_weights(path, name)[0]
+    state, card = load_weights(path, name)
     try:
         network = BUILD[name](state)
         network.load_state_dict(state)
     except (RuntimeError, KeyError) as error:
         remedy = f"take the file that came with this one, or remove it and train (python -m crystalseg train {name})"
         raise WeightsError(f"{path} is of another version of crystalseg: {remedy}.") from error
-    return network.eval()
+    return network.eval(), card
 
 
 def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Path | None = None) -> Models:
@@ -101,10 +101,10 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     if flow_file is not None:
         # the SizeModel reads the style vectors of our CPNet only
         given = {name: p for name, p in given.items() if name not in ("cellpose", "size")}
-    cards = {name: load_weights(p, name)[1] for name, p in given.items()}
-    networks = {name: _load(directory, name) for name in given}
+    loaded = {name: _load(directory, name) for name in given}
+    networks = {name: network for name, (network, _) in loaded.items()}
     hashes = {name: file_hash(p) for name, p in given.items()}
-    versions = {name: card.version for name, card in cards.items()}
+    versions = {name: card.version for name, (_, card) in loaded.items()}
     if flow_file is not None:
         state = load_cellpose_file(flow_file)
         networks["cellpose"] = CPNet(flow_inputs(state))
@@ -113,7 +113,7 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     return Models(
         {name: n.eval().to(where).to(memory_format=torch.channels_last) for name, n in networks.items()},
         where,
-        tuple(json.loads(cards["sima"].settings).get("thresholds", THRESHOLDS)),
+        tuple(json.loads(loaded["sima"][1].settings).get("thresholds", THRESHOLDS)),
         hashes,
         versions,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import cast
 
 import cv2
@@ -66,19 +67,21 @@ class Pyramid:
         """The tiles at a resize factor."""
         return Grid(*(max(1, round(length * factor)) for length in self.shape))
 
+    @cached_property
+    def _gray(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """What Cellpose's own networks take, gray and a second channel, which stays empty, (H, W, 2); its limits."""
+        gray = self.pixels.mean(axis=2, dtype=np.float32)
+        pixels = np.stack((gray, np.zeros_like(gray)), axis=2)
+        return pixels, limits(pixels)
+
     def _flow_network(self, name: str) -> CPNet | FoldedCPNet:
         return cast(CPNet | FoldedCPNet, self.models[name])
 
     def resized(self, network: str, factor: float) -> np.ndarray:
         """A flow network's input float32 (c, h, w) at a resize factor, normalised."""
         grid = self.grid(factor)
-        pixels, span = self.pixels, self._limits
-        if self._flow_network(network).inputs == 2:
-            # Cellpose's own networks take gray and a second channel, which stays empty.
-            gray = pixels.mean(axis=2, dtype=np.float32)
-            pixels = np.stack((gray, np.zeros_like(gray)), axis=2)
-            span = limits(pixels)
-        return resized(pixels, (grid.height, grid.width), span)
+        given = self._gray if self._flow_network(network).inputs == 2 else (self.pixels, self._limits)
+        return resized(given[0], (grid.height, grid.width), given[1])
 
     def flow(
         self,

@@ -125,6 +125,11 @@ class Instances:
             raise SettingsError("The flow threshold must lie between 0 and 3.")
 
     @property
+    def checks_flow(self) -> bool:
+        """Whether the flow threshold is in force; with it came Cellpose's own tracking in float32."""
+        return self.flow_threshold is not None
+
+    @property
     def name(self) -> str:
         """The thresholds in words that tell them apart."""
         limit = "" if self.flow_threshold is None else f", flow error to {self.flow_threshold:g}"
@@ -186,6 +191,11 @@ class Settings:
     def from_dict(given: Any) -> "Settings":
         """As `from_json`, of what its text says."""
         return replace(Settings(), **_sections(given))
+
+    @staticmethod
+    def on_record(given: dict) -> "Settings":
+        """As `from_dict`, of settings that an earlier version may have written."""
+        return Settings.from_dict(as_then(given))
 
 
 def as_then(given: dict) -> dict:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.fusion import ScalePrediction, fuse
 from crystalseg.segmentation.progress import Clock, Progress
-from crystalseg.segmentation.proposals import ENLARGED, Candidates, patches, propose, small_crystals
+from crystalseg.segmentation.proposals import ENLARGED, FEATURES, Candidates, patches, propose, small_crystals
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales, resized
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.selection import select, winners
@@ -19,6 +20,7 @@ from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.segmentation.tiling import limits
 
 JUDGED = 256  # proposals judged at once
+LEAST_FIT = 0.3  # least foreground × fit, where nothing else judges
 
 
 def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
@@ -92,6 +94,14 @@ def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np
     labels, sure, sources = select(candidates, scores, pixels.shape[:2], choice.min_area, choice.min_confidence)
     features = np.array([candidates[k].features[label - 1] for k, label in sources], np.float32)
     return Chosen(labels, sure, sources[:, 0], features.reshape(-1, candidates[0].features.shape[1]))
+
+
+def chosen_by_fit(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> np.ndarray:
+    """Labels int32 (H, W) of the proposals of most foreground × fit: what a flow network is worth without a judge."""
+    choice = Instances()
+    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
+    quality = [expit(c.features[:, FEATURES.index("quality")]) for c in candidates]
+    return select(candidates, quality, shape, choice.min_area, LEAST_FIT)[0]
 
 
 def judge(

@@ -34,13 +34,13 @@ def draw(
     look: Look | None = None,
 ) -> Synthetic:
     """One synthetic micrograph of `shape` (H, W); the same arguments give the same pixels. The look of a structure that
-    is given is the usual one of its kind."""
+    is given is the usual one of its kind, unless it is given too."""
     rng = np.random.default_rng(seed)
-    usual = structure is not None
+    any_technique = structure is None
     structure = structure or random_structure(rng, shape)
-    look = look or random_look(rng, structure.kind, structure.diameter)
-    if not usual:
-        look = with_technique(rng, look, structure)
+    if look is None:
+        look = random_look(rng, structure.kind, structure.diameter)
+        look = with_technique(rng, look, structure) if any_technique else look
     place = place_polycrystal if structure.kind in POLYCRYSTALS else place_particles
     geometry = place(rng, shape, structure)
     image = render(rng, geometry, look)

@@ -7,7 +7,7 @@ import numpy as np
 
 from crystalseg.micrographs.labels import tidy
 from crystalseg.synthetic import habits
-from crystalseg.synthetic.packing import Geometry, laguerre, pack, paint, smooth_noise
+from crystalseg.synthetic.packing import GROWN, ON_GROUND, Geometry, laguerre, pack, paint, smooth_noise
 from crystalseg.synthetic.structure import Structure
 
 MIN_AREA = 15  # px², smaller pieces are not labelled; the real label sets have the same limit
@@ -21,12 +21,14 @@ def place_polycrystal(rng: np.random.Generator, shape: tuple[int, int], structur
         sites = _sites(rng, shape, structure)
         owner, gap = laguerre(sites, *shape, 12.0)
     if len(sites) > 1:
-        for amplitude, scale in ((structure.waviness, 0.5), (structure.raggedness, 0.12)):
-            bend = amplitude * structure.diameter
+        d = structure.diameter
+        undulations = structure.waviness * d, max(0.5 * d, 6.0)
+        indentations = structure.raggedness * d, max(0.12 * d, 3.0)
+        for bend, scale in (undulations, indentations):
             if bend > 0.3:
-                owner, gap = _bent(rng, owner, gap, bend, max(scale * structure.diameter, 6.0 if scale == 0.5 else 3.0))
+                owner, gap = _bent(rng, owner, gap, bend, scale)
     tone = habits.bands(rng, owner, structure, sites) if structure.bands else None
-    if structure.kind in ("grain", "single", "cluster"):
+    if structure.kind in ON_GROUND:
         inside = _blob(rng, shape)
         owner = np.where(inside, owner, 0)
         gap = np.where(inside, gap, 12.0).astype(np.float32)
@@ -99,7 +101,7 @@ def place_particles(rng: np.random.Generator, shape: tuple[int, int], structure:
     sites = pack(radii, ys, xs, tolerance)
     sites = sites[rng.permutation(len(sites))]
     n = len(sites)
-    if structure.kind in habits.OUTLINED:
+    if structure.kind in GROWN:
         outlines, facet = habits.outlines_of(rng, structure, n)
     else:
         outlines, facet = _rounded(rng, structure, n), None

@@ -7,7 +7,6 @@ from crystalseg.synthetic.packing import smooth_noise
 from crystalseg.synthetic.structure import Structure
 
 ANGLES = 96  # of an outline, about a particle's centre
-OUTLINED = ("faceted", "laths", "dendrites")  # kinds whose outlines are drawn here
 
 
 def outlines_of(rng: np.random.Generator, structure: Structure, count: int) -> tuple[np.ndarray, np.ndarray]:

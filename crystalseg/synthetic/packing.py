@@ -22,6 +22,8 @@ Kind = Literal[
     "agglomerates",
 ]
 POLYCRYSTALS = ("polycrystal", "grain", "single", "cluster", "columnar")
+ON_GROUND = ("grain", "single", "cluster")  # polycrystals that do not fill the image
+GROWN = ("faceted", "laths", "dendrites")  # particles of a shape of their own
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from crystalseg.synthetic.packing import POLYCRYSTALS, Kind
+from crystalseg.synthetic.packing import GROWN, POLYCRYSTALS, Kind
 
 # How often each kind is drawn, in the order of `Kind`.
 SHARES = (0.19, 0.16, 0.03, 0.11, 0.12, 0.09, 0.1, 0.04, 0.05, 0.04, 0.02, 0.05)
@@ -72,7 +72,7 @@ def _with_habit(rng: np.random.Generator, s: Structure) -> Structure:
     if s.kind in ("columnar", "laths"):
         low, high = (1.8, 4.0) if s.kind == "columnar" else (3.0, 12.0)
         s = replace(s, elongation=float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-    if s.kind in ("faceted", "laths", "dendrites", "agglomerates"):
+    if s.kind in (*GROWN, "agglomerates"):
         return replace(s, irregularity=float(rng.uniform(0, 0.03)), diameter=s.diameter * float(rng.uniform(0.5, 1)))
     if s.kind not in POLYCRYSTALS or s.kind == "single":
         return s

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from crystalseg.synthetic.appearance import Look
+from crystalseg.synthetic.packing import GROWN, POLYCRYSTALS
 from crystalseg.synthetic.structure import Structure
 
 POLYCRYSTALLINE = ("two phases", "interference", "relief", "grooved", "dark field")
@@ -14,11 +15,11 @@ def with_technique(rng: np.random.Generator, look: Look, structure: Structure) -
     """The look, in about half of all cases as another technique or a specimen of several phases would show it."""
     tone, streaks = rng.choice([-1, 1]) * rng.uniform(0.03, 0.18), rng.choice([1.0, 1.0, rng.uniform(2, 8)])
     look = replace(look, tone=float(tone), streaks=float(streaks))
-    if structure.kind in ("faceted", "laths", "dendrites", "agglomerates"):
+    if structure.kind in (*GROWN, "agglomerates"):
         return _particles(rng, look)
     if structure.kind == "single":
         return look
-    if structure.kind in ("powder", "precipitates", "pebbles"):
+    if structure.kind not in POLYCRYSTALS:
         return replace(look, relief=float(rng.uniform(0.1, 0.5))) if rng.random() < 0.15 else look
     if rng.random() < 0.45:
         return look

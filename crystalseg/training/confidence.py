@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,11 +24,11 @@ from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.progress import Clock
-from crystalseg.segmentation.proposals import FEATURES, Candidates, patches, propose
+from crystalseg.segmentation.proposals import Candidates, patches, propose
 from crystalseg.segmentation.pyramid import Pyramid, resized
 from crystalseg.segmentation.selection import select
 from crystalseg.segmentation.settings import Instances, Scales, Settings
-from crystalseg.segmentation.sima_plus import enlarged, judge
+from crystalseg.segmentation.sima_plus import chosen_by_fit, enlarged, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.sets import draw_grain, random_grain, sides_about
@@ -39,7 +38,6 @@ GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
 MOST_PIXELS = 1_500_000
 COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; what is left is for the calibration
 TRIED = 10  # steps by which the time of one is judged
-LEAST_FIT = 0.3  # of the crystals among which small ones are looked for
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,13 @@ class Judged:
 @dataclass(frozen=True)
 class Examples:
     """Proposals to learn from: pictures float16 (n, channels, 48, 48), features float32 (n, figures), target float32
-    (n,): the IoU of those that are right, else 0; weight float32 (n,)."""
+    (n,): the IoU of those that are right, else 0; weight float32 (n,); images: how many they are of."""
 
     pictures: np.ndarray
     features: np.ndarray
     target: np.ndarray
     weight: np.ndarray
+    images: int
 
 
 def proposals(models: Models, network: str, pixels: np.ndarray, truth: np.ndarray) -> Judged:
@@ -95,10 +94,7 @@ def proposals(models: Models, network: str, pixels: np.ndarray, truth: np.ndarra
     pyramid, choice = Pyramid(models, pixels), Instances()
     scales = tuple(pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape))
     # where to enlarge is decided by foreground and fit, so that it does not depend on an earlier confidence
-    first = propose(scales, choice.foreground_threshold, choice.min_area)
-    fit = [expit(c.features[:, FEATURES.index("quality")]) for c in first]
-    labels = select(first, fit, pyramid.shape, choice.min_area, LEAST_FIT)[0]
-    scales += enlarged(pyramid, network, labels, Clock())
+    scales += enlarged(pyramid, network, chosen_by_fit(scales, pyramid.shape), Clock())
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates])
 
@@ -145,7 +141,9 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
     features: list[np.ndarray] = []
     target: list[float] = []
     weight: list[float] = []
+    seen = 0
     for image in images:
+        seen += 1
         span = limits(image.pixels)
         before = len(target)
         for scale, candidates, iou in zip(image.scales, image.candidates, image.iou, strict=True):
@@ -159,7 +157,8 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
     weights = np.array(weight, np.float32)
     if not any(target):
         raise ValueError("The flow network proposes no right crystal on the training images: train it first.")
-    return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights / weights.mean())
+    weights /= weights.mean()
+    return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights, seen)
 
 
 def fit(network: Confidence, data: Examples, recipe: Recipe, began: float = 0.0) -> None:
@@ -204,8 +203,9 @@ def _affordable(network: Confidence, data: Examples, recipe: Recipe, began: floa
     """How many steps there is time for, by what a few take."""
     trial = replace(recipe, epochs=1, minutes=0.0)
     few = min(len(data.target), TRIED * recipe.batch)
+    part = Examples(data.pictures[:few], data.features[:few], data.target[:few], data.weight[:few], data.images)
     start = time.monotonic()
-    fit(copy.deepcopy(network), Examples(*(part[:few] for part in vars(data).values())), trial)
+    fit(copy.deepcopy(network), part, trial)
     now = time.monotonic()
     left = began + 60 * recipe.minutes * (COLLECTING + LEARNING) - now
     return max(TRIED, int(left / (now - start) * max(1, few // recipe.batch)))
@@ -255,12 +255,13 @@ def train(order: Order, network: str = "cellpose") -> Path:
     choice = changed(Recipe(), order.recipe)
     torch.manual_seed(choice.seed)
     models = load_models(order.start or DIRECTORY)
-    began = time.monotonic()
+    began, images = time.monotonic(), 0
     if choice.images:
         drawn = _until(began + 60 * choice.minutes * COLLECTING, choice, _proposed(models, network, order, choice))
         data = examples(drawn, choice.proposals, choice.seed)
         judge_network = Confidence(data.pictures.shape[1], data.features.shape[1]).to(models.device)
         fit(judge_network, data, choice, began)
+        images = data.images
     else:
         judge_network = models.judge(Settings(network=network))
     whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
@@ -277,7 +278,7 @@ def train(order: Order, network: str = "cellpose") -> Path:
     order.output.mkdir(parents=True, exist_ok=True)
     name = JUDGES[network]
     path = order.output / f"{name}.safetensors"
-    record = {"validation_loss": error, "minutes": round((time.monotonic() - began) / 60, 1), "step": choice.images}
+    record = {"validation_loss": error, "minutes": round((time.monotonic() - began) / 60, 1), "step": images}
     keep_best(path, name, order.folders, asdict(choice), judge_network, record)
     return path
 
