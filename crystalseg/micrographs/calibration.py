@@ -1,9 +1,10 @@
 """Pixel size: read from a file's metadata where it is real, or given by hand. Never guessed."""
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
+
+from defusedxml import ElementTree
 
 # µm in one unit, by the names found in files.
 _UM = {
@@ -103,20 +104,27 @@ def from_tiff(tif: Any) -> Calibration | None:
 
 
 def _ome(xml: str | None) -> Calibration | None:
+    """Of the first image; what is within a comment, or in a document that defines entities, does not count."""
     if not xml:
         return None
-    sizes = {}
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError):  # ValueError: entities, see defusedxml
+        return None
+    found = next((e for e in root.iter() if str(e.tag).rpartition("}")[2] == "Pixels"), None)
+    if found is None:
+        return None
+    sizes = []
     for axis in "XY":
-        value = re.search(rf'PhysicalSize{axis}="([^"]+)"', xml)
-        unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', xml)
-        um = _UM.get(unit.group(1).lower()) if unit else 1.0  # the schema's default unit is µm
+        value = found.get(f"PhysicalSize{axis}")
+        um = _UM.get(found.get(f"PhysicalSize{axis}Unit", "µm").lower())  # µm: the schema's default unit
         if not value or um is None:
             return None
         try:
-            sizes[axis] = float(value.group(1)) * um
+            sizes.append(float(value) * um)
         except ValueError:
             return None
-    return _one_size(sizes["X"], sizes["Y"], "OME-XML metadata")
+    return _one_size(sizes[0], sizes[1], "OME-XML metadata")
 
 
 def _per_unit(tif: Any) -> tuple[float, float] | None:

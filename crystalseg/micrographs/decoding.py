@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-import struct
+import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -13,9 +14,11 @@ import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff
+from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 
 MAX_MEGAPIXELS = 100.0
+MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
 # The size check is ours, made from the header with a clear sentence.
 Image.MAX_IMAGE_PIXELS = None
@@ -32,7 +35,8 @@ def read_micrograph(
 
     More than 8 bits and floating point are stretched between their 0.1st and 99.9th percentile. Transparent pixels
     become white. `name` is for messages and reports. Raises MicrographError with one sentence if the file is not an
-    image, damaged, too small, or larger than `max_megapixels` (known from the header, before pixels are decoded).
+    image, damaged, without a finite value, too small, larger than `max_megapixels`, or would take more than MAX_BYTES
+    (both known from the header, before pixels are decoded).
     """
     if isinstance(source, bytes):
         data, name = source, name or "image"
@@ -54,17 +58,28 @@ def read_micrograph(
         raise
     except UnidentifiedImageError as error:
         raise MicrographError(f"{name}: not an image this program reads (PNG, JPEG, BMP, TIFF).") from error
+    except ValuesError as error:
+        raise MicrographError(f"{name}: {error}.") from error
+    except MemoryError as error:
+        raise MicrographError(f"{name}: too large for the memory of this machine; crop it.") from error
     except Exception as error:  # decoders raise every kind of error for damaged files
         raise MicrographError(f"{name}: the file is damaged or truncated; export it again.") from error
     return Micrograph(pixels, name, hashlib.sha256(data).hexdigest(), calibration, tuple(notes))
 
 
-def _check_size(name: str, height: int, width: int, limit: float) -> None:
+def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: float) -> None:
+    """Before pixels are decoded, from what the header says; `pixel_bytes`: what one takes as the file stores it."""
     check_sides(name, height, width)
     if height * width > limit * 1e6:
         raise MicrographError(
-            f"{name}: {height * width / 1e6:.0f} megapixels ({width} × {height}) exceed the limit of {limit:g}; "
-            "crop the image or raise the limit."
+            f"{name}: too large: {height * width / 1e6:.0f} megapixels ({width} × {height}) exceed the limit of "
+            f"{limit:g}; crop the image or raise the limit."
+        )
+    if height * width * (pixel_bytes + 3) > MAX_BYTES:
+        raise MicrographError(
+            f"{name}: too large: its pixels of {pixel_bytes} bytes each would take "
+            f"{height * width * (pixel_bytes + 3) / 2**30:.1f} GiB of memory, the limit is {MAX_BYTES / 2**30:g}; "
+            "save it with 8 or 16 bits, or crop it."
         )
 
 
@@ -72,31 +87,40 @@ def _read_other(data: bytes, name: str, limit: float) -> Decoded:
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.format not in ("PNG", "JPEG", "BMP", "MPO"):
         raise MicrographError(f"{name}: {image.format} files are not read; save it as PNG, JPEG, BMP or TIFF.")
-    _check_size(name, image.height, image.width, limit)
-    notes = []
+    deep = image.format == "PNG" and data[24] == 16
+    _check_size(name, image.height, image.width, 8 if deep else 4, limit)
     x, y = image.info.get("dpi", (0, 0))
     calibration = from_resolution(float(x), float(y), "inch")
-    deep = image.format == "PNG" and struct.unpack(">B", data[24:25])[0] == 16
     if deep:  # Pillow would cut 16-bit colour down to its high byte
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if array is None:
             raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
-        if array.ndim == 3:
-            array = cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-        notes.append("16-bit intensities were scaled to 8 bit.")
-        return _to_rgb(array), calibration, notes
+        order = [2, 1, 0, 3][: array.shape[2]] if array.ndim == 3 else []
+
+        def ordered(rows: slice, columns: slice) -> np.ndarray:
+            return array[rows, columns][..., order] if order else array[rows, columns]
+
+        return to_rgb(array.shape[0], array.shape[1], ordered), calibration, ["16-bit intensities were scaled to 8 bit."]
     image = ImageOps.exif_transpose(image)
     if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode not in ("L", "LA", "RGB", "RGBA"):
-        image = image.convert("RGB")  # CMYK, YCbCr, 1-bit, ...
-    return _to_rgb(np.asarray(image)), calibration, notes
+        mode = "RGBA" if "transparency" in image.info else "RGB"
+    else:
+        mode = image.mode if image.mode in ("L", "LA", "RGB", "RGBA") else "RGB"  # CMYK, YCbCr, 1-bit, ...
+
+    def part(rows: slice, _: slice) -> np.ndarray:
+        return np.asarray(image.crop((0, rows.start, image.width, rows.stop)).convert(mode))
+
+    return to_rgb(image.height, image.width, part), calibration, []
 
 
 def _read_tiff(data: bytes, name: str, limit: float) -> Decoded:
     with tifffile.TiffFile(io.BytesIO(data)) as tif:
         page = cast(tifffile.TiffPage, tif.pages[0])
-        _check_size(name, page.imagelength, page.imagewidth, limit)
+        height, width = page.imagelength, page.imagewidth
+        sample = page.dtype.itemsize if page.dtype is not None else 1
+        _check_size(name, height, width, page.samplesperpixel * page.imagedepth * sample, limit)
+        if math.prod(page.chunks) * sample > MAX_BYTES:
+            raise MicrographError(f"{name}: too large: one of its tiles alone exceeds the limit of memory.")
         notes = []
         if len(tif.pages) > 1:
             notes.append(f"The file has {len(tif.pages)} pages; the first was used.")
@@ -108,37 +132,33 @@ def _read_tiff(data: bytes, name: str, limit: float) -> Decoded:
             raise MicrographError(f"{name}: the file is damaged (it states no colour channels); export it again.")
         if "S" in page.axes and page.axes.index("S") == 0:
             array = np.moveaxis(array, 0, -1)
-        array = np.squeeze(array)
-        array = array.reshape(page.imagelength, page.imagewidth, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            array = (cast(np.ndarray, page.colormap)[:, array[..., 0]].transpose(1, 2, 0) >> 8).astype(np.uint8)
-        elif page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
-            ink = array[..., :4].astype(np.float32) / np.iinfo(array.dtype).max
-            array = ((1 - ink[..., :3]) * (1 - ink[..., 3:4]) * 255 + 0.5).astype(np.uint8)
-        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            array = array.max() - array if array.dtype.kind != "b" else ~array
-        if array.dtype != np.uint8:
+        array = np.squeeze(array).reshape(height, width, -1)
+        convert = _meaning(page, array)
+        eight = convert(array[:1, :1]).dtype == np.uint8
+        if not eight:
             notes.append(f"{array.dtype} intensities were scaled to 8 bit.")
-        return _to_rgb(array), from_tiff(tif), notes
+        pixels = to_rgb(height, width, lambda rows, columns: convert(array[rows, columns]))
+        if array.dtype.kind == "f" and not eight:
+            missing = sum(np.count_nonzero(~np.isfinite(row)) for row in array)
+            if missing:
+                notes.append(f"{missing} of its values are no finite numbers; they became black.")
+        return pixels, from_tiff(tif), notes
 
 
-def _to_rgb(array: np.ndarray) -> np.ndarray:
-    """Any gray, gray + alpha, RGB or RGBA array to uint8 (H, W, 3)."""
-    array = array[..., None] if array.ndim == 2 else array
-    channels = array.shape[2]
-    alpha = array[..., -1] if channels in (2, 4) else None
-    colour = array[..., : 1 if channels < 3 else 3]
-    if colour.dtype == bool:
-        colour = colour.astype(np.uint8) * np.uint8(255)
-    elif colour.dtype != np.uint8:
-        values = colour.astype(np.float32)
-        finite = np.isfinite(values)
-        low, high = np.percentile(values[finite], (0.1, 99.9)) if finite.any() else (0.0, 1.0)
-        values = np.where(finite, values, low)
-        colour = (np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255 + 0.5).astype(np.uint8)
-    if alpha is not None:
-        top = 1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
-        opacity = (alpha / np.float32(top))[..., None]
-        if (opacity < 1).any():
-            colour = (colour * opacity + 255 * (1 - opacity) + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour)
+def _meaning(page: tifffile.TiffPage, array: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes gray or RGB of stored values (h, w, samples)."""
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        colours = (cast(np.ndarray, page.colormap).T >> 8).astype(np.uint8)
+        return lambda part: colours[part[..., 0]]
+    if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+        most = np.iinfo(array.dtype).max
+
+        def printed(part: np.ndarray) -> np.ndarray:
+            ink = part[..., :4].astype(np.float32) / most
+            return ((1 - ink[..., :3]) * (1 - ink[..., 3:4]) * 255 + 0.5).astype(np.uint8)
+
+        return printed
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        top = array.max()
+        return lambda part: top - part if part.dtype.kind != "b" else ~part
+    return lambda part: part

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+EDGE_ROWS = 6  # above a data bar, that show what it is cut off from
+
 
 def find_data_bar(pixels: np.ndarray) -> int | None:
     """First row of the data bar that a SEM burns into the lower edge, or None.
@@ -10,10 +12,11 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
     A bar is a band in the lowest third, at least 2 % high, whose rows mostly have one flat tone, that carries writing,
     and that begins with a step across nearly the whole width. `pixels`: uint8 (H, W, 3).
     """
-    gray = pixels.mean(axis=2)
-    h = len(gray)
+    h = len(pixels)
     lowest = int(h * 2 / 3)
-    band = gray[lowest:].round().astype(np.int32)
+    start = max(0, lowest - EDGE_ROWS)  # nothing above is looked at
+    gray = pixels[start:].sum(axis=2, dtype=np.int16)  # three times the gray level
+    band = (gray[lowest - start :] + 1) // 3
     tone = np.bincount(band[-max(3, h // 100) :].ravel(), minlength=256).argmax()
     flat = (np.abs(band - tone) <= 4).mean(axis=1) > 0.4
     # Rows of large letters or a frame line may be mostly not flat; bridge up to 4 % of the height.
@@ -28,9 +31,9 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
     top += lowest
     if h - top < max(8, 0.02 * h) or top <= lowest:
         return None
-    bar = np.abs(gray[top:] - tone)
-    writing = (bar > 60).mean()
-    above = np.abs(gray[max(0, top - 6) : top - 1].mean(axis=0) - tone)
+    bar = np.abs(gray[top - start :] - 3 * tone)
+    writing = (bar > 180).mean()
+    above = np.abs(gray[max(0, top - start - EDGE_ROWS) : top - start - 1].mean(axis=0) / 3 - tone)
     step = (above > 8).mean()
     return int(top) if 0.002 < writing < 0.5 and step > 0.8 else None
 
@@ -46,13 +49,23 @@ def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | No
     gray = cv2.cvtColor(pixels[top:], cv2.COLOR_RGB2GRAY)
     best = None
     for mask in (gray >= 240, gray <= 15):
-        # writing and ticks that touch the bar are thinner than it is long: they go when rows are opened
-        least = max(20, round(0.04 * width)) | 1  # odd: an even one would move the bar by a pixel
-        rows = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((1, least), np.uint8))
+        # writing and ticks that touch the bar are thinner than it is long: they are in no long run of a row
+        rows = _long_runs(mask, max(20, round(0.04 * width)))
         _, _, stats, _ = cv2.connectedComponentsWithStats(rows, connectivity=4)
-        for x, y, w, h, area in stats[1:].tolist():
-            free = x > 0 and x + w < width and w < 0.7 * width and top + y + h < height
-            thin = h >= 2 and w >= 8 * h and h <= max(4, 0.03 * height)
-            if free and thin and area >= 0.95 * w * h and (best is None or w / h > best[0]):
-                best = (w / h, (float(x), top + y + h / 2, float(x + w), top + y + h / 2))
+        x, y, w, h, area = stats[1:].T.astype(np.int64)
+        free = (x > 0) & (x + w < width) & (w < 0.7 * width) & (top + y + h < height)
+        thin = (h >= 2) & (w >= 8 * h) & (h <= max(4, 0.03 * height)) & (area >= 0.95 * w * h)
+        for k in np.flatnonzero(free & thin):
+            if best is None or w[k] / h[k] > best[0]:
+                middle = float(top + y[k] + h[k] / 2)
+                best = (w[k] / h[k], (float(x[k]), middle, float(x[k] + w[k]), middle))
     return best[1] if best else None
+
+
+def _long_runs(mask: np.ndarray, least: int) -> np.ndarray:
+    """The runs along the rows of a mask bool (h, w) that are at least `least` px long, uint8 (h, w)."""
+    change = np.diff(np.pad(mask.view(np.int8), ((0, 0), (1, 1))), axis=1)
+    starts, ends = np.argwhere(change == 1), np.argwhere(change == -1)
+    short = ends[:, 1] - starts[:, 1] < least
+    change[tuple(starts[short].T)] = change[tuple(ends[short].T)] = 0
+    return np.cumsum(change[:, :-1], axis=1, dtype=np.int8).view(np.uint8)

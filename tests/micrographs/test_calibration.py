@@ -6,6 +6,7 @@ import tifffile
 
 from crystalseg.micrographs.calibration import (
     Calibration,
+    _ome,
     from_px_per_mm,
     from_resolution,
     from_scale_bar,
@@ -51,6 +52,23 @@ def test_ome_xml():
     found = calibration(ome=True, metadata=meta)
     assert found.um_per_px == pytest.approx(0.25)
     assert "OME" in found.source
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        '<OME><!-- <Pixels PhysicalSizeX="0.3" PhysicalSizeY="0.3"/> --><Image><Pixels SizeX="4"/></Image></OME>',
+        '<!DOCTYPE OME [<!ENTITY a "0.3">]><OME><Pixels PhysicalSizeX="&a;" PhysicalSizeY="&a;"/></OME>',
+        '<OME><Pixels PhysicalSizeX="0.3" PhysicalSizeY="0.3">',
+        '<OME><Pixels PhysicalSizeX="0.3" PhysicalSizeY="0.4"/></OME>',
+        '<OME><Pixels PhysicalSizeX="0.3" PhysicalSizeXUnit="parsec" PhysicalSizeY="0.3"/></OME>',
+        '<OME><Pixels PhysicalSizeX="three" PhysicalSizeY="three"/></OME>',
+        "not XML at all",
+    ],
+    ids=["in a comment", "an entity", "cut off", "unlike sides", "unknown unit", "no number", "no XML"],
+)
+def test_ome_xml_that_states_no_pixel_size(xml):
+    assert _ome(xml) is None
 
 
 def test_imagej():

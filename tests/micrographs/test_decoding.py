@@ -7,9 +7,11 @@ import tifffile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from crystalseg.micrographs.decoding import read_micrograph
-from crystalseg.micrographs.inscriptions import find_data_bar, find_scale_bar
+from crystalseg.micrographs.inscriptions import _long_runs, find_data_bar, find_scale_bar
+from crystalseg.micrographs.intensities import _eight_bits, to_rgb
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.micrographs.pairs import read_labels, read_pairs
 
@@ -252,3 +254,62 @@ def test_no_scale_bar_is_made_up():
     framed = np.full((300, 400, 3), 120, np.uint8)
     framed[280:284] = 255  # a frame from edge to edge
     assert find_scale_bar(framed) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.full((40, 40), np.nan, np.float32), "none of its values is a finite number"),
+        (np.full((40, 40), -np.inf), "none of its values is a finite number"),
+        (np.ones((40, 40), np.complex64), "complex"),
+    ],
+    ids=["not a number", "infinite", "complex"],
+)
+def test_what_would_be_black_is_refused(values, words):
+    with pytest.raises(MicrographError, match=words):
+        read_micrograph(tiff(values), "sample.tif")
+
+
+def test_values_that_are_no_numbers_are_counted():
+    values = GRAY.astype(np.float32)
+    values[5, 5] = values[7, 8] = np.nan
+    assert "2 of its values are no finite numbers; they became black." in read_micrograph(tiff(values)).notes
+
+
+def test_memory_is_limited_by_what_pixels_take_not_by_their_number(monkeypatch):
+    wide = tiff(np.zeros((64, 64, 500), np.float64), photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr("crystalseg.micrographs.decoding.MAX_BYTES", 10**6)
+    with pytest.raises(MicrographError, match="too large: its pixels of 4000 bytes"):
+        read_micrograph(wide)
+    assert read_micrograph(tiff(np.zeros((64, 64, 3), np.uint8), photometric="rgb")).shape == (64, 64)
+    # a tile may be stated far larger than the image
+    with pytest.raises(MicrographError, match="one of its tiles"):
+        read_micrograph(tiff(GRAY, tile=(4096, 4096), compression="zlib"))
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint16, np.int32, np.float32, np.float64]), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_strips_give_what_the_whole_image_gives(seed, kind, channels):
+    values = (np.random.default_rng(seed).normal(500, 200, (23, 17, channels))).clip(1).astype(kind)
+    span = np.percentile(values[..., : 3 if channels > 2 else 1].astype(np.float32), (0.1, 99.9))
+    whole = _eight_bits(values, tuple(span))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crystalseg.micrographs.intensities.STRIP", 40)
+        found = to_rgb(23, 17, lambda rows, columns: values[rows, columns])
+    np.testing.assert_array_equal(found, np.broadcast_to(whole, found.shape))
+
+
+def test_huge_images_are_stretched_by_a_sample(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(900, 1000)).astype(np.float32)
+    exact = read_micrograph(tiff(values)).pixels.astype(int)
+    monkeypatch.setattr("crystalseg.micrographs.intensities.SAMPLE", 200_000)
+    assert np.abs(read_micrograph(tiff(values)).pixels - exact).max() <= 3
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9))
+@settings(max_examples=50, deadline=None)
+def test_long_runs_are_what_a_morphological_opening_leaves(seed, least):
+    mask = np.random.default_rng(seed).random((6, 40)) < 0.8
+    padded = np.pad(mask, ((0, 0), (least, least)))  # outside is nothing
+    opened = ndimage.binary_opening(padded, np.ones((1, least)))[:, least:-least]
+    np.testing.assert_array_equal(_long_runs(mask, least), opened)
