@@ -13,8 +13,10 @@ import streamlit as st
 
 from crystalseg import ROOT
 from crystalseg.execution import batch
+from crystalseg.execution.batch_source import BatchError
 from crystalseg.micrographs.calibration import Calibration, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.micrographs.names import file_stems
 from crystalseg.record.instruments import instruments
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.store import home
@@ -68,7 +70,7 @@ def new() -> None:
     try:
         source = _copied(uploads, folder / "images") if uploads else Path(path).expanduser()
         batch.prepare(folder, source, profile, calibration)
-    except (batch.BatchError, zipfile.BadZipFile) as error:
+    except BatchError as error:
         st.error(str(error), icon=":material/block:")
         return
     start(folder, int(workers))
@@ -94,13 +96,10 @@ def pixel_size() -> Calibration | None:
 
 
 def _copied(uploads: list, folder: Path) -> Path:
+    """The uploads as files; those of one name get numbers."""
     folder.mkdir()
-    for upload in uploads:
-        if upload.name.lower().endswith(".zip"):
-            with zipfile.ZipFile(io.BytesIO(upload.getvalue())) as archive:
-                archive.extractall(folder / Path(upload.name).stem)
-        else:
-            (folder / Path(upload.name).name).write_bytes(upload.getvalue())
+    for upload, stem in zip(uploads, file_stems(upload.name for upload in uploads), strict=True):
+        (folder / f"{stem}{Path(upload.name).suffix.lower()}").write_bytes(upload.getvalue())
     return folder
 
 
@@ -131,7 +130,7 @@ def progress(folder: Path, watched: bool) -> None:
         start(folder, 1)
         st.rerun()
     if now.reasons:
-        st.dataframe(pd.DataFrame(now.reasons.items(), columns=["image", "why it failed"]), hide_index=True)
+        st.dataframe(pd.DataFrame(now.reasons, columns=["image", "why it failed"]), hide_index=True)
     if now.done and now.state != "running":
         right.download_button(
             "All results (ZIP)",

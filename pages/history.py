@@ -15,6 +15,7 @@ from crystalseg.record.reports import reports_of
 from crystalseg.record.runs import Run, recorded
 from crystalseg.record.store import StoreError
 from crystalseg.record.validations import lookup
+from crystalseg.report.exports import csv
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details, make, reopened_part
@@ -267,7 +268,7 @@ def page() -> None:
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
     )
     left, right = st.columns(2)
-    left.download_button("These as CSV", table.to_csv(index=False).encode("utf-8-sig"), "runs.csv", "text/csv")
+    left.download_button("These as CSV", csv(table), "runs.csv", "text/csv")
     if right.button("Audit the record", icon=":material/policy:", help="Checks every entry and every stored file."):
         problems = list(ledger.audit(engine))
         for problem in problems:

@@ -16,7 +16,7 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
-from crystalseg.report.exports import crystals_csv, labels_tiff
+from crystalseg.report.exports import csv, labels_tiff
 from crystalseg.report.html import build_html
 from crystalseg.report.outlines import coco, geojson, imagej_rois
 from crystalseg.report.pdf import PAGES, build_pdf
@@ -157,7 +157,7 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
             "report.xlsx",
             "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         ),
-        ("Crystals CSV", lambda: crystals_csv(crystals), "crystals.csv", "text/csv"),
+        ("Crystals CSV", lambda: csv(crystals), "crystals.csv", "text/csv"),
         ("Labels TIFF", lambda: labels_tiff(labels, micrograph.um_per_px), "labels.tif", "image/tiff"),
         ("ImageJ ROIs", lambda: imagej_rois(labels), "rois.zip", "application/zip"),
         ("GeoJSON", lambda: geojson(labels, crystals), "crystals.geojson", "application/geo+json"),

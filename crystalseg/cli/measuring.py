@@ -53,6 +53,7 @@ def segment(
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
+    from crystalseg.micrographs.names import file_stems
     from crystalseg.record.database import open_database
     from crystalseg.report.pdf import PAGES
     from crystalseg.report.report import Details
@@ -70,7 +71,7 @@ def segment(
         engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out
     )
     failed = 0
-    for path, name in zip(images, output_names(images), strict=True):
+    for path, name in zip(images, file_stems(path.name for path in images), strict=True):
         try:
             print(*_measure(path, name, order))
         except ValueError as error:
@@ -96,18 +97,6 @@ class _Order:
     out: Path
 
 
-def output_names(images: list[Path]) -> list[str]:
-    """Stems of the files; where two are alike, their extension or folder is added, so that none is overwritten."""
-    names: list[str] = []
-    for path in images:
-        number = 1
-        candidates = [path.stem, f"{path.stem}_{path.suffix[1:]}", f"{path.parent.name}_{path.stem}"]
-        while (name := candidates.pop(0) if candidates else f"{path.stem}_{(number := number + 1)}") in names:
-            pass
-        names.append(name)
-    return names
-
-
 def _measure(path: Path, name: str, order: _Order) -> list[str]:
     """Measure one image and write its files; returns what is said of it."""
     from crystalseg.execution.one_image import measure_micrograph
@@ -116,7 +105,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     from crystalseg.micrographs.preparation import prepared
     from crystalseg.record import store
     from crystalseg.record.runs import record
-    from crystalseg.report.exports import crystals_csv, labels_tiff
+    from crystalseg.report.exports import csv, labels_tiff
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.words import size_rows
 
@@ -133,7 +122,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     run = record(order.engine, ready.run, ready.labels, {"PDF": pdf})
     files = {
         "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
-        "crystals.csv": crystals_csv(result.measurement.crystals),
+        "crystals.csv": csv(result.measurement.crystals),
         "report.pdf": pdf,
         "run.json": run.to_json().encode(),
     }

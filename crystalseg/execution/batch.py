@@ -6,26 +6,23 @@ the batch's and its own, so that nothing is done twice. Workers only compute; on
 
 import json
 import uuid
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine
 
+from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.micrographs.names import visible
 from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
 
 
-class BatchError(ValueError):
-    """A batch that cannot be started; the message is one sentence for the user."""
-
-
 @dataclass(frozen=True)
 class Batch:
-    """id; source: folder or ZIP file; names: of the images in it, in order; profile; calibration: of all images, or
+    """id; source: folder or ZIP file; names: of the images in it, in order,
+    where two may share one; profile; calibration: of all images, or
     None if each states its own or has none."""
 
     id: str
@@ -38,6 +35,10 @@ class Batch:
         """The id under which an image is recorded; without an index, what all of them begin with."""
         return f"{self.id}-" if index is None else f"{self.id}-{index:05d}"
 
+    def shown(self, index: int) -> str:
+        """The image's name as it can be written everywhere."""
+        return visible(self.names[index])
+
     def index(self, run_id: str) -> int:
         """The image that has this id."""
         return int(run_id.removeprefix(self.run_id()))
@@ -45,27 +46,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class State:
-    """How far a batch is. state: running, paused, cancelled or done; reasons: of each image that failed, by name."""
+    """How far a batch is. state: running, paused, cancelled or done; reasons: name and reason of each image that
+    failed."""
 
     total: int
     done: int
-    reasons: dict[str, str]
+    reasons: tuple[tuple[str, str], ...]
     state: str
-
-
-def collect(source: Path) -> tuple[str, ...]:
-    """The images of a folder (and its folders) or ZIP file, by name; BatchError if there are none."""
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
-    elif source.is_dir():
-        names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
-    else:
-        raise BatchError(f"{source} is neither a folder nor a ZIP file.")
-    images = sorted(n for n in names if n.lower().rpartition(".")[2] in FORMATS and not Path(n).name.startswith("."))
-    if not images:
-        raise BatchError(f"{source} holds no image ({', '.join(FORMATS)}).")
-    return tuple(images)
 
 
 def prepare(folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None) -> Batch:
@@ -78,7 +65,7 @@ def prepare(folder: Path, source: Path, profile: Profile, calibration: Calibrati
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
         return batch
-    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), collect(source), profile, calibration)
+    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), Source(source).names, profile, calibration)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -100,7 +87,7 @@ def state_of(folder: Path, engine: Engine) -> State:
     done, reasons = settled(engine, batch)
     finished = len(done) + len(reasons) == len(batch.names)
     state = "done" if finished else "running" if _locked(folder) else asked(folder) or "paused"
-    return State(len(batch.names), len(done), {batch.names[k]: why for k, why in sorted(reasons.items())}, state)
+    return State(len(batch.names), len(done), tuple((batch.shown(k), why) for k, why in sorted(reasons.items())), state)
 
 
 def settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:

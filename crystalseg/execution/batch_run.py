@@ -2,7 +2,7 @@
 
 import functools
 import os
-import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine
 
-from crystalseg.execution.batch import Batch, BatchError, State, asked, load, settled, state_of
+from crystalseg.execution.batch import Batch, State, asked, load, settled, state_of
+from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.execution.batch_summary import finish
 from crystalseg.execution.failure import failure
 from crystalseg.execution.result import documented
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.names import file_stems
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run, record
 from crystalseg.record.validations import lookup
-from crystalseg.report.exports import crystals_csv
+from crystalseg.report.exports import csv
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details
 
@@ -84,6 +86,13 @@ class _Flight:
         self.client, self.batch, self.folder, self.engine, self.threads = client, batch, folder, engine, threads
         self.report = report
         self.validation = lookup(batch.profile.kind, batch.profile.settings.method)
+        self.source = Source(Path(batch.source))
+        self.stems = file_stems(batch.names)
+        seen: Counter[str] = Counter()
+        self.which = []  # of the images with this name
+        for name in batch.names:
+            self.which.append(seen[name])
+            seen[name] += 1
 
     def do(self, todo: list[int], ahead: int) -> None:
         """Measure the images `todo`, by number, `ahead` of them handed out at once."""
@@ -105,28 +114,35 @@ class _Flight:
         for _ in range(ahead):
             hand_out()
         for future in flight:
-            _settle(self.engine, self.batch, self.folder, numbers.pop(future.key), future, self.report)
+            self._settle(numbers.pop(future.key), future)
             hand_out()
 
     def _sent(self, k: int) -> "Future | None":
         """Image `k` on its way to a worker; None, with the reason on record, if it cannot be read."""
-        batch = self.batch
+        batch, name = self.batch, self.batch.names[k]
         try:
-            data = _read(batch, batch.names[k])
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            _fail(self.engine, batch, k, f"cannot be read ({error})", self.report)
+            data = self.source.read(name, self.which[k])
+        except BatchError as error:
+            _fail(self.engine, batch, k, str(error), self.report)
             return None
         store.put(data)
-        facts = (Path(batch.names[k]).name, batch.run_id(k), batch.profile, batch.calibration, self.validation)
+        facts = (Path(name).name, batch.run_id(k), batch.profile, batch.calibration, self.validation)
         return self.client.submit(measure_one, data, *facts, self.threads, pure=False)
 
-
-def _read(batch: Batch, name: str) -> bytes:
-    source = Path(batch.source)
-    if source.is_dir():
-        return (source / name).read_bytes()
-    with zipfile.ZipFile(source) as archive:
-        return archive.read(name)
+    def _settle(self, k: int, future: "Future") -> None:
+        """What a worker made of image `k` goes into files and on record."""
+        error = future.exception()
+        if error is not None:
+            _fail(self.engine, self.batch, k, failure(error), self.report)
+            return
+        measured: Measured = future.result()
+        future.release()
+        for ending, data in measured.files.items():
+            store.write_safely(self.folder / f"{self.stems[k]}_{ending}", data)
+        record(self.engine, measured.run, measured.files["labels.npz"], {"PDF": measured.files["report.pdf"]})
+        figures = measured.run.figures
+        words = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
+        self.report(f"{self.batch.shown(k)}: {words}")
 
 
 def _client(workers: int, scheduler: str | None) -> "Client":
@@ -143,33 +159,9 @@ def _client(workers: int, scheduler: str | None) -> "Client":
         raise BatchError(f"No Dask scheduler answers at {scheduler}.") from error
 
 
-def _settle(
-    engine: Engine, batch: Batch, folder: Path, k: int, future: "Future", report: Callable[[str], None]
-) -> None:
-    error = future.exception()
-    if error is not None:
-        _fail(engine, batch, k, failure(error), report)
-        return
-    measured: Measured = future.result()
-    future.release()
-    for ending, data in measured.files.items():
-        store.write_safely(folder / _out_name(batch, k, ending), data)
-    record(engine, measured.run, measured.files["labels.npz"], {"PDF": measured.files["report.pdf"]})
-    figures = measured.run.figures
-    words = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
-    report(f"{batch.names[k]}: {words}")
-
-
 def _fail(engine: Engine, batch: Batch, k: int, reason: str, report: Callable[[str], None]) -> None:
-    ledger.append(engine, "failure", batch.run_id(k), {"name": batch.names[k], "reason": reason}, once=True)
-    report(f"{batch.names[k]}: {reason}")
-
-
-def _out_name(batch: Batch, k: int, ending: str) -> str:
-    """The file of an image: its name, with its number where two have the same."""
-    stem = Path(batch.names[k]).with_suffix("").as_posix().replace("/", "_")
-    alike = sum(Path(n).with_suffix("").as_posix().replace("/", "_") == stem for n in batch.names)
-    return f"{stem}_{k}_{ending}" if alike > 1 else f"{stem}_{ending}"
+    ledger.append(engine, "failure", batch.run_id(k), {"name": batch.shown(k), "reason": reason}, once=True)
+    report(f"{batch.shown(k)}: {reason}")
 
 
 @functools.cache
@@ -198,5 +190,5 @@ def measure_one(
     micrograph = prepared(read_micrograph(data, name), calibration)
     result = measure_micrograph(micrograph, profile.settings, _models())
     ready = documented(result, validation, Details(sample=name), profile, id=run_id)
-    files = {"crystals.csv": crystals_csv(result.measurement.crystals), "report.pdf": build_pdf(ready.report)}
+    files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": build_pdf(ready.report)}
     return Measured(ready.run, files | {"labels.npz": ready.labels})

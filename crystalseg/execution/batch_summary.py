@@ -1,6 +1,5 @@
 """What a batch says of all its images: a table, the failures, a combined report."""
 
-import io
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +11,7 @@ from crystalseg.record.reopening import reopen
 from crystalseg.record.reports import issue
 from crystalseg.record.runs import Run
 from crystalseg.record.validations import lookup
+from crystalseg.report.exports import csv
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.picture_sections import PICTURED
 from crystalseg.report.report import Details, make, reopened_part
@@ -30,7 +30,7 @@ def finish(folder: Path, engine: Engine) -> None:
         average = facts.get("average", {})
         rows.append(
             {
-                "image": batch.names[batch.index(run.id)],
+                "image": batch.shown(batch.index(run.id)),
                 "run": run.id,
                 "unit": facts.get("unit"),
                 "counted": facts.get("counted"),
@@ -47,8 +47,9 @@ def finish(folder: Path, engine: Engine) -> None:
                 "verdict": run.outcome,
             }
         )
-    _csv(folder / "summary.csv", rows)
-    _csv(folder / "failures.csv", [{"image": batch.names[k], "reason": why} for k, why in sorted(reasons.items())])
+    failures = [{"image": batch.shown(k), "reason": why} for k, why in sorted(reasons.items())]
+    for name, table in (("summary.csv", rows), ("failures.csv", failures)):
+        store.write_safely(folder / name, csv(pd.DataFrame(table)))
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
         combined = issue(engine, [run.id for run in runs], "PDF", _combined(batch, runs))
         store.write_safely(folder / "combined_report.pdf", combined)
@@ -62,9 +63,3 @@ def _combined(batch: Batch, runs: list[Run]) -> bytes:
     validation = lookup(profile.kind, profile.settings.method)
     product = profile.product or f"batch {batch.id}"
     return build_pdf(make(parts, validation, Details(sample=product), profile))
-
-
-def _csv(path: Path, rows: list[dict]) -> None:
-    buffer = io.BytesIO()
-    pd.DataFrame(rows).to_csv(buffer, index=False, float_format="%.6g", encoding="utf-8-sig")
-    store.write_safely(path, buffer.getvalue())

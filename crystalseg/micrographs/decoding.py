@@ -16,8 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
+from crystalseg.micrographs.names import visible
 
 MAX_MEGAPIXELS = 100.0
+MAX_FILE = 2**30  # bytes of a file that is read from a folder or an archive
 MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
 # The size check is ours, made from the header with a clear sentence.
@@ -39,10 +41,10 @@ def read_micrograph(
     (both known from the header, before pixels are decoded).
     """
     if isinstance(source, bytes):
-        data, name = source, name or "image"
+        data, name = source, visible(name or "image")
     else:
         path = Path(source)
-        name = name or path.name
+        name = visible(name or path.name)
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -100,7 +102,8 @@ def _read_other(data: bytes, name: str, limit: float) -> Decoded:
         def ordered(rows: slice, columns: slice) -> np.ndarray:
             return array[rows, columns][..., order] if order else array[rows, columns]
 
-        return to_rgb(array.shape[0], array.shape[1], ordered), calibration, ["16-bit intensities were scaled to 8 bit."]
+        notes = ["16-bit intensities were scaled to 8 bit."]
+        return to_rgb(array.shape[0], array.shape[1], ordered), calibration, notes
     image = ImageOps.exif_transpose(image)
     if image.mode == "P":
         mode = "RGBA" if "transparency" in image.info else "RGB"

@@ -14,6 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pdf": ["build_pdf"],
         "html": ["build_html"],
         "workbook": ["build_workbook"],
-        "exports": ["crystals_csv", "labels_tiff"],
+        "exports": ["csv", "labels_tiff"],
     },
 )

@@ -1,4 +1,4 @@
-"""Crystals as CSV and labels as TIFF."""
+"""Tables as CSV and labels as TIFF."""
 
 import io
 
@@ -6,10 +6,25 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from crystalseg.micrographs.names import visible
 
-def crystals_csv(crystals: pd.DataFrame) -> bytes:
-    """The table as CSV: UTF-8 with a byte-order mark (Excel needs it for µ), decimal points, six digits."""
-    return b"\xef\xbb\xbf" + crystals.to_csv(index=False, float_format="%.6g").encode()
+LONGEST_CELL = 32_000  # characters; Excel takes 32,767
+
+
+def cell(value: object) -> object:
+    """A table's cell for programs that take some text for a formula: that gets an apostrophe before it (OWASP, CSV
+    injection). Numbers stay."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)[:LONGEST_CELL]
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """A table as CSV: UTF-8 with a byte-order mark (Excel needs it for µ), decimal points, six digits, no formulas."""
+    typed = table.select_dtypes(exclude=["number", "bool"]).columns
+    safe = table.assign(**{name: table[name].map(cell) for name in typed})
+    return b"\xef\xbb\xbf" + safe.to_csv(index=False, float_format="%.6g").encode()
 
 
 def labels_tiff(labels: np.ndarray, um_per_px: float | None = None) -> bytes:

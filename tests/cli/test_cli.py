@@ -15,7 +15,6 @@ from PIL import Image
 from pypdf import PdfReader
 
 from crystalseg.cli.app import main
-from crystalseg.cli.measuring import output_names
 from crystalseg.cli.options import calibration_from
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs
@@ -173,13 +172,6 @@ def test_synth_is_reproducible(tmp_path):
     for (m, labels), (same, same_labels) in zip(read_pairs(tmp_path / "a"), read_pairs(tmp_path / "b"), strict=True):
         np.testing.assert_array_equal(m.pixels, same.pixels)
         np.testing.assert_array_equal(labels, same_labels)
-
-
-def test_no_result_overwrites_another():
-    paths = [Path("a/x.png"), Path("a/x.tif"), Path("b/x.png"), Path("b/x.tif"), Path("c/x.tif"), Path("c/x.tif")]
-    names = output_names(paths)
-    assert len(set(names)) == len(paths)
-    assert names[0] == "x"
 
 
 def test_a_calibration_on_record_is_used_by_name(images, tmp_path):

@@ -15,6 +15,7 @@ import tifffile
 from pypdf import PdfReader
 
 from crystalseg.execution import batch, batch_run
+from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
@@ -112,7 +113,7 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
     made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5))
     assert made.names[0] == "set/00.png"
     assert batch.load(out) == made
-    assert batch.state_of(out, engine) == batch.State(10, 0, {}, "paused")
+    assert batch.state_of(out, engine) == batch.State(10, 0, (), "paused")
 
     def pause_after_two(_):
         if len(recorded(engine)) == 2:
@@ -132,16 +133,16 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
 
 
 def test_what_cannot_be_started_is_explained(images, tmp_path):
-    with pytest.raises(batch.BatchError, match="neither a folder nor a ZIP"):
-        batch.collect(tmp_path / "nothing")
-    with pytest.raises(batch.BatchError, match="holds no image"):
-        batch.collect(tmp_path.joinpath("empty").mkdir() or tmp_path / "empty")
+    with pytest.raises(BatchError, match="neither a folder nor a ZIP"):
+        Source(tmp_path / "nothing")
+    with pytest.raises(BatchError, match="holds no image"):
+        Source(tmp_path.joinpath("empty").mkdir() or tmp_path / "empty")
     batch.prepare(tmp_path / "out", images, QUICK)
-    with pytest.raises(batch.BatchError, match="another batch"):
+    with pytest.raises(BatchError, match="another batch"):
         batch.prepare(tmp_path / "out", images, Profile("else"))
-    with pytest.raises(batch.BatchError, match="holds no batch"):
+    with pytest.raises(BatchError, match="holds no batch"):
         batch.load(tmp_path)
-    with pytest.raises(batch.BatchError, match="No Dask scheduler"):
+    with pytest.raises(BatchError, match="No Dask scheduler"):
         batch_run.run(tmp_path / "out", open_database(), scheduler="tcp://127.0.0.1:9")
 
 

@@ -7,13 +7,21 @@ import tifffile
 
 from crystalseg.micrographs.calibration import from_tiff
 from crystalseg.micrographs.pairs import read_labels
-from crystalseg.report.exports import crystals_csv, labels_tiff
+from crystalseg.report.exports import csv, labels_tiff
 from tests.report.report_cases import case
+
+
+def test_no_cell_of_a_csv_is_a_formula():
+    typed = ["=1+1", "+1", "-1", "@a", "\t=1", "a\nb", "plain"]
+    table = pd.DataFrame({"text": typed, "number": -np.arange(7.0)})
+    back = pd.read_csv(io.BytesIO(csv(table)), encoding="utf-8-sig", keep_default_na=False)
+    assert list(back["text"]) == ["'=1+1", "'+1", "'-1", "'@a", " =1", "a b", "plain"]
+    assert list(back["number"]) == list(table["number"])
 
 
 def test_csv_comes_back_as_the_table():
     crystals = case()[2].crystals
-    back = pd.read_csv(io.BytesIO(crystals_csv(crystals)), encoding="utf-8-sig")
+    back = pd.read_csv(io.BytesIO(csv(crystals)), encoding="utf-8-sig")
     assert list(back.columns) == list(crystals.columns)
     np.testing.assert_allclose(back["area_um2"], crystals["area_um2"], rtol=1e-5)
     assert (back["touches_border"] == crystals["touches_border"]).all()

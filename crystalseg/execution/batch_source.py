@@ -1,0 +1,92 @@
+"""Where a batch's images come from: a folder, its folders, and the ZIP files in them; or one ZIP file.
+
+Nothing is unpacked: an entry of a ZIP file is read when its turn comes, within a limit, so that names in it reach no
+file of this machine, and one that cannot be read is that image's failure alone.
+"""
+
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from crystalseg.micrographs.decoding import FORMATS, MAX_FILE
+
+
+class BatchError(ValueError):
+    """A batch that cannot be started; the message is one sentence for the user."""
+
+
+class Source:
+    """names: of all images, in order; those of a ZIP file in a folder begin with its own. Two entries may share one.
+    BatchError if there is no image."""
+
+    def __init__(self, path: Path):
+        self._read: dict[str, list[Callable[[], bytes]]] = {}
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                if not file.is_file():
+                    continue
+                name = file.relative_to(path).as_posix()
+                if file.suffix.lower() == ".zip":
+                    self._add_archive(file, f"{name}/")
+                else:
+                    self._add(name, partial(_file, file))
+        elif zipfile.is_zipfile(path):
+            self._add_archive(path, "")
+        else:
+            raise BatchError(f"{path} is neither a folder nor a ZIP file.")
+        self.names = tuple(sorted(name for name, found in self._read.items() for _ in found))
+        if not self.names:
+            raise BatchError(f"{path} holds no image ({', '.join(FORMATS)}).")
+
+    def _add(self, name: str, read: Callable[[], bytes]) -> None:
+        base = name.rpartition("/")[2]
+        if base.lower().rpartition(".")[2] in FORMATS and not base.startswith("."):
+            self._read.setdefault(name, []).append(read)
+
+    def _add_archive(self, path: Path, before: str) -> None:
+        try:
+            archive = zipfile.ZipFile(path)
+        except Exception as error:  # zipfile raises what it likes for a damaged directory
+            why = f"is no ZIP file, or a damaged one ({error})"
+            self._read.setdefault(before.removesuffix("/") or path.name, []).append(partial(_refuse, why))
+            return
+        for entry in archive.infolist():
+            if not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
+                self._add(before + entry.filename, partial(_entry, archive, entry))
+
+    def read(self, name: str, which: int = 0) -> bytes:
+        """The bytes of an image, `which` of those with this name; BatchError says why it cannot be read."""
+        found = self._read.get(name, [])
+        if which >= len(found):
+            raise BatchError("it is not there any more")
+        return found[which]()
+
+
+def _refuse(why: str) -> bytes:
+    raise BatchError(why)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE:
+        raise BatchError(f"too large: {size / 2**20:.0f} MiB, the limit is {MAX_FILE / 2**20:.0f}")
+
+
+def _file(path: Path) -> bytes:
+    try:
+        _check_size(path.stat().st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise BatchError(f"cannot be read ({error.strerror})") from error
+
+
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    _check_size(entry.file_size)  # zipfile reads no more than this
+    if entry.flag_bits & 0x1:
+        raise BatchError("it is encrypted; pack it without a password")
+    try:
+        return archive.read(entry)
+    except BatchError:
+        raise
+    except Exception as error:  # damaged data, compressions zipfile does not know, and more
+        raise BatchError(f"cannot be unpacked ({error})") from error
