@@ -8,6 +8,7 @@ from reportlab.lib.colors import HexColor
 
 from crystalseg.evaluation.charts import GRID, INK, PALETTE
 from crystalseg.measurement.distribution import cumulative, histogram
+from crystalseg.report.fonts import plain
 
 BAR, CURVE = HexColor("#9fb8cc"), HexColor("#c1550b")
 
@@ -103,7 +104,7 @@ def cumulative_chart(
             drawing.add(PolyLine(points, strokeColor=colour, strokeWidth=1.2))
         y = height - 20 - 12 * k
         drawing.add(Line(left + plot_w + 10, y + 2.5, left + plot_w + 24, y + 2.5, strokeColor=colour, strokeWidth=2))
-        drawing.add(String(left + plot_w + 28, y, name, fontName=font, fontSize=7, fillColor=INK))
+        drawing.add(String(left + plot_w + 28, y, plain(name), fontName=font, fontSize=7, fillColor=INK))
     words = f"equivalent circular diameter, {unit}; cumulative share by number, %"
     drawing.add(String(left + plot_w / 2, 6, words, fontName=font, fontSize=7, textAnchor="middle", fillColor=INK))
     return drawing

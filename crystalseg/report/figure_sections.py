@@ -6,6 +6,7 @@ from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import RULE
 from crystalseg.measurement.uncertainty import COVERAGE
+from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import Block, Facts, Heading, Rows, Text
 from crystalseg.report.report import Report
 from crystalseg.report.words import (
@@ -158,7 +159,7 @@ def largest(report: Report) -> list[Block]:
         "touches_border": "at border",
         "confidence": "confidence",
     }
-    everything = pd.concat([p.crystals.assign(image=p.run.image_name) for p in report.parts])
+    everything = pd.concat([p.crystals.assign(image=visible(p.run.image_name)) for p in report.parts])
     columns = {key: words for key, words in columns.items() if key in everything}
     if len(report.parts) == 1:
         del columns["image"]

@@ -1,9 +1,155 @@
-"""The fonts of reports, shipped with reportlab; whoever sets text imports them from here, and finds them known."""
+"""The fonts of PDF reports, and text set in them whatever its script.
 
+DejaVu Sans has Latin, Greek, Cyrillic, Hebrew, Arabic and many symbols; what it lacks is taken from Noto Sans CJK, of
+which a report gets a font of its own with the glyphs it needs, because reportlab embeds TrueType outlines only. What
+neither has is written as its code, U+….
+"""
+
+import io
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from arabic_reshaper import reshape
+from bidi.algorithm import get_base_level, get_display
+from fontTools.pens.cu2quPen import Cu2QuPen
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont as Outlines
+from fontTools.ttLib import newTable
+from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
-FONT, BOLD = "Vera", "VeraBd"
+from crystalseg.micrographs.names import visible
+
+FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
+_SHAPE = 1.0  # units of 1000 an em by which a TrueType outline may be off the original's
+
+
+def _package(name: str) -> Path:
+    """A package's folder, found without importing it."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0])
+
 
 for _name in (FONT, BOLD):
-    pdfmetrics.registerFont(TTFont(_name, f"{_name}.ttf"))
+    pdfmetrics.registerFont(TTFont(_name, str(_package("matplotlib") / "mpl-data" / "fonts" / "ttf" / f"{_name}.ttf")))
+_COVERED = pdfmetrics.getFont(FONT).face.charToGlyph
+# What a TrueType font's maxp table must state; fontTools computes them on saving.
+_MAXIMA = (
+    *("maxZones", "maxTwilightPoints", "maxStorage", "maxFunctionDefs", "maxInstructionDefs", "maxStackElements"),
+    *("maxSizeOfInstructions", "maxComponentElements", "maxPoints", "maxContours", "maxCompositePoints"),
+    *("maxCompositeContours", "maxComponentDepth"),
+)
+_lock = threading.Lock()  # the source is read and subset by one thread at a time
+
+
+def _source() -> Outlines:
+    return Outlines(_package("mplfonts") / "fonts" / "NotoSansCJKsc-Regular.otf", lazy=True)
+
+
+@cache
+def _covered_by_noto() -> frozenset[int]:
+    with _source() as font:
+        return frozenset(font.getBestCmap())
+
+
+class Typeface:
+    """Sets text for reportlab's paragraphs in DejaVu and, run by run, in `fallback`, a registered font's name."""
+
+    def __init__(self, fallback: str = "", characters: frozenset[str] = frozenset()):
+        self.fallback, self.characters = fallback, characters
+
+    def markup(self, text: object, font: str, points: float, width: float) -> str:
+        """Markup of a paragraph `width` points wide. Lines that run from right to left are broken here, because they
+        have to be before their letters are put in the order in which they are drawn."""
+        shown = visible(text)
+        lines = [shown]
+        if _turns(shown):
+            lines = simpleSplit(reshape(shown), font, points, width)
+        return "<br/>".join(self._runs(get_display(line) if _turns(line) else line) for line in lines)
+
+    def _runs(self, line: str) -> str:
+        parts = []
+        for kind, run in groupby(line, self._kind):
+            text = "".join(run)
+            if kind == "code":
+                text = _code(text)
+            parts.append(f'<font name="{self.fallback}">{escape(text)}</font>' if kind == "other" else escape(text))
+        return "".join(parts)
+
+    def _kind(self, character: str) -> str:
+        if ord(character) in _COVERED:
+            return "own"
+        return "other" if character in self.characters else "code"
+
+
+def _turns(text: str) -> bool:
+    """Whether any of it runs from right to left."""
+    return any(get_base_level(c) for c in text if ord(c) > 0x58F)
+
+
+def plain(text: object) -> str:
+    """Text for one line in DejaVu alone, as charts have it, in the order in which it is drawn."""
+    shown = "".join(c if ord(c) in _COVERED else _code(c) for c in visible(text))
+    return get_display(reshape(shown)) if _turns(shown) else shown
+
+
+def _code(text: str) -> str:
+    return "".join(f"[U+{ord(c):04X}]" for c in text)
+
+
+@contextmanager
+def typeface(text: str) -> Iterator[Typeface]:
+    """For a report in which all of `text` is to be set; its fallback font is forgotten afterwards."""
+    missing = {c for c in visible(text) if ord(c) not in _COVERED}
+    if missing:
+        with _lock:
+            missing = {c for c in missing if ord(c) in _covered_by_noto()}
+    if not missing:
+        yield Typeface()
+        return
+    name = f"fallback-{uuid.uuid4().hex}"
+    with _lock:
+        pdfmetrics.registerFont(TTFont(name, io.BytesIO(_true_type("".join(missing)))))
+    try:
+        yield Typeface(name, frozenset(missing))
+    finally:
+        pdfmetrics._fonts.pop(name, None)
+
+
+def _true_type(characters: str) -> bytes:
+    """Noto's glyphs of these characters as a TrueType font: its cubic outlines become quadratic ones."""
+    with _source() as font:
+        subsetter = Subsetter(Options(layout_features=[], hinting=False, notdef_outline=True, drop_tables=["BASE"]))
+        subsetter.populate(text=characters)
+        subsetter.subset(font)
+        drawn, glyphs = font.getGlyphSet(), {}
+        for name in font.getGlyphOrder():
+            pen = TTGlyphPen(None)
+            drawn[name].draw(Cu2QuPen(pen, _SHAPE, reverse_direction=True))
+            glyphs[name] = pen.glyph()
+        font["loca"], font["glyf"] = newTable("loca"), newTable("glyf")
+        font["glyf"].glyphOrder, font["glyf"].glyphs = font.getGlyphOrder(), glyphs
+        del font["CFF "]
+        for tag in ("VORG", "GSUB", "GPOS", "GDEF"):
+            if tag in font:
+                del font[tag]
+        most = font["maxp"]
+        most.tableVersion = 0x00010000
+        for field in _MAXIMA:
+            setattr(most, field, 1 if field == "maxZones" else 0)
+        font["post"].formatType = 3.0
+        font.sfntVersion = "\x00\x01\x00\x00"
+        buffer = io.BytesIO()
+        font.save(buffer)
+        return buffer.getvalue()

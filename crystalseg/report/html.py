@@ -3,11 +3,12 @@
 import base64
 import io
 from functools import singledispatch
-from html import escape
+from html import escape as escaped
 
 from PIL import Image as PillowImage
 from reportlab.graphics import renderSVG
 
+from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
 from crystalseg.report.report import Report
@@ -22,6 +23,11 @@ small, figcaption, .small td, .small th { font-size: 85%; color: #444 }
 footer { border-top: 1px solid #ccc; margin-top: 2rem; font-size: 80%; color: #444; overflow-wrap: anywhere }
 @media print { h2.page { break-before: page } }
 """
+
+
+def escape(text: object, quote: bool = False) -> str:
+    """Text as it stands in HTML."""
+    return escaped(visible(text), quote=quote)
 
 
 def build_html(report: Report) -> bytes:
@@ -47,19 +53,21 @@ def _(block: Heading) -> str:
 @_set.register
 def _(block: Text) -> str:
     text = escape(block.text)
-    return f"<p><small>{text}</small></p>" if block.small else f"<p>{text}</p>"
+    return f"<p dir=auto><small>{text}</small></p>" if block.small else f"<p dir=auto>{text}</p>"
 
 
 @_set.register
 def _(block: Facts) -> str:
-    rows = "".join(f"<tr><th>{escape(str(a))}</th><td>{escape(str(b))}</td></tr>" for a, b in block.rows)
+    rows = "".join(f"<tr><th>{escape(a)}</th><td dir=auto>{escape(b)}</td></tr>" for a, b in block.rows)
     return f"<table class=facts>{rows}</table>"
 
 
 @_set.register
 def _(block: Rows) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in block.header)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in block.rows)
+    rows = "".join(
+        "<tr>" + "".join(f"<td dir=auto>{escape(cell)}</td>" for cell in row) + "</tr>" for row in block.rows
+    )
     return f"<table{' class=small' if block.small else ''}><tr>{head}</tr>{rows}</table>"
 
 

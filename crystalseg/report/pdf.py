@@ -1,9 +1,10 @@
 """A report as PDF (reportlab): text that can be searched, vector charts, embedded fonts."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -14,13 +15,15 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Image, KeepTogether, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
-from crystalseg.report.fonts import BOLD, FONT
+from crystalseg.report.fonts import BOLD, FONT, Typeface, plain, typeface
 from crystalseg.report.report import Report
 
 PAGES = {"A4": A4, "Letter": LETTER}
 MARGIN = 18 * mm
+PADDING = 8  # points, of a table's cell, left and right together
 MANY_COLUMNS = 9  # beyond, a table is set smaller still
 _BODY = ParagraphStyle("body", fontName=FONT, fontSize=8.5, leading=11.5)
 _SMALL = ParagraphStyle("small", _BODY, fontSize=7, leading=9.5, textColor=HexColor("#444444"))
@@ -73,65 +76,88 @@ def build_pdf(report: Report) -> bytes:
         rightMargin=MARGIN,
         topMargin=15 * mm,
         bottomMargin=18 * mm,
-        title=report.title,
-        author=report.details.operator or "crystalseg",
+        title=visible(report.title),
+        author=visible(report.details.operator) or "crystalseg",
         subject=f"run {run.id}",
         creator="crystalseg",
     )
     width = page[0] - 2 * MARGIN - 12  # the frame's own padding
-    story = [_paragraph(report.title, _TITLE)]
-    for block in content(report):
-        story += _set(block, width)
-    canvas = type("Canvas", (_Numbered,), {"footer": report.identity})
-    document.build(story, canvasmaker=canvas)
+    blocks = content(report)
+    with typeface("".join(_words([report.title, *blocks]))) as face:
+        story = [_paragraph(report.title, _TITLE, width, face)]
+        for block in blocks:
+            story += _set(block, width, face)
+        canvas = type("Canvas", (_Numbered,), {"footer": plain(report.identity)})
+        document.build(story, canvasmaker=canvas)
     return buffer.getvalue()
 
 
-def _paragraph(text: object, style: ParagraphStyle = _BODY) -> Paragraph:
-    return Paragraph(escape(str(text)), style)
+def _words(of: object) -> Iterator[str]:
+    """All text in blocks, wherever in them."""
+    if isinstance(of, str):
+        yield of
+    elif isinstance(of, list | tuple):
+        for part in of:
+            yield from _words(part)
+    elif is_dataclass(of):
+        for field in fields(of):
+            yield from _words(getattr(of, field.name))
+
+
+def _paragraph(text: object, style: ParagraphStyle, width: float, face: Typeface) -> Paragraph:
+    return Paragraph(face.markup(text, style.fontName, style.fontSize, width), style)
 
 
 @singledispatch
-def _set(block: Block, width: float) -> list:
+def _set(block: Block, width: float, face: Typeface) -> list:
     """What reportlab puts on the page for a block, `width` points wide."""
     raise TypeError(type(block))
 
 
 @_set.register
-def _(block: Heading, width: float) -> list:
+def _(block: Heading, width: float, face: Typeface) -> list:
     # with what follows, or on a new page
-    heading = _paragraph(block.text, ParagraphStyle("kept", _HEAD, keepWithNext=1))
+    heading = _paragraph(block.text, ParagraphStyle("kept", _HEAD, keepWithNext=1), width, face)
     return [PageBreak(), heading] if block.new_page else [heading]
 
 
 @_set.register
-def _(block: Text, width: float) -> list:
+def _(block: Text, width: float, face: Typeface) -> list:
     # space after a paragraph, unlike a spacer, never begins a page
-    return [_paragraph(block.text, ParagraphStyle("text", _SMALL if block.small else _BODY, spaceAfter=3))]
+    style = ParagraphStyle("text", _SMALL if block.small else _BODY, spaceAfter=3)
+    return [_paragraph(block.text, style, width, face)]
 
 
 @_set.register
-def _(block: Facts, width: float) -> list:
-    cells = [[_paragraph(name, _SMALL), _paragraph(value)] for name, value in block.rows]
-    return [Table(cells, colWidths=(0.27 * width, 0.73 * width), style=_GRID, spaceAfter=4)]
+def _(block: Facts, width: float, face: Typeface) -> list:
+    left, right = 0.27 * width, 0.73 * width
+    cells = [
+        [_paragraph(name, _SMALL, left - PADDING, face), _paragraph(value, _BODY, right - PADDING, face)]
+        for name, value in block.rows
+    ]
+    return [Table(cells, colWidths=(left, right), style=_GRID, spaceAfter=4, splitInRow=1)]
 
 
 @_set.register
-def _(block: Rows, width: float) -> list:
+def _(block: Rows, width: float, face: Typeface) -> list:
     n = len(block.header)
     shares = block.shares or [1 / n] * n
     style = _TINY if n > MANY_COLUMNS else _SMALL
     head = ParagraphStyle("column", style, fontName=BOLD)
-    cells = [[_paragraph(cell, head) for cell in block.header]]
-    cells += [[_paragraph(cell, style) for cell in row] for row in block.rows]
-    return [Table(cells, colWidths=[share * width for share in shares], style=_GRID, repeatRows=1, spaceAfter=4)]
+    widths = [share * width for share in shares]
+    rows = [(head, block.header), *((style, row) for row in block.rows)]
+    cells = [
+        [_paragraph(cell, look, room - PADDING, face) for cell, room in zip(row, widths, strict=True)]
+        for look, row in rows
+    ]
+    return [Table(cells, colWidths=widths, style=_GRID, repeatRows=1, spaceAfter=4, splitInRow=1)]
 
 
 @_set.register
-def _(block: Pictures, width: float) -> list:
+def _(block: Pictures, width: float, face: Typeface) -> list:
     room = width / block.across - 4
     cells = [
-        [_picture(pixels, room, block.height * mm), *([_paragraph(caption, _SMALL)] if caption else [])]
+        [_picture(pixels, room, block.height * mm), *([_paragraph(caption, _SMALL, room, face)] if caption else [])]
         for pixels, caption in block.pictures
     ]
     if block.across == 1:
@@ -143,7 +169,7 @@ def _(block: Pictures, width: float) -> list:
 
 
 @_set.register
-def _(block: Chart, width: float) -> list:
+def _(block: Chart, width: float, face: Typeface) -> list:
     factor = min(1.0, width / CHART_POINTS)
     drawing = block.drawing
     drawing.renderScale = factor

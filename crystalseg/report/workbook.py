@@ -5,22 +5,29 @@ import io
 import pandas as pd
 
 from crystalseg.measurement.assessment import Assessment
+from crystalseg.micrographs.names import visible
 from crystalseg.record.runs import Run
+from crystalseg.report.exports import LONGEST_CELL
 from crystalseg.report.report import Report
 
 
 def build_workbook(report: Report) -> bytes:
     """Sheets: Figures and Uncertainty (numbers, not words), Verdict, Fields, Crystals (all fields), Run."""
     sheets = _assessed(report.assessment) if report.assessment is not None else {}
-    sheets["Crystals"] = pd.concat([p.crystals.assign(image=p.run.image_name) for p in report.parts])
+    sheets["Crystals"] = pd.concat([p.crystals.assign(image=visible(p.run.image_name)) for p in report.parts])
     sheets["Run"] = pd.DataFrame(
-        [(p.run.image_name, name, value) for p in report.parts for name, value in _run_rows(p.run)],
+        [(visible(p.run.image_name), name, value) for p in report.parts for name, value in _run_rows(p.run)],
         columns=["image", "name", "value"],
     )
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
         for name, table in sheets.items():
-            table.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
+            seen = table.map(lambda value: visible(value)[:LONGEST_CELL] if isinstance(value, str) else value)
+            seen.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
+            for row in writer.sheets[name].iter_rows():
+                for cell in row:
+                    if cell.data_type == "f":  # openpyxl takes text that begins with = for a formula
+                        cell.data_type = "s"
             for column, cells in zip(writer.sheets[name].columns, table.columns, strict=False):
                 longest = max([len(str(cells)), *(len(str(c.value)) for c in column[1:40])])
                 writer.sheets[name].column_dimensions[column[0].column_letter].width = min(60, longest + 2)
@@ -65,7 +72,8 @@ def _assessed(assessment: Assessment) -> dict[str, pd.DataFrame]:
         columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
     )
     fields = pd.DataFrame(
-        {"field": assessment.fields} | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
+        {"field": [visible(name) for name in assessment.fields]}
+        | {b.figure.words: b.figure.fields for b in budgets if b.figure.fields}
     )
     return {"Figures": figures, "Uncertainty": uncertainty, "Verdict": verdict, "Fields": fields}
 
