@@ -149,7 +149,7 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
     def pdf() -> bytes:
         corrected = shared.corrected(item.runs[method], session.instances())
         profile = session.profile()
-        validation = lookup(profile.kind, corrected.original.settings.method) if profile else None
+        validation = lookup(profile.kind, corrected.original.settings.full_method) if profile else None
         recorded = put_on_record(
             corrected, micrograph, session.measuring(), validation, profile=profile, comparison=comparison
         )

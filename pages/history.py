@@ -121,7 +121,7 @@ def reports(reopened: Reopened) -> None:
 
     def report() -> bytes:
         profile = as_of(engine, run.profile, run.created)  # as it was judged then
-        validation = lookup(profile.kind, run.settings["method"]) if profile else None
+        validation = lookup(profile.kind, run.chosen.full_method) if profile else None
         details = Details(**run.details, authorised=approval(engine, run.id))
         return issue_report(engine, make([reopened_part(reopened)], validation, details, profile), "PDF", build_pdf)
 
@@ -200,7 +200,7 @@ def pooled(runs: list[Run]) -> None:
     except StoreError as error:
         st.error(f"A run cannot be reopened: {error}", icon=":material/block:")
         return
-    validation = lookup(profile.kind, parts[0].settings.method) if profile else None
+    validation = lookup(profile.kind, parts[0].settings.full_method) if profile else None
     report = make(parts, validation, Details(sample=sample), profile)
     if report.assessment is None:
         st.warning("No crystal counts in these fields.", icon=":material/search:")

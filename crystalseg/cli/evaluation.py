@@ -63,7 +63,7 @@ def validate(
     models = models_from(weights)
     rule = settings.measuring.border_rule
     validation = measure(
-        read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.method, rule, print
+        read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print
     )
     keep(validation, into or own())
     print(f"{validation.words}: kept in {into or own()}")

@@ -60,6 +60,6 @@ def _combined(batch: Batch, runs: list[Run]) -> bytes:
     # pictures are shown of the first only; of the others neither image nor labels are held
     parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
     profile = batch.profile
-    validation = lookup(profile.kind, profile.settings.method)
+    validation = lookup(profile.kind, profile.settings.full_method)
     product = profile.product or f"batch {batch.id}"
     return build_pdf(make(parts, validation, Details(sample=product), profile))

@@ -24,13 +24,18 @@ def validations() -> list[Validation]:
         if path.is_file():
             for entry in json.loads(path.read_text()):
                 errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
-                validation = Validation(entry["kind"], entry["method"], entry["images"], errors)
+                validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors)
                 by_subject.setdefault((validation.kind, validation.method), validation)
     return list(by_subject.values())
 
 
+def _full(method: str) -> str:
+    # written before SiMA+ had a choice of its flow network
+    return f"{method}@cellpose" if method == "sima-plus" else method
+
+
 def lookup(kind: str, method: str) -> Validation | None:
-    """That of a method on a kind of material ("" for an unknown one); None if it was not validated there."""
+    """That of a method, as `Settings.full_method` names it, on a kind of material ("" for an unknown one); None if it was not validated there."""
     return next((v for v in validations() if (v.kind, v.method) == (kind, method)), None)
 
 

@@ -161,7 +161,7 @@ class Settings:
     scales: Scales = field(default_factory=Scales)
     instances: Instances = field(default_factory=Instances)
     measuring: Measuring = field(default_factory=Measuring)
-    network: str = "cellpose"
+    network: str = "folded"
 
     def __post_init__(self) -> None:
         name, _, model = str(self.method).partition(":")
@@ -169,6 +169,11 @@ class Settings:
             raise SettingsError(f"Unknown method '{self.method}'; known are {', '.join(NAMED)} and {PACKAGE}:MODEL.")
         if self.network not in FLOW_NETWORKS:
             raise SettingsError(f"Unknown flow network '{self.network}'; known are {', '.join(FLOW_NETWORKS)}.")
+
+    @property
+    def full_method(self) -> str:
+        """The method as validations name it: with its flow network where that is a choice, `sima-plus@folded`."""
+        return f"{self.method}@{self.network}" if method_of(self.method).selects else self.method
 
     @property
     def networks(self) -> tuple[str, ...]:

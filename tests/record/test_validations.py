@@ -6,6 +6,7 @@ from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import validations
+from crystalseg.segmentation.settings import Settings
 from tests.conftest import squares
 
 
@@ -44,7 +45,9 @@ def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):
     assert validations.lookup("powder", "sima").errors == {"mean": [0.01]}
     validations.keep(Validation("powder", "sima", 5, {"mean": [0.1] * 5}), validations.own())
     assert validations.lookup("powder", "sima").images == 5
-    assert validations.lookup("powder", "sima-plus").images == 2
+    # what was kept before SiMA+ had a choice of its flow network was measured on CPNet
+    assert validations.lookup("powder", Settings("sima-plus", network="cellpose").full_method).images == 2
+    assert validations.lookup("powder", Settings("sima-plus", network="folded").full_method) is None
     assert validations.lookup("paint", "sima") is None
     validations.keep(Validation("powder", "sima", 6, {}), validations.own())
     assert [v.images for v in validations.validations()] == [6, 2]
