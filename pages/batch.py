@@ -13,14 +13,15 @@ import streamlit as st
 
 from crystalseg import ROOT
 from crystalseg.execution import batch
-from crystalseg.execution.batch_source import BatchError
 from crystalseg.micrographs.calibration import Calibration, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.names import file_stems
 from crystalseg.record.instruments import instruments
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.store import home
+from crystalseg.segmentation.methods import PACKAGE
 from crystalseg.ui import session, settings_controls, shared
+from crystalseg.ui.plain import plain
 
 FOLDER = "batches"
 EACH, BY_HAND = "as each image states", "given by hand"
@@ -68,10 +69,13 @@ def new() -> None:
     folder = home() / FOLDER / uuid.uuid4().hex[:10]
     folder.mkdir(parents=True)
     try:
-        source = _copied(uploads, folder / "images") if uploads else Path(path).expanduser()
+        source = _copied(uploads, folder / "images") if uploads else shared.server_path(path)
+        package, _, model = profile.settings.method.partition(":")
+        if package == PACKAGE:
+            shared.model(model)
         batch.prepare(folder, source, profile, calibration)
-    except BatchError as error:
-        st.error(str(error), icon=":material/block:")
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
         return
     start(folder, int(workers))
     st.rerun()
@@ -168,7 +172,7 @@ def page() -> None:
     for folder in sorted(folders, key=lambda p: (p / "batch.json").stat().st_mtime, reverse=True):
         listed = batch.load(folder)
         with st.container(border=True):
-            st.markdown(f"**{listed.id}** · {len(listed.names)} images · profile {listed.profile.name}")
+            st.markdown(f"**{listed.id}** · {len(listed.names)} images · profile {plain(listed.profile.name)}")
             watched = is_watched(folder, batch.state_of(folder, shared.engine()))
             st.fragment(progress, run_every=1.0 if watched else None)(folder, watched)
 

@@ -12,6 +12,7 @@ from crystalseg.execution.corrected import issue_report, put_on_record
 from crystalseg.measurement.agreement import bland_altman
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.names import file_stem
 from crystalseg.micrographs.pairs import decode_labels
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
@@ -22,6 +23,7 @@ from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE
 from crystalseg.segmentation.settings import Settings, SettingsError
 from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.charts import agreement_chart, cumulative_chart
+from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
 GIVEN = "label image given"
@@ -39,7 +41,13 @@ def choose_methods() -> list[str]:
     own = st.text_input(
         "Your own Cellpose model", help="A model file, or a name the cellpose package knows; it must be installed here."
     )
-    return [*chosen, *([f"{PACKAGE}:{own.strip()}"] if own.strip() else [])]
+    if not own.strip():
+        return chosen
+    try:
+        return [*chosen, f"{PACKAGE}:{shared.model(own.strip())}"]
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
+        return chosen
 
 
 def label_image(micrograph: Micrograph) -> np.ndarray | None:
@@ -54,14 +62,14 @@ def label_image(micrograph: Micrograph) -> np.ndarray | None:
     try:
         labels = decode_labels(given.getvalue(), given.name)
     except MicrographError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(plain(error), icon=":material/block:")
         return None
     if micrograph.region and labels.shape != micrograph.shape:
         top, left, bottom, right = micrograph.region
         labels = labels[top:bottom, left:right]
     if labels.shape != micrograph.shape:
         sizes = [f"{w} × {h} px" for h, w in (labels.shape, micrograph.shape)]
-        st.error(f"{given.name} has {sizes[0]}, the image {sizes[1]}: give labels of the same image.")
+        st.error(f"{plain(given.name)} has {sizes[0]}, the image {sizes[1]}: give labels of the same image.")
         return None
     return labels
 
@@ -77,9 +85,9 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
             done.append(method)
         else:
             if job and job.status == "failed":
-                st.error(f"{method}: {job.error}", icon=":material/block:")
+                st.error(plain(f"{method}: {job.error}"), icon=":material/block:")
             missing.append(method)
-    if missing and st.button(f"Run {', '.join(missing)}", type="primary", icon=":material/play_arrow:"):
+    if missing and st.button(f"Run {plain(', '.join(missing))}", type="primary", icon=":material/play_arrow:"):
         micrograph = item.prepared()
         for method in missing:
             try:
@@ -91,7 +99,7 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
                 )
                 item.run(micrograph, chosen)
             except SettingsError as error:
-                st.error(str(error), icon=":material/block:")
+                st.error(plain(error), icon=":material/block:")
         st.rerun()
     return done
 
@@ -110,7 +118,7 @@ def collected(item: session.Item, methods: list[str], um_per_px: float | None) -
 
 def tables(comparison: Comparison) -> None:
     for heading, table in comparison.tables.items():
-        st.markdown(f"**{heading}**")
+        st.markdown(f"**{plain(heading)}**")
         numbers = st.column_config.NumberColumn(format="%.4g")
         columns = dict.fromkeys(table.select_dtypes("float").columns, numbers)
         st.dataframe(table, hide_index=True, column_config=columns)
@@ -155,8 +163,8 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
         )
         return issue_report(shared.engine(), recorded, "PDF", build_pdf)
 
-    stem = micrograph.name.rsplit(".", 1)[0]
-    st.download_button("PDF report with this comparison", pdf, f"{stem}_comparison.pdf", "application/pdf")
+    name = f"{file_stem(micrograph.name)}_comparison.pdf"
+    st.download_button("PDF report with this comparison", pdf, name, "application/pdf")
 
 
 def result(item: session.Item) -> None:
@@ -219,7 +227,7 @@ def page() -> None:
     if item is None:
         st.info("Upload a micrograph on the left, or choose an example.", icon=":material/upload:")
         return
-    st.subheader(item.original.name)
+    st.subheader(plain(item.original.name))
     result(item)
 
 

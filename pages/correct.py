@@ -5,12 +5,14 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.execution.corrected import Corrected, corrected_elsewhere
+from crystalseg.micrographs.names import file_stem
 from crystalseg.micrographs.pairs import write_pair
 from crystalseg.record.store import home, now
 from crystalseg.report.words import corrections_words
 from crystalseg.segmentation.corrections.actions import line_between
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.ui import run_controls, session, shared
+from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 
 
@@ -78,10 +80,10 @@ def training(corrected: Corrected, pixels: np.ndarray, name: str) -> None:
         "Add to the training folder", icon=":material/school:", help=f"Writes a pair of PNG files to {folder}."
     ):
         folder.mkdir(exist_ok=True)
-        stem = f"{name.rsplit('.', 1)[0]}-{corrected.job[-6:]}"
+        stem = f"{file_stem(name)}-{corrected.job[-6:]}"
         marked = np.isin(corrected.history.labels, list(corrected.history.marks))
         write_pair(folder, stem, pixels, np.where(marked, 0, corrected.history.labels))
-        st.success(f"{stem}.png and its labels are in {folder}.", icon=":material/check:")
+        st.success(plain(f"{stem}.png and its labels are in {folder}."), icon=":material/check:")
         st.code(f"python -m crystalseg train cellpose --from weights/cellpose.safetensors --data {folder}", "bash")
 
 

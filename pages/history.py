@@ -23,6 +23,7 @@ from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, size_rows, ver
 from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import session, shared
 from crystalseg.ui.charts import control_charts
+from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, viewer
 
 ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
@@ -81,11 +82,11 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
 
 def show(run: Run) -> None:
     """A run reopened from its stored labels."""
-    st.subheader(f"Run {run.id}: {run.image_name}")
+    st.subheader(f"Run {run.id}: {plain(run.image_name)}")
     try:
         reopened = reopen(run)
     except StoreError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(plain(error), icon=":material/block:")
         return
     measurement = reopened.measurement
     if same_figures(run, measurement.summary):
@@ -144,7 +145,7 @@ def go_on(run: Run) -> None:
         try:
             session.take_up(run)
         except ValueError as error:
-            st.error(str(error), icon=":material/block:")
+            st.error(plain(error), icon=":material/block:")
             return
         st.switch_page("pages/measure.py")
 
@@ -153,7 +154,7 @@ def approve_box(run: Run) -> None:
     """Who approved it and when, or a way to do so."""
     given = approval(shared.engine(), run.id)
     if given:
-        st.success(f"Approved by {given}", icon=":material/verified:")
+        st.success(f"Approved by {plain(given)}", icon=":material/verified:")
         return
     who = st.text_input("Your name", key=f"approve {run.id}", placeholder="needed to approve")
     if st.button("Approve", icon=":material/verified:", disabled=not who.strip()):
@@ -198,7 +199,7 @@ def pooled(runs: list[Run]) -> None:
     try:
         parts = [reopened_part(reopen(run)) for run in runs]
     except StoreError as error:
-        st.error(f"A run cannot be reopened: {error}", icon=":material/block:")
+        st.error(plain(f"A run cannot be reopened: {error}"), icon=":material/block:")
         return
     validation = lookup(profile.kind, parts[0].settings.full_method) if profile else None
     report = make(parts, validation, Details(sample=sample), profile)
@@ -241,11 +242,11 @@ def trend(runs: list[Run]) -> None:
         st.caption(f"{len(measured) - len(kept)} of the runs listed are not in {unit} and left out here.")
     values = [TRENDS[words](r.figures) for r in kept]
     chart = control_chart(values)
-    names = [f"{r.created[:16].replace('T', ' ')}<br>{r.image_name}<br>{r.id}" for r in kept]
+    names = [(r.created[:16].replace("T", " "), r.image_name, r.id) for r in kept]
     signals = {k: "; ".join(RULES[n - 1] for n in rules) for k, rules in enumerate(chart.signals) if rules}
     st.plotly_chart(control_charts(chart, values, names, signals, words, unit), width="stretch")
     for k, rules in signals.items():
-        st.caption(f":material/warning: {names[k].replace('<br>', ', ')}: {rules}")
+        st.caption(f":material/warning: {plain(', '.join(names[k]))}: {rules}")
 
 
 def page() -> None:
@@ -272,7 +273,7 @@ def page() -> None:
     if right.button("Audit the record", icon=":material/policy:", help="Checks every entry and every stored file."):
         problems = list(ledger.audit(engine))
         for problem in problems:
-            st.error(problem, icon=":material/block:")
+            st.error(plain(problem), icon=":material/block:")
         if not problems:
             st.success("The record is as it was written.", icon=":material/check:")
     picked = [runs[table.iloc[k]["run"]] for k in chosen.selection.rows if k < len(table)]

@@ -13,6 +13,7 @@ from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
@@ -28,6 +29,7 @@ from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import image_controls, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
+from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
 
@@ -45,8 +47,8 @@ def welcome() -> None:
 
 def header(item: session.Item) -> None:
     height, width = item.original.shape
-    st.subheader(item.original.name)
-    st.caption(" · ".join([f"{width} × {height} px", *item.original.notes]))
+    st.subheader(plain(item.original.name))
+    st.caption(" · ".join([f"{width} × {height} px", *map(plain, item.original.notes)]))
 
 
 def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
@@ -145,7 +147,7 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
         recorded = put_on_record(corrected, micrograph, measuring, validation, details, profile)
         return issue_report(shared.engine(), recorded, form, build)
 
-    stem = micrograph.name.rsplit(".", 1)[0]
+    stem = file_stem(micrograph.name)
     labels, crystals = corrected.history.labels, corrected.table(micrograph.um_per_px)
     settings = corrected.segmentation(measuring).settings.to_json()
     files = (

@@ -7,11 +7,13 @@ import streamlit as st
 
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import Limit
+from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
 from crystalseg.segmentation.methods import NAMED, networks_in
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.ui import session, settings_controls, shared
+from crystalseg.ui.plain import plain
 
 KEYS = {d.words: key for key, d in DEFINITIONS.items()}
 COLUMNS = ("figure", "lower", "upper", "above x")
@@ -109,7 +111,7 @@ def edit(old: Profile) -> None:
         ordered = tuple(s for s in SECTIONS if s in sections)
         profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered)
     except SettingsError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(plain(error), icon=":material/block:")
         return
     save(shared.engine(), profile, session.who())
     st.session_state["edited"] = profile.name
@@ -123,7 +125,7 @@ def bring() -> None:
         try:
             profile = Profile.from_json(upload.getvalue().decode("utf-8", "replace"))
         except SettingsError as error:
-            st.error(str(error), icon=":material/block:")
+            st.error(plain(error), icon=":material/block:")
             return
         save(shared.engine(), profile, session.who())
         st.session_state["imported"] = upload.file_id
@@ -143,11 +145,15 @@ def page() -> None:
     with left:
         names = [*offered, "new profile"]
         first = names.index(st.session_state["edited"]) if st.session_state.get("edited") in offered else 0
-        chosen = st.radio("Profiles", names, index=first)
+        chosen = st.radio("Profiles", names, index=first, format_func=plain)
         bring()
         if chosen in offered:
             st.download_button(
-                "Export", offered[chosen].to_json(), f"{chosen}.json", "application/json", icon=":material/download:"
+                "Export",
+                offered[chosen].to_json(),
+                f"{file_stem(f'{chosen}.json')}.json",
+                "application/json",
+                icon=":material/download:",
             )
             if st.button("Remove", icon=":material/delete:", help="It stays in the record, but is no longer offered."):
                 remove(shared.engine(), chosen, session.who())

@@ -135,7 +135,7 @@ def _weights(c: Contender, models: Models) -> str:
 
 def _short(settings: Settings) -> str:
     """What of the settings decides the labels."""
-    return f"{settings.method} {settings.scales.factors} {settings.network} {settings.instances.name}"
+    return f"{settings.full_method} {settings.scales.factors} {settings.instances.name}"
 
 
 def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Models, pyramid: Pyramid) -> dict:

@@ -35,7 +35,8 @@ def _full(method: str) -> str:
 
 
 def lookup(kind: str, method: str) -> Validation | None:
-    """That of a method, as `Settings.full_method` names it, on a kind of material ("" for an unknown one); None if it was not validated there."""
+    """That of a method, as `Settings.full_method` names it, on a kind of material ("" for an unknown one); None if it
+    was not validated there."""
     return next((v for v in validations() if (v.kind, v.method) == (kind, method)), None)
 
 

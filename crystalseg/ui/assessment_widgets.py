@@ -12,6 +12,7 @@ from crystalseg.measurement.intercept import Pattern, lines_with_counts
 from crystalseg.report.pictures import with_test_lines
 from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, intercept_words, uncertainty, verdict_rows
 from crystalseg.segmentation.overlay import fit, outlined
+from crystalseg.ui.plain import plain
 
 TEST_LINES_PX = 1200  # longest side of the picture of the test lines
 OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not decidable": ":material/help:"}
@@ -39,7 +40,7 @@ def _test_lines(field: Field, pixels: np.ndarray) -> None:
 def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> None:
     """Figures by standard with their uncertainty, and the budget."""
     for note in assessment.notes:
-        st.info(note, icon=":material/info:")
+        st.info(plain(note), icon=":material/info:")
     budgets = list(assessment.budgets.values())
     columns = ["figure", "value", "U (k = 2)", "computed with"]
     st.dataframe(pd.DataFrame(figure_rows(budgets), columns=columns), hide_index=True, height=420)

@@ -12,6 +12,7 @@ from crystalseg.measurement.agreement import Agreement
 from crystalseg.measurement.control import ControlChart
 from crystalseg.measurement.distribution import cumulative, histogram, sizes_and_weights
 from crystalseg.segmentation.colormap import CATEGORIES
+from crystalseg.ui.plain import in_chart
 
 ACCENT = "#c1550b"
 CUMULATIVE_AXIS = {
@@ -80,7 +81,10 @@ def cumulative_chart(compared: Sequence[Compared], rule: str) -> go.Figure:
         if len(sizes):
             ordered, q = cumulative(sizes, weights)
             chart.add_scatter(
-                x=ordered, y=100 * q, name=method.name, line={"shape": "hv", "color": f"rgb{CATEGORIES[1 + k % 8]}"}
+                x=ordered,
+                y=100 * q,
+                name=in_chart(method.name),
+                line={"shape": "hv", "color": f"rgb{CATEGORIES[1 + k % 8]}"},
             )
     chart.update_layout(
         xaxis={"title": f"equivalent circular diameter, {unit}", "type": "log"},
@@ -95,7 +99,13 @@ def cumulative_chart(compared: Sequence[Compared], rule: str) -> go.Figure:
 def agreement_chart(agreement: Agreement, images: Sequence[str], first: str, second: str, unit: str) -> go.Figure:
     """Bland and Altman's plot of the average sizes that two methods give, a point an image."""
     chart = go.Figure()
-    chart.add_scatter(x=agreement.mean, y=agreement.difference, mode="markers", text=images, marker={"size": 10})
+    chart.add_scatter(
+        x=agreement.mean,
+        y=agreement.difference,
+        mode="markers",
+        text=[in_chart(name) for name in images],
+        marker={"size": 10},
+    )
     low, high = agreement.limits
     for value, words, dash in (
         (agreement.bias, "bias", "solid"),
@@ -105,7 +115,7 @@ def agreement_chart(agreement: Agreement, images: Sequence[str], first: str, sec
         chart.add_hline(value, line_dash=dash, annotation_text=f"{words} {value:.3g} {unit}")
     chart.update_layout(
         xaxis_title=f"mean of both average crystal sizes, {unit}",
-        yaxis_title=f"{second} − {first}, {unit}",
+        yaxis_title=f"{in_chart(second)} − {in_chart(first)}, {unit}",
         margin={"t": 20, "b": 10},
         height=380,
     )
@@ -113,12 +123,19 @@ def agreement_chart(agreement: Agreement, images: Sequence[str], first: str, sec
 
 
 def control_charts(
-    chart: ControlChart, values: Sequence[float], names: Sequence[str], signals: dict[int, str], words: str, unit: str
+    chart: ControlChart,
+    values: Sequence[float],
+    names: Sequence[Sequence[str]],
+    signals: dict[int, str],
+    words: str,
+    unit: str,
 ) -> go.Figure:
-    """Individuals above, moving range below; `signals`: by place, what is out of control there."""
+    """Individuals above, moving range below; `names`: of each value, some lines; `signals`: by place,
+    what is out of control there."""
     number = list(range(1, len(values) + 1))
+    hover = ["<br>".join(map(in_chart, lines)) for lines in names]
     drawn = make_subplots(2, 1, shared_xaxes=True, row_heights=(0.65, 0.35), vertical_spacing=0.06)
-    drawn.add_scatter(x=number, y=values, mode="lines+markers", hovertext=names, name=words, row=1, col=1)
+    drawn.add_scatter(x=number, y=values, mode="lines+markers", hovertext=hover, name=words, row=1, col=1)
     drawn.add_scatter(
         x=[k + 1 for k in signals],
         y=[values[k] for k in signals],

@@ -17,6 +17,7 @@ from crystalseg.record import instruments
 from crystalseg.record.instruments import Instrument
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.ui import session, shared
+from crystalseg.ui.plain import plain
 
 SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
 
@@ -30,7 +31,7 @@ def choose_micrographs() -> None:
         help="PNG, JPEG, BMP or TIFF, also 16-bit. Files stay on this machine.",
     )
     for problem in session.add_uploads(uploads):
-        st.error(problem, icon=":material/block:")
+        st.error(plain(problem), icon=":material/block:")
     session.current()
     with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
         for title, path in examples.files().items():
@@ -45,7 +46,10 @@ def choose_micrographs() -> None:
         keys = list(held)
         now = st.session_state.get("current")
         chosen = st.radio(
-            "Working on", keys, index=keys.index(now) if now in held else 0, format_func=lambda k: held[k].original.name
+            "Working on",
+            keys,
+            index=keys.index(now) if now in held else 0,
+            format_func=lambda k: plain(held[k].original.name),
         )
         st.session_state["current"] = chosen
         if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay in the record."):
@@ -65,7 +69,7 @@ def choose_pixel_size(item: session.Item) -> None:
     """Calibration by hand; what the file itself says is kept unless replaced."""
     stated = item.original.calibration
     if stated:
-        st.success(f"{stated.um_per_px:.5g} µm per pixel: {stated.source}.", icon=":material/straighten:")
+        st.success(f"{stated.um_per_px:.5g} µm per pixel: {plain(stated.source)}.", icon=":material/straighten:")
     else:
         st.info(
             "This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:"
@@ -91,7 +95,7 @@ def choose_pixel_size(item: session.Item) -> None:
             if new and percent is not None:
                 new = replace(new, uncertainty=percent / 100)
     except ValueError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(plain(error), icon=":material/block:")
         return
     if new is None:
         return
@@ -122,7 +126,7 @@ def _save_instrument(item: session.Item, new: Calibration) -> None:
                 certificate,
             )
             instruments.save(shared.engine(), instrument, session.who())
-            st.success(f"{instrument.name} is on record and offered for every image.", icon=":material/check:")
+            st.success(f"{plain(instrument.name)} is on record and offered for every image.", icon=":material/check:")
 
 
 def _scale_bar(item: session.Item) -> Calibration | None:
@@ -189,5 +193,5 @@ def choose_region(item: session.Item) -> Micrograph | None:
     try:
         return item.prepared()
     except MicrographError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(plain(error), icon=":material/block:")
         return None

@@ -8,6 +8,7 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.settings import Settings
 from crystalseg.ui import session, shared
 from crystalseg.ui.image_controls import choose_micrographs
+from crystalseg.ui.plain import plain
 
 
 def sidebar() -> None:
@@ -29,8 +30,10 @@ def finished(item: session.Item | None) -> bool:
     if job and job.status == "done" and shared.result(job.id) is not None:
         return True
     if job and job.status == "failed":
-        st.error(job.error, icon=":material/block:")
-    st.info(f"{item.original.name} is not measured yet: go to Measure and press Run.", icon=":material/straighten:")
+        st.error(plain(job.error), icon=":material/block:")
+    st.info(
+        f"{plain(item.original.name)} is not measured yet: go to Measure and press Run.", icon=":material/straighten:"
+    )
     return False
 
 
@@ -42,7 +45,7 @@ def result_page(title: str, caption: str, show: Callable[[session.Item], None]) 
     st.caption(caption)
     item = session.current()
     if item is not None and finished(item):
-        st.subheader(item.original.name)
+        st.subheader(plain(item.original.name))
         show(item)
 
 
@@ -53,7 +56,7 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
         watch(job.id)
         return
     if job and job.status == "failed":
-        st.error(job.error, icon=":material/block:")
+        st.error(plain(job.error), icon=":material/block:")
     elif job and job.status == "cancelled":
         st.warning("The run was cancelled.", icon=":material/stop_circle:")
     ready = micrograph is not None and settings is not None

@@ -12,6 +12,7 @@ from crystalseg.segmentation.methods import FLOW_NETWORKS, LADDERS, METHODS, PAC
 from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared
+from crystalseg.ui.plain import plain
 
 RULES: dict[str, str] = {
     "exclude": "leave out crystals cut by the border (with correction)",
@@ -109,7 +110,11 @@ def choose_method() -> str | None:
     if not model:
         st.info("Name a model first.", icon=":material/edit:")
         return None
-    return f"{PACKAGE}:{model}"
+    try:
+        return f"{PACKAGE}:{shared.model(model)}"
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
+        return None
 
 
 def choose_scales(method: str) -> Scales | None:
@@ -142,7 +147,7 @@ def choose_scales(method: str) -> Scales | None:
             raise SettingsError("Size thresholds must be numbers.")
         return Scales(_floats(factors, "Resize factors"), tuple(t for t in levels if t is not None))
     except SettingsError as error:
-        st.error(str(error), icon=":material/block:")
+        st.error(plain(error), icon=":material/block:")
         return None
 
 

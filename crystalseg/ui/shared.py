@@ -1,5 +1,9 @@
 """What all sessions share: the queue, the record, and results of runs held in memory."""
 
+import os
+import re
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
@@ -33,6 +37,25 @@ def engine() -> Engine:
 def first_job() -> str:
     """The run of the example that is there when the app opens."""
     return first_run.first_job(queue())
+
+
+def server_path(text: str) -> Path:
+    """A file or folder of the server's machine that a visitor names: any, where the app listens to this machine only,
+    else one below the folders that $CRYSTALSEG_FOLDERS names. ValueError says so, whatever is there."""
+    path = Path(text).expanduser()
+    if st.get_option("server.address") in ("localhost", "127.0.0.1", "::1"):
+        return path
+    offered = [
+        Path(folder).resolve() for folder in os.environ.get("CRYSTALSEG_FOLDERS", "").split(os.pathsep) if folder
+    ]
+    if any(path.resolve().is_relative_to(folder) for folder in offered):
+        return path
+    raise ValueError("This server offers no such file or folder: upload it, or ask whoever runs the server.")
+
+
+def model(name: str) -> str:
+    """A model of the cellpose package that a visitor names: one that it knows, or a file that may be read here."""
+    return name if re.fullmatch(r"\w+", name) else str(server_path(name))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

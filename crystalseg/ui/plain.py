@@ -1,0 +1,19 @@
+"""What users typed or named files by, on pages that would take it for Markdown or HTML."""
+
+import html
+import re
+
+from crystalseg.micrographs.names import visible
+
+_MARKS = re.compile(r"([!-/:-@\[-`{-~])")  # ASCII punctuation: whatever may begin something in Markdown
+
+
+def plain(text: object) -> str:
+    """For `st.markdown` and all that renders Markdown (errors, captions, headings, labels of radio buttons): the text
+    as it is, on one line."""
+    return _MARKS.sub(r"\\\1", visible(text).strip())
+
+
+def in_chart(text: object) -> str:
+    """For names and hover texts of plotly, which renders some HTML."""
+    return html.escape(visible(text), quote=False)
