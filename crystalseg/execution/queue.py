@@ -13,13 +13,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from sqlalchemy import Boolean, Float, String, Text, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crystalseg import ROOT
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.database import open_database
-from crystalseg.record.ledger import Base
+from crystalseg.record.ledger import Base, entries
 from crystalseg.record.results import load_micrograph, load_segmentation, save_micrograph
 from crystalseg.record.store import home, now
 from crystalseg.segmentation.segmentation import Segmentation
@@ -118,13 +119,51 @@ class Queue:
             self._worker.wait(10)
 
     def job(self, name: str) -> Job | None:
-        """The job of that id; None if there is none. A job whose worker died is reported as failed."""
+        """The job of that id; None if there is none. A job whose worker died, whoever started it, is reported as
+        failed, and a worker is started for those that wait."""
+        job = self._read(name)
+        if job and job.active and self._is_orphaned():
+            self.settle_interrupted()
+            self.start_worker()
+            job = self._read(name)
+        return job
+
+    def _read(self, name: str) -> Job | None:
         with Session(self.engine) as session:
             row = session.get(JobRow, name)
-            job = _job(row) if row else None
-        if job and job.active and self._worker is not None and self._worker.poll() is not None:
-            self.start_worker()  # on starting it fails what was running and goes on with what waits
-        return job
+            return _job(row) if row else None
+
+    def worker_lock(self, timeout: float = 0.0) -> FileLock:
+        """Held by the worker of this home for as long as it lives: the system takes it from a dead one. filelock's
+        Timeout while another has it."""
+        lock = FileLock(self.folder / "worker.lock")
+        lock.acquire(timeout=timeout)
+        return lock
+
+    def _is_orphaned(self) -> bool:
+        """Whether no worker lives, nor one is just starting that this queue knows of."""
+        if self._worker is not None and self._worker.poll() is None:
+            return False
+        try:
+            self.worker_lock().release()
+        except Timeout:
+            return False
+        return True
+
+    def settle_interrupted(self) -> None:
+        """What ran when the last worker stopped has failed, unless its result was on record already."""
+        sentence = "The run was interrupted because its process stopped; start it again."
+        for job in self.active():
+            if job.status == "running" and (self.folder / job.id).is_dir():  # else it is another home's
+                if self.has_result(job.id) and entries(self.engine, "run", job.id):
+                    self.set(job.id, status="done", stage="done", share=1.0)
+                else:
+                    self.set(job.id, status="failed", error=sentence)
+
+    def set(self, job: str, **values: str | float) -> None:
+        """Change a job's row."""
+        with Session(self.engine) as session, session.begin():
+            session.execute(update(JobRow).where(JobRow.id == job).values(**values))
 
     def active(self) -> list[Job]:
         """Jobs waiting or running, oldest first."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
-from sqlalchemy import Engine, update
+from filelock import Timeout
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from crystalseg.execution.failure import failure
@@ -27,11 +27,12 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
     """The worker's life: take the oldest waiting job, run it, repeat; end when idle and the app has gone."""
     queue = Queue(folder)
     try:
-        lock = FileLock(queue.folder / "worker.lock").acquire(timeout=0)
+        # a page that looks whether a worker lives holds the lock for a moment
+        lock = queue.worker_lock(timeout=2.0)
     except Timeout:
         return
     with lock:
-        settle_interrupted(queue)
+        queue.settle_interrupted()
         parent = os.getppid()
         models = None
         quiet_since = time.monotonic()
@@ -47,41 +48,25 @@ def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
                 run_job(queue, waiting[0].id, models)
             except Exception as error:  # the worker must survive any job, and say why it failed
                 traceback.print_exc()
-                _set(queue.engine, waiting[0].id, status="failed", error=failure(error))
+                queue.set(waiting[0].id, status="failed", error=failure(error))
             quiet_since = time.monotonic()
-
-
-def settle_interrupted(queue: Queue) -> None:
-    """What ran when the last worker stopped has failed, unless its result was on record already."""
-    sentence = "The run was interrupted because its process stopped; start it again."
-    for job in queue.active():
-        if job.status == "running":
-            if queue.has_result(job.id) and entries(queue.engine, "run", job.id):
-                _set(queue.engine, job.id, status="done", stage="done", share=1.0)
-            else:
-                _set(queue.engine, job.id, status="failed", error=sentence)
-
-
-def _set(engine: Engine, job: str, **values: str | float) -> None:
-    with Session(engine) as session, session.begin():
-        session.execute(update(JobRow).where(JobRow.id == job).values(**values))
 
 
 def run_job(queue: Queue, job: str, models: Models) -> None:
     """Do a job: its result goes into its folder and on record."""
     place = queue.folder / job
-    _set(queue.engine, job, status="running", stage="starting")
+    queue.set(job, status="running", stage="starting")
     micrograph = load_micrograph(place / "micrograph.npz")
     settings = Settings.on_record(read_json((place / "settings.json").read_text(), "The settings are"))
     earlier = entries(queue.engine, "run", job)
     if earlier and not same_networks(Run.from_dict(earlier[0].body), models.hashes):
         sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."
-        _set(queue.engine, job, status="failed", error=sentence)
+        queue.set(job, status="failed", error=sentence)
         return
     try:
         result = measure_micrograph(micrograph, settings, models, _Watched(queue.engine, job))
     except Cancelled:
-        _set(queue.engine, job, status="cancelled")
+        queue.set(job, status="cancelled")
         return
     segmentation = result.segmentation
     save_segmentation(place / "segmentation.npz", segmentation)
@@ -97,7 +82,7 @@ def run_job(queue: Queue, job: str, models: Models) -> None:
                 segmentation, labels=reopened.labels, confidence=reopened.confidence, origin=None, features=None
             )
             save_segmentation(place / "segmentation.npz", on_record)
-    _set(queue.engine, job, status="done", stage="done", share=1.0)
+    queue.set(job, status="done", stage="done", share=1.0)
 
 
 class _Watched:

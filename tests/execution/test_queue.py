@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from crystalseg.execution.queue import JobRow, Queue
-from crystalseg.execution.worker import run_job, settle_interrupted
+from crystalseg.execution.worker import run_job
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import append
@@ -79,9 +79,11 @@ def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
 
 @pytest.fixture
 def without_worker(tmp_path, monkeypatch):
-    """A queue whose jobs stay as they are."""
+    """A queue whose jobs stay as they are: its worker seems to live."""
     monkeypatch.setattr(Queue, "start_worker", lambda self: None)
-    return Queue(tmp_path)
+    queue = Queue(tmp_path)
+    with queue.worker_lock():
+        yield queue
 
 
 def put(queue, jobs, **values):
@@ -117,6 +119,23 @@ def test_a_killed_worker_is_noticed_and_replaced(queue, monkeypatch):
     assert until_done(queue, queue.submit(PROBE, Settings("watershed"))).status == "done"
 
 
+def test_whoever_looks_settles_the_job_of_a_worker_that_was_killed(queue):
+    """As after a reboot, or when the queue that started the worker has gone: the one that looks had none of its own."""
+    job = queue.submit(PROBE, Settings())
+    end = time.monotonic() + 60
+    while queue.job(job).status != "running":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    looker = Queue(queue.folder.parent)
+    assert looker.job(job).status == "running"
+    waiting = queue.submit(PROBE, Settings("watershed"))
+    queue.close()
+    failed = looker.job(job)
+    assert (failed.status, "interrupted" in failed.error) == ("failed", True)
+    assert until_done(looker, waiting).status == "done"  # a worker was started for what waited
+    looker.close()
+
+
 def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(without_worker):
     queue = without_worker
     first, second, third = (queue.submit(PROBE, Settings()) for _ in range(3))
@@ -124,7 +143,7 @@ def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(with
     # the worker was killed after it had put the third on record
     (queue.folder / third / "segmentation.npz").touch()
     append(queue.engine, "run", third, {})
-    settle_interrupted(queue)
+    queue.settle_interrupted()
     assert queue.job(first).status == "failed"
     assert queue.job(second).status == "queued"
     assert queue.job(third).status == "done"
