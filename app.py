@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from crystalseg.ui import shared
+
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
 # The image is what people came for: less empty space about it than Streamlit leaves.
 st.html("""<style>
@@ -23,9 +25,10 @@ PAGES = (
     ("profiles", "Profiles", ":material/tune:"),
 )
 st.session_state["entered"] = True
-st.navigation(
+page = st.navigation(
     [
         st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "measure")
         for name, title, icon in PAGES
     ]
-).run()
+)
+shared.guarded(page.run)

@@ -15,11 +15,15 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    """Entry point: an error of the user's is one sentence on stderr and exit code 2."""
+    """Entry point: what is no fault of the program is one sentence on stderr and exit code 2."""
     try:
         app()
-    except ValueError as error:
-        complain(error)
+    except Exception as error:
+        from crystalseg.execution.failure import FORESEEN, failure
+
+        if not isinstance(error, (ValueError, *FORESEEN)):
+            raise
+        complain(failure(error))
         sys.exit(2)
 
 

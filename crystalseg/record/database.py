@@ -8,12 +8,38 @@ from alembic import command
 from alembic.config import Config
 from filelock import FileLock
 from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy.exc import DBAPIError
 
 from crystalseg.record import store
 
+BUSY_SECONDS = 10
+# What a database says, in SQLite's or PostgreSQL's words, and what users are told; the first that fits.
+_SENTENCES = (
+    ("locked", "The record is busy: other programs hold it; try again."),
+    ("is full", "The disk that holds the record is full: make room and try again. What is on record is safe."),
+    ("malformed", "The record's database is damaged: restore it from a back-up."),
+    ("not a database", "The record's database is damaged: restore it from a back-up."),
+    ("disk i/o error", "The disk that holds the record fails or is full; what is on record before this is safe."),
+    ("readonly", "The record cannot be written: check the permissions of its folder and files."),
+    ("unable to open", "The record cannot be opened: check the permissions of its folder and files."),
+    ("connection", "The record's database does not answer: see that it runs, and try again."),
+)
+
+
+class RecordError(ValueError):
+    """The record cannot be used; the message is one sentence for the user."""
+
+
+def explained(error: DBAPIError) -> str:
+    """What a database says, in a sentence for the user."""
+    said = " ".join(str(error.orig).split())
+    found = (sentence for words, sentence in _SENTENCES if words in said.lower())
+    return next(found, f"The record's database refuses: {said}.")
+
 
 def open_database(url: str | None = None) -> Engine:
-    """The record's engine, at the present schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`."""
+    """The record's engine, at the present schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`.
+    RecordError if it cannot be opened."""
     url = url or os.environ.get("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{store.home() / 'record.sqlite'}"
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
@@ -23,9 +49,12 @@ def open_database(url: str | None = None) -> Engine:
             # A page reads while the worker writes; what is committed survives a power cut.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA busy_timeout=10000")
+            connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
 
-    _migrate(engine)
+    try:
+        _migrate(engine)
+    except DBAPIError as error:
+        raise RecordError(explained(error)) from error
     return engine
 
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine, Integer, Select, String, Text, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from crystalseg.micrographs.names import visible
 from crystalseg.record import store
+from crystalseg.record.database import RecordError, explained
 
 FIRST = "0" * 64  # what the first entry has for the hash before it
-ATTEMPTS = 200
+PATIENCE = 30.0  # s for which `append` tries, if other processes write all the time
 
 
 class Base(DeclarativeBase):
@@ -64,10 +66,12 @@ def digest(number: int, kind: str, subject: str, created: str, who: str, body: s
 def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", once: bool = False) -> Entry:
     """Add an entry and return it; with `once`, the one of this kind and subject if there is one already.
 
-    Several processes may append at once.
+    Several processes may append at once. RecordError if the record cannot be written, or is busy for PATIENCE.
     """
     text = json.dumps(body, sort_keys=True)
-    for _ in range(ATTEMPTS):
+    who = visible(who)
+    end = time.monotonic() + PATIENCE
+    while True:
         try:
             with Session(engine) as session, session.begin():
                 if once and (old := session.scalars(_about(kind, subject).limit(1)).first()):
@@ -89,13 +93,20 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
                 session.add(row)
                 session.flush()
                 entry = _entry(row)
-        except (IntegrityError, OperationalError):
+        except DBAPIError as error:
             # another process was quicker, or holds the file
+            again = isinstance(error, IntegrityError) or _is_busy(error)
+            if not again or time.monotonic() > end:
+                raise RecordError(explained(error)) from error
             time.sleep(random.uniform(0.001, 0.05))
             continue
         store.write_safely(_head_file(), f"{entry.number} {entry.hash}\n".encode())
         return entry
-    raise TimeoutError("The record is busy: other processes write to it all the time. Try again.")
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    """Whether another process is in the way, in SQLite's or PostgreSQL's words."""
+    return any(words in str(error.orig) for words in ("locked", "busy", "serialize", "deadlock"))
 
 
 def entries(engine: Engine, kind: str, subject: str | None = None, prefix: str = "") -> list[Entry]:
@@ -142,12 +153,25 @@ def audit(engine: Engine) -> Iterator[str]:
             previous, last = row.hash, row.number
             hashes[row.number] = row.hash
             yield from _files(row)
-    if _head_file().exists():
+    yield from _head(last, hashes)
+
+
+def _head(last: int, hashes: dict[int, str]) -> Iterator[str]:
+    """What is wrong with the end of the record, by the file that names its last entry."""
+    try:
         number, head = _head_file().read_text().split()
-        if int(number) > last:
-            yield f"The record ends with entry {last}, but {number} were written."
-        elif hashes.get(int(number)) != head:
-            yield f"Entry {number} is not the one that was written."
+        at = int(number)
+    except FileNotFoundError:
+        if last:
+            yield f"{_head_file().name} is missing: whether the record ended with entry {last} cannot be told."
+        return
+    except (OSError, ValueError):
+        yield f"{_head_file().name} is damaged: whether the record ended with entry {last} cannot be told."
+        return
+    if at > last:
+        yield f"The record ends with entry {last}, but {number} were written."
+    elif hashes.get(at) != head:
+        yield f"Entry {number} is not the one that was written."
 
 
 def _files(row: EntryRow) -> Iterator[str]:

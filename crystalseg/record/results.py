@@ -17,9 +17,13 @@ from crystalseg.segmentation.settings import Settings, read_json
 def _save(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
     """Write arrays and JSON-ready facts to one .npz, atomically."""
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, _facts=np.array(json.dumps(facts)), **arrays)
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            np.savez(file, allow_pickle=False, _facts=np.array(json.dumps(facts)), **arrays)
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -32,11 +32,15 @@ def write_safely(path: Path, data: bytes) -> None:
     """All of the bytes are on the disk under this name, or nothing is, whenever the process or machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{uuid.uuid4().hex}")
-    with part.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)  # a full disk is not made fuller
+        raise
 
 
 def place(sha256: str) -> Path:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ from sqlalchemy import Engine
 
 from crystalseg.execution import first_run
 from crystalseg.execution.corrected import Corrected, reopen_corrected
+from crystalseg.execution.failure import FORESEEN, failure
 from crystalseg.execution.queue import Queue
 from crystalseg.measurement.assessment import Assessment, assess
 from crystalseg.measurement.crystals import measure_crystals
@@ -17,9 +20,12 @@ from crystalseg.measurement.field import Field
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.database import RecordError
 from crystalseg.record.profiles import Profile
+from crystalseg.record.store import StoreError
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Instances
+from crystalseg.ui.plain import plain
 
 
 @st.cache_resource(show_spinner=False)
@@ -37,6 +43,15 @@ def engine() -> Engine:
 def first_job() -> str:
     """The run of the example that is there when the app opens."""
     return first_run.first_job(queue())
+
+
+def guarded(page: Callable[[], None]) -> None:
+    """Run a page; what happens to disk, record or memory meanwhile is told in one sentence."""
+    try:
+        page()
+    except (RecordError, StoreError, *FORESEEN) as error:
+        traceback.print_exc()
+        st.error(plain(failure(error)), icon=":material/block:")
 
 
 def server_path(text: str) -> Path:

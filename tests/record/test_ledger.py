@@ -1,17 +1,18 @@
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from crystalseg.execution.queue import Queue
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
-from crystalseg.record.database import open_database
+from crystalseg.record.database import RecordError, open_database
 from crystalseg.segmentation.settings import Settings
 
 
@@ -101,6 +102,50 @@ def test_a_chain_written_anew_differs_from_its_head(engine):
     filled(engine)
     (store.home() / "record.head").write_bytes(head)
     assert list(ledger.audit(engine)) == ["Entry 5 is not the one that was written."]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda file: file.unlink(), "record.head is missing"),
+        (lambda file: file.write_text(""), "record.head is damaged"),
+        (lambda file: file.write_text("five fff"), "record.head is damaged"),
+        (lambda file: file.write_bytes(b"\xff\xfe\0"), "record.head is damaged"),
+    ],
+    ids=["missing", "empty", "garbled", "no text"],
+)
+def test_a_damaged_head_is_a_finding_and_stops_no_audit(engine, damage, words):
+    assert list(ledger.audit(engine)) == []  # nothing written, nothing missing
+    filled(engine)
+    damage(store.home() / "record.head")
+    (found,) = ledger.audit(engine)
+    assert words in found
+
+
+def test_a_record_held_by_others_is_given_up_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "PATIENCE", 0.1)
+    monkeypatch.setattr("crystalseg.record.database.BUSY_SECONDS", 0)
+    own = open_database(f"sqlite:///{tmp_path / 'r.sqlite'}")
+    with sqlite3.connect(tmp_path / "r.sqlite") as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RecordError, match="busy: other programs hold it"):
+            ledger.append(own, "run", "r1", {})
+    other.close()
+    assert ledger.append(own, "run", "r1", {}).number == 1
+
+
+def test_a_full_disk_is_not_called_busy(tmp_path):
+    own = open_database(f"sqlite:///{tmp_path / 'r.sqlite'}")
+    ledger.append(own, "run", "r1", {})
+
+    @event.listens_for(own, "connect")
+    def _(connection, _record):
+        connection.execute("PRAGMA max_page_count = 1")
+
+    own.dispose()
+    with pytest.raises(RecordError, match="disk that holds the record is full"):
+        ledger.append(own, "run", "r2", {"long": "x" * 10**6})
+    assert [e.subject for e in ledger.entries(own, "run")] == ["r1"]
 
 
 def test_a_changed_file_is_found_and_named(engine):

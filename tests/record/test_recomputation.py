@@ -52,7 +52,7 @@ def test_a_run_corrected_in_the_app_is_computed_again_to_the_last_digit(models, 
     # as the app: maps kept at half precision, other thresholds from these, then corrections with an undo among them
     save_segmentation(tmp_path / "s.npz", plain)
     choice = Instances(foreground_threshold=0.6, min_confidence=0.4)
-    found = rethreshold(load_segmentation(tmp_path / "s.npz"), micrograph.pixels, choice, models["confidence"])
+    found = rethreshold(load_segmentation(tmp_path / "s.npz"), micrograph.pixels, choice, models.judge(Settings()))
     assert found.labels.max() > 4
     for entry in (
         Correction("delete", (2,)).to_dict(),

@@ -36,3 +36,13 @@ def test_nothing_half_written_stays_under_a_name(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="power cut"):
         store.write_safely(target, b"new")
     assert target.read_bytes() == b"old"
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write_safely(tmp_path / "a", b"abc")
+    assert list(tmp_path.iterdir()) == []
