@@ -100,7 +100,7 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
                 raise RecordError(explained(error)) from error
             time.sleep(random.uniform(0.001, 0.05))
             continue
-        store.write_safely(_head_file(), f"{entry.number} {entry.hash}\n".encode())
+        write_head(entry.number, entry.hash)
         return entry
 
 
@@ -136,6 +136,11 @@ def _entry(row: EntryRow) -> Entry:
 
 def _head_file() -> Path:
     return store.home() / "record.head"
+
+
+def write_head(number: int, sha256: str) -> None:
+    """Note the last entry beside the record."""
+    store.write_safely(_head_file(), f"{number} {sha256}\n".encode())
 
 
 def audit(engine: Engine) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from crystalseg.measurement.crystals import measure_crystals
@@ -54,12 +55,14 @@ def test_a_run_corrected_in_the_app_is_computed_again_to_the_last_digit(models, 
     choice = Instances(foreground_threshold=0.6, min_confidence=0.4)
     found = rethreshold(load_segmentation(tmp_path / "s.npz"), micrograph.pixels, choice, models.judge(Settings()))
     assert found.labels.max() > 4
+    y, x = np.argwhere(found.labels == 4).mean(axis=0).tolist()
+    middle = (y, x)
     for entry in (
         Correction("delete", (2,)).to_dict(),
         {"kind": "undo"},
         Correction("mark", (1,), mark="pore").to_dict(),
-        Correction("add", (), ((95.0, 100.0),)).to_dict(),
         Correction("delete", (4,)).to_dict(),
+        Correction("add", (), (middle,)).to_dict(),
     ):
         log_correction(engine, "job1", choice.name, entry, "A. Kern")
     log = [entry for _, entry in correction_log(engine, "job1", choice.name)]

@@ -18,7 +18,7 @@ def test_what_is_kept_is_known_without_writing_it(tmp_path, random_models, setti
         np.testing.assert_array_equal(one.flow, other.flow)
         np.testing.assert_array_equal(one.foreground, other.foreground)
         assert one.flow.dtype == other.flow.dtype == np.float32
-        assert (one.outline is None) == (settings.network == "cellpose")
+        assert (one.outline is None) == (settings.networks[0] == "cellpose")
         np.testing.assert_array_equal(one.outline, other.outline)
     assert read.settings == segmentation.settings
     assert (kept.scales[-1].flow != segmentation.scales[-1].flow).any()

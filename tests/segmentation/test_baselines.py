@@ -41,7 +41,7 @@ def test_every_method_segments_every_shape(method, shape, random_models):
     assert found.settings.method == method
     assert found.timings
     assert shares[-1] == 1
-    fewer = rethreshold(found, pixels, Instances(min_area=60, min_confidence=0.0), random_models["confidence"])
+    fewer = rethreshold(found, pixels, Instances(min_area=60, min_confidence=0.0), random_models.judge(Settings()))
     assert fewer.settings.instances.min_area == 60
     assert (np.bincount(fewer.labels.ravel())[1:] >= 60).all()
     assert len(fewer.confidence) == fewer.labels.max()

@@ -76,7 +76,9 @@ def test_thresholds_do_not_decide_where_to_enlarge():
     usual, few = (segment(micrograph, s, models) for s in (Settings(), strict))
     assert usual.scales[-1].factor == 2
     assert (usual.scales[-1].covered == few.scales[-1].covered).all()
-    assert (rethreshold(usual, micrograph.pixels, strict.instances, models["confidence"]).labels == few.labels).all()
+    assert (
+        rethreshold(usual, micrograph.pixels, strict.instances, models.judge(Settings())).labels == few.labels
+    ).all()
 
 
 def test_progress_only_grows_and_ends_at_one(random_models):
@@ -126,7 +128,7 @@ def test_attention_is_of_the_unsqueezed_image(random_models):
 def test_new_thresholds_need_no_flow_network(method, random_models):
     found = segment(picture(200, 200), Settings(method), random_models)
     other = Instances(foreground_threshold=0.05, min_area=40, min_confidence=0)
-    repeated = rethreshold(found, picture(200, 200).pixels, other, random_models["confidence"])
+    repeated = rethreshold(found, picture(200, 200).pixels, other, random_models.judge(Settings()))
     settings = Settings(method, instances=other)
     fresh = segment(picture(200, 200), settings, random_models)
     assert (repeated.labels == fresh.labels).all()

@@ -5,7 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-from crystalseg.record.ledger import FIRST, digest
+from crystalseg.record.ledger import FIRST, digest, write_head
 
 revision, down_revision = "0003", "0002"
 
@@ -47,6 +47,8 @@ def upgrade() -> None:
         )
         previous = own
     op.bulk_insert(ledger, entries)
+    if entries:
+        write_head(len(entries), previous)
     op.drop_table("corrections")
     op.drop_table("runs")
 
