@@ -14,10 +14,11 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from unicodedata import bidirectional
 from xml.sax.saxutils import escape
 
 from arabic_reshaper import reshape
-from bidi.algorithm import get_base_level, get_display
+from bidi import get_display
 from fontTools.pens.cu2quPen import Cu2QuPen
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.subset import Options, Subsetter
@@ -95,7 +96,7 @@ class Typeface:
 
 def _turns(text: str) -> bool:
     """Whether any of it runs from right to left."""
-    return any(get_base_level(c) for c in text if ord(c) > 0x58F)
+    return any(bidirectional(c) in ("R", "AL", "AN") for c in text)
 
 
 def plain(text: object) -> str:
