@@ -77,12 +77,18 @@ def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: flo
             f"{name}: too large: {height * width / 1e6:.0f} megapixels ({width} × {height}) exceed the limit of "
             f"{limit:g}; crop the image or raise the limit."
         )
-    if height * width * (pixel_bytes + 3) > MAX_BYTES:
+    room = _room(limit)
+    if height * width * (pixel_bytes + 3) > room:
         raise MicrographError(
             f"{name}: too large: its pixels of {pixel_bytes} bytes each would take "
-            f"{height * width * (pixel_bytes + 3) / 2**30:.1f} GiB of memory, the limit is {MAX_BYTES / 2**30:g}; "
+            f"{height * width * (pixel_bytes + 3) / 2**30:.1f} GiB of memory, the limit is {room / 2**30:.3g}; "
             "save it with 8 or 16 bits, or crop it."
         )
+
+
+def _room(limit: float) -> float:
+    """Bytes one image may take: more where larger images were allowed."""
+    return max(MAX_BYTES, 20e6 * limit)
 
 
 def _read_other(data: bytes, name: str, limit: float) -> Decoded:
@@ -122,7 +128,7 @@ def _read_tiff(data: bytes, name: str, limit: float) -> Decoded:
         height, width = page.imagelength, page.imagewidth
         sample = page.dtype.itemsize if page.dtype is not None else 1
         _check_size(name, height, width, page.samplesperpixel * page.imagedepth * sample, limit)
-        if math.prod(page.chunks) * sample > MAX_BYTES:
+        if math.prod(page.chunks) * sample > _room(limit):
             raise MicrographError(f"{name}: too large: one of its tiles alone exceeds the limit of memory.")
         notes = []
         if len(tif.pages) > 1:

@@ -280,11 +280,12 @@ def test_memory_is_limited_by_what_pixels_take_not_by_their_number(monkeypatch):
     wide = tiff(np.zeros((64, 64, 500), np.float64), photometric="minisblack", planarconfig="contig")
     monkeypatch.setattr("crystalseg.micrographs.decoding.MAX_BYTES", 10**6)
     with pytest.raises(MicrographError, match="too large: its pixels of 4000 bytes"):
-        read_micrograph(wide)
+        read_micrograph(wide, max_megapixels=0.01)
+    assert read_micrograph(wide, max_megapixels=1).shape == (64, 64)  # who allows larger images has the memory
     assert read_micrograph(tiff(np.zeros((64, 64, 3), np.uint8), photometric="rgb")).shape == (64, 64)
     # a tile may be stated far larger than the image
     with pytest.raises(MicrographError, match="one of its tiles"):
-        read_micrograph(tiff(GRAY, tile=(4096, 4096), compression="zlib"))
+        read_micrograph(tiff(GRAY, tile=(4096, 4096), compression="zlib"), max_megapixels=0.01)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint16, np.int32, np.float32, np.float64]), st.integers(1, 4))
