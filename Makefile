@@ -26,6 +26,8 @@ bench: .venv/test-ready
 	$(BIN)/python -m benchmarks.flows
 	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.fuzz
 
 .venv/run-ready: requirements.txt
 	$(PYTHON) -m venv .venv
