@@ -1,6 +1,6 @@
 """Verbs that measure: segment, batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,6 +104,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     from crystalseg.micrographs.decoding import read_micrograph
     from crystalseg.micrographs.preparation import prepared
     from crystalseg.record import store
+    from crystalseg.record.anchors import anchor
     from crystalseg.record.runs import record
     from crystalseg.report.exports import csv, labels_tiff
     from crystalseg.report.pdf import build_pdf
@@ -118,7 +119,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
             micrograph, order.settings, order.models, lambda p: progress.update(task, completed=p.share)
         )
     ready = documented(result, order.validation, order.details, order.profile)
-    pdf = build_pdf(ready.report)
+    pdf = build_pdf(replace(ready.report, anchor=anchor(order.engine)))
     run = record(order.engine, ready.run, ready.labels, {"PDF": pdf})
     files = {
         "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),

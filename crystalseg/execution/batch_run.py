@@ -4,7 +4,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.names import file_stems
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import ledger, store
+from crystalseg.record.anchors import Anchor, anchor
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run, record
 from crystalseg.record.validations import lookup
@@ -126,7 +127,14 @@ class _Flight:
             _fail(self.engine, batch, k, str(error), self.report)
             return None
         store.put(data)
-        facts = (Path(name).name, batch.run_id(k), batch.profile, batch.calibration, self.validation)
+        facts = (
+            Path(name).name,
+            batch.run_id(k),
+            batch.profile,
+            batch.calibration,
+            self.validation,
+            anchor(self.engine),
+        )
         return self.client.submit(measure_one, data, *facts, self.threads, pure=False)
 
     def _settle(self, k: int, future: "Future") -> None:
@@ -178,9 +186,11 @@ def measure_one(
     profile: Profile,
     calibration: Calibration | None,
     validation: Validation | None,
+    end: Anchor | None,
     threads: int | None,
 ) -> Measured:
-    """In a worker: an image's bytes to its run and files. MicrographError says why an image cannot be measured."""
+    """In a worker: an image's bytes to its run and files; `end`: of the record, for the report. MicrographError says
+    why an image cannot be measured."""
     import torch
 
     from crystalseg.execution.one_image import measure_micrograph
@@ -190,5 +200,6 @@ def measure_one(
     micrograph = prepared(read_micrograph(data, name), calibration)
     result = measure_micrograph(micrograph, profile.settings, _models())
     ready = documented(result, validation, Details(sample=name), profile, id=run_id)
-    files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": build_pdf(ready.report)}
+    report = build_pdf(replace(ready.report, anchor=end))
+    files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": report}
     return Measured(ready.run, files | {"labels.npz": ready.labels})

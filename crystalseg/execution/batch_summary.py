@@ -1,5 +1,6 @@
 """What a batch says of all its images: a table, the failures, a combined report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ from sqlalchemy import Engine
 
 from crystalseg.execution.batch import Batch, load, settled
 from crystalseg.record import ledger, store
+from crystalseg.record.anchors import anchor
 from crystalseg.record.reopening import reopen
 from crystalseg.record.reports import issue
 from crystalseg.record.runs import Run
@@ -51,15 +53,16 @@ def finish(folder: Path, engine: Engine) -> None:
     for name, table in (("summary.csv", rows), ("failures.csv", failures)):
         store.write_safely(folder / name, csv(pd.DataFrame(table)))
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
-        combined = issue(engine, [run.id for run in runs], "PDF", _combined(batch, runs))
+        combined = issue(engine, [run.id for run in runs], "PDF", _combined(batch, runs, engine))
         store.write_safely(folder / "combined_report.pdf", combined)
 
 
-def _combined(batch: Batch, runs: list[Run]) -> bytes:
+def _combined(batch: Batch, runs: list[Run], engine: Engine) -> bytes:
     """The PDF report of all images as fields of one sample."""
     # pictures are shown of the first only; of the others neither image nor labels are held
     parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
     profile = batch.profile
     validation = lookup(profile.kind, profile.settings.full_method)
     product = profile.product or f"batch {batch.id}"
-    return build_pdf(make(parts, validation, Details(sample=product), profile))
+    report = make(parts, validation, Details(sample=product), profile)
+    return build_pdf(replace(report, anchor=anchor(engine)))

@@ -14,6 +14,7 @@ from crystalseg.measurement.distribution import summarise
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.anchors import anchor
 from crystalseg.record.corrections import correction_log, log_correction
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reports import issue
@@ -125,4 +126,4 @@ def put_on_record(
 def issue_report(engine: Engine, report: Report, form: str, build: Callable[[Report], bytes]) -> bytes:
     """The report's file, on record as it is handed out."""
     runs = [part.run.id for part in report.parts]
-    return issue(engine, runs, form, build(report), report.details.operator)
+    return issue(engine, runs, form, build(replace(report, anchor=anchor(engine))), report.details.operator)

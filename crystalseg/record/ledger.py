@@ -125,6 +125,20 @@ def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:
         return list(session.scalars(wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))))
 
 
+def end(engine: Engine) -> tuple[int, str]:
+    """Number and hash of the last entry; 0 and FIRST while there is none."""
+    wanted = select(EntryRow.number, EntryRow.hash).order_by(EntryRow.number.desc()).limit(1)
+    with Session(engine) as session:
+        row = session.execute(wanted).first()
+        return (row.number, row.hash) if row else (0, FIRST)
+
+
+def hash_of(engine: Engine, number: int) -> str | None:
+    """The hash of an entry, None if there is none of that number."""
+    with Session(engine) as session:
+        return session.scalar(select(EntryRow.hash).where(EntryRow.number == number))
+
+
 def _about(kind: str, subject: str | None) -> Select[EntryRow]:
     wanted = select(EntryRow).where(EntryRow.kind == kind).order_by(EntryRow.number)
     return wanted if subject is None else wanted.where(EntryRow.subject == subject)

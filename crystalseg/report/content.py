@@ -124,7 +124,15 @@ def _signature(report: Report) -> list[Block]:
         ("Authorised by", report.details.authorised or f"{line}    date {'_' * 14}"),
     ]
     said = "This report is valid as a whole only. It was issued from the record named at the foot of each page."
-    return [Heading("Signatures"), Facts(rows), Text(said, small=True)]
+    blocks: list[Block] = [Heading("Signatures"), Facts(rows), Text(said, small=True)]
+    if report.anchor is not None:
+        a = report.anchor
+        words = (
+            f"The record ended with entry {a.number}, SHA-256 {a.hash}, when this was issued; signed with Ed25519 by "
+            f"the key {a.key}: {a.signature}. The audit of this file shows whether the record still has that entry."
+        )
+        blocks.append(Text(words, small=True))
+    return blocks
 
 
 _SECTIONS = {

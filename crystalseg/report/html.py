@@ -36,6 +36,7 @@ def build_html(report: Report) -> bytes:
     title = escape(report.title)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f'<meta name="keywords" content="{report.anchor or ""}">'
         f"<body><h1>{title}</h1>\n{blocks}\n<footer>{escape(report.identity)}</footer></body></html>"
     ).encode()
 

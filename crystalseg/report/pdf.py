@@ -80,6 +80,7 @@ def build_pdf(report: Report) -> bytes:
         author=visible(report.details.operator) or "crystalseg",
         subject=f"run {run.id}",
         creator="crystalseg",
+        keywords=str(report.anchor or ""),
     )
     width = page[0] - 2 * MARGIN - 12  # the frame's own padding
     blocks = content(report)

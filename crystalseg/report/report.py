@@ -12,6 +12,7 @@ from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.anchors import Anchor
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import Reopened
 from crystalseg.record.runs import Run
@@ -64,13 +65,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """One sample of one or more fields. assessment: None if no crystal counts."""
+    """One sample of one or more fields. assessment: None if no crystal counts; anchor: the record's end, signed, as it
+    is handed out."""
 
     parts: tuple[Part, ...]
     assessment: Assessment | None
     profile: Profile
     details: Details = Details()
     comparison: Comparison | None = None
+    anchor: Anchor | None = None
 
     @property
     def title(self) -> str:

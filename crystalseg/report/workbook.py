@@ -21,6 +21,7 @@ def build_workbook(report: Report) -> bytes:
     )
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
+        writer.book.properties.keywords = str(report.anchor or "")
         for name, table in sheets.items():
             seen = table.map(lambda value: visible(value)[:LONGEST_CELL] if isinstance(value, str) else value)
             seen.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
