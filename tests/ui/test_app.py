@@ -182,6 +182,13 @@ def test_region_is_measured_alone(app):
     assert any("at least 32 px" in e.value for e in app.error)
 
 
+def test_a_file_called_like_markdown_is_shown_by_its_name(app):
+    upload(app, png(), "![x](http://a.example/b.png).png")
+    assert app.subheader[0].value == r"\!\[x\](http\://a.example/b.png).png"
+    upload(app, b"no image", "[a](http://b.example).png")
+    assert app.error[0].value.startswith(r"\[a\](http\://b.example).png\: not an image")
+
+
 def test_samples_open(app):
     for label in ("carbides in steel SEM", "etched metal light microscope", "metal powder SEM"):
         press(app, label)
