@@ -15,7 +15,7 @@ from crystalseg import ROOT
 from crystalseg.execution import batch
 from crystalseg.micrographs.calibration import Calibration, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
-from crystalseg.micrographs.names import file_stems
+from crystalseg.micrographs.names import file_names
 from crystalseg.record.instruments import instruments
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.store import home
@@ -102,8 +102,8 @@ def pixel_size() -> Calibration | None:
 def _copied(uploads: list, folder: Path) -> Path:
     """The uploads as files; those of one name get numbers."""
     folder.mkdir()
-    for upload, stem in zip(uploads, file_stems(upload.name for upload in uploads), strict=True):
-        (folder / f"{stem}{Path(upload.name).suffix.lower()}").write_bytes(upload.getvalue())
+    for upload, name in zip(uploads, file_names(upload.name for upload in uploads), strict=True):
+        (folder / name).write_bytes(upload.getvalue())
     return folder
 
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import PurePath
 
 LONGEST_STEM = 100  # bytes; file systems allow 255 for a whole name
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')  # in file names, by some system
@@ -27,13 +28,22 @@ def file_stem(name: str) -> str:
 
 def file_stems(names: Iterable[str]) -> list[str]:
     """`file_stem` of each name, with a number where that was taken, so that no file overwrites another."""
+    return _apart((file_stem(name), "") for name in names)
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """As `file_stems`, with the endings, which keep alike stems apart."""
+    return _apart((file_stem(name), PurePath(visible(name)).suffix.lower()) for name in names)
+
+
+def _apart(wanted: Iterable[tuple[str, str]]) -> list[str]:
     taken: dict[str, int] = {}  # by what systems that ignore case take it for; and the number to try next
-    stems = []
-    for name in names:
-        stem = first = file_stem(name)
-        while stem.casefold() in taken:
+    found = []
+    for stem, ending in wanted:
+        first = name = f"{stem}{ending}"
+        while name.casefold() in taken:
             taken[first.casefold()] += 1
-            stem = f"{first}_{taken[first.casefold()]}"
-        taken[stem.casefold()] = 1
-        stems.append(stem)
-    return stems
+            name = f"{stem}_{taken[first.casefold()]}{ending}"
+        taken[name.casefold()] = 1
+        found.append(name)
+    return found

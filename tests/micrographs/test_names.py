@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystalseg.micrographs.names import LONGEST_STEM, file_stem, file_stems, visible
+from crystalseg.micrographs.names import LONGEST_STEM, file_names, file_stem, file_stems, visible
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ def test_no_file_overwrites_another_and_every_name_can_be_written(names):
     for stem in stems:
         assert 0 < len(stem.encode()) <= LONGEST_STEM + 4
         assert not set(stem) & set("/\\\0\n")
+
+
+def test_endings_keep_names_apart_and_numbers_the_rest():
+    given = ["a.png", "a.tif", "a.PNG", "b/a.png", "a_2.png"]
+    assert file_names(given) == ["a.png", "a.tif", "a_2.png", "b_a.png", "a_2_2.png"]
 
 
 def test_a_hundred_thousand_files_of_one_name():
