@@ -21,9 +21,8 @@ from crystalseg.record.profiles import Profile
 
 @dataclass(frozen=True)
 class Batch:
-    """id; source: folder or ZIP file; names: of the images in it, in order,
-    where two may share one; profile; calibration: of all images, or
-    None if each states its own or has none."""
+    """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
+    calibration: of all images, or None if each states its own or has none."""
 
     id: str
     source: str

@@ -1,6 +1,7 @@
 """Tables as CSV and labels as TIFF."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -14,17 +15,24 @@ LONGEST_CELL = 32_000  # characters; Excel takes 32,767
 def cell(value: object) -> object:
     """A table's cell for programs that take some text for a formula: that gets an apostrophe before it (OWASP, CSV
     injection). Numbers stay."""
-    if not isinstance(value, str):
-        return value
-    text = visible(value)[:LONGEST_CELL]
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    text = shown(value)
+    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@")) else text
+
+
+def shown(value: object) -> object:
+    """A table's cell as it may be written: visible text, not longer than Excel takes. Numbers stay."""
+    return visible(value)[:LONGEST_CELL] if isinstance(value, str) else value
+
+
+def in_text(table: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
+    """The table with `change` made to the cells of the columns that are not numbers throughout."""
+    typed = table.select_dtypes(exclude=["number", "bool"]).columns
+    return table.assign(**{name: table[name].map(change) for name in typed})
 
 
 def csv(table: pd.DataFrame) -> bytes:
     """A table as CSV: UTF-8 with a byte-order mark (Excel needs it for µ), decimal points, six digits, no formulas."""
-    typed = table.select_dtypes(exclude=["number", "bool"]).columns
-    safe = table.assign(**{name: table[name].map(cell) for name in typed})
-    return b"\xef\xbb\xbf" + safe.to_csv(index=False, float_format="%.6g").encode()
+    return b"\xef\xbb\xbf" + in_text(table, cell).to_csv(index=False, float_format="%.6g").encode()
 
 
 def labels_tiff(labels: np.ndarray, um_per_px: float | None = None) -> bytes:

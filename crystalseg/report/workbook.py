@@ -7,7 +7,7 @@ import pandas as pd
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.micrographs.names import visible
 from crystalseg.record.runs import Run
-from crystalseg.report.exports import LONGEST_CELL
+from crystalseg.report.exports import in_text, shown
 from crystalseg.report.report import Report
 
 
@@ -23,8 +23,7 @@ def build_workbook(report: Report) -> bytes:
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
         writer.book.properties.keywords = str(report.anchor or "")
         for name, table in sheets.items():
-            seen = table.map(lambda value: visible(value)[:LONGEST_CELL] if isinstance(value, str) else value)
-            seen.to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
+            in_text(table, shown).to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
             for row in writer.sheets[name].iter_rows():
                 for cell in row:
                     if cell.data_type == "f":  # openpyxl takes text that begins with = for a formula
