@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from crystalseg.ui import shared
+from crystalseg.ui import account, shared
 
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
 # The image is what people came for: less empty space about it than Streamlit leaves.
@@ -15,20 +15,34 @@ st.html("""<style>
   [data-testid=stMetricLabel] * { white-space: normal; }
 }
 </style>""")
+# name, title, icon, and the role that it needs
 PAGES = (
-    ("measure", "Measure", ":material/straighten:"),
-    ("inspect", "Inspect", ":material/search:"),
-    ("compare", "Compare", ":material/compare:"),
-    ("correct", "Correct", ":material/edit:"),
-    ("batch", "Batch", ":material/stacks:"),
-    ("history", "History", ":material/history:"),
-    ("profiles", "Profiles", ":material/tune:"),
+    ("measure", "Measure", ":material/straighten:", "operator"),
+    ("inspect", "Inspect", ":material/search:", "operator"),
+    ("compare", "Compare", ":material/compare:", "operator"),
+    ("correct", "Correct", ":material/edit:", "operator"),
+    ("batch", "Batch", ":material/stacks:", "operator"),
+    ("history", "History", ":material/history:", "viewer"),
+    ("profiles", "Profiles", ":material/tune:", "operator"),
+    ("audit", "Audit", ":material/policy:", "administrator"),
 )
-st.session_state["entered"] = True
-page = st.navigation(
-    [
-        st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "measure")
-        for name, title, icon in PAGES
+
+
+def run() -> None:
+    """The page that was asked for, of those that this person may see."""
+    who = account.person()
+    entered = who.may("viewer")
+    offered = [entry for entry in PAGES if who.may(entry[3]) or not entered]
+    pages = [
+        st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == offered[0][0])
+        for name, title, icon, _ in offered
     ]
-)
-shared.guarded(page.run)
+    # where nobody is signed in the pages have their addresses, but are not listed
+    page = st.navigation(pages, position="sidebar" if entered else "hidden")
+    account.require("viewer")
+    account.badge()
+    st.session_state["entered"] = True
+    page.run()
+
+
+shared.guarded(run)

@@ -73,7 +73,7 @@ def new() -> None:
         package, _, model = profile.settings.method.partition(":")
         if package == PACKAGE:
             shared.model(model)
-        batch.prepare(folder, source, profile, calibration)
+        batch.prepare(folder, source, profile, calibration, session.who())
     except ValueError as error:
         st.error(plain(error), icon=":material/block:")
         return
@@ -159,7 +159,7 @@ def _packed(folder: Path) -> bytes:
 
 
 def page() -> None:
-    session.preserve()
+    session.enter()
     st.title("Batch")
     st.caption(
         "Hundreds of images with one profile. A batch goes on when this page is closed; after a crash, Go on continues "

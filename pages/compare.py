@@ -220,7 +220,7 @@ def result(item: session.Item) -> None:
 
 
 def page() -> None:
-    session.preserve()
+    session.enter()
     run_controls.sidebar()
     st.title("Compare")
     item = session.current()

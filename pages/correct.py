@@ -11,7 +11,7 @@ from crystalseg.record.store import home, now
 from crystalseg.report.words import corrections_words
 from crystalseg.segmentation.corrections.actions import line_between
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
-from crystalseg.ui import run_controls, session, shared
+from crystalseg.ui import account, run_controls, session, shared
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 
@@ -96,12 +96,9 @@ def result(item: session.Item) -> None:
         st.info(
             f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
         )
-    who = session.who()
     left, right = st.columns((5, 2))
     with right:
-        st.text_input(
-            "Your name", key="who", help="Each correction is logged with it.", placeholder="needed to correct"
-        )
+        who = account.name_box("who", "Each correction is logged with it.", "needed to correct")
         figures = st.empty()
         focus = doubtful(corrected, micrograph.um_per_px) if who else None
     with left:

@@ -7,12 +7,12 @@ import streamlit as st
 
 from crystalseg.execution.corrected import issue_report
 from crystalseg.measurement.control import RULES, control_chart
-from crystalseg.record import ledger, store
-from crystalseg.record.approvals import approval, approve, approvers
+from crystalseg.record import store
+from crystalseg.record.approvals import MEANINGS, approve, approvers, signatures
 from crystalseg.record.profiles import as_of, profiles
 from crystalseg.record.reopening import Reopened, reopen, same_figures
 from crystalseg.record.reports import reports_of
-from crystalseg.record.runs import Run, recorded
+from crystalseg.record.runs import Run, entry_of, recorded
 from crystalseg.record.store import StoreError
 from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
@@ -21,7 +21,7 @@ from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details, make, reopened_part
 from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
 from crystalseg.report.workbook import build_workbook
-from crystalseg.ui import session, shared
+from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, viewer
@@ -111,9 +111,10 @@ def show(run: Run) -> None:
     left, right = st.columns(2)
     with left:
         reports(reopened)
-        go_on(run)
+        if account.person().may("operator"):
+            go_on(run)
     with right:
-        approve_box(run)
+        sign_box(run)
 
 
 def reports(reopened: Reopened) -> None:
@@ -121,12 +122,14 @@ def reports(reopened: Reopened) -> None:
     run, engine = reopened.run, shared.engine()
 
     def report() -> bytes:
-        profile = as_of(engine, run.profile, run.created)  # as it was judged then
+        profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # as it was judged then
         validation = lookup(profile.kind, run.chosen.full_method) if profile else None
-        details = Details(**run.details, authorised=approval(engine, run.id))
-        return issue_report(engine, make([reopened_part(reopened)], validation, details, profile), "PDF", build_pdf)
+        details = Details(**run.details, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
+        again = make([reopened_part(reopened)], validation, details, profile)
+        return issue_report(engine, again, "PDF", build_pdf, session.who())
 
-    st.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
+    if account.person().may("operator"):
+        st.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
     for entry in reports_of(engine, run.id):
         form, (sha256,) = entry.body["form"], entry.body["files"].values()
         st.download_button(
@@ -150,15 +153,22 @@ def go_on(run: Run) -> None:
         st.switch_page("pages/measure.py")
 
 
-def approve_box(run: Run) -> None:
-    """Who approved it and when, or a way to do so."""
-    given = approval(shared.engine(), run.id)
-    if given:
-        st.success(f"Approved by {plain(given)}", icon=":material/verified:")
+def sign_box(run: Run) -> None:
+    """Who signed it, when and as what; and for who may, a way to do so."""
+    given = signatures(shared.engine(), run.id)
+    for signature in given:
+        st.success(plain(signature.words()), icon=":material/verified:")
+    if not account.person().may("approver"):
         return
-    who = st.text_input("Your name", key=f"approve {run.id}", placeholder="needed to approve")
-    if st.button("Approve", icon=":material/verified:", disabled=not who.strip()):
-        approve(shared.engine(), run.id, who)
+    who = account.name_box(f"approve {run.id}", placeholder="needed to approve")
+    left = [m for m in MEANINGS if m != "approval" or all(s.meaning != m for s in given)]
+    meaning = st.selectbox("What the signature means", left, key=f"meaning {run.id}")
+    if account.can_sign() and st.button("Sign", icon=":material/verified:", disabled=not who, key=f"sign {run.id}"):
+        try:
+            approve(shared.engine(), run.id, account.person() if account.is_configured() else who, meaning)
+        except ValueError as error:
+            st.error(plain(error), icon=":material/block:")
+            return
         st.rerun()
 
 
@@ -210,11 +220,13 @@ def pooled(runs: list[Run]) -> None:
         st.markdown(f"Verdict: **{report.assessment.outcome.upper()}**")
     rows = figure_rows(list(report.assessment.budgets.values()))
     st.dataframe(pd.DataFrame(rows, columns=["figure", "value", "U (k = 2)", "computed with"]), hide_index=True)
+    if not account.person().may("operator"):
+        return
     forms = (("PDF", build_pdf), ("HTML", build_html), ("Excel", build_workbook))
     for column, (form, build) in zip(st.columns(3), forms, strict=True):
         column.download_button(
             f"{form} report",
-            lambda form=form, build=build: issue_report(shared.engine(), report, form, build),
+            lambda form=form, build=build: issue_report(shared.engine(), report, form, build, session.who()),
             f"sample_report.{ENDINGS[form]}",
             type="primary" if form == "PDF" else "secondary",
         )
@@ -250,7 +262,7 @@ def trend(runs: list[Run]) -> None:
 
 
 def page() -> None:
-    session.preserve()
+    session.enter("viewer")
     st.title("History")
     st.caption("Every run on record. Choose one to reopen it, two to compare, or several to report as one sample.")
     engine = shared.engine()
@@ -268,14 +280,7 @@ def page() -> None:
         key="runs",
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
     )
-    left, right = st.columns(2)
-    left.download_button("These as CSV", csv(table), "runs.csv", "text/csv")
-    if right.button("Audit the record", icon=":material/policy:", help="Checks every entry and every stored file."):
-        problems = list(ledger.audit(engine))
-        for problem in problems:
-            st.error(plain(problem), icon=":material/block:")
-        if not problems:
-            st.success("The record is as it was written.", icon=":material/check:")
+    st.download_button("These as CSV", lambda: csv(table), "runs.csv", "text/csv")
     picked = [runs[table.iloc[k]["run"]] for k in chosen.selection.rows if k < len(table)]
     if len(picked) == 1:
         show(picked[0])

@@ -26,7 +26,7 @@ from crystalseg.report.words import corrections_words, size_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
-from crystalseg.ui import image_controls, run_controls, session, settings_controls, shared
+from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.plain import plain
@@ -115,7 +115,8 @@ def details_form() -> Details:
         columns = st.columns(3)
         sample = columns[0].text_input("Sample")
         material = columns[1].text_input("Material")
-        operator = columns[2].text_input("Operator")
+        signed = str(account.person()) if account.is_configured() else ""
+        operator = columns[2].text_input("Operator", signed, disabled=bool(signed))
         customer = columns[0].text_input("Customer")
         laboratory = columns[1].text_input("Laboratory")
         company = columns[2].text_input("Company")
@@ -129,7 +130,7 @@ def details_form() -> Details:
         material,
         customer,
         laboratory,
-        operator,
+        signed or operator,
         remarks,
         paper,
         company,
@@ -245,7 +246,7 @@ def tabs(
 
 
 def page() -> None:
-    session.preserve()
+    session.enter()
     with st.sidebar:
         image_controls.choose_micrographs()
         st.header("Method", divider="gray")

@@ -12,11 +12,17 @@ from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
 from crystalseg.segmentation.methods import NAMED, networks_in
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
-from crystalseg.ui import session, settings_controls, shared
+from crystalseg.ui import account, session, settings_controls, shared
 from crystalseg.ui.plain import plain
 
 KEYS = {d.words: key for key, d in DEFINITIONS.items()}
+MAY_SAVE = "Approvers and administrators may change profiles."
 COLUMNS = ("figure", "lower", "upper", "above x")
+
+
+def may_save() -> bool:
+    """Whether this person may change profiles."""
+    return account.person().may("approver")
 
 
 def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
@@ -98,7 +104,20 @@ def edit(old: Profile) -> None:
         )
         table = limits_editor(old)
         sections = st.multiselect("Sections of the report", list(SECTIONS), list(old.sections), SECTIONS.get)
-        if not st.form_submit_button("Save the profile", type="primary", icon=":material/save:"):
+        left, right = st.columns(2, vertical_alignment="bottom")
+        days = left.number_input(
+            "Keep images for, days (empty: without end)",
+            1,
+            36500,
+            old.keep_images,
+            help="Then `python -m crystalseg retain` deletes them, and puts that on record; labels and reports stay.",
+        )
+        four_eyes = right.checkbox(
+            "Four eyes", old.four_eyes, help="A run is approved by another person than who measured or corrected it."
+        )
+        if not st.form_submit_button(
+            "Save the profile", type="primary", icon=":material/save:", disabled=not may_save(), help=MAY_SAVE
+        ):
             return
     try:
         chosen = replace(
@@ -109,7 +128,7 @@ def edit(old: Profile) -> None:
             network=network,
         )
         ordered = tuple(s for s in SECTIONS if s in sections)
-        profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered)
+        profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered, four_eyes, days)
     except SettingsError as error:
         st.error(plain(error), icon=":material/block:")
         return
@@ -134,7 +153,7 @@ def bring() -> None:
 
 
 def page() -> None:
-    session.preserve()
+    session.enter()
     st.title("Profiles")
     st.caption(
         "A profile holds method, thresholds, border rule, specification and report sections of a product. Choose one "
@@ -146,7 +165,8 @@ def page() -> None:
         names = [*offered, "new profile"]
         first = names.index(st.session_state["edited"]) if st.session_state.get("edited") in offered else 0
         chosen = st.radio("Profiles", names, index=first, format_func=plain)
-        bring()
+        if may_save():
+            bring()
         if chosen in offered:
             st.download_button(
                 "Export",
@@ -155,7 +175,8 @@ def page() -> None:
                 "application/json",
                 icon=":material/download:",
             )
-            if st.button("Remove", icon=":material/delete:", help="It stays in the record, but is no longer offered."):
+            words = "It stays in the record, but is no longer offered."
+            if st.button("Remove", icon=":material/delete:", help=words, disabled=not may_save()):
                 remove(shared.engine(), chosen, session.who())
                 st.rerun()
     with right:

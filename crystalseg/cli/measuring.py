@@ -145,6 +145,7 @@ def run_batch(
     instrument: InstrumentName = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+    operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
     go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
 ) -> None:
     """Measure many images with one profile; Ctrl-C pauses, the same command goes on.
@@ -161,7 +162,7 @@ def run_batch(
     else:
         profile = find(engine, profile_name) if profile_name else Profile("default settings")
         calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
-        batch.prepare(out, source, profile, calibration)
+        batch.prepare(out, source, profile, calibration, operator)
         batch.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)

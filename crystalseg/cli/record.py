@@ -47,6 +47,19 @@ def approve(
 
 
 @app.command()
+def role(
+    person: Annotated[str, typer.Argument(help="E-mail address, as the sign-in provider states it.")],
+    role: Annotated[str, typer.Argument(help="viewer, operator, approver, administrator, or none to take it.")],
+) -> None:
+    """Give somebody who signs in a role; the first administrator is made so, others on the Audit page."""
+    from crystalseg.record.database import open_database
+    from crystalseg.record.people import give_role
+
+    give_role(open_database(), person, "" if role == "none" else role, "command line")
+    print(f"{person}: {role}, on record.")
+
+
+@app.command()
 def audit(
     run_id: Annotated[
         str, typer.Argument(help="Also measure this run's stored labels again; or a report's file, for its run.")

@@ -22,13 +22,14 @@ from crystalseg.record.profiles import Profile
 @dataclass(frozen=True)
 class Batch:
     """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
-    calibration: of all images, or None if each states its own or has none."""
+    calibration: of all images, or None if each states its own or has none; operator: who asked for it, or ""."""
 
     id: str
     source: str
     names: tuple[str, ...]
     profile: Profile
     calibration: Calibration | None = None
+    operator: str = ""
 
     def run_id(self, index: int | None = None) -> str:
         """The id under which an image is recorded; without an index, what all of them begin with."""
@@ -54,7 +55,9 @@ class State:
     state: str
 
 
-def prepare(folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None) -> Batch:
+def prepare(
+    folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None, operator: str = ""
+) -> Batch:
     """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else."""
     file = folder / "batch.json"
     if file.exists():
@@ -64,7 +67,7 @@ def prepare(folder: Path, source: Path, profile: Profile, calibration: Calibrati
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
         return batch
-    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), Source(source).names, profile, calibration)
+    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), Source(source).names, profile, calibration, operator)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -77,7 +80,9 @@ def load(folder: Path) -> Batch:
     except OSError as error:
         raise BatchError(f"{folder} holds no batch.") from error
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), Profile.from_dict(facts["profile"]), calibration)
+    profile = Profile.from_dict(facts["profile"])
+    operator = facts.get("operator", "")  # not written by earlier releases
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator)
 
 
 def state_of(folder: Path, engine: Engine) -> State:

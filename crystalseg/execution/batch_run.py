@@ -134,6 +134,7 @@ class _Flight:
             batch.calibration,
             self.validation,
             anchor(self.engine),
+            batch.operator,
         )
         return self.client.submit(measure_one, data, *facts, self.threads, pure=False)
 
@@ -187,6 +188,7 @@ def measure_one(
     calibration: Calibration | None,
     validation: Validation | None,
     end: Anchor | None,
+    operator: str,
     threads: int | None,
 ) -> Measured:
     """In a worker: an image's bytes to its run and files; `end`: of the record, for the report. MicrographError says
@@ -199,7 +201,7 @@ def measure_one(
         torch.set_num_threads(threads)
     micrograph = prepared(read_micrograph(data, name), calibration)
     result = measure_micrograph(micrograph, profile.settings, _models())
-    ready = documented(result, validation, Details(sample=name), profile, id=run_id)
+    ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
     report = build_pdf(replace(ready.report, anchor=end))
     files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": report}
     return Measured(ready.run, files | {"labels.npz": ready.labels})

@@ -123,7 +123,7 @@ def put_on_record(
     return replace(ready.report, parts=(replace(ready.report.parts[0], run=run),))
 
 
-def issue_report(engine: Engine, report: Report, form: str, build: Callable[[Report], bytes]) -> bytes:
-    """The report's file, on record as it is handed out."""
+def issue_report(engine: Engine, report: Report, form: str, build: Callable[[Report], bytes], who: str = "") -> bytes:
+    """The report's file, on record as it is handed out to `who`, else to its operator."""
     runs = [part.run.id for part in report.parts]
-    return issue(engine, runs, form, build(replace(report, anchor=anchor(engine))), report.details.operator)
+    return issue(engine, runs, form, build(replace(report, anchor=anchor(engine))), who or report.details.operator)

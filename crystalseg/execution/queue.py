@@ -19,8 +19,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crystalseg import ROOT
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.names import visible
 from crystalseg.record.database import open_database
-from crystalseg.record.ledger import Base, entries
+from crystalseg.record.ledger import LONGEST_NAME, Base, entries
 from crystalseg.record.results import load_micrograph, load_segmentation, save_micrograph
 from crystalseg.record.store import home, now
 from crystalseg.segmentation.segmentation import Segmentation
@@ -42,12 +43,13 @@ class JobRow(Base):
     share: Mapped[float] = mapped_column(Float)
     error: Mapped[str] = mapped_column(Text)
     cancel: Mapped[bool] = mapped_column(Boolean)
+    who: Mapped[str] = mapped_column(String(LONGEST_NAME))
 
 
 @dataclass(frozen=True)
 class Job:
     """status: queued, running, done, failed or cancelled. stage, share: how far, in words and 0..1. error: one
-    sentence, if failed."""
+    sentence, if failed; who: asked for it, or ""."""
 
     id: str
     name: str
@@ -55,6 +57,7 @@ class Job:
     stage: str
     share: float
     error: str
+    who: str
 
     @property
     def active(self) -> bool:
@@ -62,7 +65,7 @@ class Job:
 
 
 def _job(row: JobRow) -> Job:
-    return Job(row.id, row.name, row.status, row.stage, row.share, row.error)
+    return Job(row.id, row.name, row.status, row.stage, row.share, row.error, row.who)
 
 
 class Queue:
@@ -74,8 +77,9 @@ class Queue:
         self.engine = open_database(f"sqlite:///{folder / 'record.sqlite'}" if folder else None)
         self._worker: subprocess.Popen | None = None
 
-    def submit(self, micrograph: Micrograph, settings: Settings, job: str = "") -> str:
-        """Queue a run and see that a worker is there; returns the job's id, a new one unless `job` names it."""
+    def submit(self, micrograph: Micrograph, settings: Settings, job: str = "", who: str = "") -> str:
+        """Queue a run, for the record by `who`, and see that a worker is there; returns the job's id, a new one unless
+        `job` names it."""
         job = job or uuid.uuid4().hex[:12]
         place = self.folder / job
         place.mkdir(exist_ok=True)
@@ -93,6 +97,7 @@ class Queue:
                     share=0.0,
                     error="",
                     cancel=False,
+                    who=visible(who)[:LONGEST_NAME],
                 )
             )
         self.start_worker()

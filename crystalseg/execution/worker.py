@@ -72,7 +72,10 @@ def run_job(queue: Queue, job: str, models: Models) -> None:
     save_segmentation(place / "segmentation.npz", segmentation)
     labels = labels_file(segmentation.labels, segmentation.confidence)
     # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
-    run = describe(micrograph, segmentation, result.measurement.summary, labels, id=job, job=job)
+    with Session(queue.engine) as session:
+        who = session.get_one(JobRow, job).who
+    details = {"operator": who} if who else {}
+    run = describe(micrograph, segmentation, result.measurement.summary, labels, id=job, job=job, details=details)
     kept = record(queue.engine, run, labels)
     if kept.files["labels"] != run.files["labels"]:
         reopened = reopen(kept, with_image=False)

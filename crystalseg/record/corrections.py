@@ -11,9 +11,9 @@ def log_correction(engine: Engine, job: str, choice: str, entry: dict, who: str)
 
 
 def correction_log(
-    engine: Engine, job: str, choice: str | None = None, until: str | None = None
+    engine: Engine, job: str, choice: str | None = None, before: int | None = None
 ) -> list[tuple[str, dict]]:
     """The log of a job, oldest first, as (thresholds, entry); of all its thresholds unless a `choice` is named, and
-    `until` a time, ISO 8601."""
-    log = [e for e in ledger.entries(engine, "correction", job) if until is None or e.created <= until]
+    `before` an entry of the record, by its number."""
+    log = ledger.entries(engine, "correction", job, before=before)
     return [(e.body["choice"], e.body["entry"]) for e in log if choice in (None, e.body["choice"])]

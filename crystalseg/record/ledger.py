@@ -8,11 +8,11 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, Integer, Select, String, Text, select
+from sqlalchemy import Engine, Integer, Select, String, Text, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -21,6 +21,7 @@ from crystalseg.record import store
 from crystalseg.record.database import RecordError, explained
 
 FIRST = "0" * 64  # what the first entry has for the hash before it
+LONGEST_NAME = 255
 PATIENCE = 30.0  # s for which `append` tries, if other processes write all the time
 
 
@@ -36,7 +37,7 @@ class EntryRow(Base):
     kind: Mapped[str] = mapped_column(String(16), index=True)
     subject: Mapped[str] = mapped_column(String(64), index=True)
     created: Mapped[str] = mapped_column(String(32))
-    who: Mapped[str] = mapped_column(String(255))
+    who: Mapped[str] = mapped_column(String(LONGEST_NAME))
     body: Mapped[str] = mapped_column(Text)
     previous: Mapped[str] = mapped_column(String(64), unique=True)
     hash: Mapped[str] = mapped_column(String(64))
@@ -69,7 +70,7 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
     Several processes may append at once. RecordError if the record cannot be written, or is busy for PATIENCE.
     """
     text = json.dumps(body, sort_keys=True)
-    who = visible(who)
+    who = visible(who)[:LONGEST_NAME]
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -78,7 +79,8 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
                     return _entry(old)
                 last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
-                created = store.now()
+                # never before the entry before it, also where the clock was set back
+                created = max(store.now(), last.created) if last else store.now()
                 facts = (number, kind, subject, created, who, text, previous)
                 row = EntryRow(
                     number=number,
@@ -109,9 +111,14 @@ def _is_busy(error: DBAPIError) -> bool:
     return any(words in str(error.orig) for words in ("locked", "busy", "serialize", "deadlock"))
 
 
-def entries(engine: Engine, kind: str, subject: str | None = None, prefix: str = "") -> list[Entry]:
-    """Entries of a kind, oldest first; about one subject if it is given, or about those that begin with `prefix`."""
+def entries(
+    engine: Engine, kind: str, subject: str | None = None, prefix: str = "", before: int | None = None
+) -> list[Entry]:
+    """Entries of a kind, oldest first; about one subject if it is given, or about those that begin with `prefix`; those
+    `before` a number, which tells order also where the clock was set back."""
     wanted = _about(kind, subject)
+    if before is not None:
+        wanted = wanted.where(EntryRow.number < before)
     if prefix:
         wanted = wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))
     with Session(engine) as session:
@@ -131,6 +138,21 @@ def end(engine: Engine) -> tuple[int, str]:
     with Session(engine) as session:
         row = session.execute(wanted).first()
         return (row.number, row.hash) if row else (0, FIRST)
+
+
+def latest(
+    engine: Engine, kinds: Sequence[str] = (), words: str = "", most: int = 100, skipped: int = 0
+) -> list[Entry]:
+    """The last entries, newest first, after those `skipped`: of some kinds, with `words` in what they are about or by
+    whom."""
+    wanted = select(EntryRow).order_by(EntryRow.number.desc()).limit(most).offset(skipped)
+    if kinds:
+        wanted = wanted.where(EntryRow.kind.in_(kinds))
+    if words:
+        named = (c.icontains(words, autoescape=True) for c in (EntryRow.subject, EntryRow.who))
+        wanted = wanted.where(or_(*named))
+    with Session(engine) as session:
+        return [_entry(row) for row in session.scalars(wanted)]
 
 
 def hash_of(engine: Engine, number: int) -> str | None:

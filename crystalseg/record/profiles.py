@@ -31,8 +31,9 @@ SECTIONS = {
 @dataclass(frozen=True)
 class Profile:
     """name: of the profile; product: what it is for, of which it may be the default; kind: of material, by which the
-    segmentation's uncertainty is looked up; settings: of the run; limits: the specification; sections: of the report.
-    SettingsError says what is wrong."""
+    segmentation's uncertainty is looked up; settings: of the run; limits: the specification; sections: of the report;
+    four_eyes: approved by another person than who made the run; keep_images: days, None for ever. SettingsError says
+    what is wrong."""
 
     name: str
     product: str = ""
@@ -41,6 +42,8 @@ class Profile:
     settings: Settings = field(default_factory=Settings)
     limits: tuple[Limit, ...] = ()
     sections: tuple[str, ...] = tuple(SECTIONS)
+    four_eyes: bool = False
+    keep_images: int | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and 0 < len(self.name.strip()) <= 60):
@@ -50,6 +53,10 @@ class Profile:
             raise SettingsError(f"Unknown section '{min(unknown)}'; known are {', '.join(SECTIONS)}.")
         if len({limit.above for limit in self.limits if limit.above is not None}) > 1:
             raise SettingsError("A profile can limit the area share above one size only.")
+        if not isinstance(self.four_eyes, bool):
+            raise SettingsError("Whether a profile asks for four eyes is true or false.")
+        if self.keep_images is not None and not (type(self.keep_images) is int and self.keep_images >= 1):
+            raise SettingsError("Images are kept for a whole number of days, 1 or more, or without end.")
 
     def to_json(self) -> str:
         """As text that `from_json` reads, with the version of its format."""
@@ -100,10 +107,10 @@ def profiles(engine: Engine) -> dict[str, Profile]:
     return {name: Profile.from_dict(b) for name, b in sorted(latest.items()) if not b.get("removed")}
 
 
-def as_of(engine: Engine, name: str, when: str) -> Profile | None:
-    """The profile of that name as it was at a time, ISO 8601; None if there was none."""
-    then = [entry.body for entry in ledger.entries(engine, "profile", name) if entry.created <= when]
-    return Profile.from_dict(then[-1]) if then and not then[-1].get("removed") else None
+def as_of(engine: Engine, name: str, before: int) -> Profile | None:
+    """The profile of that name as it was before the entry of that number; None if there was none."""
+    then = ledger.entries(engine, "profile", name, before=before)
+    return Profile.from_dict(then[-1].body) if then and not then[-1].body.get("removed") else None
 
 
 def default_of(engine: Engine, product: str) -> Profile | None:

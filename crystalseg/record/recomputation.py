@@ -7,7 +7,7 @@ from crystalseg.measurement.measurement import measure
 from crystalseg.record.corrections import correction_log
 from crystalseg.record.reopening import Reopened
 from crystalseg.record.results import as_kept
-from crystalseg.record.runs import find, same_networks
+from crystalseg.record.runs import entry_of, find, same_networks
 from crystalseg.segmentation.corrections.history import history_of
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.pipeline import rethreshold, segment
@@ -29,7 +29,7 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
         segmentation = as_kept(segment(micrograph, find(engine, run.job).chosen, models))
         if segmentation.settings.instances != settings.instances:
             segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.judge(settings))
-        log = correction_log(engine, run.job, settings.instances.name, run.created)
+        log = correction_log(engine, run.job, settings.instances.name, entry_of(engine, run.id).number)
     history = history_of(segmentation, micrograph.pixels, [entry for _, entry in log])
     rule = settings.measuring.border_rule
     return measure(history.labels, run.um_per_px, rule, history.confidence, history.marks).summary

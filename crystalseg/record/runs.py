@@ -152,12 +152,17 @@ def recorded(engine: Engine) -> list[Run]:
     return [Run.from_dict(e.body) for e in reversed(ledger.entries(engine, "run"))]
 
 
-def find(engine: Engine, run_id: str) -> Run:
-    """The run of that id; ValueError if there is none."""
+def entry_of(engine: Engine, run_id: str) -> ledger.Entry:
+    """A run's entry in the record; ValueError if there is none."""
     entries = ledger.entries(engine, "run", run_id)
     if not entries:
         raise ValueError(f"The record has no run {run_id}.")
-    return Run.from_dict(entries[0].body)
+    return entries[0]
+
+
+def find(engine: Engine, run_id: str) -> Run:
+    """The run of that id; ValueError if there is none."""
+    return Run.from_dict(entry_of(engine, run_id).body)
 
 
 def same_networks(run: Run, hashes: Mapping[str, str]) -> bool:

@@ -39,7 +39,7 @@ def finished(item: session.Item | None) -> bool:
 
 def result_page(title: str, caption: str, show: Callable[[session.Item], None]) -> None:
     """A page about the micrograph's finished run, which `show` draws."""
-    session.preserve()
+    session.enter()
     sidebar()
     st.title(title)
     st.caption(caption)

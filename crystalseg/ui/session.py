@@ -17,7 +17,7 @@ from crystalseg.record.reopening import whole_image
 from crystalseg.record.runs import Run
 from crystalseg.record.runs import find as find_run
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
-from crystalseg.ui import shared
+from crystalseg.ui import account, shared
 from crystalseg.ui.shared import engine, first_job, queue
 
 # Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
@@ -82,7 +82,7 @@ class Item:
 
     def run(self, micrograph: Micrograph, settings: Settings) -> str:
         """Queue a run; returns the job."""
-        job = queue().submit(micrograph, settings)
+        job = queue().submit(micrograph, settings, who=who())
         self.runs[settings.method] = job
         return job
 
@@ -213,22 +213,24 @@ def network() -> str:
     return st.session_state.get("network", Settings().network)
 
 
-def preserve() -> None:
-    """Call first on every page: keeps the values of KEPT although their widgets may not be on it.
+def enter(role: str = "operator") -> None:
+    """Call first on every page: ends it for who may not do what needs `role`, and keeps the values of KEPT although
+    their widgets may not be on it.
 
     Also sees that the page has its navigation: Streamlit runs a page's file alone, without app.py, if its address is
     the first that a new server is asked for.
     """
     if not st.session_state.get("entered"):
         st.switch_page("app.py")
+    account.require(role)
     for key in KEPT:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
 
 
 def who() -> str:
-    """The name the user gave, for the record."""
-    return st.session_state.get("who", "").strip()
+    """Who it is, for the record: signed in, or the name the user gave."""
+    return str(account.person())
 
 
 def profile() -> Profile | None:

@@ -16,13 +16,19 @@ from playwright.sync_api import Browser, sync_playwright
 ROOT = Path(__file__).parents[2]
 
 
-@contextmanager
-def served(home: Path) -> Iterator[str]:
-    """The address of a running app whose record is in `home`."""
+def free_port() -> int:
+    """One that nobody listens at now."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+        return s.getsockname()[1]
+
+
+@contextmanager
+def served(home: Path, *options: str, port: int = 0) -> Iterator[str]:
+    """The address of a running app whose record is in `home`; `options` are Streamlit's."""
+    port = port or free_port()
     command = [sys.executable, "-m", "crystalseg", "app", "--server.port", str(port), "--server.headless=true"]
+    command += options
     server = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"CRYSTALSEG_HOME": str(home)}, stdout=subprocess.DEVNULL
     )

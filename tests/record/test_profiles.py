@@ -10,7 +10,6 @@ from crystalseg.measurement.specification import Limit
 from crystalseg.record import ledger
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save
-from crystalseg.record.store import now
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.settings import Instances, Scales, Settings, SettingsError
 
@@ -89,9 +88,9 @@ def test_profiles_are_kept_changed_and_removed():
     remove(engine, "corundum 80")
     assert list(profiles(engine)) == ["other"]
     first, *_ = ledger.entries(engine, "profile", "corundum 80")
-    assert as_of(engine, "corundum 80", first.created) == CORUNDUM
-    assert as_of(engine, "corundum 80", "2000") is None
-    assert as_of(engine, "corundum 80", now()) is None  # removed
+    assert as_of(engine, "corundum 80", first.number + 1) == CORUNDUM
+    assert as_of(engine, "corundum 80", first.number) is None
+    assert as_of(engine, "corundum 80", ledger.end(engine)[0] + 1) is None  # removed
     with pytest.raises(SettingsError, match="there are: other"):
         find(engine, "corundum 80")
     assert default_of(engine, "sand") is None

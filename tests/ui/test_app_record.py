@@ -148,11 +148,23 @@ def test_history_finds_reopens_and_approves_a_run(page):
     labelled(app.text_input, "Search").set_value("no such thing").run()
     assert app.dataframe[0].value.empty
     assert not app.exception
-    labelled(app.button, "Audit the record").click().run()
+
+
+def test_the_audit_page_finds_a_changed_file_and_lists_what_was_done(page):
+    engine, run = open_database(), measured()
+    keep(engine, run)
+    save(engine, STRICT, "A. Kern")
+    app = page("audit")
+    assert not app.exception
+    labelled(app.button, "Audit 2 entries").click().run()
     assert "as it was written" in app.success[0].value
-    store.place(first.files["labels"]).write_bytes(b"x")
-    labelled(app.button, "Audit the record").click().run()
-    assert first.id in app.error[0].value
+    store.place(run.files["labels"]).write_bytes(b"x")
+    labelled(app.button, "Audit 2 entries").click().run()
+    assert run.id in app.error[0].value
+    assert list(app.dataframe[0].value["kind"]) == ["profile", "run"]
+    labelled(app.text_input, "Search").set_value("kern").run()
+    assert list(app.dataframe[0].value["about"]) == ["strict"]
+    assert "whoever reaches this address may do everything" in app.info[0].value
 
 
 def test_an_approval_is_on_record_and_in_the_report(page):
@@ -164,11 +176,12 @@ def test_an_approval_is_on_record_and_in_the_report(page):
     assert not app.exception
     assert "same figures to the last digit" in app.success[0].value
     app.text_input(key=f"approve {run.id}").set_value("B. Alt").run()
-    labelled(app.button, "Approve").click().run()
+    labelled(app.button, "Sign").click().run()
     assert not app.exception
     (entry,) = ledger.entries(engine, "approval", run.id)
     assert entry.who == "B. Alt"
-    assert "Approved by B. Alt" in app.success[1].value
+    assert app.success[1].value.startswith("B. Alt, 20")
+    assert app.success[1].value.endswith("UTC (approval)")
     issue(engine, ["another", run.id], "PDF", b"the report")
     issue(engine, ["another"], "PDF", b"another's report")
     app.run()

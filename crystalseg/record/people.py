@@ -1,0 +1,67 @@
+"""People who sign in, and what they may do: roles are given and taken on record, by an administrator."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from crystalseg.record import ledger, store
+
+ROLES = ("viewer", "operator", "approver", "administrator")  # each may do what those before it may
+
+
+@dataclass(frozen=True)
+class Person:
+    """identity: what the provider vouches for, an e-mail address as a rule, "" for whoever sits at a machine without
+    sign-in; name: as shown; role: one of ROLES, "" for none; since: when they signed in, s since 1970."""
+
+    identity: str
+    name: str
+    role: str
+    since: float = 0.0
+
+    def may(self, role: str) -> bool:
+        """Whether they may do what needs `role`."""
+        return bool(self.role) and ROLES.index(self.role) >= ROLES.index(role)
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.identity}>" if self.identity else self.name
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two names on record are one person's: by identity where both have one, else by name, however written."""
+    names, identities = zip(*map(_parts, (one, other)), strict=True)
+    both = identities if all(identities) else names
+    return both[0] == both[1]
+
+
+def _parts(who: str) -> tuple[str, str]:
+    """Name and identity, as `Person` is written."""
+    name, _, identity = who.partition("<")
+    return " ".join(name.split()).casefold(), identity.rstrip("> ").lower()
+
+
+def roles(engine: Engine) -> dict[str, str]:
+    """The role of everyone who has one, by identity."""
+    latest = {e.body["person"]: e.body["role"] for e in ledger.entries(engine, "role")}
+    return {person: role for person, role in sorted(latest.items()) if role}
+
+
+def give_role(engine: Engine, identity: str, role: str, who: str) -> None:
+    """Give somebody a role in place of the one they had, or with "" take it. ValueError says why it cannot be."""
+    identity = identity.strip().lower()
+    if role not in (*ROLES, ""):
+        raise ValueError(f"There is no role '{role}'; there are: {', '.join(ROLES)}.")
+    if not 0 < len(identity) <= 254 or any(c.isspace() for c in identity):
+        raise ValueError("A role is given to an e-mail address, as the sign-in provider states it.")
+    held = roles(engine)
+    administrators = {person for person, now in held.items() if now == "administrator"}
+    if administrators == {identity} and role != "administrator":
+        raise ValueError(f"{identity} is the only administrator: make somebody else one first.")
+    if held.get(identity, "") != role:
+        ledger.append(engine, "role", store.digest(identity), {"person": identity, "role": role}, who)
+
+
+def note_sign_in(engine: Engine, person: Person) -> None:
+    """Put on record that somebody signed in, with the role they had, once however many pages they open."""
+    body = {"person": person.identity, "role": person.role}
+    ledger.append(engine, "sign-in", store.digest(person.identity, person.since), body, str(person), once=True)

@@ -1,0 +1,107 @@
+"""Who is at the browser: signed in by OpenID Connect where that is configured, else whoever sits at this machine."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+from streamlit.errors import StreamlitSecretNotFoundError
+
+from crystalseg.record import people
+from crystalseg.record.people import Person
+from crystalseg.ui.plain import plain
+from crystalseg.ui.shared import engine
+
+SIGNED_IN_HOURS = 12.0  # then one signs in again
+SIGNING_MINUTES = 15.0  # a signature needs a sign-in no older (21 CFR 11.200 (a)(1))
+
+
+def is_configured() -> bool:
+    """Whether people sign in: `[auth]` is among Streamlit's secrets."""
+    try:
+        return "auth" in st.secrets
+    except StreamlitSecretNotFoundError:
+        return False
+
+
+def claims() -> Mapping[str, Any]:
+    """What the provider says of who signed in; nothing if nobody did."""
+    return st.user.to_dict() if st.user.get("is_logged_in") else {}
+
+
+def identity_of(said: Mapping[str, Any]) -> str:
+    """By what a person is known: their e-mail address, unless the provider says that it is not theirs for certain; else
+    issuer and subject, which are never given to another."""
+    if said.get("email") and said.get("email_verified") is not False:
+        return str(said["email"]).strip().lower()
+    return f"{said.get('iss', '')}#{said.get('sub', '')}".lower()
+
+
+def person() -> Person:
+    """Who it is, with the role they have now; without sign-in, whoever is at this machine may do everything."""
+    if not is_configured():
+        return Person("", st.session_state.get("who", "").strip(), "administrator", time.time())
+    said = claims()
+    since = float(said.get("auth_time") or said.get("iat") or 0)
+    if not said or time.time() - since > 3600 * SIGNED_IN_HOURS:
+        return Person("", "", "")
+    identity = identity_of(said)
+    return Person(identity, str(said.get("name") or identity), people.roles(engine()).get(identity, ""), since)
+
+
+def require(role: str) -> None:
+    """The page ends, with what to do, for who may not do what needs `role`."""
+    who = person()
+    if who.may(role):
+        return
+    if is_configured() and not who.identity:
+        st.title("crystalseg")
+        st.markdown("Crystal sizes from micrographs. What is measured here goes on record with your name.")
+        st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login)
+        st.stop()
+    _note(who)
+    if not who.role:
+        st.error(
+            f"You are signed in as {plain(who.identity)}, who has no role here: ask an administrator for one.",
+            icon=":material/block:",
+        )
+        st.button("Sign out", icon=":material/logout:", on_click=st.logout)
+    else:
+        st.error(f"This needs the role of {role}; yours is {who.role}.", icon=":material/block:")
+    st.stop()
+
+
+def badge() -> None:
+    """In the sidebar: who is signed in, and the way out."""
+    if not is_configured():
+        return
+    who = person()
+    _note(who)
+    with st.sidebar:
+        left, right = st.columns((3, 1), vertical_alignment="center")
+        left.caption(f"{plain(who.name)} · {who.role}", help=plain(who.identity))
+        right.button("", icon=":material/logout:", help="Sign out", on_click=st.logout, key="sign out")
+
+
+def _note(who: Person) -> None:
+    if st.session_state.get("noted") != (who.identity, who.since):
+        people.note_sign_in(engine(), who)
+        st.session_state["noted"] = (who.identity, who.since)
+
+
+def name_box(key: str, help: str = "", placeholder: str = "") -> str:
+    """The name that goes on record: typed, or without a choice that of who is signed in."""
+    if not is_configured():
+        return st.text_input("Your name", key=key, help=help, placeholder=placeholder).strip()
+    who = str(person())
+    st.caption(f"As {plain(who)}")
+    return who
+
+
+def can_sign() -> bool:
+    """Whether a signature may be given now; else a button to sign in again, which a signature needs."""
+    if not is_configured() or time.time() - person().since < 60 * SIGNING_MINUTES:
+        return True
+    st.caption(f"To sign, sign in again: it was more than {SIGNING_MINUTES:.0f} minutes ago.")
+    st.button("Sign in again", icon=":material/login:", on_click=st.login, key="again")
+    return False

@@ -1,0 +1,132 @@
+"""Audit: whether record and reports are as they were written, who did what, and who may do what."""
+
+import pandas as pd
+import streamlit as st
+
+from crystalseg.record import ledger, people
+from crystalseg.record.anchors import check
+from crystalseg.record.people import ROLES
+from crystalseg.record.reports import issued
+from crystalseg.ui import account, session, shared
+from crystalseg.ui.plain import plain
+
+KINDS = {
+    "run": "runs",
+    "correction": "corrections",
+    "approval": "approvals",
+    "signature": "other signatures",
+    "report": "reports handed out",
+    "failure": "failures in batches",
+    "profile": "profiles",
+    "calibration": "calibrations",
+    "role": "roles given and taken",
+    "sign-in": "sign-ins",
+    "time-stamp": "time stamps",
+    "deletion": "deletions",
+}
+SHOWN = 100  # entries at once
+
+
+def problems_or(problems: list[str], good: str) -> None:
+    """Each problem, or that all is well."""
+    for problem in problems:
+        st.error(plain(problem), icon=":material/block:")
+    if not problems:
+        st.success(plain(good), icon=":material/check:")
+
+
+def record() -> None:
+    """The whole chain and every stored file."""
+    st.subheader("The record")
+    st.caption("Every entry carries the hash of the one before it. The audit reads all of them, and all stored files.")
+    number, _ = ledger.end(shared.engine())
+    if st.button(f"Audit {number} entries", icon=":material/policy:", type="primary"):
+        problems_or(list(ledger.audit(shared.engine())), "The record is as it was written.")
+
+
+def report() -> None:
+    """A report that came back."""
+    st.subheader("A report")
+    st.caption("Whether a file is exactly as it was handed out, and the record has not been rewritten since.")
+    upload = st.file_uploader("PDF, HTML or Excel report", type=["pdf", "html", "xlsx"])
+    if upload is None:
+        return
+    data = upload.getvalue()
+    problems = list(check(shared.engine(), data))
+    words = ""
+    try:
+        entry = issued(shared.engine(), data)
+        runs = ", ".join(entry.body["runs"])
+        words = f"The report of run {runs}, as it was issued {entry.created[:19].replace('T', ' ')} UTC."
+    except ValueError as error:
+        problems.append(str(error))
+    problems_or(problems, words)
+
+
+def entries() -> None:
+    """What was done, newest first."""
+    st.subheader("What was done")
+    columns = st.columns((3, 3, 1))
+    kinds = columns[0].multiselect("Kind", list(KINDS), format_func=KINDS.get)
+    words = columns[1].text_input("Search", placeholder="run, name of a person …").strip()
+    page = columns[2].number_input("Page", 1, None, 1)
+    listed = ledger.latest(shared.engine(), kinds, words, SHOWN, SHOWN * (int(page) - 1))
+    rows = [(e.number, e.created[:19].replace("T", " "), e.kind, e.who, about(e)) for e in listed]
+    st.dataframe(pd.DataFrame(rows, columns=["entry", "when, UTC", "kind", "who", "about"]), hide_index=True)
+
+
+def about(entry: ledger.Entry) -> str:
+    """What an entry is about, in a few words."""
+    body = entry.body
+    if entry.kind in ("role", "sign-in"):
+        return f"{body['person']}: {body['role'] or 'no role'}"
+    more = {
+        "report": lambda: f"{body['form']} of {', '.join(body['runs'])}",
+        "failure": lambda: f"{body['name']}: {body['reason']}",
+        "run": lambda: f"{entry.subject}: {body['image_name']}",
+        "signature": lambda: f"{entry.subject}: {body['meaning']}",
+        "correction": lambda: f"{entry.subject}: {body['entry']['kind']}",
+    }
+    return more.get(entry.kind, lambda: entry.subject)()
+
+
+def roles() -> None:
+    """Who may do what."""
+    st.subheader("People")
+    if not account.is_configured():
+        st.info(
+            "Nobody signs in: whoever reaches this address may do everything, under any name. docs/deployment.md says "
+            "how to let a team in.",
+            icon=":material/badge:",
+        )
+        return
+    held = people.roles(shared.engine())
+    st.dataframe(pd.DataFrame(list(held.items()), columns=["person", "role"]), hide_index=True)
+    with st.form("role", clear_on_submit=True):
+        left, right = st.columns(2)
+        identity = left.text_input("E-mail address", help="As the sign-in provider states it.")
+        role = right.selectbox("Role", [*ROLES, ""], format_func=lambda r: r or "none: takes the role")
+        st.caption("A viewer sees History; an operator measures; an approver signs and sets profiles.")
+        given = st.form_submit_button("Give the role", type="primary", icon=":material/badge:")
+    if given:
+        try:
+            people.give_role(shared.engine(), identity, role, session.who())
+        except ValueError as error:
+            st.error(plain(error), icon=":material/block:")
+            return
+        st.rerun()
+
+
+def page() -> None:
+    session.enter("administrator")
+    st.title("Audit")
+    left, right = st.columns(2, gap="large")
+    with left:
+        record()
+    with right:
+        report()
+    entries()
+    roles()
+
+
+page()
