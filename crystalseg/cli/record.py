@@ -60,6 +60,54 @@ def role(
 
 
 @app.command()
+def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write; only its owner may read it.")]) -> None:
+    """Write the whole record to one file: entries, stored files, signing key; exit code 1 if an audit finds faults."""
+    from crystalseg.record import backup
+    from crystalseg.record.database import open_database
+
+    _said(backup.backup(open_database(), file), f"{file}: the record, as it was written.")
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="ZIP file that backup wrote.")]) -> None:
+    """Bring a back-up into an empty record, and audit it."""
+    from crystalseg.record import backup
+    from crystalseg.record.database import open_database
+
+    _said(backup.restore(open_database(), file), f"{file}: restored; the record is as it was written.")
+
+
+@app.command()
+def retain(
+    really: Annotated[bool, typer.Option("--really", help="Delete them; else they are only listed.")] = False,
+    name: Annotated[str, typer.Option(help="Who does it, for the record.")] = "",
+) -> None:
+    """Delete images older than the profiles of their runs keep them, on record; labels and reports stay."""
+    import datetime
+
+    from crystalseg.execution import retention
+    from crystalseg.record.database import open_database
+
+    engine, now = open_database(), datetime.datetime.now(datetime.UTC)
+    if really:
+        names = retention.retain(engine, now, name)
+    else:
+        names = [entries[0].body["image_name"] for entries in retention.expired(engine, now).values()]
+    for each in names:
+        print(each)
+    print(f"{len(names)} images {'deleted' if really else 'to delete: say --really'}.")
+
+
+def _said(problems: list[str], good: str) -> None:
+    """Each problem on stderr with exit code 1, or that all is well."""
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(1)
+    print(good)
+
+
+@app.command()
 def audit(
     run_id: Annotated[
         str, typer.Argument(help="Also measure this run's stored labels again; or a report's file, for its run.")
@@ -89,12 +137,8 @@ def audit(
     if runs and not problems:
         models = models_from(None) if segment_again else None
         problems = [problem for run in runs for problem in _recomputed(engine, find(engine, run), models)]
-    for problem in problems:
-        complain(problem)
-    if problems:
-        raise typer.Exit(1)
     more = f"; run {', '.join(runs)} gives the figures on record" if runs else ""
-    print(f"The record is as it was written{more}.")
+    _said(problems, f"The record is as it was written{more}.")
 
 
 def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[str]:

@@ -183,6 +183,8 @@ def audit(engine: Engine) -> Iterator[str]:
     """Check the whole record: a sentence for each thing that is not as it was written; nothing if all is."""
     previous, last, hashes = FIRST, 0, {}
     with Session(engine) as session:
+        gone = select(EntryRow.subject, EntryRow.number).where(EntryRow.kind == "deletion").order_by(EntryRow.number)
+        deleted = {row.subject: row.number for row in session.execute(gone)}
         for row in session.scalars(select(EntryRow).order_by(EntryRow.number)).yield_per(500):
             if row.number != last + 1:
                 yield f"Entry {last + 1} is missing."
@@ -193,7 +195,7 @@ def audit(engine: Engine) -> Iterator[str]:
                 yield f"Entry {row.number} does not follow the one before it."
             previous, last = row.hash, row.number
             hashes[row.number] = row.hash
-            yield from _files(row)
+            yield from _files(row, deleted)
     yield from _head(last, hashes)
 
 
@@ -215,14 +217,25 @@ def _head(last: int, hashes: dict[int, str]) -> Iterator[str]:
         yield f"Entry {number} is not the one that was written."
 
 
-def _files(row: EntryRow) -> Iterator[str]:
-    """What is wrong with the files an entry names under `files`."""
+def files_in(body: dict) -> dict[str, str]:
+    """The files that an entry's body names: hashes, by what they are."""
+    named = body.get("files", {})
+    return named if isinstance(named, dict) else {}
+
+
+def files_of(row: EntryRow) -> dict[str, str]:
+    """As `files_in`, of an entry as it is stored; none if it was changed beyond reading, which an audit reports."""
     try:
-        named = json.loads(row.body).get("files", {})
+        return files_in(json.loads(row.body))
     except (json.JSONDecodeError, AttributeError):
-        return  # the entry itself was changed, and is reported
-    for what, sha256 in named.items():
+        return {}
+
+
+def _files(row: EntryRow, deleted: dict[str, int]) -> Iterator[str]:
+    """What is wrong with the files an entry names; those `deleted` by a later entry need not be there."""
+    for what, sha256 in files_of(row).items():
         try:
-            store.get(sha256)
+            if deleted.get(sha256, 0) < row.number or store.place(sha256).exists():
+                store.get(sha256)
         except store.StoreError as error:
             yield f"{row.kind} {row.subject}, {what}: {error}"

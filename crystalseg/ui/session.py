@@ -8,7 +8,7 @@ import streamlit as st
 from crystalseg.execution.queue import Job
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
+from crystalseg.micrographs.decoding import MAX_MEGAPIXELS
 from crystalseg.micrographs.inscriptions import find_data_bar
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.record import store
@@ -95,7 +95,7 @@ def items() -> dict[str, Item]:
 def add(data: bytes, name: str) -> str:
     """Read a file into the session; returns its key. A file that is already there is left as it is."""
     limit = float(os.environ.get("CRYSTALSEG_MAX_MEGAPIXELS") or MAX_MEGAPIXELS)
-    micrograph = read_micrograph(data, name, limit)
+    micrograph = shared.decoder().read(data, name, limit)
     store.put(data)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
     forget_openers()

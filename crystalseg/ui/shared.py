@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from crystalseg.execution import first_run
 from crystalseg.execution.corrected import Corrected, reopen_corrected
+from crystalseg.execution.decoder import Decoder
 from crystalseg.execution.failure import FORESEEN, failure
 from crystalseg.execution.queue import Queue
 from crystalseg.measurement.assessment import Assessment, assess
@@ -32,6 +33,12 @@ from crystalseg.ui.plain import plain
 def queue() -> Queue:
     """The queue of runs."""
     return Queue()
+
+
+@st.cache_resource(show_spinner=False)
+def decoder() -> Decoder:
+    """What reads uploads."""
+    return Decoder()
 
 
 def engine() -> Engine:

@@ -1,0 +1,103 @@
+"""The whole record in one file, and back: entries as they are, the files they name, head, key, own validations."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from crystalseg.record import ledger, store
+from crystalseg.record.database import RecordError, explained
+from crystalseg.record.ledger import EntryRow
+
+FORMAT = "crystalseg record 1"
+# Beside the database in the home folder; a key elsewhere ($CRYSTALSEG_SIGNING_KEY) is its owner's to keep.
+BESIDE = ("record.head", "signing.key", "validation.json")
+_COLUMNS = tuple(column.name for column in EntryRow.__table__.columns)
+_LONGEST_LINE = 256 * 2**20  # bytes of one entry
+
+
+def backup(engine: Engine, path: Path) -> list[str]:
+    """Write the record to `path`, all of it or nothing; returns what an audit finds wrong with it. Only its owner may
+    read the file, which holds the key that signs. RecordError if it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.touch(mode=0o600)
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = FORMAT.encode()
+            named: dict[str, None] = {}
+            with archive.open("ledger.jsonl", "w", force_zip64=True) as lines, Session(engine) as session:
+                for row in session.scalars(select(EntryRow).order_by(EntryRow.number)).yield_per(500):
+                    lines.write(json.dumps([getattr(row, c) for c in _COLUMNS]).encode() + b"\n")
+                    named |= dict.fromkeys(ledger.files_of(row).values())
+            for sha256 in named:
+                if store.place(sha256).exists():
+                    archive.write(store.place(sha256), f"files/{sha256}", zipfile.ZIP_STORED)
+            for name in BESIDE:
+                if (store.home() / name).exists():
+                    archive.write(store.home() / name, name)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RecordError(f"{path}: cannot be written ({error.strerror}); no back-up was made.") from error
+    return list(ledger.audit(engine))
+
+
+def restore(engine: Engine, path: Path) -> list[str]:
+    """Bring a back-up into a record that is empty; returns what an audit finds wrong with it then.
+
+    Files come first and the entries all at once, so that whatever stops it, it can be done again. RecordError if the
+    file is no back-up or damaged, or the record is not empty.
+    """
+    if ledger.end(engine)[0]:
+        raise RecordError("The record here is not empty: restore into a new one ($CRYSTALSEG_HOME, or a new database).")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.comment != FORMAT.encode():
+                raise RecordError(f"{path} is no back-up of a record.")
+            for name in archive.namelist():
+                if name.startswith("files/"):
+                    _bring_file(archive, name)
+            rows = list(_entries(archive))
+            for name in BESIDE:
+                _bring_beside(archive, name)
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, RuntimeError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path} is damaged or no back-up: {error}.") from error
+    try:
+        with Session(engine) as session, session.begin():
+            if rows:
+                session.execute(insert(EntryRow), rows)
+    except DBAPIError as error:
+        raise RecordError(explained(error)) from error
+    return list(ledger.audit(engine))
+
+
+def _bring_file(archive: zipfile.ZipFile, name: str) -> None:
+    data = archive.read(name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if name != f"files/{sha256}":
+        raise RecordError(f"The back-up is damaged: {name} has other bytes than its name says.")
+    store.put(data)
+
+
+def _bring_beside(archive: zipfile.ZipFile, name: str) -> None:
+    if name in archive.namelist():
+        place = store.home() / name
+        if name == "signing.key":
+            place.touch(mode=0o600)
+            place.write_bytes(archive.read(name))
+        else:
+            store.write_safely(place, archive.read(name))
+
+
+def _entries(archive: zipfile.ZipFile) -> Iterator[dict]:
+    with archive.open("ledger.jsonl") as lines:
+        while line := lines.readline(_LONGEST_LINE):
+            yield dict(zip(_COLUMNS, json.loads(line), strict=True))
