@@ -87,30 +87,35 @@ def unpleasant() -> list[bytes]:
     ]
 
 
+def damaged(good: bytes, others: list[bytes], rng: np.random.Generator) -> bytes:
+    """A file cut off, with bits flipped, numbers of its header replaced, joined with another's part, or stuffed."""
+    data = bytearray(good)
+    way = rng.integers(5)
+    if way == 0:
+        del data[int(rng.integers(len(data))) :]
+    elif way == 1:
+        for _ in range(int(rng.integers(1, 9))):
+            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+    elif way == 2:  # headers are at the beginning, and at the end of TIFF and ZIP
+        place = int(rng.integers(min(len(data), 300))) if rng.random() < 0.7 else -int(rng.integers(4, 300))
+        number = int(rng.choice(NUMBERS))
+        packed = struct.pack(str(rng.choice(["<", ">"])) + "I", number)[: int(rng.choice([2, 4]))]
+        data[place : place + len(packed)] = packed
+    elif way == 3:
+        other = others[rng.integers(len(others))]
+        data = data[: int(rng.integers(len(data)))] + other[int(rng.integers(len(other))) :]
+    else:
+        start, length = int(rng.integers(len(data))), int(rng.integers(1, 2000))
+        data[start:start] = rng.integers(0, 255, length, np.uint8).tobytes()
+    return bytes(data)
+
+
 def mutated(seed: int) -> Iterator[bytes]:
     """Endless damaged files."""
     rng = np.random.default_rng(seed)
     files = good()
     while True:
-        data = bytearray(files[rng.integers(len(files))])
-        way = rng.integers(5)
-        if way == 0:
-            del data[int(rng.integers(len(data))) :]
-        elif way == 1:
-            for _ in range(int(rng.integers(1, 9))):
-                data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
-        elif way == 2:  # headers are at the beginning, and at the end of TIFF
-            place = int(rng.integers(min(len(data), 300))) if rng.random() < 0.7 else -int(rng.integers(4, 300))
-            number = int(rng.choice(NUMBERS))
-            packed = struct.pack(str(rng.choice(["<", ">"])) + "I", number)[: int(rng.choice([2, 4]))]
-            data[place : place + len(packed)] = packed
-        elif way == 3:
-            other = files[rng.integers(len(files))]
-            data = data[: int(rng.integers(len(data)))] + other[int(rng.integers(len(other))) :]
-        else:
-            start, length = int(rng.integers(len(data))), int(rng.integers(1, 2000))
-            data[start:start] = rng.integers(0, 255, length, np.uint8).tobytes()
-        yield bytes(data)
+        yield damaged(files[rng.integers(len(files))], files, rng)
 
 
 def outcome(data: bytes) -> str:

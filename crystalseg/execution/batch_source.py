@@ -52,7 +52,8 @@ class Source:
             self._read.setdefault(before.removesuffix("/") or path.name, []).append(partial(_refuse, why))
             return
         for entry in archive.infolist():
-            if not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
+            # an entry without a name is none; zipfile's is_dir would stumble over it
+            if entry.filename and not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
                 self._add(before + entry.filename, partial(_entry, archive, entry))
 
     def read(self, name: str, which: int = 0) -> bytes:

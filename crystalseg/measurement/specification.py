@@ -28,7 +28,7 @@ class Limit:
 
     def __post_init__(self) -> None:
         if self.figure not in DEFINITIONS:
-            raise ValueError(f"There is no figure '{self.figure}'; known are {', '.join(DEFINITIONS)}.")
+            raise ValueError(f"There is no figure '{str(self.figure)[:60]}'; known are {', '.join(DEFINITIONS)}.")
         given = [v for v in (self.lower, self.upper) if v is not None]
         if not given or not all(np.isfinite(given)):
             raise ValueError(f"{DEFINITIONS[self.figure].words}: give a lower or an upper limit.")

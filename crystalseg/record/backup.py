@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Engine, insert, select
@@ -19,7 +19,6 @@ FORMAT = "crystalseg record 1"
 # Beside the database in the home folder; a key elsewhere ($CRYSTALSEG_SIGNING_KEY) is its owner's to keep.
 BESIDE = ("record.head", "signing.key", "validation.json")
 _COLUMNS = tuple(column.name for column in EntryRow.__table__.columns)
-_LONGEST_LINE = 256 * 2**20  # bytes of one entry
 
 
 def backup(engine: Engine, path: Path) -> list[str]:
@@ -56,20 +55,7 @@ def restore(engine: Engine, path: Path) -> list[str]:
     """
     if ledger.end(engine)[0]:
         raise RecordError("The record here is not empty: restore into a new one ($CRYSTALSEG_HOME, or a new database).")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.comment != FORMAT.encode():
-                raise RecordError(f"{path} is no back-up of a record.")
-            for name in archive.namelist():
-                if name.startswith("files/"):
-                    _bring_file(archive, name)
-            rows = list(_entries(archive))
-            for name in BESIDE:
-                _bring_beside(archive, name)
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, RuntimeError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{path} is damaged or no back-up: {error}.") from error
+    rows = entries_in(path, _bring)
     try:
         with Session(engine) as session, session.begin():
             if rows:
@@ -77,6 +63,29 @@ def restore(engine: Engine, path: Path) -> list[str]:
     except DBAPIError as error:
         raise RecordError(explained(error)) from error
     return list(ledger.audit(engine))
+
+
+def entries_in(path: Path, bring: Callable[[zipfile.ZipFile], None] = lambda _: None) -> list[dict]:
+    """The entries of a back-up, after `bring` took from it what else it holds. RecordError if it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.comment != FORMAT.encode():
+                raise RecordError(f"{path} is no back-up of a record.")
+            bring(archive)
+            with archive.open("ledger.jsonl") as lines:
+                return [dict(zip(_COLUMNS, json.loads(line), strict=True)) for line in lines]
+    except RecordError:
+        raise
+    except Exception as error:  # zipfile and zlib raise what they like for a damaged file
+        raise RecordError(f"{path} is damaged or no back-up: {error}.") from error
+
+
+def _bring(archive: zipfile.ZipFile) -> None:
+    for name in archive.namelist():
+        if name.startswith("files/"):
+            _bring_file(archive, name)
+    for name in BESIDE:
+        _bring_beside(archive, name)
 
 
 def _bring_file(archive: zipfile.ZipFile, name: str) -> None:
@@ -95,9 +104,3 @@ def _bring_beside(archive: zipfile.ZipFile, name: str) -> None:
             place.write_bytes(archive.read(name))
         else:
             store.write_safely(place, archive.read(name))
-
-
-def _entries(archive: zipfile.ZipFile) -> Iterator[dict]:
-    with archive.open("ledger.jsonl") as lines:
-        while line := lines.readline(_LONGEST_LINE):
-            yield dict(zip(_COLUMNS, json.loads(line), strict=True))

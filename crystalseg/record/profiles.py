@@ -48,13 +48,15 @@ class Profile:
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and 0 < len(self.name.strip()) <= 60):
             raise SettingsError("A profile needs a name of 1 to 60 characters.")
-        unknown = set(self.sections) - set(SECTIONS)
+        if not (isinstance(self.product, str) and isinstance(self.kind, str)):
+            raise SettingsError("Product and kind of material of a profile are texts.")
+        unknown = {str(section) for section in self.sections} - set(SECTIONS)
         if unknown:
-            raise SettingsError(f"Unknown section '{min(unknown)}'; known are {', '.join(SECTIONS)}.")
+            raise SettingsError(f"Unknown section '{min(unknown)[:60]}'; known are {', '.join(SECTIONS)}.")
         if len({limit.above for limit in self.limits if limit.above is not None}) > 1:
             raise SettingsError("A profile can limit the area share above one size only.")
-        if not isinstance(self.four_eyes, bool):
-            raise SettingsError("Whether a profile asks for four eyes is true or false.")
+        if not (isinstance(self.four_eyes, bool) and isinstance(self.default, bool)):
+            raise SettingsError("Whether a profile is a default, and whether it asks for four eyes, is true or false.")
         if self.keep_images is not None and not (type(self.keep_images) is int and self.keep_images >= 1):
             raise SettingsError("Images are kept for a whole number of days, 1 or more, or without end.")
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from crystalseg.micrographs.names import visible
 from crystalseg.segmentation.methods import FLOW_NETWORKS, METHODS, NAMED, PACKAGE, method_of, networks_of
 from crystalseg.segmentation.tiling import TILE
 
@@ -18,10 +19,21 @@ class SettingsError(ValueError):
     """A setting out of its range; the message is one sentence for the user."""
 
 
+def _within(value: Any, low: float, high: float, whole: bool = False) -> bool:
+    """Whether a value is a number, not true or false, from `low` to `high`, and a `whole` one if that is asked."""
+    return isinstance(value, int if whole else int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _named(value: object) -> str:
+    """A value that is refused, in so many characters that a sentence stays one."""
+    text = visible(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def _numbers(name: str, values: Any) -> tuple:
     try:
         return tuple(None if v is None else float(v) for v in values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SettingsError(f"{name} must be a list of numbers.") from error
 
 
@@ -63,7 +75,7 @@ class Scales:
         t = self.thresholds
         if t and (None in t or t[0] != 100 or t[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(t))):
             raise SettingsError("Size thresholds must descend from 100 % and stay above 0 %.")
-        if not 0 <= self.tile_relevance <= 0.2:
+        if not _within(self.tile_relevance, 0, 0.2):
             raise SettingsError("The tile relevance must lie between 0 and 0.2.")
 
     @property
@@ -114,14 +126,14 @@ class Instances:
     flow_threshold: float | None = 0.4
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.foreground_threshold, int | float) and -10 <= self.foreground_threshold <= 10):
+        if not _within(self.foreground_threshold, -10, 10):
             raise SettingsError("The foreground threshold must lie between -10 and 10.")
-        if not (isinstance(self.min_area, int) and 1 <= self.min_area <= 10**8):
+        if not _within(self.min_area, 1, 10**8, whole=True):
             raise SettingsError("The smallest crystal area must be a whole number of at least 1 px².")
-        if not (isinstance(self.min_confidence, int | float) and 0 <= self.min_confidence <= 1):
+        if not _within(self.min_confidence, 0, 1):
             raise SettingsError("The lowest confidence must lie between 0 and 1.")
         limit = self.flow_threshold
-        if not (limit is None or (isinstance(limit, int | float) and 0 <= limit <= 3)):
+        if limit is not None and not _within(limit, 0, 3):
             raise SettingsError("The flow threshold must lie between 0 and 3.")
 
     @property
@@ -148,7 +160,7 @@ class Measuring:
     border_rule: BorderRule = "exclude"
 
     def __post_init__(self) -> None:
-        if self.border_rule not in get_args(BorderRule):
+        if not isinstance(self.border_rule, str) or self.border_rule not in get_args(BorderRule):
             raise SettingsError(f"The border rule must be one of {', '.join(get_args(BorderRule))}.")
 
 
@@ -165,10 +177,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         name, _, model = str(self.method).partition(":")
-        if name not in METHODS or bool(model) != (name == PACKAGE):
-            raise SettingsError(f"Unknown method '{self.method}'; known are {', '.join(NAMED)} and {PACKAGE}:MODEL.")
-        if self.network not in FLOW_NETWORKS:
-            raise SettingsError(f"Unknown flow network '{self.network}'; known are {', '.join(FLOW_NETWORKS)}.")
+        if not isinstance(self.method, str) or name not in METHODS or bool(model) != (name == PACKAGE):
+            known = f"{', '.join(NAMED)} and {PACKAGE}:MODEL"
+            raise SettingsError(f"Unknown method '{_named(self.method)}'; known are {known}.")
+        if not isinstance(self.network, str) or self.network not in FLOW_NETWORKS:
+            known = ", ".join(FLOW_NETWORKS)
+            raise SettingsError(f"Unknown flow network '{_named(self.network)}'; known are {known}.")
 
     @property
     def full_method(self) -> str:
@@ -206,7 +220,10 @@ class Settings:
 def as_then(given: dict) -> dict:
     """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only, and
     the lowest confidence in place of the flow threshold."""
-    return {"network": "cellpose"} | given | {"instances": {"flow_threshold": None} | given.get("instances", {})}
+    instances = given.get("instances", {}) if isinstance(given, dict) else None
+    if not isinstance(instances, dict):
+        return given  # refused by who reads it
+    return {"network": "cellpose"} | given | {"instances": {"flow_threshold": None} | instances}
 
 
 def read_json(text: str, what: str) -> Any:
@@ -215,6 +232,8 @@ def read_json(text: str, what: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise SettingsError(f"{what} not valid JSON ({error.msg}, line {error.lineno}).") from error
+    except (RecursionError, ValueError) as error:
+        raise SettingsError(f"{what} nested too deeply, or with numbers too long to be meant.") from error
 
 
 def _sections(given: Any) -> dict[str, Any]:
@@ -228,10 +247,10 @@ def _sections(given: Any) -> dict[str, Any]:
             continue
         kind = kinds.get(name)
         if kind is None or not isinstance(values, dict):
-            raise SettingsError(f"Unknown setting '{name}'; known are method, network, {', '.join(kinds)}.")
+            raise SettingsError(f"Unknown setting '{_named(name)}'; known are method, network, {', '.join(kinds)}.")
         unknown = set(values) - {f.name for f in fields(kind)}
         if unknown:
-            raise SettingsError(f"Unknown setting '{name}.{min(unknown)}'.")
+            raise SettingsError(f"Unknown setting '{name}.{_named(min(unknown))}'.")
         if any(isinstance(v, float) and not math.isfinite(v) for v in values.values()):
             raise SettingsError(f"A number in '{name}' is not finite.")
         sections[name] = kind(**values)
