@@ -91,6 +91,7 @@ def save_segmentation(path: Path, segmentation: Segmentation) -> None:
         "timings": segmentation.timings,
         "hashes": segmentation.hashes,
         "versions": segmentation.versions,
+        "device": segmentation.device,
     }
     _save(path, arrays, facts)
 
@@ -114,5 +115,6 @@ def load_segmentation(path: Path) -> Segmentation:
         timings=facts["timings"],
         hashes=facts["hashes"],
         versions=facts["versions"],
+        device=facts.get("device", ""),  # not written by earlier releases
         **{name: arrays.get(name) for name in _OPTIONAL},
     )

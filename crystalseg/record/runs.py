@@ -36,7 +36,8 @@ class Run:
     image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
     if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
     name, hashes of what is kept in the store: `image`, as uploaded, and `labels`; details: what the user said about
-    the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue; both may be "".
+    the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue; device: what
+    the networks computed on, in words; all three may be "".
     """
 
     image_name: str
@@ -58,6 +59,7 @@ class Run:
     factors: list[float] = field(default_factory=list)
     profile: str = ""
     job: str = ""
+    device: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=store.now)
     software: dict = field(default_factory=software)
@@ -115,6 +117,7 @@ def describe(
         settings=json.loads(segmentation.settings.to_json()),
         hashes=segmentation.hashes,
         versions=segmentation.versions,
+        device=segmentation.device,
         timings={stage: round(seconds, 3) for stage, seconds in segmentation.timings.items()},
         figures=asdict(summary) if summary else None,
         corrections=list(corrections),

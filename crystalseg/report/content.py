@@ -17,7 +17,7 @@ from crystalseg.report.picture_sections import (
     test_lines,
 )
 from crystalseg.report.report import Details, Part, Report
-from crystalseg.report.words import corrections_words, rule_words, settings_rows
+from crystalseg.report.words import DETERMINISM, corrections_words, rule_words, settings_rows
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.methods import statement_of
 
@@ -111,6 +111,7 @@ def _method(report: Report) -> list[Block]:
         *settings_rows(settings, factors),
         ("Model versions", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "none"),
         *((f"SHA-256 of {name} weights", digest) for name, digest in run.hashes.items()),
+        *([("Networks computed on", f"{run.device}. {DETERMINISM}")] if run.device else ()),
         ("Software", ", ".join(f"{name} {version}" for name, version in run.software.items())),
         ("Computing time", f"{sum(p.run.timings[stage] for p in report.parts for stage in p.run.timings):.1f} s"),
     ]

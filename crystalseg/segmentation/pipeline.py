@@ -38,11 +38,17 @@ def segment(
         return segment_with_package(micrograph, settings, progress)
     clock = Clock()
     run = RUNS[settings.method]
-    segmentation = run(pyramid or Pyramid(models, micrograph.pixels), settings, clock, progress)
+    pyramid = pyramid or Pyramid(models, micrograph.pixels)
+    try:
+        segmentation = run(pyramid, settings, clock, progress)
+        exact = method_of(settings.method).as_cellpose and settings.instances.checks_flow
+        device = pyramid.device_words(exact) if settings.networks else ""
+    finally:
+        pyramid.restore()
     clock.lap("crystals")
     progress(Progress("done", 1, 1, 1.0))
     hashes, versions = models.used_by(settings) if models else ({}, {})
-    return replace(segmentation, timings=clock.timings, hashes=hashes, versions=versions)
+    return replace(segmentation, timings=clock.timings, hashes=hashes, versions=versions, device=device)
 
 
 def _by_fusion(

@@ -5,8 +5,18 @@ import torch
 
 def autocast(device: torch.device) -> torch.autocast:
     """bf16 where the hardware computes in it; elsewhere it would only be slower."""
-    native = device.type == "cuda" or (torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16())
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the hardware does."""
+    return device.type == "cuda" or (torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16())
+
+
+def words(device: torch.device, exact: bool = False) -> str:
+    """What networks compute on, and in which number type, for the record; `exact`: in float32 everywhere."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return f"{name}, {'bfloat16' if computes_in_bf16(device) and not exact else 'float32'}"
 
 
 def _has_bf16() -> bool:

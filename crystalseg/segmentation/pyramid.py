@@ -17,7 +17,7 @@ from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.attention import place
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.models import Models
-from crystalseg.segmentation.precision import autocast
+from crystalseg.segmentation.precision import autocast, words
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.tiling import Grid, blend, limits, normalise
 
@@ -36,6 +36,7 @@ class Pyramid:
         self.shape = pixels.shape[:2]
         self.pixels = pixels
         self._limits = limits(pixels)
+        self._fell_back = False
 
     @property
     def models(self) -> Models:
@@ -55,13 +56,52 @@ class Pyramid:
         padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
         return self.run(lambda x: self.models["sima"](x).sigmoid(), padded[None])[0, :, :h, :w]
 
+    @property
+    def device(self) -> torch.device:
+        """What the networks run on: the models' device, or the CPU once that had not memory enough."""
+        return torch.device("cpu") if self._fell_back else self.models.device
+
+    def device_words(self, exact: bool = False) -> str:
+        """`device` and number type for the record; `exact`: as of `run`."""
+        more = f", as the memory of {words(self.models.device, exact)} was not enough" if self._fell_back else ""
+        return words(self.device, exact) + more
+
     def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray, exact: bool = False) -> np.ndarray:
-        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array; `exact`: in float32 everywhere."""
-        x = torch.from_numpy(stack).to(self.models.device)
+        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array; `exact`: in float32 everywhere.
+
+        Where a GPU's memory is not enough, halves of the batch are tried, and at last the CPU, until `restore`.
+        """
+        try:
+            return self._run(network, stack, exact)
+        except torch.OutOfMemoryError:
+            pass  # out of the handler, which holds on to the tensors
+        if self.models.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(stack) > 1:
+            half = len(stack) // 2
+            return np.concatenate([self.run(network, part, exact) for part in (stack[:half], stack[half:])])
+        if self.device.type == "cpu":
+            raise MemoryError
+        self._fell_back = True
+        self._move()
+        return self._run(network, stack, exact)
+
+    def _run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray, exact: bool) -> np.ndarray:
+        x = torch.from_numpy(stack).to(self.device)
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), nullcontext() if exact else autocast(self.models.device):
+        with torch.inference_mode(), nullcontext() if exact else autocast(self.device):
             return network(x).float().cpu().numpy()
+
+    def _move(self) -> None:
+        for network in self.models.networks.values():
+            network.to(self.device)
+
+    def restore(self) -> None:
+        """After a run: the networks are where the models say."""
+        if self._fell_back:
+            self._fell_back = False
+            self._move()
 
     def grid(self, factor: float) -> Grid:
         """The tiles at a resize factor."""

@@ -13,7 +13,8 @@ class Segmentation:
     """labels int32 (H, W), 0 = background, 1..n; confidence float32 (n,), 0..1, the probability that a crystal is right
     with SiMA+, a figure to order them by with other methods; fused Prediction at full size; scales: each scale's
     prediction at its own resolution; attention float32 (N + 1, h, w), the weight of each scale and the background,
-    or None if all are equal; timings: seconds a stage; hashes, versions: of the weights the method used.
+    or None if all are equal; timings: seconds a stage; hashes, versions: of the weights the method used;
+    device: what its networks computed on and in which number type, in words.
 
     With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, k):
     the figures it was judged by (proposals.FEATURES, and OUTLINE_FEATURES if its network gives outlines)."""
@@ -29,3 +30,4 @@ class Segmentation:
     versions: dict[str, str] = field(default_factory=dict)
     origin: np.ndarray | None = None
     features: np.ndarray | None = None
+    device: str = ""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.flows import flow_errors, flows_from_labels
@@ -229,3 +230,55 @@ def test_proposals_are_judged_alike_in_any_batch(random_models, monkeypatch):
     parts = judge(random_models["confidence"], candidates, [scale], pixels)[0]
     assert len(whole) == 25
     np.testing.assert_allclose(whole, parts, atol=1e-6)
+
+
+def test_the_same_image_gives_the_same_labels_to_the_last_bit(random_models):
+    one, other = (segment(picture(300, 260), Settings(), random_models) for _ in range(2))
+    assert np.array_equal(one.labels, other.labels)
+    assert np.array_equal(one.confidence, other.confidence)
+    assert one.device.startswith("CPU, ")
+    assert segment(picture(50, 60), Settings("watershed"), None).device == ""
+    assert segment(picture(50, 60), Settings("cellpose-noresize"), random_models).device == "CPU, float32"
+
+
+def test_where_memory_is_not_enough_smaller_batches_are_taken(random_models):
+    pyramid = Pyramid(random_models, picture(64, 64).pixels)
+    stack = np.random.default_rng(0).random((7, 3, 32, 32)).astype(np.float32)
+    sizes = []
+
+    def network(x):
+        sizes.append(len(x))
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x * 2
+
+    assert np.allclose(pyramid.run(network, stack, exact=True), 2 * stack)
+    assert sizes == [7, 3, 1, 2, 4, 2, 2]
+    assert pyramid.device_words(exact=True) == "CPU, float32"
+
+    def never(x):
+        raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(MemoryError):
+        pyramid.run(never, stack)
+
+
+def test_where_one_tile_is_too_much_for_the_gpu_the_cpu_takes_over_and_the_run_says_so(random_models, monkeypatch):
+    there = replace(random_models, device=torch.device("cuda"))
+    where = []
+    monkeypatch.setattr(Pyramid, "_move", lambda self: where.append(self.device.type))
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: None)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "NVIDIA X")
+    run = Pyramid._run
+
+    def on_a_small_gpu(self, *rest):
+        if self.device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(self, *rest)
+
+    monkeypatch.setattr(Pyramid, "_run", on_a_small_gpu)
+    found = segment(picture(300, 260), Settings("sima"), there)
+    assert found.device.endswith("as the memory of NVIDIA X, bfloat16 was not enough")
+    assert found.device.startswith("CPU, ")
+    assert where == ["cpu", "cuda"]  # and back for the next run
+    assert np.array_equal(found.labels, segment(picture(300, 260), Settings("sima"), random_models).labels)
