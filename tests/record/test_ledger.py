@@ -3,6 +3,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,17 @@ from crystalseg.record.database import RecordError, open_database
 from crystalseg.segmentation.settings import Settings
 
 
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server of the tests'; `control("start")` and `control("stop")`."""
+
+    url: str
+    control: Callable[[str], object]
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
-    """The address of a PostgreSQL server started for the tests."""
+    """A server started for the tests."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     program = shutil.which("initdb") or (str(found[-1]) if found else None)
     if program is None:
@@ -33,11 +43,16 @@ def postgres(tmp_path_factory):
     data, port = folder / "data", 20000 + os.getpid() % 20000
     run = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL}
     subprocess.run([*as_user, program, "-D", data, "-A", "trust", "-U", "tester", "--no-sync"], **run)
-    control = Path(program).with_name("pg_ctl")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    subprocess.run([*as_user, control, "-D", data, "-l", folder / "log", "-w", "-o", options, "start"], **run)
-    yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
-    subprocess.run([*as_user, control, "-D", data, "-m", "immediate", "stop"], **run)
+    ways = {"start": ["-l", folder / "log", "-w", "-o", options], "stop": ["-m", "immediate"]}
+
+    def control(what):
+        program_of = Path(program).with_name("pg_ctl")
+        subprocess.run([*as_user, program_of, "-D", data, *ways[what], what], **run)
+
+    control("start")
+    yield Server(f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres", control)
+    control("stop")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -45,7 +60,7 @@ def engine(request):
     if request.param == "sqlite":
         yield open_database()
         return
-    made = open_database(request.getfixturevalue("postgres"))
+    made = open_database(request.getfixturevalue("postgres").url)
     yield made
     with made.begin() as connection:
         connection.execute(text("DROP TABLE ledger, jobs, alembic_version"))
@@ -202,3 +217,21 @@ def test_the_queue_keeps_its_jobs_there_too(engine, monkeypatch):
     monkeypatch.setattr(Queue, "start_worker", lambda self: None)
     job = Queue().submit(Micrograph(np.zeros((40, 50, 3), np.uint8), "a.png", "0" * 64), Settings())
     assert [waiting.id for waiting in Queue().active()] == [job]
+
+
+def test_a_database_that_goes_and_comes_back_is_used_again(postgres):
+    own = open_database(postgres.url)
+    ledger.append(own, "run", "r1", {})
+    postgres.control("stop")
+    try:
+        with pytest.raises(RecordError, match="does not answer"):
+            ledger.append(own, "run", "r2", {})
+        with pytest.raises(RecordError, match="does not answer"):
+            open_database(postgres.url)
+    finally:
+        postgres.control("start")
+    assert ledger.append(own, "run", "r3", {}).number == 2
+    assert [e.subject for e in ledger.entries(own, "run")] == ["r1", "r3"]
+    with own.begin() as connection:
+        connection.execute(text("DROP TABLE ledger, jobs, alembic_version"))
+    own.dispose()
