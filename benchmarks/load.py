@@ -2,8 +2,8 @@
 
     python -m benchmarks.load [--sessions 20] [--minutes 10] [--seed 0]
 
-Each browser session uploads an image of its own, runs it, looks at the tables, downloads the PDF report, whose SHA-256
-of the image must be that of its own, and begins anew with another image. The server's memory is read after every
+Each browser session uploads an image of its own, runs it, looks, downloads the PDF report, whose SHA-256 of the image
+must be that of its own, and begins anew with another image. The server's memory is read after every
 session's first round and at the end, when all are closed.
 """
 
@@ -21,12 +21,14 @@ from collections import Counter
 from pathlib import Path
 
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Error, Page, async_playwright
 from pypdf import PdfReader
 
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from tests.browser.serving import served
+
+PAUSE = (3.0, 15.0)  # s that a person looks before the next click
 
 
 def image(seed: int) -> bytes:
@@ -42,7 +44,21 @@ async def settled(page: Page) -> None:
     await page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=180_000)
 
 
-async def one_round(page: Page, address: str, seed: int) -> str:
+async def downloaded(page: Page) -> Path:
+    """The PDF report. A click is repeated, as people do: Streamlit loses one that comes while it renders."""
+    for attempt in range(4):
+        await settled(page)
+        try:
+            async with page.expect_download() as waiting:
+                await page.get_by_role("button", name="PDF report").click()
+            return await (await waiting.value).path()
+        except Error:
+            if attempt == 3:
+                raise
+    raise AssertionError
+
+
+async def one_round(page: Page, address: str, seed: int, rng: random.Random) -> str:
     """An image from upload to report; a sentence if something is not as it should be."""
     data = image(seed)
     await page.goto(address)
@@ -51,14 +67,13 @@ async def one_round(page: Page, address: str, seed: int) -> str:
     )
     await page.get_by_role("heading", name=f"image {seed}.png").wait_for(timeout=180_000)
     await settled(page)
+    await asyncio.sleep(rng.uniform(*PAUSE))
     await page.get_by_role("button", name="Run", exact=True).click()
     await page.get_by_text("Crystals counted").first.wait_for(timeout=300_000)
     await settled(page)
+    await asyncio.sleep(rng.uniform(*PAUSE))
     await page.get_by_role("tab", name="Report and files").click()
-    await settled(page)
-    async with page.expect_download(timeout=180_000) as waiting:
-        await page.get_by_role("button", name="PDF report").click()
-    report = PdfReader(await (await waiting.value).path())
+    report = PdfReader(await downloaded(page))
     own = hashlib.sha256(data).hexdigest()[:12]
     if any(own not in sheet.extract_text() for sheet in report.pages):
         return f"the report of image {seed} is of another image"
@@ -71,10 +86,10 @@ async def session(browser: Browser, address: str, first: int, end: float, told: 
     context = await browser.new_context(accept_downloads=True)
     page = await context.new_page()
     page.set_default_timeout(120_000)
-    seed = first
+    seed, rng = first, random.Random(first)
     while time.monotonic() < end:
         try:
-            problem = await one_round(page, address, seed)
+            problem = await one_round(page, address, seed, rng)
         except Exception as error:  # whatever a browser meets is told
             problem = f"image {seed}: {type(error).__name__}: {str(error).splitlines()[0]}"
         told["faults" if problem else "rounds"] += 1

@@ -17,6 +17,7 @@ from crystalseg.micrographs.pairs import decode_labels
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
 from crystalseg.report.pdf import build_pdf
+from crystalseg.report.report import Details
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
 from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE
@@ -157,9 +158,10 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
     def pdf() -> bytes:
         corrected = shared.corrected(item.runs[method], session.instances())
         profile = session.profile()
-        validation = lookup(profile.kind, corrected.original.settings.full_method) if profile else None
+        validation = lookup(profile, corrected.original.settings)
+        details = Details(operator=session.who())
         recorded = put_on_record(
-            corrected, micrograph, session.measuring(), validation, profile=profile, comparison=comparison
+            corrected, micrograph, session.measuring(), validation, details, profile, comparison=comparison
         )
         return issue_report(shared.engine(), recorded, "PDF", build_pdf)
 

@@ -123,7 +123,7 @@ def reports(reopened: Reopened) -> None:
 
     def report() -> bytes:
         profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # as it was judged then
-        validation = lookup(profile.kind, run.chosen.full_method) if profile else None
+        validation = lookup(profile, run.chosen)
         details = Details(**run.details, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
         again = make([reopened_part(reopened)], validation, details, profile)
         return issue_report(engine, again, "PDF", build_pdf, session.who())
@@ -211,8 +211,8 @@ def pooled(runs: list[Run]) -> None:
     except StoreError as error:
         st.error(plain(f"A run cannot be reopened: {error}"), icon=":material/block:")
         return
-    validation = lookup(profile.kind, parts[0].settings.full_method) if profile else None
-    report = make(parts, validation, Details(sample=sample), profile)
+    validation = lookup(profile, parts[0].settings)
+    report = make(parts, validation, Details(sample=sample, operator=session.who()), profile)
     if report.assessment is None:
         st.warning("No crystal counts in these fields.", icon=":material/search:")
         return

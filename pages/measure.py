@@ -144,7 +144,7 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
     details, profile = details_form(), session.profile()
 
     def report(form: str, build: Callable[[Report], bytes]) -> bytes:
-        validation = lookup(profile.kind, corrected.original.settings.full_method) if profile else None
+        validation = lookup(profile, corrected.original.settings)
         recorded = put_on_record(corrected, micrograph, measuring, validation, details, profile)
         return issue_report(shared.engine(), recorded, form, build)
 
@@ -222,7 +222,7 @@ def tabs(
     field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
 
     def assessed() -> Assessment | None:
-        validation = lookup(profile.kind, corrected.original.settings.full_method)
+        validation = lookup(profile, corrected.original.settings)
         return shared.assessment(corrected.version, rule, micrograph.calibration, profile, validation, field)
 
     if profile.limits and (judged := assessed()) is not None:

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/deployment.md",
+    "docs/reliability.md",
     "docs/results.md",
     "weights/MODEL_CARD.md",
     "benchmarks/README.md",

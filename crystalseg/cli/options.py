@@ -47,7 +47,7 @@ def chosen(
     if settings_file is not None or method is not None:
         raise ValueError("A profile has settings of its own: leave --settings and --method out.")
     profile = profiles.find(engine, profile_name)
-    return profile.settings, profile, validations.lookup(profile.kind, profile.settings.full_method)
+    return profile.settings, profile, validations.lookup(profile, profile.settings)
 
 
 def settings_from(path: Path | None, method: str | None) -> "Settings":

@@ -118,7 +118,7 @@ def audit(
 ) -> None:
     """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
     from crystalseg.record import ledger
-    from crystalseg.record.anchors import check
+    from crystalseg.record.anchors import anchors_in, check
     from crystalseg.record.database import open_database
     from crystalseg.record.reports import issued
     from crystalseg.record.runs import find
@@ -134,6 +134,8 @@ def audit(
             report = issued(engine, data)
             runs = report.body["runs"]
             print(f"This is the report of run {', '.join(runs)}, issued {report.created[:19]} UTC.")
+            for when in dict.fromkeys(filter(None, (held.stamped() for held in anchors_in(data)))):
+                print(f"Its time stamp: {when}.")
     if runs and not problems:
         models = models_from(None) if segment_again else None
         problems = [problem for run in runs for problem in _recomputed(engine, find(engine, run), models)]

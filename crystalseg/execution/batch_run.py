@@ -86,7 +86,7 @@ class _Flight:
     ) -> None:
         self.client, self.batch, self.folder, self.engine, self.threads = client, batch, folder, engine, threads
         self.report = report
-        self.validation = lookup(batch.profile.kind, batch.profile.settings.full_method)
+        self.validation = lookup(batch.profile, batch.profile.settings)
         self.source = Source(Path(batch.source))
         self.stems = file_stems(batch.names)
         seen: Counter[str] = Counter()

@@ -62,7 +62,7 @@ def _combined(batch: Batch, runs: list[Run], engine: Engine) -> bytes:
     # pictures are shown of the first only; of the others neither image nor labels are held
     parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
     profile = batch.profile
-    validation = lookup(profile.kind, profile.settings.full_method)
+    validation = lookup(profile, profile.settings)
     product = profile.product or f"batch {batch.id}"
     report = make(parts, validation, Details(sample=product), profile)
     return build_pdf(replace(report, anchor=anchor(engine)))

@@ -10,7 +10,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -18,23 +18,35 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from sqlalchemy import Engine
 
-from crystalseg.record import ledger, store
+from crystalseg.record import ledger, store, timestamps
 from crystalseg.record.database import RecordError
 
-_WRITTEN = re.compile(rb"crystalseg-anchor:(\d{1,12}):([0-9a-f]{64}):([0-9a-f]{64}):([0-9a-f]{128})")
+_WRITTEN = re.compile(rb"crystalseg-anchor:(\d{1,12}):([0-9a-f]{64}):([0-9a-f]{64}):([0-9a-f]{128})(?::([\w-]{20,}))?")
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """number, hash: of the record's last entry then; key: public, of who signed; signature: of both. Hexadecimal."""
+    """number, hash: of the record's last entry then; key: public, of who signed; signature: of both. Hexadecimal.
+    token: a time stamp of all these (`timestamps`), or ""; unstamped: why there is none though there should be."""
 
     number: int
     hash: str
     key: str
     signature: str
+    token: str = ""
+    unstamped: str = ""
+
+    @property
+    def signed(self) -> str:
+        """All but the time stamp, which is of this."""
+        return f"crystalseg-anchor:{self.number}:{self.hash}:{self.key}:{self.signature}"
 
     def __str__(self) -> str:
-        return f"crystalseg-anchor:{self.number}:{self.hash}:{self.key}:{self.signature}"
+        return f"{self.signed}:{self.token}" if self.token else self.signed
+
+    def stamped(self) -> str:
+        """When, in the words of the time stamp; "" without one. StampError if it is false."""
+        return timestamps.check(self.token, self.signed.encode()) if self.token else ""
 
     @property
     def is_genuine(self) -> bool:
@@ -81,14 +93,24 @@ def _make_key(path: Path) -> None:
 
 
 def anchor(engine: Engine) -> Anchor:
-    """The record's end now. RecordError if the key cannot be used."""
+    """The record's end now, with a time stamp where a server is configured. RecordError if the key cannot be used."""
     number, sha256 = ledger.end(engine)
     key = _key()
-    return Anchor(number, sha256, key.public_key().public_bytes_raw().hex(), key.sign(_signed(number, sha256)).hex())
+    made = Anchor(number, sha256, _public(key), key.sign(_signed(number, sha256)).hex())
+    if not timestamps.url():
+        return made
+    try:
+        return replace(made, token=timestamps.stamp(made.signed.encode()))
+    except timestamps.StampError as error:
+        return replace(made, unstamped=str(error))
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()
 
 
 def anchors_in(data: bytes) -> list[Anchor]:
-    """Those that the file of a report (PDF, HTML, Excel) carries."""
+    """Those that the file of a report (PDF, HTML, Excel) carries; a time stamp is in PDF and HTML only."""
     if zipfile.is_zipfile(io.BytesIO(data)):
         with zipfile.ZipFile(io.BytesIO(data)) as book:
             data = book.read("docProps/core.xml") if "docProps/core.xml" in book.namelist() else b""
@@ -98,11 +120,15 @@ def anchors_in(data: bytes) -> list[Anchor]:
 
 def check(engine: Engine, data: bytes) -> Iterator[str]:
     """A sentence for each thing in which the record is not the one that a report's file was issued from."""
-    own = anchor(engine).key
+    own = _public(_key())
     for held in anchors_in(data):
         if not held.is_genuine:
             yield f"The report names entry {held.number} of the record, but its signature is false: it was changed."
         elif held.key != own:
             yield f"The report was signed with another key ({held.key[:16]}…) than this record's ({own[:16]}…)."
+        try:
+            held.stamped()
+        except timestamps.StampError as error:
+            yield str(error)
         if held.number and ledger.hash_of(engine, held.number) != held.hash:
             yield f"The record was rewritten since the report was issued: entry {held.number} is not what it was."

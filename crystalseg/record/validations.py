@@ -7,7 +7,9 @@ import numpy as np
 
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.networks import DIRECTORY
+from crystalseg.record.profiles import Profile
 from crystalseg.record.store import home, write_safely
+from crystalseg.segmentation.settings import Settings
 
 SHIPPED = DIRECTORY / "validation.json"
 
@@ -34,10 +36,11 @@ def _full(method: str) -> str:
     return f"{method}@cellpose" if method == "sima-plus" else method
 
 
-def lookup(kind: str, method: str) -> Validation | None:
-    """That of a method, as `Settings.full_method` names it, on a kind of material ("" for an unknown one); None if it
-    was not validated there."""
-    return next((v for v in validations() if (v.kind, v.method) == (kind, method)), None)
+def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
+    """That of the settings' method on the profile's kind of material; None without a profile, or if it was not
+    validated there."""
+    wanted = (profile.kind, settings.full_method) if profile else None
+    return next((v for v in validations() if (v.kind, v.method) == wanted), None)
 
 
 def keep(validation: Validation, path: Path) -> None:

@@ -133,6 +133,10 @@ def _signature(report: Report) -> list[Block]:
             f"the key {a.key}: {a.signature}. The audit of this file shows whether the record still has that entry."
         )
         blocks.append(Text(words, small=True))
+        if a.token:
+            blocks.append(Text(f"Time stamp of that (RFC 3161): {a.stamped()}.", small=True))
+        elif a.unstamped:
+            blocks.append(Text(a.unstamped, small=True))
     return blocks
 
 

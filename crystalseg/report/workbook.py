@@ -21,7 +21,7 @@ def build_workbook(report: Report) -> bytes:
     )
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
-        writer.book.properties.keywords = str(report.anchor or "")
+        writer.book.properties.keywords = report.anchor.signed if report.anchor else ""
         for name, table in sheets.items():
             in_text(table, shown).to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
             for row in writer.sheets[name].iter_rows():

@@ -6,8 +6,11 @@ from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import validations
+from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Settings
 from tests.conftest import squares
+
+POWDER = Profile("p", kind="powder")
 
 
 def test_a_method_that_sees_squares_too_large_is_told_by_how_much():
@@ -42,12 +45,13 @@ def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):
     off = {"mean": [0.01, float("nan")]}
     validations.keep(Validation("powder", "sima", 2, off), validations.SHIPPED)
     validations.keep(Validation("powder", "sima-plus", 2, off), validations.SHIPPED)
-    assert validations.lookup("powder", "sima").errors == {"mean": [0.01]}
+    assert validations.lookup(POWDER, Settings("sima")).errors == {"mean": [0.01]}
     validations.keep(Validation("powder", "sima", 5, {"mean": [0.1] * 5}), validations.own())
-    assert validations.lookup("powder", "sima").images == 5
+    assert validations.lookup(POWDER, Settings("sima")).images == 5
     # what was kept before SiMA+ had a choice of its flow network was measured on CPNet
-    assert validations.lookup("powder", Settings("sima-plus", network="cellpose").full_method).images == 2
-    assert validations.lookup("powder", Settings("sima-plus", network="folded").full_method) is None
-    assert validations.lookup("paint", "sima") is None
+    assert validations.lookup(POWDER, Settings("sima-plus", network="cellpose")).images == 2
+    assert validations.lookup(POWDER, Settings("sima-plus", network="folded")) is None
+    assert validations.lookup(Profile("p", kind="paint"), Settings("sima")) is None
+    assert validations.lookup(None, Settings("sima")) is None
     validations.keep(Validation("powder", "sima", 6, {}), validations.own())
     assert [v.images for v in validations.validations()] == [6, 2]

@@ -1,0 +1,73 @@
+"""Time-stamp tokens (RFC 3161): another's word that something existed at a time, where a server is configured."""
+
+import base64
+import hashlib
+import os
+import urllib.request
+from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificates
+from rfc3161_client import (
+    HashAlgorithm,
+    TimestampRequestBuilder,
+    TimeStampResponse,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
+
+SECONDS = 10.0  # for which the server is waited for
+
+
+class StampError(ValueError):
+    """No token, or a false one; the message is one sentence for the user."""
+
+
+def url() -> str:
+    """The server's address, $CRYSTALSEG_TIMESTAMP_URL; "" for none."""
+    return os.environ.get("CRYSTALSEG_TIMESTAMP_URL", "")
+
+
+def stamp(data: bytes) -> str:
+    """A token over `data`, base64url of DER, from the server at `url`. StampError if it gives none."""
+    request = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).build()
+    asked = urllib.request.Request(url(), request.as_bytes(), {"Content-Type": "application/timestamp-query"})
+    try:
+        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
+            token = base64.urlsafe_b64encode(answer.read(2**20)).decode().rstrip("=")
+    except (OSError, ValueError) as error:
+        raise StampError("No time stamp: its server did not answer.") from error
+    check(token, data)
+    return token
+
+
+def check(token: str, data: bytes) -> str:
+    """The time a token gives `data`, ISO 8601, and whether its signer was checked, in words. StampError if the token is
+    false, or of other data.
+
+    The signer is checked against the certificates (PEM) in the file $CRYSTALSEG_TIMESTAMP_ROOTS.
+    """
+    answer = _decoded(token)
+    if answer.tst_info.message_imprint.message != hashlib.sha256(data).digest():
+        raise StampError("The time stamp is of something else.")
+    when = answer.tst_info.gen_time.isoformat()
+    roots = os.environ.get("CRYSTALSEG_TIMESTAMP_ROOTS")
+    if not roots:
+        return f"{when}, its signer not checked"
+    builder = VerifierBuilder()
+    try:
+        for certificate in load_pem_x509_certificates(Path(roots).read_bytes()):
+            builder = builder.add_root_certificate(certificate)
+        builder.build().verify_message(answer, data)
+    except (OSError, ValueError, VerificationError) as error:
+        raise StampError(f"The signer of the time stamp is not known to {roots}.") from error
+    return when
+
+
+def _decoded(token: str) -> TimeStampResponse:
+    try:
+        answer = decode_timestamp_response(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        answer.tst_info.gen_time  # noqa: B018 - a refusal has none
+    except Exception as error:  # the decoder raises what it likes
+        raise StampError("The time stamp cannot be read, or was refused by its server.") from error
+    return answer
