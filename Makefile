@@ -28,6 +28,7 @@ bench: .venv/test-ready
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.fuzz_documents
 
 .venv/run-ready: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -9,6 +9,7 @@ session's first round and at the end, when all are closed.
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import hashlib
 import io
@@ -28,6 +29,9 @@ from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from tests.browser.serving import served
 
+# Pages that no one looks at are slowed down otherwise.
+AWAKE = ("background-timer-throttling", "renderer-backgrounding", "backgrounding-occluded-windows", "gpu")
+QUIET = ["--no-sandbox", *(f"--disable-{what}" for what in AWAKE)]
 PAUSE = (3.0, 15.0)  # s that a person looks before the next click
 
 
@@ -42,6 +46,17 @@ async def settled(page: Page) -> None:
     """The page shows the latest state."""
     await page.wait_for_timeout(500)
     await page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=180_000)
+
+
+async def run(page: Page) -> None:
+    """Press Run until it runs, and wait for its figures."""
+    button = page.get_by_role("button", name="Run", exact=True)
+    while await button.is_visible() and not await page.get_by_text("Crystals counted").first.is_visible():
+        await button.click()
+        await settled(page)
+        with contextlib.suppress(Error):
+            await page.get_by_text("Crystals counted").first.wait_for(timeout=60_000)
+    await settled(page)
 
 
 async def downloaded(page: Page) -> Path:
@@ -68,9 +83,7 @@ async def one_round(page: Page, address: str, seed: int, rng: random.Random) -> 
     await page.get_by_role("heading", name=f"image {seed}.png").wait_for(timeout=180_000)
     await settled(page)
     await asyncio.sleep(rng.uniform(*PAUSE))
-    await page.get_by_role("button", name="Run", exact=True).click()
-    await page.get_by_text("Crystals counted").first.wait_for(timeout=300_000)
-    await settled(page)
+    await run(page)
     await asyncio.sleep(rng.uniform(*PAUSE))
     await page.get_by_role("tab", name="Report and files").click()
     report = PdfReader(await downloaded(page))
@@ -112,7 +125,7 @@ async def crowd(address: str, sessions: int, minutes: float, seed: int) -> bool:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     rng, told = random.Random(seed), Counter[str]()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        browser = await playwright.chromium.launch(executable_path=found, args=QUIET)
 
         async def rounds(seconds: float) -> None:
             end = time.monotonic() + seconds
