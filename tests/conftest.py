@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import cv2
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 
 def discs(shape, circles):
@@ -70,6 +71,12 @@ def keep(engine, run):
     from crystalseg.record.runs import record
 
     return record(engine, run, store.get(run.files["labels"]) if "labels" in run.files else b"")
+
+
+def with_pragma(engine, pragma):
+    """Every later connection to the SQLite record of `engine` begins with a PRAGMA."""
+    event.listen(engine, "connect", lambda connection, _record: connection.execute(f"PRAGMA {pragma}"))
+    engine.dispose()
 
 
 def labelled(widgets, label):

@@ -6,7 +6,6 @@ import sys
 import time
 
 import pytest
-from sqlalchemy import event
 
 from crystalseg.execution.failure import failure
 from crystalseg.micrographs.micrograph import MicrographError
@@ -15,6 +14,7 @@ from crystalseg.record.corrections import correction_log, log_correction
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reports import issue, reports_of
+from tests.conftest import with_pragma
 
 ISSUER = """
 import os
@@ -61,12 +61,7 @@ def test_a_clock_that_is_set_back_changes_no_order(own_home, monkeypatch):
 def test_a_record_that_may_not_be_written_is_said_to_be_so(own_home):
     engine = open_database()
     ledger.append(engine, "run", "r1", {})
-
-    @event.listens_for(engine, "connect")
-    def _(connection, _record):
-        connection.execute("PRAGMA query_only = 1")
-
-    engine.dispose()
+    with_pragma(engine, "query_only = 1")
     with pytest.raises(RecordError, match="cannot be written: check the permissions"):
         ledger.append(engine, "run", "r2", {})
     assert [e.subject for e in ledger.entries(open_database(), "run")] == ["r1"]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from crystalseg.execution.queue import Queue
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.segmentation.settings import Settings
+from tests.conftest import with_pragma
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,7 @@ def test_a_record_held_by_others_is_given_up_in_time(tmp_path, monkeypatch):
 def test_a_full_disk_is_not_called_busy(tmp_path):
     own = open_database(f"sqlite:///{tmp_path / 'r.sqlite'}")
     ledger.append(own, "run", "r1", {})
-
-    @event.listens_for(own, "connect")
-    def _(connection, _record):
-        connection.execute("PRAGMA max_page_count = 1")
-
-    own.dispose()
+    with_pragma(own, "max_page_count = 1")
     with pytest.raises(RecordError, match="disk that holds the record is full"):
         ledger.append(own, "run", "r2", {"long": "x" * 10**6})
     assert [e.subject for e in ledger.entries(own, "run")] == ["r1"]
