@@ -36,8 +36,11 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
     """Write `state` at half precision (vectors, such as batch norm's statistics, stay float32), atomically."""
     small = {k: (v.half() if v.ndim > 1 else v.float() if v.is_floating_point() else v) for k, v in state.items()}
     part = Path(path).with_suffix(".part")
-    part.write_bytes(save({k: v.cpu().contiguous() for k, v in small.items()}, metadata=asdict(card)))
-    os.replace(part, path)
+    try:
+        part.write_bytes(save({k: v.cpu().contiguous() for k, v in small.items()}, metadata=asdict(card)))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], Card]:

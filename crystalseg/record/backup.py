@@ -24,10 +24,9 @@ _COLUMNS = tuple(column.name for column in EntryRow.__table__.columns)
 def backup(engine: Engine, path: Path) -> list[str]:
     """Write the record to `path`, all of it or nothing; returns what an audit finds wrong with it. Only its owner may
     read the file, which holds the key that signs. RecordError if it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.touch(mode=0o600)
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        with store.written_safely(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            os.fchmod(file.fileno(), 0o600)
             archive.comment = FORMAT.encode()
             named: dict[str, None] = {}
             with archive.open("ledger.jsonl", "w", force_zip64=True) as lines, Session(engine) as session:
@@ -40,9 +39,7 @@ def backup(engine: Engine, path: Path) -> list[str]:
             for name in BESIDE:
                 if (store.home() / name).exists():
                     archive.write(store.home() / name, name)
-        os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise RecordError(f"{path}: cannot be written ({error.strerror}); no back-up was made.") from error
     return list(ledger.audit(engine))
 

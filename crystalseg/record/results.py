@@ -1,7 +1,6 @@
 """Micrographs and segmentations as files: arrays and facts in one .npz."""
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.store import written_safely
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings, read_json
@@ -16,14 +16,8 @@ from crystalseg.segmentation.settings import Settings, read_json
 
 def _save(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
     """Write arrays and JSON-ready facts to one .npz, atomically."""
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, _facts=np.array(json.dumps(facts)), **arrays)
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with written_safely(path) as file:
+        np.savez(file, allow_pickle=False, _facts=np.array(json.dumps(facts)), **arrays)
 
 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -4,7 +4,10 @@ import datetime
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 class StoreError(ValueError):
@@ -28,19 +31,26 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
-def write_safely(path: Path, data: bytes) -> None:
-    """All of the bytes are on the disk under this name, or nothing is, whenever the process or machine stops."""
+@contextmanager
+def written_safely(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, under another name until it is whole: then all of it is on the disk under this one, or nothing
+    is, whenever the process or machine stops."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{uuid.uuid4().hex}")
     try:
         with part.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError:
+    finally:
         part.unlink(missing_ok=True)  # a full disk is not made fuller
-        raise
+
+
+def write_safely(path: Path, data: bytes) -> None:
+    """As `written_safely`, of bytes at hand."""
+    with written_safely(path) as file:
+        file.write(data)
 
 
 def place(sha256: str) -> Path:

@@ -35,6 +35,11 @@ def test_names_are_no_markdown(name):
     assert text == " ".join(name.split("\n")).strip()
 
 
+def test_names_are_no_emoji():
+    """Streamlit looks for these in what Markdown left as text."""
+    assert shown(plain("a :smile: b :material/home: 12:30:15"))[1] == "a :\u2060smile: b :material/home: 12:30:15"
+
+
 @given(st.text(max_size=40))
 def test_nothing_a_user_types_is_markdown(text):
     assert shown(plain(text))[0] == set()

@@ -7,6 +7,9 @@ revision, down_revision = "0002", "0001"
 
 
 def upgrade() -> None:
+    # Records made between the first release and the first numbered schema have all this, but no number.
+    if "corrections" in sa.inspect(op.get_bind()).get_table_names():
+        return
     op.create_table(
         "corrections",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
