@@ -10,7 +10,6 @@ session's first round and at the end, when all are closed.
 import argparse
 import asyncio
 import contextlib
-import gc
 import hashlib
 import io
 import random
@@ -136,7 +135,6 @@ async def crowd(address: str, sessions: int, minutes: float, seed: int) -> bool:
         before = memory(address)
         await rounds(60 * minutes)
         await browser.close()
-    gc.collect()
     await asyncio.sleep(10)
     after = memory(address)
     print(f"{sessions} sessions, {minutes:g} min: {dict(told)}; server {before:.0f} MB, then {after:.0f} MB")

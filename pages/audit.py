@@ -5,6 +5,7 @@ import streamlit as st
 
 from crystalseg.record import ledger, people
 from crystalseg.record.anchors import check
+from crystalseg.record.audit import GOOD, audit, audited
 from crystalseg.record.people import ROLES
 from crystalseg.record.reports import issued
 from crystalseg.ui import account, session, shared
@@ -36,12 +37,23 @@ def problems_or(problems: list[str], good: str) -> None:
 
 
 def record() -> None:
-    """The whole chain and every stored file."""
+    """The chain and the stored files: what is new since the last audit, or all."""
     st.subheader("The record")
-    st.caption("Every entry carries the hash of the one before it. The audit reads all of them, and all stored files.")
+    st.caption("Every entry carries the hash of the one before it. The audit reads them, and the files they name.")
     number, _ = ledger.end(shared.engine())
-    if st.button(f"Audit {number} entries", icon=":material/policy:", type="primary"):
-        problems_or(list(ledger.audit(shared.engine())), "The record is as it was written.")
+    since = audited()
+    columns = st.columns((1, 1, 3), vertical_alignment="center")
+    if since is not None:
+        new = max(0, number - since.number)
+        if columns[0].button(f"Audit {new:,} new entries", icon=":material/policy:", type="primary"):
+            problems_or(list(audit(shared.engine(), since)), f"{GOOD[:-1]} since entry {since.number:,}.")
+        when = since.when[:16].replace("T", " ")
+        columns[2].caption(f"Up to entry {since.number:,} the record was audited at {when} UTC, and nothing was found.")
+    kind = "primary" if since is None else "secondary"
+    if columns[since is not None].button(f"Audit all {number:,} entries", icon=":material/policy:", type=kind):
+        with st.spinner("Entries and files are read…", show_time=True):
+            problems = list(audit(shared.engine()))
+        problems_or(problems, GOOD)
 
 
 def report() -> None:

@@ -1,18 +1,17 @@
 """History: every run on record; found, reopened, compared, charted, approved, exported."""
 
-from collections import Counter
-
 import pandas as pd
 import streamlit as st
+from sqlalchemy import Engine
 
 from crystalseg.execution.corrected import issue_report
 from crystalseg.measurement.control import RULES, control_chart
-from crystalseg.record import store
-from crystalseg.record.approvals import MEANINGS, approve, approvers, signatures
+from crystalseg.record import index, store
+from crystalseg.record.approvals import MEANINGS, approve, signatures
 from crystalseg.record.profiles import as_of, profiles
 from crystalseg.record.reopening import Reopened, reopen, same_figures
 from crystalseg.record.reports import reports_of
-from crystalseg.record.runs import Run, entry_of, recorded
+from crystalseg.record.runs import Run, entry_of, find
 from crystalseg.record.store import StoreError
 from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
@@ -24,65 +23,29 @@ from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
 from crystalseg.ui.plain import plain
+from crystalseg.ui.run_list import listed, one_page, searched
 from crystalseg.ui.viewer import Crystals, viewer
 
 ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
-# What can be charted: words, and where it is in a run's figures.
+# Figures that can be charted and compared, as the index names them.
 TRENDS = {
-    "average crystal size": lambda f: f["average"]["value"],
-    "D50 by number": lambda f: f["number"][1],
-    "D90 by number": lambda f: f["number"][2],
-    "D50 by area": lambda f: f["area"][1],
-    "D90 by area": lambda f: f["area"][2],
-    "largest crystal": lambda f: f["largest"],
+    "average crystal size": "average",
+    "D50 by number": "number_d50",
+    "D90 by number": "number_d90",
+    "D50 by area": "area_d50",
+    "D90 by area": "area_d90",
+    "largest crystal": "largest",
 }
-
-
-def listed(runs: list[Run], approved: dict[str, str]) -> pd.DataFrame:
-    """A row a run."""
-    rows = []
-    for run in runs:
-        f = run.figures or {}
-        rows.append(
-            {
-                "run": run.id,
-                "when, UTC": run.created[:19].replace("T", " "),
-                "image": run.image_name,
-                "sample": run.details.get("sample", ""),
-                "average": f.get("average", {}).get("value"),
-                "unit": f.get("unit", ""),
-                "verdict": run.outcome,
-                "counted": f.get("counted"),
-                "profile": run.profile,
-                "method": run.settings.get("method", ""),
-                "corrections": len(run.corrections),
-                "operator": run.details.get("operator", ""),
-                "approved": approved.get(run.id, ""),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def filtered(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that match what is searched for."""
-    columns = st.columns((3, 2, 2))
-    words = columns[0].text_input("Search", placeholder="image, sample, run, operator …").lower().split()
-    profiles = columns[1].multiselect("Profile", sorted(set(table["profile"]) - {""}))
-    verdicts = columns[2].multiselect("Verdict", ["pass", "fail", "not decidable"])
-    keep = pd.Series(True, index=table.index)
-    text = table.astype(str).agg(" ".join, axis=1).str.lower()
-    for word in words:
-        keep &= text.str.contains(word, regex=False)
-    if profiles:
-        keep &= table["profile"].isin(profiles)
-    if verdicts:
-        keep &= table["verdict"].isin(verdicts)
-    return table[keep]
+CHARTED = (50, 200, 1000)  # of the latest
+NAMED = 20  # signals of a chart in words; the chart marks them all
 
 
 def show(run: Run) -> None:
     """A run reopened from its stored labels."""
     st.subheader(f"Run {run.id}: {plain(run.image_name)}")
+    others = [other for other in index.states(shared.engine(), run.id) if other != run.id]
+    if others:
+        st.caption(f"Other states of this measurement: {', '.join(others)}")
     try:
         reopened = reopen(run)
     except StoreError as error:
@@ -176,8 +139,8 @@ def beside(one: Run, other: Run) -> None:
     """Two runs' figures, and what was set otherwise."""
     st.subheader("Two runs compared")
     rows = []
-    for words, of in TRENDS.items():
-        a, b = (of(r.figures) if r.figures else float("nan") for r in (one, other))
+    for words, figure in TRENDS.items():
+        a, b = (index.FIGURES[figure](r.figures) if r.figures else float("nan") for r in (one, other))
         rows.append((words, a, b, 100 * (b / a - 1)))
     columns = ["figure", one.id, other.id, "difference, %"]
     st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)
@@ -239,26 +202,31 @@ def _flat(settings: dict, before: str = "") -> dict:
     return flat
 
 
-def trend(runs: list[Run]) -> None:
-    """Individuals and moving-range chart of one figure, oldest first."""
-    st.subheader("Trend of the runs listed")
-    words = st.selectbox("Figure", list(TRENDS))
-    measured = [r for r in reversed(runs) if r.figures]
+def trend(engine: Engine, query: index.Query) -> None:
+    """Individuals and moving-range chart of one figure of the runs found, oldest first."""
+    st.subheader("Trend of the runs found")
+    left, right = st.columns((3, 1))
+    words = left.selectbox("Figure", list(TRENDS))
+    most = right.selectbox("Of the latest", CHARTED, 1, help="Runs that are charted at most.")
+    rows = index.runs(engine, query, most)[::-1]
+    measured = rows[rows[TRENDS[words]].notna()]
     # µm and px do not go into one chart: the unit of most runs does
-    unit, _ = next(iter(Counter(r.figures["unit"] for r in measured).most_common(1)), ("", 0))
-    kept = [r for r in measured if r.figures["unit"] == unit]
+    unit = next(iter(measured["unit"].mode()), "")
+    kept = measured[measured["unit"] == unit]
     if len(kept) < 2:
         st.info("A control chart needs two or more runs.", icon=":material/show_chart:")
         return
     if len(kept) < len(measured):
-        st.caption(f"{len(measured) - len(kept)} of the runs listed are not in {unit} and left out here.")
-    values = [TRENDS[words](r.figures) for r in kept]
+        st.caption(f"{len(measured) - len(kept)} of these runs are not in {unit} and left out here.")
+    values = kept[TRENDS[words]].tolist()
     chart = control_chart(values)
-    names = [(r.created[:16].replace("T", " "), r.image_name, r.id) for r in kept]
+    names = [(r.created[:16].replace("T", " "), r.image, r.run) for r in kept.itertuples()]
     signals = {k: "; ".join(RULES[n - 1] for n in rules) for k, rules in enumerate(chart.signals) if rules}
     st.plotly_chart(control_charts(chart, values, names, signals, words, unit), width="stretch")
-    for k, rules in signals.items():
+    for k, rules in list(signals.items())[-NAMED:]:
         st.caption(f":material/warning: {plain(', '.join(names[k]))}: {rules}")
+    if len(signals) > NAMED:
+        st.caption(f"{len(signals) - NAMED} earlier signals are marked in the chart.")
 
 
 def page() -> None:
@@ -266,13 +234,15 @@ def page() -> None:
     st.title("History")
     st.caption("Every run on record. Choose one to reopen it, two to compare, or several to report as one sample.")
     engine = shared.engine()
-    runs = {run.id: run for run in recorded(engine)}
-    if not runs:
+    with st.spinner("Runs are put into the index…"):
+        index.catch_up(engine)
+    if not index.count(engine):
         st.info("Nothing was measured yet: go to Measure.", icon=":material/straighten:")
         return
-    table = filtered(listed(list(runs.values()), approvers(engine)))
+    query = searched(engine)
+    rows = one_page(engine, query)
     chosen = st.dataframe(
-        table,
+        listed(rows),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -280,15 +250,15 @@ def page() -> None:
         key="runs",
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
     )
-    st.download_button("These as CSV", lambda: csv(table), "runs.csv", "text/csv")
-    picked = [runs[table.iloc[k]["run"]] for k in chosen.selection.rows if k < len(table)]
+    st.download_button("These as CSV", lambda: csv(listed(index.runs(engine, query))), "runs.csv", "text/csv")
+    picked = [find(engine, rows["run"].iloc[k]) for k in chosen.selection.rows if k < len(rows)]
     if len(picked) == 1:
         show(picked[0])
     elif picked:
         if len(picked) == 2:
             beside(*picked)
         pooled(picked)
-    trend([runs[r] for r in table["run"]])
+    trend(engine, query)
 
 
 page()

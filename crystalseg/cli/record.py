@@ -115,16 +115,19 @@ def audit(
     segment_again: Annotated[
         bool, typer.Option("--segment", help="And segment its stored image again with the present networks.")
     ] = False,
+    since_last: Annotated[
+        bool, typer.Option("--since-last", help="Only what was added since the last audit that found nothing.")
+    ] = False,
 ) -> None:
     """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
-    from crystalseg.record import ledger
+    from crystalseg.record import audit as auditing
     from crystalseg.record.anchors import anchors_in, check
     from crystalseg.record.database import open_database
     from crystalseg.record.reports import issued
     from crystalseg.record.runs import find
 
     engine = open_database()
-    problems = list(ledger.audit(engine))
+    problems = list(auditing.audit(engine, auditing.audited() if since_last else None))
     runs = [run_id] if run_id else []
     if Path(run_id).is_file():
         data = Path(run_id).read_bytes()
@@ -140,7 +143,7 @@ def audit(
         models = models_from(None) if segment_again else None
         problems = [problem for run in runs for problem in _recomputed(engine, find(engine, run), models)]
     more = f"; run {', '.join(runs)} gives the figures on record" if runs else ""
-    _said(problems, f"The record is as it was written{more}.")
+    _said(problems, auditing.GOOD.replace(".", f"{more}."))
 
 
 def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[str]:

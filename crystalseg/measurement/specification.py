@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -57,6 +57,11 @@ class Verdict:
     unit: str
     outcome: Outcome
     why: str
+
+    @staticmethod
+    def from_dict(facts: Mapping[str, Any]) -> "Verdict":
+        """From the record; what `dataclasses.asdict` gave."""
+        return Verdict(**{**facts, "limit": Limit(**facts["limit"])})
 
 
 def judge(limit: Limit, budget: Budget | None) -> Verdict:

@@ -79,8 +79,3 @@ def signatures(engine: Engine, run_id: str) -> list[Signature]:
 def approval(engine: Engine, run_id: str) -> str:
     """Who approved a run and when, in words; "" if nobody did."""
     return next((s.words() for s in signatures(engine, run_id) if s.meaning == "approval"), "")
-
-
-def approvers(engine: Engine) -> dict[str, str]:
-    """Who approved, by run."""
-    return {entry.subject: entry.who for entry in ledger.entries(engine, "approval")}

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from crystalseg.record import ledger, store
+from crystalseg.record.audit import audit, files_of
 from crystalseg.record.database import RecordError, explained
 from crystalseg.record.ledger import EntryRow
 
@@ -32,7 +33,7 @@ def backup(engine: Engine, path: Path) -> list[str]:
             with archive.open("ledger.jsonl", "w", force_zip64=True) as lines, Session(engine) as session:
                 for row in session.scalars(select(EntryRow).order_by(EntryRow.number)).yield_per(500):
                     lines.write(json.dumps([getattr(row, c) for c in _COLUMNS]).encode() + b"\n")
-                    named |= dict.fromkeys(ledger.files_of(row).values())
+                    named |= dict.fromkeys(files_of(row).values())
             for sha256 in named:
                 if store.place(sha256).exists():
                     archive.write(store.place(sha256), f"files/{sha256}", zipfile.ZIP_STORED)
@@ -41,7 +42,7 @@ def backup(engine: Engine, path: Path) -> list[str]:
                     archive.write(store.home() / name, name)
     except OSError as error:
         raise RecordError(f"{path}: cannot be written ({error.strerror}); no back-up was made.") from error
-    return list(ledger.audit(engine))
+    return list(audit(engine))
 
 
 def restore(engine: Engine, path: Path) -> list[str]:
@@ -59,7 +60,7 @@ def restore(engine: Engine, path: Path) -> list[str]:
                 session.execute(insert(EntryRow), rows)
     except DBAPIError as error:
         raise RecordError(explained(error)) from error
-    return list(ledger.audit(engine))
+    return list(audit(engine))
 
 
 def entries_in(path: Path, bring: Callable[[zipfile.ZipFile], None] = lambda _: None) -> list[dict]:

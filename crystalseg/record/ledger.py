@@ -1,6 +1,6 @@
 """The record's one table: entries that are only ever added, each with the hash of the one before.
 
-Whoever changes, inserts or deletes an entry breaks the chain, and `audit` says where. The last entry's hash is also
+Whoever changes, inserts or deletes an entry breaks the chain, and an audit says where. The last entry's hash is also
 kept in a file beside the record, so that entries missing at its end are noticed too.
 """
 
@@ -8,11 +8,11 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, Integer, Select, String, Text, or_, select
+from sqlalchemy import ColumnElement, Engine, Index, Integer, Select, String, Text, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -33,9 +33,10 @@ class EntryRow(Base):
     """See `Entry`. `number` is the key, so that of two writers with the same number one has to try again."""
 
     __tablename__ = "ledger"
+    __table_args__ = (Index("ix_ledger_kind_subject", "kind", "subject"),)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    kind: Mapped[str] = mapped_column(String(16), index=True)
-    subject: Mapped[str] = mapped_column(String(64), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(64))
     created: Mapped[str] = mapped_column(String(32))
     who: Mapped[str] = mapped_column(String(LONGEST_NAME))
     body: Mapped[str] = mapped_column(Text)
@@ -120,8 +121,15 @@ def entries(
     if before is not None:
         wanted = wanted.where(EntryRow.number < before)
     if prefix:
-        wanted = wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))
+        wanted = wanted.where(*_begins(engine, prefix))
     with Session(engine) as session:
+        return [_entry(row) for row in session.scalars(wanted)]
+
+
+def numbered(engine: Engine, numbers: Sequence[int]) -> list[Entry]:
+    """The entries of these numbers, oldest first."""
+    with Session(engine) as session:
+        wanted = select(EntryRow).where(EntryRow.number.in_(numbers)).order_by(EntryRow.number)
         return [_entry(row) for row in session.scalars(wanted)]
 
 
@@ -129,7 +137,15 @@ def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:
     """What the entries of a kind are about, where it begins with `prefix`, oldest first; quicker than `entries`."""
     wanted = select(EntryRow.subject).where(EntryRow.kind == kind).order_by(EntryRow.number)
     with Session(engine) as session:
-        return list(session.scalars(wanted.where(EntryRow.subject.startswith(prefix, autoescape=True))))
+        return list(session.scalars(wanted.where(*_begins(engine, prefix))))
+
+
+def _begins(engine: Engine, prefix: str) -> list[ColumnElement[bool]]:
+    """That a subject begins so."""
+    plain = EntryRow.subject.startswith(prefix, autoescape=True)
+    if engine.dialect.name != "sqlite":
+        return [plain]
+    return [plain, EntryRow.subject >= prefix, EntryRow.subject < f"{prefix}\U0010ffff"]  # what its index can find
 
 
 def end(engine: Engine) -> tuple[int, str]:
@@ -170,72 +186,17 @@ def _entry(row: EntryRow) -> Entry:
     return Entry(row.number, row.kind, row.subject, row.created, row.who, json.loads(row.body), row.previous, row.hash)
 
 
-def _head_file() -> Path:
+def head_file() -> Path:
+    """Where the last entry is noted, beside the record."""
     return store.home() / "record.head"
 
 
 def write_head(number: int, sha256: str) -> None:
     """Note the last entry beside the record."""
-    store.write_safely(_head_file(), f"{number} {sha256}\n".encode())
-
-
-def audit(engine: Engine) -> Iterator[str]:
-    """Check the whole record: a sentence for each thing that is not as it was written; nothing if all is."""
-    previous, last, hashes = FIRST, 0, {}
-    with Session(engine) as session:
-        gone = select(EntryRow.subject, EntryRow.number).where(EntryRow.kind == "deletion").order_by(EntryRow.number)
-        deleted = {row.subject: row.number for row in session.execute(gone)}
-        for row in session.scalars(select(EntryRow).order_by(EntryRow.number)).yield_per(500):
-            if row.number != last + 1:
-                yield f"Entry {last + 1} is missing."
-            facts = (row.number, row.kind, row.subject, row.created, row.who, row.body, row.previous)
-            if digest(*facts) != row.hash:
-                yield f"Entry {row.number} ({row.kind} {row.subject}, {row.created[:19]}) was changed."
-            elif row.previous != previous:
-                yield f"Entry {row.number} does not follow the one before it."
-            previous, last = row.hash, row.number
-            hashes[row.number] = row.hash
-            yield from _files(row, deleted)
-    yield from _head(last, hashes)
-
-
-def _head(last: int, hashes: dict[int, str]) -> Iterator[str]:
-    """What is wrong with the end of the record, by the file that names its last entry."""
-    try:
-        number, head = _head_file().read_text().split()
-        at = int(number)
-    except FileNotFoundError:
-        if last:
-            yield f"{_head_file().name} is missing: whether the record ended with entry {last} cannot be told."
-        return
-    except (OSError, ValueError):
-        yield f"{_head_file().name} is damaged: whether the record ended with entry {last} cannot be told."
-        return
-    if at > last:
-        yield f"The record ends with entry {last}, but {number} were written."
-    elif hashes.get(at) != head:
-        yield f"Entry {number} is not the one that was written."
+    store.write_safely(head_file(), f"{number} {sha256}\n".encode())
 
 
 def files_in(body: dict) -> dict[str, str]:
     """The files that an entry's body names: hashes, by what they are."""
     named = body.get("files", {})
     return named if isinstance(named, dict) else {}
-
-
-def files_of(row: EntryRow) -> dict[str, str]:
-    """As `files_in`, of an entry as it is stored; none if it was changed beyond reading, which an audit reports."""
-    try:
-        return files_in(json.loads(row.body))
-    except (json.JSONDecodeError, AttributeError):
-        return {}
-
-
-def _files(row: EntryRow, deleted: dict[str, int]) -> Iterator[str]:
-    """What is wrong with the files an entry names; those `deleted` by a later entry need not be there."""
-    for what, sha256 in files_of(row).items():
-        try:
-            if deleted.get(sha256, 0) < row.number or store.place(sha256).exists():
-                store.get(sha256)
-        except store.StoreError as error:
-            yield f"{row.kind} {row.subject}, {what}: {error}"

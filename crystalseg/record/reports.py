@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
-from crystalseg.record import ledger, store
+from crystalseg.record import index, ledger, store
 
 
 def issue(engine: Engine, runs: Sequence[str], form: str, data: bytes, who: str = "") -> bytes:
@@ -17,13 +17,12 @@ def issue(engine: Engine, runs: Sequence[str], form: str, data: bytes, who: str 
 
 def issued(engine: Engine, data: bytes) -> ledger.Entry:
     """The entry of a report by its bytes; ValueError if no report on record is exactly this file."""
-    sha256 = hashlib.sha256(data).hexdigest()
-    entries = [e for e in ledger.entries(engine, "report") if sha256 in e.body["files"].values()]
-    if not entries:
+    numbers = index.reports_with(engine, hashlib.sha256(data).hexdigest())
+    if not numbers:
         raise ValueError("This file is no report on record: it was changed since, or comes from elsewhere.")
-    return entries[0]
+    return ledger.numbered(engine, numbers[:1])[0]
 
 
 def reports_of(engine: Engine, run_id: str) -> list[ledger.Entry]:
     """The reports issued of a run, oldest first."""
-    return [e for e in ledger.entries(engine, "report") if run_id in e.body["runs"]]
+    return ledger.numbered(engine, index.reports(engine, run_id))

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from crystalseg import __version__
 from crystalseg.measurement.distribution import Summary
-from crystalseg.measurement.specification import Limit, Verdict, overall
+from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
 from crystalseg.record.reports import issue
@@ -77,7 +77,7 @@ class Run:
     @property
     def judged(self) -> list[Verdict]:
         """The verdicts, to work with."""
-        return [Verdict(**verdict | {"limit": Limit(**verdict["limit"])}) for verdict in self.verdicts]
+        return [Verdict.from_dict(verdict) for verdict in self.verdicts]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -19,6 +19,7 @@ from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
+from crystalseg.record.audit import audit
 from crystalseg.record.database import open_database
 from crystalseg.record.instruments import Instrument
 from crystalseg.record.profiles import Profile, save
@@ -84,7 +85,7 @@ def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained
     assert not shown & {line.split(":")[0] for line in text.splitlines()}
     runs = recorded(engine)
     assert sorted(r.image_name for r in runs) == [f"{k:02d}.png" for k in range(GOOD)]
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
     assert all(same_figures(run, reopen(run).measurement.summary) for run in runs)
     failures = pd.read_csv(out / "failures.csv").set_index("image")["reason"]
     assert set(failures.index) == {"24.png", "25.png", "26.tif", "more/00.png"}

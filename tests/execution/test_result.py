@@ -9,6 +9,7 @@ from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
+from crystalseg.record.audit import audit
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import reopen, same_figures
@@ -46,4 +47,4 @@ def test_an_image_goes_the_whole_road_to_a_verdict_and_onto_the_record():
     reopened = reopen(find(engine, "probe"))
     assert same_figures(run, reopened.measurement.summary)
     np.testing.assert_array_equal(reopened.labels, result.segmentation.labels)
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []

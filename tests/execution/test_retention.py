@@ -5,6 +5,7 @@ import pytest
 
 from crystalseg.execution.retention import expired, retain
 from crystalseg.record import ledger, profiles, store
+from crystalseg.record.audit import audit
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import reopen, same_figures, whole_image
@@ -40,7 +41,7 @@ def test_an_image_goes_when_no_run_needs_it_and_the_audit_knows():
     assert store.place(other).exists()
     (entry,) = ledger.entries(engine, "deletion")
     assert (entry.subject, entry.who, entry.body["runs"]) == (image, "A. Kern", [first.id, second.id])
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
     run = find(engine, first.id)
     assert same_figures(run, reopen(run, with_image=False).measurement.summary)
     with pytest.raises(store.StoreError, match="missing"):
@@ -56,7 +57,7 @@ def test_what_is_measured_again_after_a_deletion_is_needed_again():
     retain(engine, after(11))
     store.put(b"an image")
     keep(engine, replace(measured(), profile="short", image_sha256=image))
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
     store.place(image).unlink()  # by hand
-    (problem,) = ledger.audit(engine)
+    (problem,) = audit(engine)
     assert "missing" in problem

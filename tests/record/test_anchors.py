@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from crystalseg.record import ledger, store
 from crystalseg.record.anchors import Anchor, anchor, anchors_in, check
+from crystalseg.record.audit import audit
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
@@ -32,7 +33,7 @@ def rewrite(engine, sizes):
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM ledger"))
     written(engine, sizes)
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
 
 
 FORMS = {"PDF": build_pdf, "HTML": build_html, "Excel": build_workbook}

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from crystalseg.record import ledger, store
 from crystalseg.record.anchors import anchor
+from crystalseg.record.audit import audit
 from crystalseg.record.backup import backup, restore
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.record.reopening import reopen, same_figures
@@ -43,7 +44,7 @@ def test_what_is_restored_is_the_record_to_the_last_hash(made, tmp_path, monkeyp
     for run in recorded(new):
         assert same_figures(run, reopen(run).measurement.summary)
     ledger.append(new, "profile", "later", {})
-    assert list(ledger.audit(new)) == []
+    assert list(audit(new)) == []
 
 
 def test_a_record_that_is_in_use_is_not_overwritten(made):
@@ -61,7 +62,7 @@ def test_a_changed_record_is_backed_up_and_said_to_be_changed(made, tmp_path, mo
 
 
 def ledger_problems(engine):
-    (problem,) = ledger.audit(engine)
+    (problem,) = audit(engine)
     assert "Entry 2" in problem
     return [problem]
 

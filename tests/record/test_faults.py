@@ -10,6 +10,7 @@ import pytest
 from crystalseg.execution.failure import failure
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.record import ledger, profiles, store
+from crystalseg.record.audit import audit
 from crystalseg.record.corrections import correction_log, log_correction
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.record.profiles import Profile
@@ -39,7 +40,7 @@ def test_reports_that_were_handed_out_outlive_a_kill_in_the_middle_of_the_next(o
         process.wait()
     assert handed == 18
     assert len(reports_of(engine, "r1")) >= handed
-    assert list(ledger.audit(engine)) == []  # every report on record has its file
+    assert list(audit(engine)) == []  # every report on record has its file
     store.put(b"more")
 
 
@@ -55,7 +56,7 @@ def test_a_clock_that_is_set_back_changes_no_order(own_home, monkeypatch):
     assert [entry["kind"] for _, entry in correction_log(engine, "job1", before=run.number)] == ["undo"]
     written = [e.created for e in reversed(ledger.latest(engine))]
     assert written == sorted(written)
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
 
 
 def test_a_record_that_may_not_be_written_is_said_to_be_so(own_home):

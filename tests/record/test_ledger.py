@@ -14,6 +14,7 @@ from sqlalchemy import text
 from crystalseg.execution.queue import Queue
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
+from crystalseg.record.audit import audit
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.segmentation.settings import Settings
 from tests.conftest import with_pragma
@@ -64,7 +65,8 @@ def engine(request):
     made = open_database(request.getfixturevalue("postgres").url)
     yield made
     with made.begin() as connection:
-        connection.execute(text("DROP TABLE ledger, jobs, alembic_version"))
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     made.dispose()
 
 
@@ -84,7 +86,7 @@ def test_entries_come_back_and_follow_each_other(engine):
     assert ledger.entries(engine, "run", "r3") == [found[3]]
     assert ledger.subjects(engine, "run", "r") == [e.subject for e in found]
     assert ledger.entries(engine, "report") == []
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_any_change_is_found(engine, change):
     filled(engine)
     with engine.begin() as connection:
         assert connection.execute(text(change)).rowcount
-    assert list(ledger.audit(engine))
+    assert list(audit(engine))
 
 
 def test_a_chain_written_anew_differs_from_its_head(engine):
@@ -117,7 +119,7 @@ def test_a_chain_written_anew_differs_from_its_head(engine):
     head = (store.home() / "record.head").read_bytes()
     filled(engine)
     (store.home() / "record.head").write_bytes(head)
-    assert list(ledger.audit(engine)) == ["Entry 5 is not the one that was written."]
+    assert list(audit(engine)) == ["Entry 5 is not the one that was written."]
 
 
 @pytest.mark.parametrize(
@@ -131,10 +133,10 @@ def test_a_chain_written_anew_differs_from_its_head(engine):
     ids=["missing", "empty", "garbled", "no text"],
 )
 def test_a_damaged_head_is_a_finding_and_stops_no_audit(engine, damage, words):
-    assert list(ledger.audit(engine)) == []  # nothing written, nothing missing
+    assert list(audit(engine)) == []  # nothing written, nothing missing
     filled(engine)
     damage(store.home() / "record.head")
-    (found,) = ledger.audit(engine)
+    (found,) = audit(engine)
     assert words in found
 
 
@@ -162,9 +164,9 @@ def test_a_full_disk_is_not_called_busy(tmp_path):
 def test_a_changed_file_is_found_and_named(engine):
     sha256 = store.put(b"labels")
     ledger.append(engine, "run", "r1", {"files": {"labels": sha256}})
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
     store.place(sha256).write_bytes(b"labelz")
-    (found,) = ledger.audit(engine)
+    (found,) = audit(engine)
     assert found.startswith("run r1, labels:")
 
 
@@ -190,7 +192,7 @@ def test_several_processes_write_one_chain(engine):
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, name]) for name in "abc"]
     assert [w.wait(100) for w in writers] == [0, 0, 0]
     assert len(ledger.entries(engine, "run")) == 75
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
 
 
 def test_nothing_shown_as_written_is_lost_when_a_writer_is_killed(engine):
@@ -205,7 +207,7 @@ def test_nothing_shown_as_written_is_lost_when_a_writer_is_killed(engine):
     subjects = [e.subject for e in ledger.entries(engine, "run")]
     assert set(shown) <= set(subjects)
     assert len(set(subjects)) == len(subjects)
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
 
 
 def test_the_queue_keeps_its_jobs_there_too(engine, monkeypatch):
@@ -229,5 +231,6 @@ def test_a_database_that_goes_and_comes_back_is_used_again(postgres):
     assert ledger.append(own, "run", "r3", {}).number == 2
     assert [e.subject for e in ledger.entries(own, "run")] == ["r1", "r3"]
     with own.begin() as connection:
-        connection.execute(text("DROP TABLE ledger, jobs, alembic_version"))
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     own.dispose()

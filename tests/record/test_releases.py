@@ -13,6 +13,7 @@ import pytest
 from crystalseg.execution.queue import Queue
 from crystalseg.record import anchors, ledger, store
 from crystalseg.record.approvals import approval
+from crystalseg.record.audit import audit
 from crystalseg.record.profiles import profiles
 from crystalseg.record.reopening import reopen, same_figures
 from crystalseg.record.reports import reports_of
@@ -45,9 +46,9 @@ def test_its_run_is_there_and_the_record_goes_on(opened, release):
     (run,) = recorded(engine)
     assert (run.image_name, run.figures["found"], run.corrections) == ("Powder 12, field 3.png", FOUND[release], [])
     assert run.chosen.network == ("folded" if release == "3-chain" else "cellpose")
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
     ledger.append(engine, "profile", "later", {})
-    assert list(ledger.audit(engine)) == []
+    assert list(audit(engine)) == []
 
 
 def test_its_queue_s_results_are_there(opened):

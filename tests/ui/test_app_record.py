@@ -199,7 +199,7 @@ def test_the_trend_is_of_runs_in_one_unit(page):
         keep(engine, replace(measured(), figures=one.figures | {"unit": "µm"}))
     app.run()
     assert not app.exception
-    assert any("1 of the runs listed are not in µm" in c.value for c in app.caption)
+    assert any("1 of these runs are not in µm" in c.value for c in app.caption)
     assert not app.info
 
 

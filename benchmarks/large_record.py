@@ -1,0 +1,139 @@
+"""A record of many runs: how long lists, searches, charts and audits take.
+
+    python -m benchmarks.large_record [--runs 100000] [--home FOLDER] [--seed 0]
+
+The record is written to a new FOLDER, or to one that goes away again: of each measurement a run, of every third one
+more state with its report, of every tenth an approval. Pages are opened in the app without a browser, each click twice.
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy import Engine, insert
+from streamlit.testing.v1 import AppTest
+
+from crystalseg import ROOT
+from crystalseg.record import index, ledger, store
+from crystalseg.record.audit import audit, audited
+from crystalseg.record.database import open_database
+from crystalseg.record.ledger import EntryRow
+from crystalseg.record.runs import Run
+from crystalseg.segmentation.settings import Settings
+
+START = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+
+
+def entries(runs: int, rng: random.Random) -> Iterator[tuple[str, str, str, dict]]:
+    """Kind, subject, who and body of each."""
+    blank = asdict(Run("", "", None, 0.5, "scale bar", json.loads(Settings().to_json()), {}, {}, {"folded": 1.0}, {}))
+    report = store.put(b"a report")
+    for k in range(runs):
+        size = rng.lognormvariate(2, 0.2)
+        facts = blank | {
+            "id": f"{k:012x}",
+            "job": f"{k:012x}",
+            "image_name": f"line {k % 7}, field {k}.png",
+            "details": {"sample": f"Batch {k // 20}", "operator": f"Person {k % 9}"},
+            "profile": f"Product {k % 12}",
+            "hashes": {name: hashlib.sha256(name.encode()).hexdigest() for name in ("folded", "folded-confidence")},
+            "figures": {
+                "unit": "µm",
+                "counted": rng.randrange(50, 900),
+                "average": {"value": size, "low": 0.9 * size, "high": 1.1 * size},
+                "number": [0.5 * size, size, 1.8 * size],
+                "area": [0.8 * size, 1.4 * size, 2.2 * size],
+                "largest": 3 * size,
+            },
+        }
+        yield "run", facts["id"], f"Person {k % 9}", facts
+        if k % 3 == 0:
+            again = f"{k:011x}r"
+            body = {"form": "PDF", "runs": [again], "files": {"PDF report": report}}
+            yield "report", again, f"Person {k % 9}", body
+            yield "run", again, f"Person {k % 9}", facts | {"id": again}
+        if k % 10 == 0:
+            yield "approval", facts["id"], "M. Vogt", {"meaning": "approval"}
+
+
+def write(engine: Engine, runs: int, seed: int) -> None:
+    """Fill an empty record, its chain as `ledger.append` makes it."""
+    rows, number, previous = [], 0, ledger.FIRST
+    for kind, subject, who, body in entries(runs, random.Random(seed)):
+        number += 1
+        created = (START + datetime.timedelta(minutes=number)).isoformat(timespec="microseconds")
+        fields = (number, kind, subject, created, who, json.dumps(body, sort_keys=True), previous)
+        previous = ledger.digest(*fields)
+        rows.append(dict(zip((c.name for c in EntryRow.__table__.columns), (*fields, previous), strict=True)))
+        if len(rows) == 5000:
+            _insert(engine, rows)
+            rows = []
+    _insert(engine, rows)
+    ledger.write_head(number, previous)
+
+
+def _insert(engine: Engine, rows: list[dict]) -> None:
+    if rows:
+        with engine.begin() as connection:
+            connection.execute(insert(EntryRow), rows)
+
+
+def timed(what: str, do: Callable[[], object]) -> float:
+    """Do it, and say how long it took."""
+    start = time.perf_counter()
+    do()
+    seconds = time.perf_counter() - start
+    print(f"{what}: {seconds:.2f} s", flush=True)
+    return seconds
+
+
+def pages() -> None:
+    """Clicks on the pages that read the record, without a browser."""
+    for name in ("history", "audit", "profiles", "batch"):
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+        app.session_state["entered"] = True
+        app.switch_page(f"pages/{name}.py")
+        for turn in ("first", "again"):
+            timed(f"{name}, {turn}", app.run)
+        if name == "history":
+            timed("history, a search", app.text_input[0].set_value("batch 4711").run)
+            timed("history, a search that finds nothing", app.text_input[0].set_value("nowhere").run)
+            timed("history, a person", app.text_input[0].set_value("person 3").run)
+            timed("history, a profile", app.multiselect[0].set_value(["Product 3"]).run)
+            app.text_input[0].set_value("")
+            app.multiselect[0].set_value([])
+            timed("history, page 400", app.number_input[0].set_value(400).run)
+        if name == "audit":
+            timed("audit, a search", next(t for t in app.text_input if t.label == "Search").set_value("Person 5").run)
+        assert not app.exception, app.exception
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["CRYSTALSEG_HOME"] = str(options.home or scratch)
+        engine = open_database()
+        if not ledger.end(engine)[0]:
+            timed(f"{options.runs:,} runs written", lambda: write(engine, options.runs, options.seed))
+        number = ledger.end(engine)[0]
+        timed("the index made", lambda: index.catch_up(engine))
+        seconds = timed(f"audit of {number:,} entries", lambda: print(*audit(engine)))
+        print(f"{number / seconds:,.0f} entries a second")
+        timed("audit of what is new", lambda: print(*audit(engine, audited())))
+        pages()
+
+
+if __name__ == "__main__":
+    main()
