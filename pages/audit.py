@@ -45,7 +45,9 @@ def record() -> None:
     columns = st.columns((1, 1, 3), vertical_alignment="center")
     if since is not None:
         new = max(0, number - since.number)
-        if columns[0].button(f"Audit {new:,} new entries", icon=":material/policy:", type="primary"):
+        if columns[0].button(
+            f"Audit what is new ({new:,})", icon=":material/policy:", type="primary", disabled=not new
+        ):
             problems_or(list(audit(shared.engine(), since)), f"{GOOD[:-1]} since entry {since.number:,}.")
         when = since.when[:16].replace("T", " ")
         columns[2].caption(f"Up to entry {since.number:,} the record was audited at {when} UTC, and nothing was found.")

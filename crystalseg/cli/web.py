@@ -1,6 +1,8 @@
 """The web app and its worker."""
 
 import gc
+import os
+from typing import Annotated
 
 import typer
 
@@ -9,10 +11,19 @@ from crystalseg.cli.app import app
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def serve(context: typer.Context) -> None:
-    """Open the web app. Options are handed to Streamlit, e.g. --server.port 8600."""
+def serve(
+    context: typer.Context,
+    workers: Annotated[
+        str, typer.Option(help="Runs computed at the same time, or auto: as many as this machine has room for.")
+    ] = "",
+) -> None:
+    """Open the web app. Other options are handed to Streamlit, e.g. --server.port 8600."""
     from crystalseg.execution import first_run
+    from crystalseg.execution.workers import chosen
 
+    if workers:
+        os.environ["CRYSTALSEG_WORKERS"] = workers
+    chosen()  # says now if it cannot be
     first_run.prepare(report=typer.echo)
     # What the pages need is loaded before anybody visits them, not while the first visitor waits.
     import plotly.graph_objects  # noqa: F401
@@ -30,8 +41,8 @@ def serve(context: typer.Context) -> None:
 
 
 @app.command(hidden=True)
-def worker() -> None:
+def worker(place: Annotated[int, typer.Argument()] = 0) -> None:
     """Serve the app's queue (the app starts this itself)."""
     from crystalseg.execution.worker import work
 
-    work()
+    work(place)

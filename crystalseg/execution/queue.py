@@ -1,23 +1,21 @@
-"""A worker process and its queue: runs outlive a page, can be watched and cancelled.
+"""The queue of runs: they outlive a page, can be watched and cancelled.
 
-The queue is a table of the record, so that any page, and the worker, see the same state. Pixels and results travel as
-files in a folder a job. One worker serves a home folder; it holds the models and ends when its app has gone.
+The queue is a table of the record, so that any page, and the workers, see the same state. Pixels and results travel as
+files in a folder a job. Workers hold the models and end when their app has gone. Those who ask take turns: whoever has
+fewer runs under way comes first.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-from sqlalchemy import Boolean, Float, String, Text, select, update
+from sqlalchemy import Boolean, Float, Integer, String, Text, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from crystalseg import ROOT
+from crystalseg.execution.workers import Workers, chosen
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import visible
 from crystalseg.record.database import open_database
@@ -44,12 +42,15 @@ class JobRow(Base):
     error: Mapped[str] = mapped_column(Text)
     cancel: Mapped[bool] = mapped_column(Boolean)
     who: Mapped[str] = mapped_column(String(LONGEST_NAME))
+    asker: Mapped[str] = mapped_column(String(LONGEST_NAME))
+    worker: Mapped[int] = mapped_column(Integer)
 
 
 @dataclass(frozen=True)
 class Job:
     """status: queued, running, done, failed or cancelled. stage, share: how far, in words and 0..1. error: one
-    sentence, if failed; who: asked for it, or ""."""
+    sentence, if failed; who: asked for it, or ""; asker: with whom turns are taken; worker: place of the one that runs
+    it."""
 
     id: str
     name: str
@@ -58,6 +59,8 @@ class Job:
     share: float
     error: str
     who: str
+    asker: str
+    worker: int
 
     @property
     def active(self) -> bool:
@@ -65,7 +68,7 @@ class Job:
 
 
 def _job(row: JobRow) -> Job:
-    return Job(row.id, row.name, row.status, row.stage, row.share, row.error, row.who)
+    return Job(row.id, row.name, row.status, row.stage, row.share, row.error, row.who, row.asker, row.worker)
 
 
 class Queue:
@@ -75,11 +78,11 @@ class Queue:
         self.folder = (folder or home()) / "jobs"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.engine = open_database(f"sqlite:///{folder / 'record.sqlite'}" if folder else None)
-        self._worker: subprocess.Popen | None = None
+        self.workers = Workers(self.folder, chosen())
 
-    def submit(self, micrograph: Micrograph, settings: Settings, job: str = "", who: str = "") -> str:
-        """Queue a run, for the record by `who`, and see that a worker is there; returns the job's id, a new one unless
-        `job` names it."""
+    def submit(self, micrograph: Micrograph, settings: Settings, job: str = "", who: str = "", asker: str = "") -> str:
+        """Queue a run, for the record by `who`, and see that workers are there; returns the job's id, a new one unless
+        `job` names it. asker: with whom turns are taken, as a name or a browser session; `who` if it is not given."""
         job = job or uuid.uuid4().hex[:12]
         place = self.folder / job
         place.mkdir(exist_ok=True)
@@ -98,38 +101,29 @@ class Queue:
                     error="",
                     cancel=False,
                     who=visible(who)[:LONGEST_NAME],
+                    asker=(asker or who)[:LONGEST_NAME],
+                    worker=0,
                 )
             )
-        self.start_worker()
+        self.start_workers()
         self._forget_old()
         return job
 
-    def start_worker(self) -> None:
-        """Start the worker unless one runs; a second one would find the lock taken and end."""
-        if self._worker is None or self._worker.poll() is not None:
-            environment = os.environ | {"CRYSTALSEG_HOME": str(self.folder.parent)}
-            with (self.folder / "worker.log").open("ab") as log:
-                self._worker = subprocess.Popen(
-                    [sys.executable, "-m", "crystalseg", "worker"],
-                    stdout=log,
-                    stderr=log,
-                    env=environment,
-                    cwd=ROOT,
-                )
+    def start_workers(self) -> None:
+        """See that there are workers for the jobs that wait or run."""
+        self.workers.start(len(self.active()))
 
     def close(self) -> None:
-        """Stop this queue's worker at once; what runs is reported as interrupted when a worker starts again."""
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker.wait(10)
+        """Stop this queue's workers at once; what runs is reported as interrupted when somebody looks."""
+        self.workers.close()
 
     def job(self, name: str) -> Job | None:
         """The job of that id; None if there is none. A job whose worker died, whoever started it, is reported as
         failed, and a worker is started for those that wait."""
         job = self._read(name)
-        if job and job.active and self._is_orphaned():
-            self.settle_interrupted()
-            self.start_worker()
+        if job and job.active and not self.workers.lives(job.worker):
+            self.settle_interrupted(job.worker)
+            self.start_workers()
             job = self._read(name)
         return job
 
@@ -138,28 +132,11 @@ class Queue:
             row = session.get(JobRow, name)
             return _job(row) if row else None
 
-    def worker_lock(self, timeout: float = 0.0) -> FileLock:
-        """Held by the worker of this home for as long as it lives: the system takes it from a dead one. filelock's
-        Timeout while another has it."""
-        lock = FileLock(self.folder / "worker.lock")
-        lock.acquire(timeout=timeout)
-        return lock
-
-    def _is_orphaned(self) -> bool:
-        """Whether no worker lives, nor one is just starting that this queue knows of."""
-        if self._worker is not None and self._worker.poll() is None:
-            return False
-        try:
-            self.worker_lock().release()
-        except Timeout:
-            return False
-        return True
-
-    def settle_interrupted(self) -> None:
-        """What ran when the last worker stopped has failed, unless its result was on record already."""
+    def settle_interrupted(self, worker: int) -> None:
+        """What a worker ran when it stopped has failed, unless its result was on record already."""
         sentence = "The run was interrupted because its process stopped; start it again."
         for job in self.active():
-            if job.status == "running" and (self.folder / job.id).is_dir():  # else it is another home's
+            if job.status == "running" and job.worker == worker:
                 if self.has_result(job.id) and entries(self.engine, "run", job.id):
                     self.set(job.id, status="done", stage="done", share=1.0)
                 else:
@@ -171,10 +148,30 @@ class Queue:
             session.execute(update(JobRow).where(JobRow.id == job).values(**values))
 
     def active(self) -> list[Job]:
-        """Jobs waiting or running, oldest first."""
+        """Jobs of this home waiting or running, oldest first."""
         with Session(self.engine) as session:
             rows = session.scalars(select(JobRow).where(JobRow.status.in_(ACTIVE)).order_by(JobRow.order)).all()
-            return [_job(row) for row in rows]
+            return [_job(row) for row in rows if (self.folder / row.id).is_dir()]
+
+    def waiting(self) -> list[Job]:
+        """Jobs that wait, in the order in which they will be taken: whoever has fewest under way comes first."""
+        active = self.active()
+        under_way = Counter(job.asker for job in active if job.status == "running")
+        turns: list[tuple[int, int, Job]] = []
+        for job in (job for job in active if job.status == "queued"):
+            turns.append((under_way[job.asker], len(turns), job))
+            under_way[job.asker] += 1
+        return [job for *_, job in sorted(turns, key=lambda turn: turn[:2])]
+
+    def take(self, worker: int) -> str | None:
+        """The next job for a worker, which runs from now on; None if none waits."""
+        for job in self.waiting():
+            with Session(self.engine) as session, session.begin():
+                # of several workers one gets it
+                mine = update(JobRow).where(JobRow.id == job.id, JobRow.status == "queued").returning(JobRow.id)
+                if session.scalar(mine.values(status="running", stage="starting", worker=worker)):
+                    return job.id
+        return None
 
     def cancel(self, job: str) -> None:
         """Ask for a stop; a waiting job never starts, a running one stops after the current batch of tiles."""

@@ -1,4 +1,4 @@
-"""The worker process: takes the queue's jobs one after another."""
+"""A worker process: takes the queue's jobs one after another."""
 
 import os
 import time
@@ -23,39 +23,38 @@ from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings, read_json
 
 
-def work(folder: Path | None = None, idle_seconds: float = 900.0) -> None:
-    """The worker's life: take the oldest waiting job, run it, repeat; end when idle and the app has gone."""
+def work(place: int = 0, folder: Path | None = None, idle_seconds: float = 900.0) -> None:
+    """A worker's life: take the next job, run it, repeat; end when idle and the app has gone."""
     queue = Queue(folder)
     try:
-        # a page that looks whether a worker lives holds the lock for a moment
-        lock = queue.worker_lock(timeout=2.0)
+        # a page that looks whether a worker lives holds the place for a moment
+        lock = queue.workers.hold(place, timeout=2.0)
     except Timeout:
         return
     with lock:
-        queue.settle_interrupted()
+        queue.settle_interrupted(place)
         parent = os.getppid()
         models = None
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < idle_seconds:
-            waiting = [job for job in queue.active() if job.status == "queued"]
-            if not waiting:
+            job = queue.take(place)
+            if job is None:
                 if os.getppid() != parent:
                     return
                 time.sleep(0.2)
                 continue
             try:
                 models = models or load_models()
-                run_job(queue, waiting[0].id, models)
+                run_job(queue, job, models)
             except Exception as error:  # the worker must survive any job, and say why it failed
                 traceback.print_exc()
-                queue.set(waiting[0].id, status="failed", error=failure(error))
+                queue.set(job, status="failed", error=failure(error))
             quiet_since = time.monotonic()
 
 
 def run_job(queue: Queue, job: str, models: Models) -> None:
-    """Do a job: its result goes into its folder and on record."""
+    """Do a job that was taken: its result goes into its folder and on record."""
     place = queue.folder / job
-    queue.set(job, status="running", stage="starting")
     micrograph = load_micrograph(place / "micrograph.npz")
     settings = Settings.on_record(read_json((place / "settings.json").read_text(), "The settings are"))
     earlier = entries(queue.engine, "run", job)

@@ -72,8 +72,9 @@ def watch(job_id: str) -> None:
     job = shared.queue().job(job_id)
     if job is None or not job.active:
         st.rerun()
-    waiting = [j.id for j in shared.queue().active()].index(job_id) if job.status == "queued" else 0
-    words = f"waiting for {waiting} other run(s)" if waiting else job.stage
+    waiting = [j.id for j in shared.queue().waiting()] if job.status == "queued" else []
+    place = f"waiting: place {waiting.index(job_id) + 1} of {len(waiting)}" if job_id in waiting else ""
+    words = place or job.stage
     bar, stop = st.columns((5, 1), vertical_alignment="center")
     bar.progress(min(job.share, 1.0), text=f"{words} · {100 * job.share:.0f} %")
     if stop.button("Cancel", icon=":material/stop_circle:", key=f"cancel {job_id}"):

@@ -1,6 +1,7 @@
 """What a browser session holds: its micrographs, and what is chosen on the pages."""
 
 import os
+import uuid
 from dataclasses import dataclass, field, replace
 
 import streamlit as st
@@ -82,7 +83,7 @@ class Item:
 
     def run(self, micrograph: Micrograph, settings: Settings) -> str:
         """Queue a run; returns the job."""
-        job = queue().submit(micrograph, settings, who=who())
+        job = queue().submit(micrograph, settings, who=who(), asker=asker())
         self.runs[settings.method] = job
         return job
 
@@ -226,6 +227,11 @@ def enter(role: str = "operator") -> None:
     for key in KEPT:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
+
+
+def asker() -> str:
+    """With whom turns are taken in the queue: who signed in, else this browser session."""
+    return account.person().identity or st.session_state.setdefault("asker", uuid.uuid4().hex)
 
 
 def who() -> str:

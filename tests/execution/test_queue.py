@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -80,9 +81,9 @@ def test_a_run_goes_through_the_worker_and_a_bad_one_does_not_stop_it(queue):
 @pytest.fixture
 def without_worker(tmp_path, monkeypatch):
     """A queue whose jobs stay as they are: its worker seems to live."""
-    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    monkeypatch.setattr(Queue, "start_workers", lambda self: None)
     queue = Queue(tmp_path)
-    with queue.worker_lock():
+    with queue.workers.hold(0):
         yield queue
 
 
@@ -107,7 +108,7 @@ def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_at_its_next_batch(
 def test_a_killed_worker_is_noticed_and_replaced(queue, monkeypatch):
     # one that does nothing holds the worker's place, so that its job is surely not done yet
     idle = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    monkeypatch.setattr(queue, "_worker", idle)
+    monkeypatch.setitem(queue.workers._own, 0, idle)
     job = queue.submit(PROBE, Settings("watershed"))
     put(queue, [job], status="running")
     assert queue.job(job).status == "running"
@@ -143,7 +144,7 @@ def test_only_what_was_running_and_not_yet_on_record_is_failed_at_a_restart(with
     # the worker was killed after it had put the third on record
     (queue.folder / third / "segmentation.npz").touch()
     append(queue.engine, "run", third, {})
-    queue.settle_interrupted()
+    queue.settle_interrupted(0)
     assert queue.job(first).status == "failed"
     assert queue.job(second).status == "queued"
     assert queue.job(third).status == "done"
@@ -191,3 +192,61 @@ def test_cleared_maps_come_back_with_the_labels_on_record_or_not_at_all(queue):
     failed = until_done(queue, "old")
     assert failed.status == "failed"
     assert "Other networks" in failed.error
+
+
+def test_those_who_ask_take_turns(without_worker):
+    queue = without_worker
+    names = [("ada", 1), ("ada", 2), ("ada", 3), ("ben", 1), ("eve", 1), ("ben", 2)]
+    jobs = {f"{who}{k}": queue.submit(PROBE, Settings(), f"{who}{k}", asker=who) for who, k in names}
+    assert [job.id for job in queue.waiting()] == ["ada1", "ben1", "eve1", "ada2", "ben2", "ada3"]
+    assert queue.take(0) == "ada1"
+    assert [job.id for job in queue.waiting()] == ["ben1", "eve1", "ada2", "ben2", "ada3"]
+    put(queue, [jobs["ada1"]], status="done")
+    assert [queue.take(k) for k in (0, 1)] == ["ada2", "ben1"]
+    assert [job.id for job in queue.waiting()] == ["eve1", "ada3", "ben2"]
+    assert queue.job("ben1").worker == 1
+
+
+def test_without_names_it_is_first_come_first_served(without_worker):
+    queue = without_worker
+    jobs = [queue.submit(PROBE, Settings()) for _ in range(4)]
+    assert [queue.take(0) for _ in range(5)] == [*jobs, None]
+
+
+def test_of_several_workers_one_gets_a_job(without_worker):
+    queue = without_worker
+    jobs = {queue.submit(PROBE, Settings()) for _ in range(12)}
+    taken = []
+
+    def take(place):
+        own = Queue(queue.folder.parent)
+        while job := own.take(place):
+            taken.append(job)
+
+    threads = [threading.Thread(target=take, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(jobs)
+
+
+def test_two_workers_run_two_jobs_at_once_and_only_the_killed_one_s_fails(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRYSTALSEG_WORKERS", "2")
+    queue = Queue(tmp_path)
+    big = replace(PROBE, pixels=np.tile(PROBE.pixels, (6, 6) + (1,) * (PROBE.pixels.ndim - 2)))
+    jobs = [queue.submit(big, Settings(), asker=who) for who in ("ada", "ben")]
+    end = time.monotonic() + 120
+    while {queue.job(job).status for job in jobs} != {"running"}:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    first, second = (queue.job(job) for job in jobs)
+    assert {first.worker, second.worker} == {0, 1}
+    killed = queue.workers._own[first.worker]
+    killed.kill()
+    killed.wait(10)
+    assert "interrupted" in until_done(queue, first.id).error
+    assert queue.job(second.id).status == "running"
+    queue.cancel(second.id)
+    assert until_done(queue, second.id).status == "cancelled"
+    queue.close()

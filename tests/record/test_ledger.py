@@ -212,7 +212,7 @@ def test_nothing_shown_as_written_is_lost_when_a_writer_is_killed(engine):
 
 def test_the_queue_keeps_its_jobs_there_too(engine, monkeypatch):
     monkeypatch.setenv("CRYSTALSEG_DATABASE_URL", engine.url.render_as_string(hide_password=False))
-    monkeypatch.setattr(Queue, "start_worker", lambda self: None)
+    monkeypatch.setattr(Queue, "start_workers", lambda self: None)
     job = Queue().submit(Micrograph(np.zeros((40, 50, 3), np.uint8), "a.png", "0" * 64), Settings())
     assert [waiting.id for waiting in Queue().active()] == [job]
 

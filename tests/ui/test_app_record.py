@@ -156,12 +156,18 @@ def test_the_audit_page_finds_a_changed_file_and_lists_what_was_done(page):
     save(engine, STRICT, "A. Kern")
     app = page("audit")
     assert not app.exception
-    labelled(app.button, "Audit 2 entries").click().run()
+    labelled(app.button, "Audit all 2 entries").click().run()
     assert "as it was written" in app.success[0].value
-    store.place(run.files["labels"]).write_bytes(b"x")
-    labelled(app.button, "Audit 2 entries").click().run()
-    assert run.id in app.error[0].value
     assert list(app.dataframe[0].value["kind"]) == ["profile", "run"]
+    app = page("audit")
+    assert labelled(app.button, "Audit what is new (0)").disabled
+    ledger.append(engine, "run", "another", {"image_name": "b.png"})
+    app.run()
+    labelled(app.button, "Audit what is new (1)").click().run()
+    assert app.success[0].value.startswith("The record is as it was written since entry 2")
+    store.place(run.files["labels"]).write_bytes(b"x")
+    labelled(app.button, "Audit all 3 entries").click().run()
+    assert run.id in app.error[0].value
     labelled(app.text_input, "Search").set_value("kern").run()
     assert list(app.dataframe[0].value["about"]) == ["strict"]
     assert "whoever reaches this address may do everything" in app.info[0].value
