@@ -15,6 +15,7 @@ from crystalseg.measurement.measurement import Measurement
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import Profile
+from crystalseg.record.reopening import Reopened
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv, labels_tiff
@@ -213,6 +214,17 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
         st.rerun()
 
 
+def on_record(kept: Reopened, micrograph: Micrograph) -> None:
+    """The result on record of a run whose maps are computed."""
+    st.caption("As on record. Other thresholds, corrections and reports come when its maps are there.")
+    crystals = kept.measurement.crystals
+    if kept.measurement.summary is not None:
+        figures(kept.measurement.summary)
+    shown = [Crystals(kept.labels, crystals, kept.run.id)]
+    viewer(micrograph.pixels, kept.run.id, kept.run.um_per_px, shown, key=f"kept {kept.run.id}")
+    distribution(crystals, kept.labels.shape, kept.run.chosen.measuring.border_rule)
+
+
 def tabs(
     micrograph: Micrograph, corrected: Corrected, measurement: Measurement, measuring: Measuring, selected: int
 ) -> int:
@@ -265,8 +277,11 @@ def page() -> None:
     micrograph = prepare(item, settings)
     run_controls.run_button(item, micrograph, settings)
     job = item.shown()
+    kept = shared.on_record(job.id) if job and job.active else None
     if job and job.status == "done":
         results(item, choice, measuring)
+    elif kept is not None and micrograph is not None:
+        on_record(kept, micrograph)
     elif micrograph is not None:
         viewer(micrograph.pixels, digest(item.key, micrograph.region), micrograph.um_per_px, key="preview")
 

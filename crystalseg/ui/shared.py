@@ -21,8 +21,12 @@ from crystalseg.measurement.field import Field
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import ledger
+from crystalseg.record.corrections import correction_log
 from crystalseg.record.database import RecordError
 from crystalseg.record.profiles import Profile
+from crystalseg.record.reopening import Reopened, reopen
+from crystalseg.record.runs import find
 from crystalseg.record.store import StoreError
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Instances
@@ -92,6 +96,20 @@ def finished(job: str) -> tuple[Micrograph, Segmentation]:
     if kept is None:
         raise ValueError("The maps of this run were cleared to save space: run it again.")
     return kept
+
+
+def on_record(job: str) -> Reopened | None:
+    """A job's run as it is on record, to look at while its maps are computed; None if there is none, or if corrections
+    were made to it, which need the maps."""
+    entries = ledger.entries(engine(), "run", job)
+    if not entries or correction_log(engine(), job):
+        return None
+    return _reopened(job)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _reopened(job: str) -> Reopened:
+    return reopen(find(engine(), job), with_image=False)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -1,14 +1,17 @@
 """The micrographs that come with the program, and the one measured before anybody asks."""
 
-import pytest
+import hashlib
 
 from crystalseg.execution import first_run
 from crystalseg.execution.queue import EXAMPLE, Queue
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.decoding import read_micrograph
-from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.synthetic.drawing import draw
-from crystalseg.synthetic.structure import Structure
+from crystalseg.networks import DIRECTORY
+from crystalseg.record import store
+from crystalseg.record.audit import audit
+from crystalseg.record.reopening import reopen, same_figures
+from crystalseg.record.runs import recorded
+from crystalseg.segmentation.settings import Settings
 
 
 def test_every_sample_can_be_read_and_the_first_is_among_them():
@@ -19,24 +22,41 @@ def test_every_sample_can_be_read_and_the_first_is_among_them():
         assert "-" not in title
 
 
-@pytest.fixture
-def small_first(monkeypatch):
-    made = draw(8, (120, 130), Structure("powder", diameter=35))
-    micrograph = Micrograph(made.image, examples.FIRST, "cd" * 32)
-    monkeypatch.setattr("crystalseg.execution.first_run.first", lambda: micrograph)
+def test_the_run_that_is_shipped_is_of_the_shipped_weights_image_and_settings():
+    """`python -m crystalseg example` makes it."""
+    run = first_run.shipped()
+    assert run.id == first_run.job_name()
+    assert run.chosen == Settings()
+    assert run.image_sha256 == hashlib.sha256((examples.FOLDER / examples.FIRST).read_bytes()).hexdigest()
+    assert run.hashes == hashes_of(run.hashes)
+    assert run.files["labels"] == hashlib.sha256(first_run.LABELS.read_bytes()).hexdigest()
+    store.put(first_run.LABELS.read_bytes())
+    assert same_figures(run, reopen(run).measurement.summary)
 
 
-def test_prepare_measures_the_first_sample_once(small_first):
-    told = []
-    for _ in range(2):
-        first_run.prepare(report=told.append)
-    assert len(told) == 1
+def hashes_of(names):
+    return {n: hashlib.sha256((DIRECTORY / f"{n}.safetensors").read_bytes()).hexdigest() for n in names}
+
+
+def test_it_is_on_record_before_its_maps_are_computed(monkeypatch):
+    monkeypatch.setattr(Queue, "start_workers", lambda self: None)
     queue = Queue()
-    try:
+    with queue.workers.hold(0):
         job = first_run.first_job(queue)
         assert job.startswith(EXAMPLE)
-        assert queue.job(job).status == "done"
+        assert queue.job(job).status == "queued"
+        (run,) = recorded(queue.engine)
+        assert (run.id, run.details["operator"]) == (job, "shipped with the program")
         assert first_run.first_job(queue) == job
-        assert queue.result(job)[1].labels.shape == (120, 130)
-    finally:
-        queue.close()
+        assert list(audit(queue.engine)) == []
+        assert len(recorded(queue.engine)) == 1
+
+
+def test_with_other_weights_it_is_measured(monkeypatch):
+    monkeypatch.setattr(Queue, "start_workers", lambda self: None)
+    monkeypatch.setattr(first_run, "job_name", lambda: f"{EXAMPLE}other")
+    queue = Queue()
+    with queue.workers.hold(0):
+        assert first_run.first_job(queue) == f"{EXAMPLE}other"
+        assert recorded(queue.engine) == []
+        assert queue.job(f"{EXAMPLE}other").status == "queued"
