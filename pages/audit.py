@@ -41,21 +41,20 @@ def record() -> None:
     st.subheader("The record")
     st.caption("Every entry carries the hash of the one before it. The audit reads them, and the files they name.")
     number, _ = ledger.end(shared.engine())
-    since = audited()
-    columns = st.columns((1, 1, 3), vertical_alignment="center")
+    since, do = audited(), ""
     if since is not None:
-        new = max(0, number - since.number)
-        if columns[0].button(
-            f"Audit what is new ({new:,})", icon=":material/policy:", type="primary", disabled=not new
-        ):
-            problems_or(list(audit(shared.engine(), since)), f"{GOOD[:-1]} since entry {since.number:,}.")
-        when = since.when[:16].replace("T", " ")
-        columns[2].caption(f"Up to entry {since.number:,} the record was audited at {when} UTC, and nothing was found.")
-    kind = "primary" if since is None else "secondary"
-    if columns[since is not None].button(f"Audit all {number:,} entries", icon=":material/policy:", type=kind):
+        new, when = max(0, number - since.number), since.when[:16].replace("T", " ")
+        st.caption(f"Up to entry {since.number:,} the record was audited at {when} UTC, and nothing was found.")
+    with st.container(horizontal=True):
+        icon = ":material/policy:"
+        if since is not None and st.button(f"Audit what is new ({new:,})", icon=icon, type="primary", disabled=not new):
+            do = "new"
+        if st.button(f"Audit all {number:,} entries", icon=icon, type="primary" if since is None else "secondary"):
+            do = "all"
+    if do:
         with st.spinner("Entries and files are read…", show_time=True):
-            problems = list(audit(shared.engine()))
-        problems_or(problems, GOOD)
+            problems = list(audit(shared.engine(), since if do == "new" else None))
+        problems_or(problems, f"{GOOD[:-1]} since entry {since.number:,}." if since and do == "new" else GOOD)
 
 
 def report() -> None:
