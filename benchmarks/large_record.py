@@ -1,9 +1,10 @@
 """A record of many runs: how long lists, searches, charts and audits take.
 
-    python -m benchmarks.large_record [--runs 100000] [--home FOLDER] [--seed 0]
+    python -m benchmarks.large_record [--runs 100000] [--crystals 0] [--home FOLDER] [--seed 0]
 
-The record is written to a new FOLDER, or to one that goes away again: of each measurement a run, of every third one
-more state with its report, of every tenth an approval. Pages are opened in the app without a browser, each click twice.
+The record is written to a new FOLDER, or to one that goes away again: of each measurement a run, with a file of so many
+crystals, of every third one more state with its report, of every tenth an approval. Pages are opened in the app without
+a browser, each click twice.
 """
 
 import argparse
@@ -18,12 +19,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from sqlalchemy import Engine, insert
 from streamlit.testing.v1 import AppTest
 
 from crystalseg import ROOT
 from crystalseg.record import index, ledger, store
 from crystalseg.record.audit import audit, audited
+from crystalseg.record.crystals import crystals_file
 from crystalseg.record.database import open_database
 from crystalseg.record.ledger import EntryRow
 from crystalseg.record.runs import Run
@@ -32,7 +36,16 @@ from crystalseg.segmentation.settings import Settings
 START = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 
 
-def entries(runs: int, rng: random.Random) -> Iterator[tuple[str, str, str, dict]]:
+def crystals(count: int, size: float, rng: random.Random) -> dict[str, str]:
+    """A run's file of crystals, by name."""
+    if not count:
+        return {}
+    sizes = np.array([rng.lognormvariate(np.log(size), 0.4) for _ in range(count)])
+    table = pd.DataFrame({"equivalent_diameter_um": sizes, "area_um2": np.pi / 4 * sizes**2, "kind": "crystal"})
+    return {"crystals": store.put(crystals_file(table, (1000, 1000), "include"))}
+
+
+def entries(runs: int, count: int, rng: random.Random) -> Iterator[tuple[str, str, str, dict]]:
     """Kind, subject, who and body of each."""
     blank = asdict(Run("", "", None, 0.5, "scale bar", json.loads(Settings().to_json()), {}, {}, {"folded": 1.0}, {}))
     report = store.put(b"a report")
@@ -44,6 +57,7 @@ def entries(runs: int, rng: random.Random) -> Iterator[tuple[str, str, str, dict
             "image_name": f"line {k % 7}, field {k}.png",
             "details": {"sample": f"Batch {k // 20}", "operator": f"Person {k % 9}"},
             "profile": f"Product {k % 12}",
+            "files": crystals(count, size, rng),
             "hashes": {name: hashlib.sha256(name.encode()).hexdigest() for name in ("folded", "folded-confidence")},
             "figures": {
                 "unit": "µm",
@@ -64,12 +78,12 @@ def entries(runs: int, rng: random.Random) -> Iterator[tuple[str, str, str, dict
             yield "approval", facts["id"], "M. Vogt", {"meaning": "approval"}
 
 
-def write(engine: Engine, runs: int, seed: int) -> None:
+def write(engine: Engine, runs: int, count: int, seed: int) -> None:
     """Fill an empty record, its chain as `ledger.append` makes it."""
     rows, number, previous = [], 0, ledger.FIRST
-    for kind, subject, who, body in entries(runs, random.Random(seed)):
+    for kind, subject, who, body in entries(runs, count, random.Random(seed)):
         number += 1
-        created = (START + datetime.timedelta(minutes=number)).isoformat(timespec="microseconds")
+        created = (START + datetime.timedelta(minutes=20 * number)).isoformat(timespec="microseconds")
         fields = (number, kind, subject, created, who, json.dumps(body, sort_keys=True), previous)
         previous = ledger.digest(*fields)
         rows.append(dict(zip((c.name for c in EntryRow.__table__.columns), (*fields, previous), strict=True)))
@@ -110,7 +124,11 @@ def pages() -> None:
             timed("history, a profile", app.multiselect[0].set_value(["Product 3"]).run)
             app.text_input[0].set_value("")
             app.multiselect[0].set_value([])
-            timed("history, page 400", app.number_input[0].set_value(400).run)
+            if app.number_input:
+                timed("history, page 9", app.number_input[0].set_value(9).run)
+            toggle = next(t for t in app.toggle if t.label == "Crystals by month")
+            timed("history, crystals by month", toggle.set_value(True).run)
+            timed("history, crystals by month again", app.run)
         if name == "audit":
             timed("audit, a search", next(t for t in app.text_input if t.label == "Search").set_value("Person 5").run)
         assert not app.exception, app.exception
@@ -119,6 +137,7 @@ def pages() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--crystals", type=int, default=0, help="of each run")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -126,7 +145,7 @@ def main() -> None:
         os.environ["CRYSTALSEG_HOME"] = str(options.home or scratch)
         engine = open_database()
         if not ledger.end(engine)[0]:
-            timed(f"{options.runs:,} runs written", lambda: write(engine, options.runs, options.seed))
+            timed(f"{options.runs:,} runs written", lambda: write(engine, options.runs, options.crystals, options.seed))
         number = ledger.end(engine)[0]
         timed("the index made", lambda: index.catch_up(engine))
         seconds = timed(f"audit of {number:,} entries", lambda: print(*audit(engine)))

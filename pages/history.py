@@ -22,6 +22,7 @@ from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, size_rows, ver
 from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
+from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
 from crystalseg.ui.run_list import listed, one_page, searched
 from crystalseg.ui.viewer import Crystals, viewer
@@ -259,6 +260,7 @@ def page() -> None:
             beside(*picked)
         pooled(picked)
     trend(engine, query)
+    months(engine, query)
 
 
 page()

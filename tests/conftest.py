@@ -70,7 +70,7 @@ def keep(engine, run):
     from crystalseg.record import store
     from crystalseg.record.runs import record
 
-    return record(engine, run, store.get(run.files["labels"]) if "labels" in run.files else b"")
+    return record(engine, run, {name: store.get(sha256) for name, sha256 in run.files.items() if name != "image"})
 
 
 def with_pragma(engine, pragma):

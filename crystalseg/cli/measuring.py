@@ -120,7 +120,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
         )
     ready = documented(result, order.validation, order.details, order.profile)
     pdf = build_pdf(replace(ready.report, anchor=anchor(order.engine)))
-    run = record(order.engine, ready.run, ready.labels, {"PDF": pdf})
+    run = record(order.engine, ready.run, ready.kept, {"PDF": pdf})
     files = {
         "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
         "crystals.csv": csv(result.measurement.crystals),

@@ -40,9 +40,10 @@ IN_FLIGHT = 2  # images handed out ahead, a worker
 
 @dataclass(frozen=True)
 class Measured:
-    """What a worker made of an image: the run and its files by name of ending."""
+    """What a worker made of an image: the run, the files kept of it on record, and those written, by name of ending."""
 
     run: Run
+    kept: dict[str, bytes]
     files: dict[str, bytes]
 
 
@@ -148,7 +149,7 @@ class _Flight:
         future.release()
         for ending, data in measured.files.items():
             store.write_safely(self.folder / f"{self.stems[k]}_{ending}", data)
-        record(self.engine, measured.run, measured.files["labels.npz"], {"PDF": measured.files["report.pdf"]})
+        record(self.engine, measured.run, measured.kept, {"PDF": measured.files["report.pdf"]})
         figures = measured.run.figures
         words = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
         self.report(f"{self.batch.shown(k)}: {words}")
@@ -204,4 +205,4 @@ def measure_one(
     ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
     report = build_pdf(replace(ready.report, anchor=end))
     files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": report}
-    return Measured(ready.run, files | {"labels.npz": ready.labels})
+    return Measured(ready.run, ready.kept, files | {"labels.npz": ready.kept["labels"]})

@@ -119,7 +119,7 @@ def put_on_record(
     ready = documented(
         result, validation, details, profile, log, corrected.history.marks, comparison, job=corrected.job, id=same
     )
-    run = record(corrected.engine, ready.run, ready.labels)
+    run = record(corrected.engine, ready.run, ready.kept)
     return replace(ready.report, parts=(replace(ready.report.parts[0], run=run),))
 
 

@@ -11,7 +11,8 @@ from crystalseg.record import store
 from crystalseg.record.runs import Run, record
 from crystalseg.segmentation.settings import Settings
 
-RUN, LABELS = DIRECTORY / "example.json", DIRECTORY / "example_labels.npz"
+RUN = DIRECTORY / "example.json"
+FILES = {"labels": DIRECTORY / "example_labels.npz", "crystals": DIRECTORY / "example_crystals.parquet"}
 
 
 def job_name() -> str:
@@ -26,7 +27,7 @@ def first_job(queue: Queue) -> str:
     if not queue.is_under_way(job):
         store.put((examples.FOLDER / examples.FIRST).read_bytes())
         if (run := shipped()) is not None and run.id == job:
-            record(queue.engine, run, LABELS.read_bytes())
+            record(queue.engine, run, {name: file.read_bytes() for name, file in FILES.items()})
         queue.submit(examples.first(), Settings(), job)
     return job
 
@@ -37,7 +38,7 @@ def shipped() -> Run | None:
 
 
 def ship() -> Run:
-    """Measure the first example now, and write its run and labels to be shipped."""
+    """Measure the first example now, and write its run and the files kept of it, to be shipped."""
     from crystalseg.execution.one_image import measure_micrograph
     from crystalseg.execution.result import documented
     from crystalseg.report.report import Details
@@ -51,6 +52,7 @@ def ship() -> Run:
         job=job_name(),
     )
     run = replace(made.run, timings={})  # of another machine
-    LABELS.write_bytes(made.labels)
+    for name, file in FILES.items():
+        file.write_bytes(made.kept[name])
     RUN.write_text(run.to_json() + "\n")
     return run

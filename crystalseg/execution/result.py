@@ -9,7 +9,7 @@ from crystalseg.measurement.measurement import Measurement
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import Profile
-from crystalseg.record.runs import Run, describe, labels_file
+from crystalseg.record.runs import Run, describe, kept_files
 from crystalseg.report.report import Details, Report, report_of
 from crystalseg.segmentation.segmentation import Segmentation
 
@@ -25,10 +25,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Documented:
-    """A result ready to be recorded: its report, with verdicts and run, and the file of its labels."""
+    """A result ready to be recorded: its report, with verdicts and run, and the files kept of it."""
 
     report: Report
-    labels: bytes
+    kept: dict[str, bytes]
 
     @property
     def run(self) -> Run:
@@ -52,12 +52,13 @@ def documented(
     """
     details = details or Details()
     segmentation, measurement = result.segmentation, result.measurement
-    labels = labels_file(segmentation.labels, segmentation.confidence)
+    rule = segmentation.settings.measuring.border_rule
+    kept = kept_files(segmentation.labels, segmentation.confidence, measurement.crystals, rule)
     run = describe(
         result.micrograph,
         segmentation,
         measurement.summary,
-        labels,
+        kept,
         corrections,
         marks,
         details=details.words(),
@@ -65,4 +66,4 @@ def documented(
         **more,
     )
     report = report_of(result.micrograph, segmentation, measurement, run, validation, details, profile, comparison)
-    return Documented(report, labels)
+    return Documented(report, kept)

@@ -17,7 +17,7 @@ from crystalseg.execution.queue import JobRow, Queue
 from crystalseg.record.ledger import entries
 from crystalseg.record.reopening import reopen
 from crystalseg.record.results import load_micrograph, save_segmentation
-from crystalseg.record.runs import Run, describe, labels_file, record, same_networks
+from crystalseg.record.runs import Run, describe, kept_files, record, same_networks
 from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings, read_json
@@ -69,13 +69,14 @@ def run_job(queue: Queue, job: str, models: Models) -> None:
         return
     segmentation = result.segmentation
     save_segmentation(place / "segmentation.npz", segmentation)
-    labels = labels_file(segmentation.labels, segmentation.confidence)
+    crystals, rule = result.measurement.crystals, settings.measuring.border_rule
+    files = kept_files(segmentation.labels, segmentation.confidence, crystals, rule)
     # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
     with Session(queue.engine) as session:
         who = session.get_one(JobRow, job).who
     details = {"operator": who} if who else {}
-    run = describe(micrograph, segmentation, result.measurement.summary, labels, id=job, job=job, details=details)
-    kept = record(queue.engine, run, labels)
+    run = describe(micrograph, segmentation, result.measurement.summary, files, id=job, job=job, details=details)
+    kept = record(queue.engine, run, files)
     if kept.files["labels"] != run.files["labels"]:
         reopened = reopen(kept, with_image=False)
         if not np.array_equal(reopened.labels, segmentation.labels):

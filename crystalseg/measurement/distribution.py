@@ -133,7 +133,7 @@ def sizes_and_weights(
     return sizes, weights[counted], areas, unit
 
 
-def _percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+def percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
     """D10, D50, D90."""
     d10, d50, d90 = (quantile(sizes, weights, share) for share in (0.1, 0.5, 0.9))
     return d10, d50, d90
@@ -153,8 +153,8 @@ def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summ
         counted=len(sizes),
         border=int(crystals["touches_border"].sum()),
         average=average_size(sizes, weights),
-        number=_percentiles(sizes, weights),
-        area=_percentiles(sizes, weights * areas),
+        number=percentiles(sizes, weights),
+        area=percentiles(sizes, weights * areas),
         smallest=float(sizes.min()),
         largest=float(sizes.max()),
         area_share=float(crystals["area_px2"].sum() / (shape[0] * shape[1])),

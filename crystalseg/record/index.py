@@ -49,7 +49,7 @@ _AT_ONCE = 2000  # entries in one transaction, so that nobody who writes waits f
 class RunRow(Base):
     """A run. measurement: its job, which the states of one measurement have in common (as found, with corrections, with
     other thresholds); stands: whether it is the one of them that counts, the last approved or else the last; words:
-    what it is searched by, in small letters."""
+    what it is searched by, in small letters; crystals: the hash of their file, or ""."""
 
     __tablename__ = "run_index"
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -67,6 +67,7 @@ class RunRow(Base):
     corrections: Mapped[int] = mapped_column(Integer)
     operator: Mapped[str] = mapped_column(Text)
     approved: Mapped[str] = mapped_column(Text)
+    crystals: Mapped[str] = mapped_column(String(64))
     number_d50: Mapped[float | None] = mapped_column(Float)
     number_d90: Mapped[float | None] = mapped_column(Float)
     area_d50: Mapped[float | None] = mapped_column(Float)
@@ -209,6 +210,7 @@ def _row(entry: Any, body: dict) -> dict[str, Any]:
         "corrections": len(body.get("corrections") or ()),
         "operator": str(details.get("operator", "")),
         "approved": "",
+        "crystals": str(_part(body, "files").get("crystals", "")),
         "stands": True,
     } | {name: _figure(figures, of) for name, of in FIGURES.items()}
     searched = ("run", "created", "image", "sample", "verdict", "profile", "method", "operator", "unit")

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sqlalchemy import Engine
 
 from crystalseg import __version__
@@ -18,6 +19,7 @@ from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
+from crystalseg.record.crystals import crystals_file
 from crystalseg.record.reports import issue
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
@@ -35,9 +37,9 @@ class Run:
 
     image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
     if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
-    name, hashes of what is kept in the store: `image`, as uploaded, and `labels`; details: what the user said about
-    the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue; device: what
-    the networks computed on, in words; all three may be "".
+    name, hashes of what is kept in the store: `image`, as uploaded, `labels` and `crystals`; details: what the user
+    said about the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue;
+    device: what the networks computed on, in words; all three may be "".
     """
 
     image_name: str
@@ -99,13 +101,13 @@ def describe(
     micrograph: Micrograph,
     segmentation: Segmentation,
     summary: Summary | None,
-    labels: bytes,
+    kept: Mapping[str, bytes],
     corrections: Sequence[dict] = (),
     marks: Mapping[int, str] = {},
     **more: Any,
 ) -> Run:
-    """The `Run` of a Micrograph, its Segmentation, its Summary (or None), what was corrected by hand, and the file of
-    its labels (`labels_file`). Nothing is written. `more`: other fields of Run."""
+    """The `Run` of a Micrograph, its Segmentation, its Summary (or None), what was corrected by hand, and the files
+    that are `kept` of it (`kept_files`). Nothing is written. `more`: other fields of Run."""
     calibration = micrograph.calibration
     return Run(
         image_name=micrograph.name,
@@ -122,7 +124,7 @@ def describe(
         figures=asdict(summary) if summary else None,
         corrections=list(corrections),
         marks={str(number): mark for number, mark in marks.items()},
-        files={"labels": hashlib.sha256(labels).hexdigest()},
+        files={name: hashlib.sha256(data).hexdigest() for name, data in kept.items()},
         factors=[float(scale.factor) for scale in segmentation.scales],
         **more,
     )
@@ -135,13 +137,22 @@ def labels_file(labels: np.ndarray, confidence: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def record(engine: Engine, run: Run, labels: bytes, reports: Mapping[str, bytes] = {}) -> Run:
-    """Put a run on record with the file of its labels and the reports issued with it, by form; returns the run as it is
-    on record, which is the earlier one if there is one of this id.
+def kept_files(labels: np.ndarray, confidence: np.ndarray, crystals: pd.DataFrame, rule: str) -> dict[str, bytes]:
+    """What is kept of a result beside its figures: `labels`, and `crystals`, their table with a border rule."""
+    return {
+        "labels": labels_file(labels, confidence),
+        "crystals": crystals_file(crystals, labels.shape, rule),
+    }
+
+
+def record(engine: Engine, run: Run, kept: Mapping[str, bytes], reports: Mapping[str, bytes] = {}) -> Run:
+    """Put a run on record with the files that are kept of it and the reports issued with it, by form; returns the run
+    as it is on record, which is the earlier one if there is one of this id.
 
     The run comes last: what is on record is complete. Its image belongs to it if the store has it.
     """
-    store.put(labels)
+    for data in kept.values():
+        store.put(data)
     if run.image_sha256 and store.place(run.image_sha256).exists():
         run = replace(run, files=run.files | {"image": run.image_sha256})
     operator = run.details.get("operator", "")

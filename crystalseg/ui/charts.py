@@ -160,3 +160,27 @@ def control_charts(
     drawn.update_xaxes(title="run, oldest first", row=2)
     drawn.update_layout(height=500, margin={"t": 10, "b": 10}, showlegend=False)
     return drawn
+
+
+def months_chart(table: pd.DataFrame, weighting: str, unit: str) -> go.Figure:
+    """D10, D50 and D90 by `number` or `area` of each month. table: of `months.of_months`."""
+    chart = go.Figure()
+    hover = [f"{r.runs:,} runs, {r.crystals:,} crystals" for r in table.itertuples()]
+    for share, dash in ((90, "dot"), (50, "solid"), (10, "dot")):
+        chart.add_scatter(
+            x=table["month"],
+            y=table[f"{weighting}_d{share}"],
+            name=f"D{share}",
+            mode="lines+markers",
+            line={"dash": dash, "color": ACCENT if share == 50 else None},
+            hovertext=hover,
+            hovertemplate="%{x}: %{y:.4g} " + unit + ", %{hovertext}<extra></extra>",
+        )
+    chart.update_layout(
+        xaxis={"type": "category"},
+        yaxis={"title": f"size by {weighting}, {unit}", "rangemode": "tozero"},
+        legend={"orientation": "h", "y": 1.12},
+        margin={"t": 10, "b": 10},
+        height=360,
+    )
+    return chart

@@ -29,8 +29,8 @@ def test_the_run_that_is_shipped_is_of_the_shipped_weights_image_and_settings():
     assert run.chosen == Settings()
     assert run.image_sha256 == hashlib.sha256((examples.FOLDER / examples.FIRST).read_bytes()).hexdigest()
     assert run.hashes == hashes_of(run.hashes)
-    assert run.files["labels"] == hashlib.sha256(first_run.LABELS.read_bytes()).hexdigest()
-    store.put(first_run.LABELS.read_bytes())
+    kept = {name: file.read_bytes() for name, file in first_run.FILES.items()}
+    assert run.files == {name: store.put(data) for name, data in kept.items()}
     assert same_figures(run, reopen(run).measurement.summary)
 
 

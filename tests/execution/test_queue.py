@@ -187,7 +187,7 @@ def test_cleared_maps_come_back_with_the_labels_on_record_or_not_at_all(queue):
     (run,) = recorded(queue.engine)
     other = Settings("cellpose-noresize")
     facts = {"id": "old", "settings": json.loads(other.to_json()), "hashes": {"cellpose": "0" * 64}}
-    record(queue.engine, replace(run, **facts), b"")
+    record(queue.engine, replace(run, **facts), {})
     queue.bring_back("old", PROBE, other)
     failed = until_done(queue, "old")
     assert failed.status == "failed"

@@ -40,8 +40,8 @@ def test_an_image_goes_the_whole_road_to_a_verdict_and_onto_the_record():
     assert not store.place(ready.run.files["labels"]).exists()
     engine = open_database()
     assert ledger.entries(engine, "run") == []
-    run = record(engine, ready.run, ready.labels, {"PDF": b"the report"})
-    assert run.files["labels"] == hashlib.sha256(ready.labels).hexdigest()
+    run = record(engine, ready.run, ready.kept, {"PDF": b"the report"})
+    assert run.files["labels"] == hashlib.sha256(ready.kept["labels"]).hexdigest()
     # what is on record is complete: the run comes after its report
     assert [ledger.entries(engine, kind)[0].number for kind in ("report", "run")] == [1, 2]
     reopened = reopen(find(engine, "probe"))

@@ -64,6 +64,7 @@ def test_a_row_says_what_the_run_says():
         "corrections": 0,
         "operator": "A. Kern",
         "approved": "M. Vogt",
+        "crystals": "",
         "number_d50": 3.0,
         "number_d90": 6.0,
         "area_d50": 4.0,

@@ -38,9 +38,9 @@ def on_record(micrograph, found, history=None, **more):
     crystals = measure_crystals(labels, micrograph.um_per_px, confidence, marks)
     summary = summarise(crystals, micrograph.shape, "exclude")
     corrected = replace(found, labels=labels, confidence=confidence)
-    file = labels_file(labels, confidence)
-    run = describe(micrograph, corrected, summary, file, [c.to_dict() for c in log], marks, **more)
-    return record(open_database(), run, file)
+    kept = {"labels": labels_file(labels, confidence)}
+    run = describe(micrograph, corrected, summary, kept, [c.to_dict() for c in log], marks, **more)
+    return record(open_database(), run, kept)
 
 
 def test_a_run_corrected_in_the_app_is_computed_again_to_the_last_digit(models, tmp_path):

@@ -20,7 +20,7 @@ from crystalseg.record.corrections import correction_log, log_correction
 from crystalseg.record.database import open_database
 from crystalseg.record.ledger import Base
 from crystalseg.record.reopening import reopen, same_figures
-from crystalseg.record.runs import Run, describe, find, labels_file, recorded
+from crystalseg.record.runs import Run, describe, find, kept_files, recorded
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.corrections.evidence import Evidence
 from crystalseg.segmentation.corrections.history import History
@@ -153,9 +153,10 @@ def measured(corrected=False):
     found = Segmentation(history.labels, history.confidence, empty, (), None, Settings(), {}, {}, {})
     crystals = measure_crystals(history.labels, None, history.confidence, history.marks)
     summary = summarise(crystals, labels.shape, "exclude")
-    file = labels_file(found.labels, found.confidence)
-    store.put(file)
-    return describe(micrograph, found, summary, file, [c.to_dict() for c in history.log], history.marks)
+    kept = kept_files(found.labels, found.confidence, crystals, "exclude")
+    for file in kept.values():
+        store.put(file)
+    return describe(micrograph, found, summary, kept, [c.to_dict() for c in history.log], history.marks)
 
 
 @pytest.mark.parametrize("corrected", [False, True])

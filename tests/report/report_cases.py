@@ -51,9 +51,9 @@ def case(labels=DRAWN.labels, um_per_px=0.5):
 
 
 def described(micrograph, found, measurement, corrections=()):
-    file = labels_file(found.labels, found.confidence)
-    store.put(file)
-    return describe(micrograph, found, measurement.summary, file, corrections)
+    kept = {"labels": labels_file(found.labels, found.confidence)}
+    store.put(kept["labels"])
+    return describe(micrograph, found, measurement.summary, kept, corrections)
 
 
 def pdf(micrograph, found, measurement, run, details=None, **more):

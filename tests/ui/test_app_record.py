@@ -45,6 +45,15 @@ def page():
     shared.queue.clear()
 
 
+def measure_example():
+    """The first example is measured, its maps and all."""
+    job = first_run.first_job(shared.queue())
+    end = time.monotonic() + 120
+    while shared.queue().is_active(job):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def test_a_profile_is_made_changed_exported_and_removed(page):
     app = page("profiles")
     assert not app.exception
@@ -83,7 +92,7 @@ def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(p
     save(open_database(), STRICT)
     save(open_database(), replace(STRICT, name="usual", default=True, settings=Settings("cellpose-multiscale")))
     save(open_database(), Profile("other", "sand"))
-    first_run.prepare()
+    measure_example()
     app = page("measure")
     assert not app.exception
     app.selectbox(key="profile").select("strict").run()
@@ -106,7 +115,7 @@ def test_methods_show_what_they_drop_crystals_by(page, quick_example):
     """SiMA+ by confidence, the others by Cellpose's flow threshold, or by confidence in runs from before the choice."""
     before = replace(Settings("sima"), instances=Instances(flow_threshold=None))
     save(open_database(), Profile("before", settings=before))
-    first_run.prepare()
+    measure_example()
     app = page("measure")
     keys = {w.key for w in (*app.slider, *app.number_input)}
     assert "min confidence" in keys
@@ -123,7 +132,7 @@ def test_methods_show_what_they_drop_crystals_by(page, quick_example):
 
 def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_example):
     save(open_database(), Profile("tiles", kind="tiles", limits=(Limit("mean", 0.1, 5000),)))
-    first_run.prepare()
+    measure_example()
     app = page("measure")
     app.selectbox(key="profile").select("tiles").run()
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
@@ -259,3 +268,19 @@ def test_runs_are_reported_together_as_fields_of_one_sample(page):
     assert "Two runs compared" in words
     assert "2 runs as fields of one sample" in words
     assert "mean diameter (average crystal size)" in set(app.dataframe[-1].value["figure"])
+
+
+def test_crystals_of_the_runs_found_are_one_population_a_month(page, monkeypatch):
+    engine, first = open_database(), measured()
+    for k, month in enumerate(("2026-01", "2026-01", "2026-03")):
+        monkeypatch.setattr(store, "now", lambda month=month: f"{month}-05T00:00:00+00:00")
+        keep(engine, replace(first, id=f"m{k}"))
+    keep(engine, replace(first, id="old", files={"labels": first.files["labels"]}))
+    app = page("history")
+    labelled(app.toggle, "Crystals by month").set_value(True).run()
+    assert not app.exception
+    table = app.dataframe[1].value
+    assert table[["month", "runs", "crystals"]].values.tolist() == [["2026-01", 2, 8], ["2026-03", 1, 4]]
+    assert table["mean"].tolist() == pytest.approx([first.figures["average"]["value"]] * 2)
+    assert table["area_d90"].tolist() == pytest.approx([first.figures["area"][2]] * 2)
+    assert any("1 of 4 runs are left out" in c.value for c in app.caption)

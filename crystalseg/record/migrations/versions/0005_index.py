@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("unit", sa.String(8), nullable=False),
         sa.Column("verdict", sa.String(16), nullable=False),
         sa.Column("profile", sa.String(64), nullable=False),
+        sa.Column("crystals", sa.String(64), nullable=False),
         sa.Column("counted", sa.Integer),
         sa.Column("corrections", sa.Integer, nullable=False),
         sa.Column("words", sa.Text, nullable=False),

@@ -1,0 +1,48 @@
+"""The crystals of many runs as one population a month."""
+
+import pandas as pd
+import streamlit as st
+from sqlalchemy import Engine
+
+from crystalseg.record import crystals, index
+from crystalseg.ui.charts import months_chart
+
+
+@st.cache_data(max_entries=600, show_spinner=False)
+def _figures(files: tuple[str, ...]) -> dict[str, float] | None:
+    """Of the crystals of runs, by their files, which never change; None if nothing counts."""
+    counted = crystals.counted(files)
+    return crystals.summed_up(counted) if len(counted) else None
+
+
+def of_months(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a month, the first first: runs, and the figures of `crystals.summed_up`. rows: of `index.runs`."""
+    table = []
+    for month, of_month in rows.groupby(rows["created"].str[:7]):
+        figures = _figures(tuple(of_month["crystals"]))
+        if figures is not None:
+            table.append({"month": month, "runs": len(of_month), **figures})
+    return pd.DataFrame(table)
+
+
+def months(engine: Engine, query: index.Query) -> None:
+    """Percentiles of all crystals of the runs found, month by month."""
+    if not st.toggle("Crystals by month", help="All crystals of the runs found, as one population a month."):
+        return
+    rows = index.runs(engine, query)
+    rows = rows[rows["counted"].fillna(0) > 0]
+    unit = next(iter(rows["unit"].mode()), "")
+    kept = rows[(rows["unit"] == unit) & (rows["crystals"] != "")]
+    if len(kept) < len(rows):
+        words = (
+            f"{len(rows) - len(kept):,} of {len(rows):,} runs are left out: not in {unit}, or of an earlier release."
+        )
+        st.caption(words)
+    if not len(kept):
+        st.info("None of these runs has crystals on record.", icon=":material/search:")
+        return
+    with st.spinner("Crystals are read…", show_time=True):
+        table = of_months(kept)
+    by = st.segmented_control("Weighted by", ["number", "area"], default="number", key="months by") or "number"
+    st.plotly_chart(months_chart(table, by, unit), width="stretch")
+    st.dataframe(table, hide_index=True)
