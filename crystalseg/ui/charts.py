@@ -172,7 +172,7 @@ def months_chart(table: pd.DataFrame, weighting: str, unit: str) -> go.Figure:
             y=table[f"{weighting}_d{share}"],
             name=f"D{share}",
             mode="lines+markers",
-            line={"dash": dash, "color": ACCENT if share == 50 else None},
+            line={"dash": dash, "color": ACCENT},
             hovertext=hover,
             hovertemplate="%{x}: %{y:.4g} " + unit + ", %{hovertext}<extra></extra>",
         )

@@ -282,5 +282,5 @@ def test_crystals_of_the_runs_found_are_one_population_a_month(page, monkeypatch
     table = app.dataframe[1].value
     assert table[["month", "runs", "crystals"]].values.tolist() == [["2026-01", 2, 8], ["2026-03", 1, 4]]
     assert table["mean"].tolist() == pytest.approx([first.figures["average"]["value"]] * 2)
-    assert table["area_d90"].tolist() == pytest.approx([first.figures["area"][2]] * 2)
+    assert table["D90 by area"].tolist() == pytest.approx([first.figures["area"][2]] * 2)
     assert any("1 of 4 runs are left out" in c.value for c in app.caption)
