@@ -45,6 +45,14 @@ class Confidence(nn.Module):
         return Confidence(state["picture.0.0.weight"].shape[1], len(state["norm.running_mean"]))
 
     def forward(self, pictures: Tensor, features: Tensor) -> Tensor:
+        return self.judge(self.look(pictures), features)
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """What is seen in the pictures, (n, 4 · WIDTH), whatever the features say."""
         seen = self.picture(pictures)
-        everything = torch.cat((seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3)), self.norm(features)), dim=1)
+        return torch.cat((seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3))), dim=1)
+
+    def judge(self, seen: Tensor, features: Tensor) -> Tensor:
+        """The logits, by what `look` saw and the features."""
+        everything = torch.cat((seen, self.norm(features)), dim=1)
         return self.line[0] * self.decide(everything)[:, 0] + self.line[1]

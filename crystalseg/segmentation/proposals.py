@@ -52,9 +52,20 @@ LEAST_SMALL = 0.25
 
 
 @dataclass(frozen=True)
+class Proposed:
+    """Crystals proposed by one scale, and what it alone says of them, at its resolution: labels int32 (h, w); fit
+    float32 (h, w), see `flow_fit`; quality (n,), see `fit_quality`; figures (n, k), FEATURES from `size` on."""
+
+    labels: np.ndarray
+    fit: np.ndarray
+    quality: np.ndarray
+    figures: np.ndarray
+
+
+@dataclass(frozen=True)
 class Candidates:
-    """Crystals proposed by one scale, at its resolution: labels int32 (h, w); features float32 (n, k), FEATURES and,
-    with outlines, OUTLINE_FEATURES; fit float32 (h, w), see `flow_fit`."""
+    """Crystals proposed by one scale, compared with those of others: labels int32 (h, w); features float32 (n, k),
+    FEATURES and, with outlines, OUTLINE_FEATURES; fit float32 (h, w), see `flow_fit`."""
 
     labels: np.ndarray
     features: np.ndarray
@@ -63,28 +74,35 @@ class Candidates:
 
 def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_area: int) -> list[Candidates]:
     """What each scale takes for crystals, coarsest scale first. `min_area`: px² of the image, not of the scale."""
-    proposed = []
-    for k, scale in enumerate(scales):
-        smallest = max(SMALLEST, round(min_area * scale.factor**2))
-        foreground = np.where(scale.covered, scale.foreground, NOTHING)
-        labels = labels_from_flows(scale.flow, foreground, foreground_threshold, smallest)
-        if k > 0 and scale.factor > 1:
-            # What is not small shows in the image itself, where no pixel is made up.
-            labels = keep_labels(labels, _width(labels) < 1.5 * SMALL * scale.factor)
-        if not scale.covered.all():
-            # What reaches the edge of the computed tiles may be a piece of something larger.
-            inside = ndimage.binary_erosion(scale.covered, border_value=True)
-            labels = keep_labels(labels, ~np.isin(np.arange(labels.max()) + 1, labels[~inside]))
-        # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
-        proposed.append(labels if k == 0 else _without_large(labels, 1.25 * TILE))
-    fits = [flow_fit(labels, scale) for labels, scale in zip(proposed, scales, strict=True)]
-    quality = [fit_quality(*each) for each in zip(proposed, scales, fits, strict=True)]
-    relations = _relations(proposed, quality)
-    own_figures = [_own_figures(labels, scale) for labels, scale in zip(proposed, scales, strict=True)]
-    return [
-        Candidates(labels, np.column_stack((np.log(own / (1 - own)), others, figures)).astype(np.float32), fit)
-        for labels, own, others, figures, fit in zip(proposed, quality, relations, own_figures, fits, strict=True)
+    return compared([proposed(scale, k == 0, foreground_threshold, min_area) for k, scale in enumerate(scales)])
+
+
+def proposed(scale: ScalePrediction, is_coarsest: bool, foreground_threshold: float, min_area: int) -> Proposed:
+    """What a scale alone takes for crystals."""
+    smallest = max(SMALLEST, round(min_area * scale.factor**2))
+    foreground = np.where(scale.covered, scale.foreground, NOTHING)
+    labels = labels_from_flows(scale.flow, foreground, foreground_threshold, smallest)
+    if not is_coarsest and scale.factor > 1:
+        # What is not small shows in the image itself, where no pixel is made up.
+        labels = keep_labels(labels, _width(labels) < 1.5 * SMALL * scale.factor)
+    if not scale.covered.all():
+        # What reaches the edge of the computed tiles may be a piece of something larger.
+        inside = ndimage.binary_erosion(scale.covered, border_value=True)
+        labels = keep_labels(labels, ~np.isin(np.arange(labels.max()) + 1, labels[~inside]))
+    # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
+    labels = labels if is_coarsest else _without_large(labels, 1.25 * TILE)
+    fit = flow_fit(labels, scale)
+    return Proposed(labels, fit, fit_quality(labels, scale, fit), _own_figures(labels, scale))
+
+
+def compared(scales: Sequence[Proposed]) -> list[Candidates]:
+    """What each scale proposes, coarsest scale first, with what the others say of it."""
+    relations = _relations([scale.labels for scale in scales], [scale.quality for scale in scales])
+    features = [
+        np.column_stack((np.log(scale.quality / (1 - scale.quality)), others, scale.figures)).astype(np.float32)
+        for scale, others in zip(scales, relations, strict=True)
     ]
+    return [Candidates(scale.labels, f, scale.fit) for scale, f in zip(scales, features, strict=True)]
 
 
 def small_crystals(labels: np.ndarray) -> np.ndarray:
@@ -185,7 +203,7 @@ def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> 
 
 
 def patches(
-    candidates: Candidates, scale: ScalePrediction, picture: np.ndarray, wanted: Sequence[int]
+    candidates: Candidates | Proposed, scale: ScalePrediction, picture: np.ndarray, wanted: Sequence[int]
 ) -> Iterator[np.ndarray]:
     """The picture of each of the `wanted` labels, float32 (len(CHANNELS), PATCH, PATCH), or a channel more with
     outlines: the label in the middle, with some ground around it, what lies outside the image being zero.
@@ -202,7 +220,7 @@ def patches(
             np.minimum(np.hypot(*scale.flow), 1.2),
             np.clip(divergence, -1, 1),
         ]
-    ).astype(np.float32)
+    ).astype(np.float32, copy=False)
     outline = np.zeros((0, *labels.shape)) if scale.outline is None else expit(scale.outline)[None]
     boxes = ndimage.find_objects(labels)
     for label in wanted:
@@ -217,4 +235,7 @@ def patches(
         stack = np.concatenate((maps[:, *inside], [own, (part > 0) & ~own], outline[:, *inside]), dtype=np.float32)
         stack = np.pad(stack, [(0, 0), *margin])
         smooth = cv2.INTER_AREA if stack.shape[1] > PATCH else cv2.INTER_LINEAR
-        yield np.stack([cv2.resize(channel, (PATCH, PATCH), interpolation=smooth) for channel in stack])
+        picture_of = np.empty((len(stack), PATCH, PATCH), np.float32)
+        for channel, resized in zip(stack, picture_of, strict=True):
+            cv2.resize(channel, (PATCH, PATCH), dst=resized, interpolation=smooth)
+        yield picture_of

@@ -12,7 +12,17 @@ from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.fusion import ScalePrediction, fuse
 from crystalseg.segmentation.progress import Clock, Progress
-from crystalseg.segmentation.proposals import ENLARGED, FEATURES, Candidates, patches, propose, small_crystals
+from crystalseg.segmentation.proposals import (
+    ENLARGED,
+    FEATURES,
+    Candidates,
+    Proposed,
+    compared,
+    patches,
+    propose,
+    proposed,
+    small_crystals,
+)
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales, resized
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.selection import select, winners
@@ -32,14 +42,18 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
     scales = predict_scales(pyramid, settings.network, factors, [None] * len(factors), 0.0, clock, progress, span)
     progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
     # Where to enlarge, the usual thresholds tell: others are then only another look at the same maps.
-    choice = settings.instances if fixed else Instances()
-    chosen = choose(judge_network, scales, pyramid.pixels, choice)
+    chooser = Chooser(judge_network, pyramid.pixels, settings.instances if fixed else Instances())
+    chooser.add(scales)
+    chosen = chooser.chosen()
     clock.lap("crystals")
     more = () if fixed else enlarged(pyramid, settings.network, chosen.labels, clock, progress)
     progress(Progress("crystals", 0, 1, 0.96))
-    if more or choice != settings.instances:
-        scales += more
-        chosen = choose(judge_network, scales, pyramid.pixels, settings.instances)
+    if chooser.choice != settings.instances:
+        chosen = choose(judge_network, (*scales, *more), pyramid.pixels, settings.instances)
+    elif more:
+        chooser.add(more)
+        chosen = chooser.chosen()
+    scales += more
     return _segmentation(scales, chosen, settings)
 
 
@@ -87,13 +101,41 @@ class Chosen:
     features: np.ndarray
 
 
+class Chooser:
+    """Chooses among the proposals of scales as these come, coarsest first. What one scale says alone is worked out
+    once, also if further scales come later and all are compared anew. pixels: the image, uint8 (H, W, 3)."""
+
+    def __init__(self, confidence: Confidence, pixels: np.ndarray, choice: Instances):
+        self.confidence, self.pixels, self.choice = confidence, pixels, choice
+        self._span = limits(pixels)
+        self._proposed: list[Proposed] = []
+        self._seen: list[list[torch.Tensor]] = []
+
+    def add(self, scales: Sequence[ScalePrediction]) -> None:
+        """Further scales."""
+        for scale in scales:
+            is_first = not self._proposed
+            own = proposed(scale, is_first, self.choice.foreground_threshold, self.choice.min_area)
+            picture = resized(self.pixels, own.labels.shape, self._span)
+            self._proposed.append(own)
+            self._seen.append(_looked(self.confidence, own, scale, picture))
+
+    def chosen(self) -> Chosen:
+        """The surest of all scales."""
+        candidates = compared(self._proposed)
+        scores = [_scores(self.confidence, *each) for each in zip(self._seen, candidates, strict=True)]
+        labels, sure, sources = select(
+            candidates, scores, self.pixels.shape[:2], self.choice.min_area, self.choice.min_confidence
+        )
+        features = np.array([candidates[k].features[label - 1] for k, label in sources], np.float32)
+        return Chosen(labels, sure, sources[:, 0], features.reshape(-1, candidates[0].features.shape[1]))
+
+
 def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np.ndarray, choice: Instances) -> Chosen:
     """Proposals of every scale, judged, the surest taken."""
-    candidates = propose(scales, choice.foreground_threshold, choice.min_area)
-    scores = judge(confidence, candidates, scales, pixels)
-    labels, sure, sources = select(candidates, scores, pixels.shape[:2], choice.min_area, choice.min_confidence)
-    features = np.array([candidates[k].features[label - 1] for k, label in sources], np.float32)
-    return Chosen(labels, sure, sources[:, 0], features.reshape(-1, candidates[0].features.shape[1]))
+    chooser = Chooser(confidence, pixels, choice)
+    chooser.add(scales)
+    return chooser.chosen()
 
 
 def chosen_by_fit(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> np.ndarray:
@@ -109,25 +151,40 @@ def judge(
 ) -> list[np.ndarray]:
     """The probability that each scale's proposals are right, float32 (n,), in the image uint8 (H, W, 3)."""
     span = limits(pixels)
-    return [
-        _judge_scale(confidence, proposed, scale, resized(pixels, proposed.labels.shape, span))
-        for proposed, scale in zip(candidates, scales, strict=True)
-    ]
+    scores = []
+    for one, scale in zip(candidates, scales, strict=True):
+        seen = _looked(confidence, one, scale, resized(pixels, one.labels.shape, span))
+        scores.append(_scores(confidence, seen, one))
+    return scores
 
 
-def _judge_scale(
-    confidence: Confidence, candidates: Candidates, scale: ScalePrediction, picture: np.ndarray
-) -> np.ndarray:
-    device = confidence.line.device
-    source = patches(candidates, scale, picture, range(1, len(candidates.features) + 1))
+def _looked(
+    confidence: Confidence, candidates: Candidates | Proposed, scale: ScalePrediction, picture: np.ndarray
+) -> list[torch.Tensor]:
+    """What the network sees in the pictures of a scale's proposals, JUDGED at once."""
+    count = int(candidates.labels.max())
+    source = patches(candidates, scale, picture, range(1, count + 1))
+    seen = []
+    for part in _parts(np.arange(count)):
+        stack = np.array(list(itertools.islice(source, len(part))), np.float32)
+        with torch.inference_mode():
+            seen.append(confidence.look(torch.from_numpy(stack).to(confidence.line.device)))
+    return seen
+
+
+def _scores(confidence: Confidence, seen: Sequence[torch.Tensor], candidates: Candidates) -> np.ndarray:
+    """The probability that each proposal of a scale is right, float32 (n,)."""
     scores = [np.zeros(0, np.float32)]
-    for features in np.array_split(candidates.features, max(1, len(candidates.features) // JUDGED)):
-        stack = np.array(list(itertools.islice(source, len(features))), np.float32)
-        if len(stack):
-            with torch.inference_mode():
-                logit = confidence(torch.from_numpy(stack).to(device), torch.from_numpy(features).to(device))
-            scores.append(logit.sigmoid().cpu().numpy())
+    for looked, features in zip(seen, _parts(candidates.features), strict=True):
+        with torch.inference_mode():
+            logit = confidence.judge(looked, torch.from_numpy(features).to(looked.device))
+        scores.append(logit.sigmoid().cpu().numpy())
     return np.concatenate(scores)
+
+
+def _parts(values: np.ndarray) -> list[np.ndarray]:
+    """As many of them as are judged at once."""
+    return np.array_split(values, max(1, len(values) // JUDGED)) if len(values) else []
 
 
 def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings: Settings) -> Segmentation:

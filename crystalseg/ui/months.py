@@ -45,5 +45,5 @@ def months(engine: Engine, query: index.Query) -> None:
         table = of_months(kept)
     by = st.segmented_control("Weighted by", ["number", "area"], default="number", key="months by") or "number"
     st.plotly_chart(months_chart(table, by, unit), width="stretch")
-    words = {f"{by}_d{k}": f"D{k} by {by}" for by in ("number", "area") for k in (10, 50, 90)}
-    st.dataframe(table.rename(columns=words), hide_index=True)
+    names = {f"{weight}_d{k}": f"D{k} by {weight}" for weight in ("number", "area") for k in (10, 50, 90)}
+    st.dataframe(table.rename(columns=names), hide_index=True)

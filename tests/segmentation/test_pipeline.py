@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ from crystalseg.segmentation.progress import Cancelled
 from crystalseg.segmentation.proposals import propose
 from crystalseg.segmentation.pyramid import Pyramid, relevant_tiles
 from crystalseg.segmentation.settings import Instances, Scales, Settings
-from crystalseg.segmentation.sima_plus import judge
+from crystalseg.segmentation.sima_plus import Chooser, choose, judge
 from crystalseg.segmentation.tiling import Grid
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
@@ -230,6 +231,27 @@ def test_proposals_are_judged_alike_in_any_batch(random_models, monkeypatch):
     parts = judge(random_models["confidence"], candidates, [scale], pixels)[0]
     assert len(whole) == 25
     np.testing.assert_allclose(whole, parts, atol=1e-6)
+
+
+def test_scales_that_come_later_change_nothing_but_what_they_say(random_models):
+    """To the last bit what all scales at once give, whether it was asked in between or not."""
+    labels = discs((300, 300), [(40 + 50 * (k // 5), 30 + 55 * (k % 5), 8 + k % 13) for k in range(25)])
+    scales = []
+    for factor in (0.5, 1.0, 2.0):
+        size = [round(300 * factor)] * 2
+        own = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+        foreground = np.where(own > 0, 4.0, -4.0).astype(np.float32)
+        scales.append(ScalePrediction(factor, flows_from_labels(own), foreground, own >= 0))
+    pixels, network = picture(300, 300).pixels, random_models["confidence"]
+    choice = Instances(min_confidence=0.0)
+    chooser = Chooser(network, pixels, choice)
+    chooser.add(scales[:2])
+    assert len(np.unique(chooser.chosen().origin)) > 0
+    chooser.add(scales[2:])
+    later, at_once = chooser.chosen(), choose(network, scales, pixels, choice)
+    for name in ("labels", "confidence", "origin", "features"):
+        np.testing.assert_array_equal(getattr(later, name), getattr(at_once, name))
+    assert at_once.labels.max() >= 20
 
 
 def test_the_same_image_gives_the_same_labels_to_the_last_bit(random_models):
