@@ -212,16 +212,14 @@ def patches(
     """
     labels = candidates.labels
     divergence = sum(np.gradient(f, axis=k) if f.shape[k] > 1 else 0 * f for k, f in enumerate(scale.flow))
-    maps = np.stack(
-        [
-            *np.clip(picture, -0.5, 1.5),
-            expit(scale.foreground),
-            candidates.fit,
-            np.minimum(np.hypot(*scale.flow), 1.2),
-            np.clip(divergence, -1, 1),
-        ]
-    ).astype(np.float32, copy=False)
-    outline = np.zeros((0, *labels.shape)) if scale.outline is None else expit(scale.outline)[None]
+    before: list[np.ndarray] = [
+        *np.clip(picture, -0.5, 1.5),
+        expit(scale.foreground),
+        candidates.fit,
+        np.minimum(np.hypot(*scale.flow), 1.2),
+        np.clip(divergence, -1, 1),
+    ]
+    after = [] if scale.outline is None else [expit(scale.outline)]
     boxes = ndimage.find_objects(labels)
     for label in wanted:
         box = boxes[label - 1]
@@ -229,11 +227,13 @@ def patches(
         first = [int(np.floor((b.start + b.stop) / 2 - reach)) for b in box]
         last = [int(np.ceil((b.start + b.stop) / 2 + reach)) for b in box]
         inside = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(first, last, labels.shape, strict=True))
-        margin = [(s.start - a, b - s.stop) for s, a, b in zip(inside, first, last, strict=True)]
         part = labels[inside]
         own = part == label
-        stack = np.concatenate((maps[:, *inside], [own, (part > 0) & ~own], outline[:, *inside]), dtype=np.float32)
-        stack = np.pad(stack, [(0, 0), *margin])
+        shown = [*(m[inside] for m in before), own, (part > 0) & ~own, *(m[inside] for m in after)]
+        stack = np.zeros((len(shown), last[0] - first[0], last[1] - first[1]), np.float32)
+        rows, columns = (slice(s.start - a, s.stop - a) for s, a in zip(inside, first, strict=True))
+        for channel, values in zip(stack, shown, strict=True):
+            channel[rows, columns] = values
         smooth = cv2.INTER_AREA if stack.shape[1] > PATCH else cv2.INTER_LINEAR
         picture_of = np.empty((len(stack), PATCH, PATCH), np.float32)
         for channel, resized in zip(stack, picture_of, strict=True):
