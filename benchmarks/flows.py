@@ -1,9 +1,10 @@
-"""Flow truth and tracking against cellpose 3.1.1.3, on the same field in the same run, one core each.
+"""Flow truth and tracking against cellpose 3.1.1.3, on the same fields in the same run, one core each.
 
-    python -m benchmarks.flows [--side 1800] [--json FILE]
+    python -m benchmarks.flows [--sides 500 1800 4000] [--json FILE]
 
-Cellpose's defaults are used: masks_to_flows(masks), compute_masks(5 · flow, logit). Each side is called once on a small
-field first, so that compilation does not count.
+Cellpose's defaults are used: masks_to_flows(masks), compute_masks(5 · flow, logit). Each program is called once on a
+small field first, so that compilation does not count. Of several sides, the power of the area with which the time of
+ours grows is fitted.
 """
 
 import os
@@ -12,12 +13,12 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[name] = "1"
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from cellpose import dynamics
 
@@ -64,14 +65,17 @@ def compare(side: int) -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=1800)
+    parser.add_argument("--sides", type=int, nargs="+", default=[500, 1800, 4000])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     compare(220)
-    result = compare(options.side)
-    for key, value in result.items():
-        print(f"{key:28} {value:.4g}")
+    results = pd.DataFrame([compare(side) for side in options.sides])
+    print(results.set_index("side_px").T.to_string(float_format="%.4g"))
+    if len(results) > 1:
+        for what in ("truth", "tracking"):
+            power = np.polyfit(2 * np.log(results["side_px"]), np.log(results[f"{what}_seconds"]), 1)[0]
+            print(f"{what}: time grows with the area to the power of {power:.2f}")
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2))
+        options.json.write_text(results.to_json(orient="records", indent=2))

@@ -49,7 +49,7 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     labels = keep_labels(pieces, keep[1:])
     background, count = connected_label(labels == 0, connectivity=1, return_num=True)
     owner = _holes(labels, background, count)
-    return np.where(labels > 0, labels, owner.astype(np.int32)[background])
+    return np.where(labels > 0, labels, owner.astype(np.int32)[background]) if owner.any() else labels
 
 
 def crystal_lengths(labels: np.ndarray) -> np.ndarray:
