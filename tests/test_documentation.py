@@ -20,10 +20,10 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/deployment.md",
+    "docs/performance.md",
     "docs/reliability.md",
     "docs/results.md",
     "weights/MODEL_CARD.md",
-    "benchmarks/README.md",
 )
 
 
