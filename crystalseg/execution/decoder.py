@@ -17,8 +17,7 @@ MOST_MEMORY = 3 * 2**30  # bytes the process may allocate, where the system can 
 class Decoder:
     """One process, begun with the first file and again after one that it did not survive. Threads may share it."""
 
-    def __init__(self, longest: float = LONGEST) -> None:
-        self._longest = longest
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -45,9 +44,9 @@ class Decoder:
             other.close()
         self._pipe.send((name, max_megapixels))
         self._pipe.send_bytes(data)
-        if not self._pipe.poll(self._longest):
+        if not self._pipe.poll(LONGEST):
             self._kill()
-            return MicrographError(f"{visible(name)}: reading it took over {self._longest:.0f} s; the file is damaged.")
+            return MicrographError(f"{visible(name)}: reading it took over {LONGEST:.0f} s; the file is damaged.")
         return self._pipe.recv()
 
     def _kill(self) -> None:
