@@ -1,5 +1,6 @@
 """Label images, integer (H, W), 0 = background: put in order, and the sizes of what they hold, px."""
 
+import cv2
 import numpy as np
 from numba import njit
 from scipy import ndimage
@@ -47,7 +48,7 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     area = np.bincount(pieces.ravel())
     keep = area >= max(min_area, 1)
     labels = keep_labels(pieces, keep[1:])
-    background, count = connected_label(labels == 0, connectivity=1, return_num=True)
+    count, background = cv2.connectedComponents((labels == 0).astype(np.uint8), connectivity=4)
     owner = _holes(labels, background, count)
     return np.where(labels > 0, labels, owner.astype(np.int32)[background]) if owner.any() else labels
 

@@ -20,6 +20,7 @@ LARGEST_CHECKED = 600  # px, see `flow_errors`
 # Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
 SINK_RADIUS = 2.5
 # Steps without a new pixel after which a path is taken to circle around its sink.
+OUTSIDE = -2  # in place of a basin, where there is no crystal
 PATIENCE = 64
 
 
@@ -103,52 +104,59 @@ def flows_from_labels(labels: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _slide(mask: np.ndarray, y: int, x: int, fy: float, fx: float) -> tuple[int, int]:
-    """The neighbour of (y, x) inside `mask` that lies best in the direction (fy, fx); (y, x) if none lies ahead."""
+def _slide(basins: np.ndarray, y: int, x: int, fy: float, fx: float) -> tuple[int, int]:
+    """The neighbour of (y, x), not OUTSIDE, that lies best in the direction (fy, fx); (y, x) if none lies ahead."""
     best, best_y, best_x = 0.1, y, x
     for dy in range(-1, 2):
         for dx in range(-1, 2):
             i, j = y + dy, x + dx
-            if (dy != 0 or dx != 0) and 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j]:
+            if dy == 0 and dx == 0:
+                continue
+            if 0 <= i < basins.shape[0] and 0 <= j < basins.shape[1] and basins[i, j] != OUTSIDE:
                 ahead = (fy * dy + fx * dx) / np.sqrt(dy * dy + dx * dx)
                 if ahead > best:
                     best, best_y, best_x = ahead, i, j
     return best_y, best_x
 
 
-@njit(cache=True, nogil=True)
-def _step(flow: np.ndarray, mask: np.ndarray, y: float, x: float, iy: int, ix: int) -> tuple[float, float, int, int]:
+@njit(cache=True, nogil=True, inline="always")  # a call would take as long as the step
+def _step(flow: np.ndarray, basins: np.ndarray, y: float, x: float, iy: int, ix: int) -> tuple[float, float, int, int]:
     """One unit step from (y, x), which lies in pixel (iy, ix), along that pixel's flow: the new place and pixel."""
     fy, fx = flow[0, iy, ix], flow[1, iy, ix]
     norm = np.sqrt(fy * fy + fx * fx)
     if norm < 1e-6:
         return y, x, iy, ix
-    new_y = min(max(y + fy / norm, 0.0), mask.shape[0] - 1.0)
-    new_x = min(max(x + fx / norm, 0.0), mask.shape[1] - 1.0)
+    new_y = min(max(y + fy / norm, 0.0), basins.shape[0] - 1.0)
+    new_x = min(max(x + fx / norm, 0.0), basins.shape[1] - 1.0)
     next_y, next_x = int(new_y + 0.5), int(new_x + 0.5)
-    if mask[next_y, next_x]:
+    if basins[next_y, next_x] != OUTSIDE:
         return new_y, new_x, next_y, next_x
     # Around a corner of the crystal: slide along its edge instead of stopping there.
-    iy, ix = _slide(mask, iy, ix, fy / norm, fx / norm)
+    iy, ix = _slide(basins, iy, ix, fy / norm, fx / norm)
     return float(iy), float(ix), iy, ix
 
 
+def _unknown(mask: np.ndarray) -> np.ndarray:
+    """The basins before any is known: int32 (H, W), 0 inside `mask` bool (H, W), else OUTSIDE."""
+    return np.where(mask, np.int32(0), np.int32(OUTSIDE))
+
+
 @njit(cache=True, nogil=True)
-def _follow(flow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give each pixel of `mask` the number of the sink its path ends in.
+def _follow(flow: np.ndarray, basins: np.ndarray) -> np.ndarray:
+    """Give each pixel of `basins`, in place, the number of the sink its path ends in, 0 to those OUTSIDE.
 
     A path (unit steps along the flow of the nearest pixel) stops at the first pixel whose sink is known, and all its
     pixels take that sink. A path that meets no new pixel for PATIENCE steps has found a new sink: one return to its own
     pixels is not enough, because along a ridge of a narrow crystal it swings from side to side while it advances.
-    Returns basins int32 (H, W), 0 = background, and sinks float64 (n, 2), (y, x).
+    Returns sinks float64 (n, 2), (y, x).
     """
-    h, w = mask.shape
-    basins = np.zeros((h, w), np.int32)
-    path = np.empty((mask.sum(), 2), np.int32)
+    h, w = basins.shape
+    everywhere = basins.ravel()
+    path = np.empty(h * w, np.int32)
     sinks = []
     for start_y in range(h):
         for start_x in range(w):
-            if not mask[start_y, start_x] or basins[start_y, start_x] != 0:
+            if basins[start_y, start_x] != 0:
                 continue
             y, x = float(start_y), float(start_x)
             iy, ix = start_y, start_x
@@ -159,7 +167,7 @@ def _follow(flow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]
                 if sink > 0:
                     break
                 if sink == 0:
-                    path[length, 0], path[length, 1] = iy, ix
+                    path[length] = iy * w + ix
                     length += 1
                     basins[iy, ix] = -1
                     waited, mean_y, mean_x = 0, 0.0, 0.0
@@ -170,13 +178,15 @@ def _follow(flow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]
                     sinks.append((mean_y / waited, mean_x / waited))
                     sink = len(sinks)
                     break
-                y, x, iy, ix = _step(flow, mask, y, x, iy, ix)
+                y, x, iy, ix = _step(flow, basins, y, x, iy, ix)
             for k in range(length):
-                basins[path[k, 0], path[k, 1]] = sink
+                everywhere[path[k]] = sink
+    for k in range(everywhere.size):
+        everywhere[k] = max(everywhere[k], 0)
     places = np.empty((len(sinks), 2))
     for k in range(len(sinks)):
         places[k, 0], places[k, 1] = sinks[k]
-    return basins, places
+    return places
 
 
 def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
@@ -186,11 +196,11 @@ def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
     """
     if not mask[y, x]:
         return np.zeros((0, 2))
-    flow = np.ascontiguousarray(flow, np.float32)
+    flow, basins = np.ascontiguousarray(flow, np.float32), _unknown(mask)
     places, seen = [(float(y), float(x))], {(y, x)}
     here, waited = (float(y), float(x), y, x), 0
     while waited <= PATIENCE:
-        here = _step(flow, mask, *here)
+        here = _step(flow, basins, *here)
         waited = waited + 1 if here[2:] in seen else 0
         seen.add(here[2:])
         places.append(here[:2])
@@ -204,7 +214,8 @@ def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Parameters: `flow` float (2, H, W), only its direction is used; `mask` bool (H, W), the foreground.
     Returns int32 (H, W), 0 = background, 1..n; a label may still be in several pieces (see `tidy`).
     """
-    basins, sinks = _follow(np.ascontiguousarray(flow, np.float32), np.ascontiguousarray(mask, np.bool_))
+    basins = _unknown(mask)
+    sinks = _follow(np.ascontiguousarray(flow, np.float32), basins)
     if len(sinks) == 0:
         return basins
     pairs = cKDTree(sinks).query_pairs(SINK_RADIUS, output_type="ndarray")
