@@ -32,6 +32,7 @@ from tests.browser.serving import served
 AWAKE = ("background-timer-throttling", "renderer-backgrounding", "backgrounding-occluded-windows", "gpu")
 QUIET = ["--no-sandbox", *(f"--disable-{what}" for what in AWAKE)]
 PAUSE = (3.0, 15.0)  # s that a person looks before the next click
+ARRIVAL = 90.0  # s within which all come
 
 
 def image(seed: int) -> bytes:
@@ -99,6 +100,7 @@ async def session(browser: Browser, address: str, first: int, end: float, told: 
     page = await context.new_page()
     page.set_default_timeout(120_000)
     seed, rng = first, random.Random(first)
+    await asyncio.sleep(rng.uniform(0, ARRIVAL))
     while seed == first or time.monotonic() < end:
         try:
             problem = await one_round(page, address, seed, rng)

@@ -66,7 +66,7 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
         st.rerun()
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=1.0)
 def watch(job_id: str) -> None:
     """The progress of a run, with a button to stop it."""
     job = shared.queue().job(job_id)
