@@ -47,6 +47,14 @@ def worker(place: Annotated[int, typer.Argument()] = 0) -> None:
 
 
 @app.command(hidden=True)
+def decoder(line: int) -> None:
+    """Read uploads that come by a file descriptor (the app starts this itself)."""
+    from crystalseg.execution.decoder import serve
+
+    serve(line)
+
+
+@app.command(hidden=True)
 def example() -> None:
     """Measure the first example with the shipped weights, for the run that comes with the program; exit code 1 if the
     labels are not those that came with it."""

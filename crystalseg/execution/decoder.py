@@ -1,11 +1,13 @@
 """Uploads are decoded in a process of their own: a decoder that dies, hangs or eats memory takes nobody with it."""
 
-import multiprocessing
 import os
+import socket
+import subprocess
+import sys
 import threading
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 
+from crystalseg import ROOT
 from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
@@ -19,7 +21,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: BaseProcess | None = None
+        self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
     def read(self, data: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> Micrograph:
@@ -35,13 +37,9 @@ class Decoder:
         return answer
 
     def _asked(self, data: bytes, name: str, max_megapixels: float) -> "Micrograph | MicrographError":
-        if self._process is None or self._pipe is None or not self._process.is_alive():
+        if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._kill()
-            context = multiprocessing.get_context("spawn")  # of a process with threads no copy is made
-            self._pipe, other = context.Pipe()
-            self._process = context.Process(target=_serve, args=(other,), daemon=True)
-            self._process.start()
-            other.close()
+            self._pipe, self._process = _started()
         self._pipe.send((name, max_megapixels))
         self._pipe.send_bytes(data)
         if not self._pipe.poll(LONGEST):
@@ -52,7 +50,7 @@ class Decoder:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            self._process.wait()
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
@@ -60,8 +58,19 @@ class Decoder:
     close = _kill
 
 
-def _serve(pipe: Connection) -> None:
-    """The process: reads files until nobody asks any more."""
+def _started() -> tuple[Connection, subprocess.Popen]:
+    """The process, and this side of the line to it. Not of `multiprocessing`, which would have it run the page that
+    Streamlit has put in the main module's place."""
+    here, there = socket.socketpair()
+    with there:
+        command = [sys.executable, "-m", "crystalseg", "decoder", str(there.fileno())]
+        process = subprocess.Popen(command, pass_fds=(there.fileno(),), cwd=ROOT)
+    return Connection(here.detach()), process
+
+
+def serve(line: int) -> None:
+    """The process: reads files that come by a line, a file descriptor, until nobody asks any more."""
+    pipe = Connection(line)
     _limit_memory()
     while True:
         try:

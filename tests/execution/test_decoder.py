@@ -1,7 +1,9 @@
 import os
 import signal
+import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -59,3 +61,16 @@ def test_one_that_hangs_is_given_up(monkeypatch):
     monkeypatch.setattr("crystalseg.execution.decoder.LONGEST", 60.0)
     assert decoder.read(png(PIXELS), "a.png").name == "a.png"
     decoder.close()
+
+
+def test_it_does_not_run_what_stands_in_the_main_module_s_place(tmp_path, monkeypatch):
+    """As Streamlit puts its pages there."""
+    page = tmp_path / "page.py"
+    page.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    module = types.ModuleType("__main__")
+    module.__file__ = str(page)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    decoder = Decoder()
+    assert decoder.read(png(PIXELS), "a.png").name == "a.png"
+    decoder.close()
+    assert not (tmp_path / "ran").exists()
