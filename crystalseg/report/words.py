@@ -16,7 +16,7 @@ from crystalseg.segmentation.settings import Settings
 # measured by `python -m benchmarks.determinism`, docs/reliability.md
 DETERMINISM = (
     "The same image, settings and weights give the same labels to the last bit on the same device. With bfloat16 in "
-    "place of float32 the average size of 11 real micrographs differed by 1.1 % in the mean, by 10 % at most (SiMA+)."
+    "place of float32 the average size of 11 real micrographs differed by 0.3 % in the mean, by 1.7 % at most (SiMA+)."
 )
 
 
