@@ -24,7 +24,7 @@ from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
-from crystalseg.ui.run_list import listed, one_page, searched
+from crystalseg.ui.run_list import list_key, listed, one_page, searched
 from crystalseg.ui.viewer import Crystals, viewer
 
 ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
@@ -248,7 +248,7 @@ def page() -> None:
         on_select="rerun",
         selection_mode="multi-row",
         height=320,
-        key="runs",
+        key=list_key(rows),
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
     )
     st.download_button("These as CSV", lambda: csv(listed(index.runs(engine, query))), "runs.csv", "text/csv")

@@ -79,6 +79,15 @@ def with_pragma(engine, pragma):
     engine.dispose()
 
 
+def choose_runs(app, engine, *rows):
+    """On the History page, choose these rows of the list."""
+    from crystalseg.record import index
+    from crystalseg.ui.run_list import list_key
+
+    selection = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    app.session_state[list_key(index.runs(engine))] = selection
+
+
 def labelled(widgets, label):
     """The widget of that label."""
     return next(widget for widget in widgets if widget.label == label)

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
-from crystalseg.record import index
+from crystalseg.record import index, store
 
 A_PAGE = 100  # runs listed at once
 SHOWN = (
@@ -19,6 +19,12 @@ def listed(rows: pd.DataFrame) -> pd.DataFrame:
     """Runs of the index as they are shown."""
     when = rows["created"].str[:19].str.replace("T", " ")
     return rows[list(SHOWN)].assign(created=when).rename(columns={"created": "when, UTC"})
+
+
+def list_key(rows: pd.DataFrame) -> str:
+    """The widget's name for a list of these runs: what is chosen in it, by row, must not be taken for others when the
+    list changes, as it does with every new run."""
+    return f"runs {store.digest(*rows['run'])}"
 
 
 def searched(engine: Engine) -> index.Query:

@@ -9,7 +9,7 @@ from crystalseg.record import ledger
 from crystalseg.record.database import open_database
 from crystalseg.record.people import give_role
 from crystalseg.ui import account, shared
-from tests.conftest import keep, labelled
+from tests.conftest import choose_runs, keep, labelled
 from tests.record.test_runs import measured
 
 
@@ -78,7 +78,7 @@ def test_a_viewer_looks_but_neither_signs_nor_issues(signed_in):
     give_role(engine, "ada@x.org", "viewer", "")
     keep(engine, run)
     app = signed_in(page="pages/history.py", **ADA)
-    app.session_state["runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    choose_runs(app, engine, 0)
     app.run()
     assert not app.exception
     assert "same figures" in app.success[0].value
@@ -93,7 +93,7 @@ def test_an_approver_signs_with_the_name_that_is_vouched_for_soon_after_signing_
 
     def opened(seconds):
         app = signed_in(seconds, page="pages/history.py", **ADA)
-        app.session_state["runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+        choose_runs(app, engine, 0)
         return app.run()
 
     late = {b.label for b in opened(16 * 60).button}

@@ -19,7 +19,7 @@ from crystalseg.record.reports import issue
 from crystalseg.record.runs import recorded
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import shared
-from tests.conftest import keep, labelled, png
+from tests.conftest import choose_runs, keep, labelled, png
 from tests.record.test_runs import measured
 
 STRICT = Profile(
@@ -186,7 +186,7 @@ def test_an_approval_is_on_record_and_in_the_report(page):
     engine, run = open_database(), replace(measured(), details={"sample": "S 7"})
     keep(engine, run)
     app = page("history")
-    app.session_state["runs"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    choose_runs(app, engine, 0)
     app.run()
     assert not app.exception
     assert "same figures to the last digit" in app.success[0].value
@@ -261,7 +261,7 @@ def test_runs_are_reported_together_as_fields_of_one_sample(page):
     for run in runs:
         keep(engine, run)
     app = page("history")
-    app.session_state["runs"] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
+    choose_runs(app, engine, 0, 1)
     app.run()
     assert not app.exception
     words = " ".join(h.value for h in app.subheader)
