@@ -13,9 +13,10 @@ from sqlalchemy import text
 
 from crystalseg.execution.queue import Queue
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.record import ledger, store
+from crystalseg.record import index, ledger, store
 from crystalseg.record.audit import audit
 from crystalseg.record.database import RecordError, open_database
+from crystalseg.record.reports import issue, reports_of
 from crystalseg.segmentation.settings import Settings
 from tests.conftest import with_pragma
 
@@ -215,6 +216,8 @@ def test_the_queue_keeps_its_jobs_there_too(engine, monkeypatch):
     monkeypatch.setattr(Queue, "start_workers", lambda self: None)
     job = Queue().submit(Micrograph(np.zeros((40, 50, 3), np.uint8), "a.png", "0" * 64), Settings())
     assert [waiting.id for waiting in Queue().active()] == [job]
+    assert (Queue().take(1), Queue().take(0)) == (job, None)
+    assert Queue().job(job).worker == 1
 
 
 def test_a_database_that_goes_and_comes_back_is_used_again(postgres):
@@ -234,3 +237,16 @@ def test_a_database_that_goes_and_comes_back_is_used_again(postgres):
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     own.dispose()
+
+
+def test_the_index_answers_from_it(engine):
+    for identity, job in (("found", "job1"), ("corrected", "job1"), ("other", "")):
+        facts = {"job": job, "image_name": f"{identity}.png", "details": {"sample": "Batch 7"}, "profile": "Powder"}
+        ledger.append(engine, "run", identity, facts)
+    assert index.runs(engine)["run"].tolist() == ["other", "corrected"]
+    ledger.append(engine, "approval", "found", {}, "M. Vogt")
+    assert index.runs(engine)["run"].tolist() == ["other", "found"]
+    assert index.runs(engine, index.Query(("VOGT", "batch")), most=5)["approved"].tolist() == ["M. Vogt"]
+    assert (index.count(engine), index.profiles_used(engine)) == (2, ["Powder"])
+    issue(engine, ["found", "other"], "PDF", b"a report")
+    assert [e.body["form"] for e in reports_of(engine, "other")] == ["PDF"]
