@@ -107,6 +107,7 @@ def test_roles_from_the_first_administrator_to_a_signature(address):
         search = ada.get_by_role("textbox", name="Search")
         search.fill(run.id)  # the example's run is listed too
         search.press("Enter")
+        expect(ada.get_by_text("needs two or more runs")).to_be_visible(timeout=30_000)  # it alone is listed
         canvas = ada.get_by_test_id("stDataFrame").first
         expect(canvas).to_be_visible()
         ada.wait_for_timeout(1000)
