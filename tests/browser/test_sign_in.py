@@ -104,6 +104,7 @@ def test_roles_from_the_first_administrator_to_a_signature(address):
         expect(ben.get_by_role("heading", name="History")).to_be_visible()
 
         ada.get_by_role("link", name="History").click()
+        expect(ada.get_by_role("heading", name="Trend of the runs found")).to_be_visible()
         search = ada.get_by_role("textbox", name="Search")
         search.fill(run.id)  # the example's run is listed too
         search.press("Enter")
