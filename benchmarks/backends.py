@@ -8,7 +8,6 @@ choose. Also how far each one's maps are from those of PyTorch in float32, as a 
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +17,7 @@ import onnxruntime
 import openvino
 import torch
 
+from benchmarks.networks import seconds
 from crystalseg.segmentation import load_models
 from crystalseg.segmentation.precision import autocast
 from crystalseg.synthetic.sets import draw_random
@@ -76,15 +76,13 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in programs}
         for _ in range(options.rounds + 1):
             for name, run in programs.items():
-                start = time.perf_counter()
-                run(tiles)
-                times[name].append(time.perf_counter() - start)
+                times[name].append(seconds(lambda run=run: run(tiles)))
         exact = programs["PyTorch, float32"](tiles)
         for name, run in programs.items():
-            seconds = float(np.median(times[name][1:]))
+            median = float(np.median(times[name][1:]))
             off = float(np.abs(run(tiles) - exact).mean() / exact.std())
-            ratio = float(np.median(times["PyTorch, float32"][1:])) / seconds
-            print(f"{name:26} {seconds:.3f} s  {ratio:.2f} × as fast  off by {off:.1e}")
+            ratio = float(np.median(times["PyTorch, float32"][1:])) / median
+            print(f"{name:26} {median:.3f} s  {ratio:.2f} × as fast  off by {off:.1e}")
 
 
 if __name__ == "__main__":

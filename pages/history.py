@@ -24,7 +24,7 @@ from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
-from crystalseg.ui.run_list import list_key, listed, one_page, searched
+from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, searched
 from crystalseg.ui.viewer import Crystals, viewer
 
 ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
@@ -211,9 +211,7 @@ def trend(engine: Engine, query: index.Query) -> None:
     most = right.selectbox("Of the latest", CHARTED, 1, help="Runs that are charted at most.")
     rows = index.runs(engine, query, most)[::-1]
     measured = rows[rows[TRENDS[words]].notna()]
-    # µm and px do not go into one chart: the unit of most runs does
-    unit = next(iter(measured["unit"].mode()), "")
-    kept = measured[measured["unit"] == unit]
+    kept, unit = in_one_unit(measured)
     if len(kept) < 2:
         st.info("A control chart needs two or more runs.", icon=":material/show_chart:")
         return

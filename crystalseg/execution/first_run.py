@@ -44,12 +44,13 @@ def ship() -> Run:
     from crystalseg.report.report import Details
     from crystalseg.segmentation.models import load_models
 
+    job = job_name()
     made = documented(
         measure_micrograph(examples.first(), Settings(), load_models()),
         None,
         Details(operator="shipped with the program"),
-        id=job_name(),
-        job=job_name(),
+        id=job,
+        job=job,
     )
     run = replace(made.run, timings={})  # of another machine
     for name, file in FILES.items():

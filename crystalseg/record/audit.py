@@ -120,7 +120,7 @@ def _files(row: Any, deleted: Mapping[str, int], read: dict[str, str]) -> Iterat
 
 def files_of(row: Any) -> dict[str, str]:
     """As `ledger.files_in`, of an entry as it is stored; none if it was changed beyond reading, which an audit says."""
-    if '"files"' not in row.body:  # as most entries are, which need not be read then
+    if '"files"' not in row.body:  # a correction or an approval, say, which need not be read then
         return {}
     try:
         return ledger.files_in(json.loads(row.body))

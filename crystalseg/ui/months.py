@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from crystalseg.record import crystals, index
 from crystalseg.ui.charts import months_chart
+from crystalseg.ui.run_list import in_one_unit
 
 
 @st.cache_data(max_entries=600, show_spinner=False)
@@ -31,8 +32,8 @@ def months(engine: Engine, query: index.Query) -> None:
         return
     rows = index.runs(engine, query)
     rows = rows[rows["counted"].fillna(0) > 0]
-    unit = next(iter(rows["unit"].mode()), "")
-    kept = rows[(rows["unit"] == unit) & (rows["crystals"] != "")]
+    alike, unit = in_one_unit(rows)
+    kept = alike[alike["crystals"] != ""]
     if len(kept) < len(rows):
         words = (
             f"{len(rows) - len(kept):,} of {len(rows):,} runs are left out: not in {unit}, or of an earlier release."

@@ -21,6 +21,12 @@ def listed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[list(SHOWN)].assign(created=when).rename(columns={"created": "when, UTC"})
 
 
+def in_one_unit(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Those of the runs whose sizes are in the unit of most, and the unit: µm and px are not shown together."""
+    unit = next(iter(rows["unit"].mode()), "")
+    return rows[rows["unit"] == unit], unit
+
+
 def list_key(rows: pd.DataFrame) -> str:
     """The widget's name for a list of these runs: what is chosen in it, by row, must not be taken for others when the
     list changes, as it does with every new run."""
