@@ -125,7 +125,7 @@ def describe(
         corrections=list(corrections),
         marks={str(number): mark for number, mark in marks.items()},
         files={name: hashlib.sha256(data).hexdigest() for name, data in kept.items()},
-        factors=[float(scale.factor) for scale in segmentation.scales],
+        factors=list(segmentation.factors),
         **more,
     )
 

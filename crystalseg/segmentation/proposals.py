@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy import ndimage
-from scipy.sparse import coo_array
 from scipy.special import expit
 from skimage.segmentation import find_boundaries
 
 from crystalseg.micrographs.labels import keep_labels
 from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
 from crystalseg.segmentation.fusion import NOTHING, ScalePrediction
+from crystalseg.segmentation.masks import LabelMasks, Masks, overlaps
 from crystalseg.segmentation.tiling import TILE
 
 FEATURES = (
@@ -42,8 +42,9 @@ OUTLINE_FEATURES = (
 # the network gives them, come last.
 CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
 PATCH = 48  # px, side of that picture
-_CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
+CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
 SMALLEST = 12  # px² at a scale's own resolution; less has no shape
+LARGEST = 1.25 * TILE  # px there; except on the coarsest scale, what exceeds the tile was never seen whole
 # Crystals narrower than this (square root of the area) at the image's own resolution show better enlarged.
 SMALL = 20  # px
 ENLARGED = 2.0
@@ -71,6 +72,11 @@ class Candidates:
     features: np.ndarray
     fit: np.ndarray
 
+    @property
+    def masks(self) -> LabelMasks:
+        """Those of the labels."""
+        return LabelMasks(self.labels)
+
 
 def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_area: int) -> list[Candidates]:
     """What each scale takes for crystals, coarsest scale first. `min_area`: px² of the image, not of the scale."""
@@ -79,6 +85,13 @@ def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_
 
 def proposed(scale: ScalePrediction, is_coarsest: bool, foreground_threshold: float, min_area: int) -> Proposed:
     """What a scale alone takes for crystals."""
+    labels = traced(scale, is_coarsest, foreground_threshold, min_area)
+    fit = flow_fit(labels, scale)
+    return Proposed(labels, fit, fit_quality(labels, scale, fit), own_figures(labels, scale))
+
+
+def traced(scale: ScalePrediction, is_coarsest: bool, foreground_threshold: float, min_area: int) -> np.ndarray:
+    """The crystals a scale proposes, int32 (h, w), 1..n. `min_area`: px² of the image, not of the scale."""
     smallest = max(SMALLEST, round(min_area * scale.factor**2))
     foreground = np.where(scale.covered, scale.foreground, NOTHING)
     labels = labels_from_flows(scale.flow, foreground, foreground_threshold, smallest)
@@ -89,20 +102,28 @@ def proposed(scale: ScalePrediction, is_coarsest: bool, foreground_threshold: fl
         # What reaches the edge of the computed tiles may be a piece of something larger.
         inside = ndimage.binary_erosion(scale.covered, border_value=True)
         labels = keep_labels(labels, ~np.isin(np.arange(labels.max()) + 1, labels[~inside]))
-    # The coarsest scale shows everything; on the others, what exceeds the tile was never seen whole.
-    labels = labels if is_coarsest else _without_large(labels, 1.25 * TILE)
-    fit = flow_fit(labels, scale)
-    return Proposed(labels, fit, fit_quality(labels, scale, fit), _own_figures(labels, scale))
+    return labels if is_coarsest else _without_large(labels)
 
 
 def compared(scales: Sequence[Proposed]) -> list[Candidates]:
     """What each scale proposes, coarsest scale first, with what the others say of it."""
-    relations = _relations([scale.labels for scale in scales], [scale.quality for scale in scales])
-    features = [
-        np.column_stack((np.log(scale.quality / (1 - scale.quality)), others, scale.figures)).astype(np.float32)
-        for scale, others in zip(scales, relations, strict=True)
-    ]
+    features = features_of(
+        [LabelMasks(scale.labels) for scale in scales],
+        [scale.quality for scale in scales],
+        [scale.figures for scale in scales],
+    )
     return [Candidates(scale.labels, f, scale.fit) for scale, f in zip(scales, features, strict=True)]
+
+
+def features_of(
+    masks: Sequence[Masks], quality: Sequence[np.ndarray], figures: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """`Candidates.features` of each scale's masks, coarsest scale first, from the quality and figures of `Proposed`."""
+    relations = _relations(masks, quality)
+    return [
+        np.column_stack((np.log(q / (1 - q)), others, own)).astype(np.float32)
+        for q, others, own in zip(quality, relations, figures, strict=True)
+    ]
 
 
 def small_crystals(labels: np.ndarray) -> np.ndarray:
@@ -118,17 +139,24 @@ def _width(labels: np.ndarray) -> np.ndarray:
     return np.sqrt(np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:])
 
 
-def _without_large(labels: np.ndarray, limit: float) -> np.ndarray:
+def _without_large(labels: np.ndarray) -> np.ndarray:
     sides = [max(b.stop - b.start for b in box) for box in ndimage.find_objects(labels)]
-    return keep_labels(labels, np.array(sides) <= limit)
+    return keep_labels(labels, np.array(sides) <= LARGEST)
 
 
-def _own_figures(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
-    """size, share, border and factor of each label, (n, 4), and edge and crossed, (n, 6), if there are outlines."""
+def own_figures(
+    labels: np.ndarray, scale: ScalePrediction, whole: int = 0, edges: Sequence[bool] = (True, True, True, True)
+) -> np.ndarray:
+    """size, share, border and factor of each label, (n, 4), and edge and crossed, (n, 6), if there are outlines.
+
+    `whole`: pixels of the scale of which this is a part; `edges`: whether its top, bottom, left and right are the
+    image's.
+    """
     area = np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:]
     border = np.zeros(len(area) + 1)
-    border[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = 1
-    share = 1.5 + np.log2(area / labels.size) / 4
+    for line, is_border in zip((labels[0], labels[-1], labels[:, 0], labels[:, -1]), edges, strict=True):
+        border[line] = np.maximum(border[line], is_border)
+    share = 1.5 + np.log2(area / (whole or labels.size)) / 4
     rung = np.full(len(area), min(np.log2(scale.factor) / 2, 0))
     figures = (np.log2(np.sqrt(area) / 25), share, border[1:], rung)
     return np.column_stack(figures if scale.outline is None else (*figures, *_outlined(labels, scale.outline)))
@@ -146,25 +174,21 @@ def _outlined(labels: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.n
     return means[0], means[1]
 
 
-def _relations(proposed: Sequence[np.ndarray], quality: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """support, rival and parts of each label, (n, 3), compared at the coarser resolution of each two scales.
+def _relations(masks: Sequence[Masks], quality: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """support, rival and parts of each mask, (n, 3), compared at the coarser resolution of each two scales.
 
-    `quality`: of each label, (n,), 0..1.
+    `quality`: of each mask, (n,), 0..1.
     """
-    table = [np.zeros((labels.max() + 1, 3)) for labels in proposed]
-    for i, coarse in enumerate(proposed):
-        for j in range(i + 1, len(proposed)):
-            size = coarse.shape[::-1]
-            # float32 holds every label exactly
-            fine = cv2.resize(proposed[j].astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
-            shape = (len(table[i]), len(table[j]))
-            both = coo_array((np.ones(fine.size, np.int32), (coarse.ravel(), fine.ravel())), shape=shape).tocsr()
-            areas = np.asarray(both.sum(axis=1)).ravel(), np.asarray(both.sum(axis=0)).ravel()
-            both = both[1:, 1:].tocoo()
-            one, other = both.row + 1, both.col + 1
-            _relate(table[i], one, other, areas, both.data, quality[j])
-            _relate(table[j], other, one, areas[::-1], both.data, quality[i])
-    return [t[1:] for t in table]
+    table = [np.zeros((len(values), 3)) for values in quality]
+    for i, coarser in enumerate(masks[:-1]):
+        coarse = coarser.painted()
+        own_areas = np.bincount(coarse.ravel(), minlength=len(table[i]) + 1)[1:]
+        for j in range(i + 1, len(masks)):
+            both, areas = overlaps(coarse, masks[j])
+            both = both.tocoo()
+            _relate(table[i], both.row, both.col, (own_areas, areas), both.data, quality[j])
+            _relate(table[j], both.col, both.row, (areas, own_areas), both.data, quality[i])
+    return table
 
 
 def _relate(
@@ -175,13 +199,13 @@ def _relate(
     shared: np.ndarray,
     quality: np.ndarray,
 ) -> None:
-    """Bring `table` (n + 1, 3) up to date with pairs of overlapping labels; `quality` is that of the others."""
+    """Bring `table` (n, 3) up to date with pairs of overlapping masks; `quality` is that of the others."""
     mine, theirs = areas[0][own], areas[1][other]
     np.maximum.at(table[:, 0], own, shared / (mine + theirs - shared))
     holds = (theirs >= 2 * mine) & (shared > 0.5 * mine)
-    np.maximum.at(table[:, 1], own[holds], quality[other[holds] - 1])
+    np.maximum.at(table[:, 1], own[holds], quality[other[holds]])
     part = (theirs <= 0.5 * mine) & (shared > 0.5 * theirs)
-    taken = np.bincount(own[part], shared[part] / mine[part] * quality[other[part] - 1], minlength=len(table))
+    taken = np.bincount(own[part], shared[part] / mine[part] * quality[other[part]], minlength=len(table))
     np.maximum(table[:, 2], taken, out=table[:, 2])
 
 
@@ -223,7 +247,7 @@ def patches(
     boxes = ndimage.find_objects(labels)
     for label in wanted:
         box = boxes[label - 1]
-        reach = _CONTEXT / 2 * max(b.stop - b.start for b in box) + 2
+        reach = CONTEXT / 2 * max(b.stop - b.start for b in box) + 2
         first = [int(np.floor((b.start + b.stop) / 2 - reach)) for b in box]
         last = [int(np.ceil((b.start + b.stop) / 2 + reach)) for b in box]
         inside = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(first, last, labels.shape, strict=True))

@@ -16,6 +16,8 @@ class Segmentation:
     or None if all are equal; timings: seconds a stage; hashes, versions: of the weights the method used;
     device: what its networks computed on and in which number type, in words.
 
+    Of a mosaic no maps are kept: fused is zero, scales is empty, and ladder names the resize factors.
+
     With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, k):
     the figures it was judged by (proposals.FEATURES, and OUTLINE_FEATURES if its network gives outlines)."""
 
@@ -31,3 +33,9 @@ class Segmentation:
     origin: np.ndarray | None = None
     features: np.ndarray | None = None
     device: str = ""
+    ladder: tuple[float, ...] = ()
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The resize factors that were used."""
+        return self.ladder or tuple(float(scale.factor) for scale in self.scales)

@@ -4,33 +4,31 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
-from crystalseg.segmentation.proposals import Candidates
+from crystalseg.segmentation.masks import Masks, nearest
 
 # A proposal is refused if more than this share of it is taken already.
 MOST_TAKEN = 0.5
 
 
 def select(
-    candidates: Sequence[Candidates], scores: Sequence[np.ndarray], shape: tuple[int, int], min_area: int, lowest: float
+    masks: Sequence[Masks], scores: Sequence[np.ndarray], shape: tuple[int, int], min_area: int, lowest: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Take proposals of at least `lowest` score, the best first, where they do not lie on those taken before.
 
-    Returns labels int32 (H, W), 0 = background, 1..n by descending score; their scores float32 (n,); and what each was:
-    int (n, 2), which of the `candidates` and its label there.
+    `masks`: each scale's proposals; `scores`: theirs, (n,) each. Returns labels int32 (H, W), 0 = background, 1..n by
+    descending score; their scores float32 (n,); and what each was: int (n, 2), which of the `masks` and its number
+    there, from 0.
     """
     taken = np.zeros(shape, np.int32)
-    order = [
-        (-score, k, label)
-        for k, values in enumerate(scores)
-        for label, score in enumerate(values.tolist(), start=1)
-        if score >= lowest
-    ]
-    boxes = [ndimage.find_objects(c.labels) for c in candidates]
+    source = np.concatenate([np.full(len(s), k) for k, s in enumerate(scores)])
+    number = np.concatenate([np.arange(len(s)) for s in scores])
+    score = np.concatenate(scores)
+    order = np.lexsort((number, source, -score))
     won = []
-    for negative, k, label in sorted(order):
-        rows, columns, mask = full_size(candidates[k].labels, label, boxes[k][label - 1], shape)
+    for at in order[: np.count_nonzero(score >= lowest)].tolist():
+        own, k = masks[source[at]], int(number[at])
+        rows, columns, mask = full_size(own.mask(k), own.boxes[k].tolist(), own.shape, shape)
         here = taken[rows, columns]
         area = np.count_nonzero(mask)
         free = mask & (here == 0)
@@ -41,35 +39,36 @@ def select(
             free = _largest_piece(free)
             if np.count_nonzero(free) < min_area:
                 continue
-        won.append((-negative, k, label))
+        won.append(at)
         here[free] = len(won)
-    chosen = np.array([w[1:] for w in won], int).reshape(-1, 2)
-    return taken, np.array([w[0] for w in won], np.float32), chosen
+    return taken, score[won].astype(np.float32), np.column_stack((source[won], number[won])).astype(int)
 
 
 def full_size(
-    labels: np.ndarray, label: int, box: tuple[slice, slice], shape: tuple[int, int]
+    mask: np.ndarray, box: Sequence[int], own: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[slice, slice, np.ndarray]:
-    """One label's mask at the image's resolution, with smooth edges: rows, columns (slices) and bool mask."""
-    if labels.shape == tuple(shape):
-        return box[0], box[1], labels[box] == label
-    zoom = [full / part for full, part in zip(shape, labels.shape, strict=True)]
+    """A mask bool (h, w) at `box` (top, left, bottom, right) of an image of size `own`, at the resolution of `shape`
+    and with smooth edges: rows, columns (slices) and bool mask."""
+    edges = list(zip(box[:2], box[2:], strict=True))
+    if own == tuple(shape):
+        return slice(*edges[0]), slice(*edges[1]), mask
+    zoom = [full / part for full, part in zip(shape, own, strict=True)]
     slices, first = [], []
-    for edge, z, full in zip(box, zoom, shape, strict=True):
-        start, stop = max(0, int((edge.start - 1) * z)), min(full, int(np.ceil((edge.stop + 1) * z)))
+    for (low, high), z, full in zip(edges, zoom, shape, strict=True):
+        start, stop = max(0, int((low - 1) * z)), min(full, int(np.ceil((high + 1) * z)))
         slices.append(slice(start, stop))
         # the part's coordinate of the first full pixel, both counted from pixel centres
-        first.append((start + 0.5) / z - 0.5 - edge.start)
-    part = (labels[box] == label).astype(np.float32)
+        first.append((start + 0.5) / z - 0.5 - low)
+    part = mask.astype(np.float32)
     matrix = np.array([[1 / zoom[1], 0, first[1]], [0, 1 / zoom[0], first[0]]])
     size = (slices[1].stop - slices[1].start, slices[0].stop - slices[0].start)
     # At the image's border the crystal goes on, elsewhere there is nothing beyond its box.
     padded = np.pad(part, 1)
-    for axis, (edge, length) in enumerate(zip(box, labels.shape, strict=True)):
+    for axis, ((low, high), length) in enumerate(zip(edges, own, strict=True)):
         view = np.moveaxis(padded, axis, 0)
-        if edge.start == 0:
+        if low == 0:
             view[0] = view[1]
-        if edge.stop == length:
+        if high == length:
             view[-1] = view[-2]
     matrix[:, 2] += 1
     grown = cv2.warpAffine(padded, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
@@ -85,6 +84,5 @@ def winners(labels: np.ndarray, origin: np.ndarray, count: int, longest: int = 4
     """Which scale won where, as maps like the attention's: float32 (count + 1, h, w), the last for the background."""
     factor = min(1.0, longest / max(labels.shape))
     size = (max(1, round(labels.shape[1] * factor)), max(1, round(labels.shape[0] * factor)))
-    small = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    of = np.concatenate(([count], origin)).astype(int)[small]
+    of = np.concatenate(([count], origin)).astype(int)[nearest(labels, size[::-1])]
     return (of == np.arange(count + 1)[:, None, None]).astype(np.float32)

@@ -11,6 +11,7 @@ from scipy.special import expit
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.fusion import ScalePrediction, fuse
+from crystalseg.segmentation.masks import Masks
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.proposals import (
     ENLARGED,
@@ -109,7 +110,7 @@ class Chooser:
         self.confidence, self.pixels, self.choice = confidence, pixels, choice
         self._span = limits(pixels)
         self._proposed: list[Proposed] = []
-        self._seen: list[list[torch.Tensor]] = []
+        self._seen: list[torch.Tensor] = []
 
     def add(self, scales: Sequence[ScalePrediction]) -> None:
         """Further scales."""
@@ -118,17 +119,29 @@ class Chooser:
             own = proposed(scale, is_first, self.choice.foreground_threshold, self.choice.min_area)
             picture = resized(self.pixels, own.labels.shape, self._span)
             self._proposed.append(own)
-            self._seen.append(_looked(self.confidence, own, scale, picture))
+            self._seen.append(looked(self.confidence, own, scale, picture))
 
     def chosen(self) -> Chosen:
         """The surest of all scales."""
         candidates = compared(self._proposed)
-        scores = [_scores(self.confidence, *each) for each in zip(self._seen, candidates, strict=True)]
-        labels, sure, sources = select(
-            candidates, scores, self.pixels.shape[:2], self.choice.min_area, self.choice.min_confidence
-        )
-        features = np.array([candidates[k].features[label - 1] for k, label in sources], np.float32)
-        return Chosen(labels, sure, sources[:, 0], features.reshape(-1, candidates[0].features.shape[1]))
+        features = [c.features for c in candidates]
+        masks = [c.masks for c in candidates]
+        return surest(self.confidence, masks, features, self._seen, self.pixels.shape[:2], self.choice)
+
+
+def surest(
+    confidence: Confidence,
+    masks: Sequence[Masks],
+    features: Sequence[np.ndarray],
+    seen: Sequence[torch.Tensor],
+    shape: tuple[int, int],
+    choice: Instances,
+) -> Chosen:
+    """Each scale's proposals judged by their features and what was `looked` at, and the surest taken. shape: (H, W)."""
+    scores = [_scores(confidence, *each) for each in zip(seen, features, strict=True)]
+    labels, sure, sources = select(masks, scores, shape, choice.min_area, choice.min_confidence)
+    own = np.array([features[k][number] for k, number in sources], np.float32)
+    return Chosen(labels, sure, sources[:, 0], own.reshape(-1, features[0].shape[1]))
 
 
 def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np.ndarray, choice: Instances) -> Chosen:
@@ -143,7 +156,7 @@ def chosen_by_fit(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> 
     choice = Instances()
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     quality = [expit(c.features[:, FEATURES.index("quality")]) for c in candidates]
-    return select(candidates, quality, shape, choice.min_area, LEAST_FIT)[0]
+    return select([c.masks for c in candidates], quality, shape, choice.min_area, LEAST_FIT)[0]
 
 
 def judge(
@@ -153,37 +166,43 @@ def judge(
     span = limits(pixels)
     scores = []
     for one, scale in zip(candidates, scales, strict=True):
-        seen = _looked(confidence, one, scale, resized(pixels, one.labels.shape, span))
-        scores.append(_scores(confidence, seen, one))
+        seen = looked(confidence, one, scale, resized(pixels, one.labels.shape, span))
+        scores.append(_scores(confidence, seen, one.features))
     return scores
 
 
-def _looked(
-    confidence: Confidence, candidates: Candidates | Proposed, scale: ScalePrediction, picture: np.ndarray
-) -> list[torch.Tensor]:
-    """What the network sees in the pictures of a scale's proposals, JUDGED at once."""
-    count = int(candidates.labels.max())
-    source = patches(candidates, scale, picture, range(1, count + 1))
+def looked(
+    confidence: Confidence,
+    candidates: Candidates | Proposed,
+    scale: ScalePrediction,
+    picture: np.ndarray,
+    wanted: Sequence[int] | None = None,
+) -> torch.Tensor:
+    """What the network sees in the pictures of a scale's proposals, or of those `wanted`: (n, k). `picture`: see
+    proposals.patches."""
+    wanted = range(1, int(candidates.labels.max()) + 1) if wanted is None else wanted
+    device = confidence.line.device
+    source = patches(candidates, scale, picture, wanted)
     seen = []
-    for part in _parts(np.arange(count)):
+    for part in _parts(np.arange(len(wanted))):
         stack = np.array(list(itertools.islice(source, len(part))), np.float32)
         with torch.inference_mode():
-            seen.append(confidence.look(torch.from_numpy(stack).to(confidence.line.device)))
-    return seen
+            seen.append(confidence.look(torch.from_numpy(stack).to(device)))
+    return torch.cat(seen) if seen else torch.zeros(0, 0, device=device)
 
 
-def _scores(confidence: Confidence, seen: Sequence[torch.Tensor], candidates: Candidates) -> np.ndarray:
+def _scores(confidence: Confidence, seen: torch.Tensor, features: np.ndarray) -> np.ndarray:
     """The probability that each proposal of a scale is right, float32 (n,)."""
     scores = [np.zeros(0, np.float32)]
-    for looked, features in zip(seen, _parts(candidates.features), strict=True):
+    for part in _parts(np.arange(len(features))):
         with torch.inference_mode():
-            logit = confidence.judge(looked, torch.from_numpy(features).to(looked.device))
+            logit = confidence.judge(seen[part], torch.from_numpy(features[part]).to(seen.device))
         scores.append(logit.sigmoid().cpu().numpy())
     return np.concatenate(scores)
 
 
 def _parts(values: np.ndarray) -> list[np.ndarray]:
-    """As many of them as are judged at once."""
+    """As many of them as are judged at once, JUDGED or a few more."""
     return np.array_split(values, max(1, len(values) // JUDGED)) if len(values) else []
 
 

@@ -1,6 +1,6 @@
 """Image to overlapping tiles and tiles back to one blended map (paper section III-A, Stringer et al. 2021)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,46 @@ def tiles(grid: Grid, array: np.ndarray, corners: list[tuple[int, int]], batch: 
         yield np.stack([grid.cut(array, corner) for corner in corners[i : i + batch]])
 
 
+def blended_rows(
+    grid: Grid, corners: list[tuple[int, int]], results: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The `results` float32 (K, h, w) of the tiles at `corners`, in the grid's order, blended from top to bottom.
+
+    Gives all rows of the image, some at a time, as soon as no further tile reaches them: float32 (K, n, W), zero where
+    no tile came, and covered bool (n, W). Nothing if there is no tile.
+    """
+    weight = taper(*grid.sides)
+    high = grid.sides[0]
+    sums = np.zeros((high, grid.width), np.float32)
+    total: np.ndarray | None = None
+    top = 0  # row of the image in the first row of both
+    for corner, result in zip(corners, results, strict=True):
+        if total is None:
+            total = np.zeros((len(result), high, grid.width), np.float32)
+        (rows, columns), tile = grid.inside(corner)
+        while top < rows.start:
+            done = min(rows.start - top, high)
+            yield _divided(total[:, :done], sums[:done])
+            top += done
+            for values in (*total, sums):
+                values[: high - done] = values[done:]
+                values[high - done :] = 0
+        here = slice(rows.start - top, rows.stop - top)
+        total[:, here, columns] += (result * weight)[:, *tile]
+        sums[here, columns] += weight[tile]
+    while total is not None and top < grid.height:
+        done = min(grid.height - top, high)
+        yield _divided(total[:, :done], sums[:done])
+        total, sums = np.zeros_like(total), np.zeros_like(sums)
+        top += done
+
+
+def _divided(total: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The weighted mean, zero where there is no weight, and where there is some."""
+    covered = sums > 0
+    return np.divide(total, sums, out=np.zeros_like(total), where=covered), covered
+
+
 def blend(
     grid: Grid,
     array: np.ndarray,
@@ -110,18 +150,14 @@ def blend(
     and covered bool (H, W).
     """
     corners = grid.corners if corners is None else corners
-    weight = taper(*grid.sides)
-    total: np.ndarray | None = None
-    sums = np.zeros((grid.height, grid.width), np.float32)
-    done = 0
-    for stack in tiles(grid, array, corners, batch):
-        for result in predict(stack):
-            image, tile = grid.inside(corners[done])
-            done += 1
-            if total is None:
-                total = np.zeros((len(result), grid.height, grid.width), np.float32)
-            total[:, *image] += (result * weight)[:, *tile]
-            sums[image] += weight[tile]
-    if total is None:
-        return np.zeros((0, grid.height, grid.width), np.float32), sums > 0
-    return np.divide(total, sums, out=total, where=sums > 0), sums > 0
+    results = (result for stack in tiles(grid, array, corners, batch) for result in predict(stack))
+    whole = np.zeros((0, grid.height, grid.width), np.float32)
+    covered = np.zeros((grid.height, grid.width), bool)
+    top = 0
+    for maps, seen in blended_rows(grid, corners, results):
+        if not len(whole):
+            whole = np.empty((len(maps), grid.height, grid.width), np.float32)
+        rows = slice(top, top + len(seen))
+        whole[:, rows], covered[rows] = maps, seen
+        top = rows.stop
+    return whole, covered

@@ -228,7 +228,8 @@ def selected(network: Confidence, images: Sequence[Judged], lowest: float) -> tu
     sure, right = [], []
     for image in images:
         scores = judge(network, image.candidates, image.scales, image.pixels)
-        labels, confidence, _ = select(image.candidates, scores, image.truth.shape, Instances().min_area, lowest)
+        masks = [candidates.masks for candidates in image.candidates]
+        labels, confidence, _ = select(masks, scores, image.truth.shape, Instances().min_area, lowest)
         sure.append(confidence)
         right.append(is_right(image.truth, labels, len(confidence)))
     return np.concatenate(sure), np.concatenate(right)

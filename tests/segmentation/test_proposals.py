@@ -171,21 +171,21 @@ def test_the_surest_is_taken_first_and_its_place_is_taken():
     two = np.zeros((20, 40), np.int32)
     two[2:18, 2:19], two[2:18, 21:38] = 1, 2
     parts = [Candidates(x, np.zeros((x.max(), len(FEATURES)), np.float32), np.zeros(x.shape)) for x in (one, two)]
-    labels, sure, chosen = select(parts, [np.array([0.5]), np.array([0.9, 0.8])], one.shape, 15, 0.2)
+    labels, sure, chosen = select([p.masks for p in parts], [np.array([0.5]), np.array([0.9, 0.8])], one.shape, 15, 0.2)
     assert labels.max() == 2
-    assert chosen.tolist() == [[1, 1], [1, 2]]
+    assert chosen.tolist() == [[1, 0], [1, 1]]
     assert sure == pytest.approx([0.9, 0.8])
     assert ((labels > 0) == (two > 0)).all()
-    labels, _, chosen = select(parts, [np.array([0.95]), np.array([0.9, 0.8])], one.shape, 15, 0.2)
+    labels, _, chosen = select([p.masks for p in parts], [np.array([0.95]), np.array([0.9, 0.8])], one.shape, 15, 0.2)
     assert labels.max() == 1
-    assert chosen.tolist() == [[0, 1]]
+    assert chosen.tolist() == [[0, 0]]
 
 
 def test_a_coarse_crystal_is_enlarged_with_smooth_edges():
     labels = discs((256, 256), [(128, 128, 80), (20, 20, 60)])
     small = discs((32, 32), [((128 - 3.5) / 8, (128 - 3.5) / 8, 10), ((20 - 3.5) / 8, (20 - 3.5) / 8, 7.5)])
     part = Candidates(small, np.zeros((2, len(FEATURES)), np.float32), np.zeros(small.shape))
-    found, _, _ = select([part], [np.array([0.9, 0.8])], labels.shape, 15, 0.2)
+    found, _, _ = select([part.masks], [np.array([0.9, 0.8])], labels.shape, 15, 0.2)
     assert panoptic_quality(labels, found) > 0.93
     assert found[0, 0] == 2  # a crystal cut by the border stays cut by it
 
@@ -202,7 +202,7 @@ def test_what_is_selected_keeps_the_rules(seed, lowest):
         labels = np.where(image > 0, labels, 0).astype(np.int32)
         parts.append(Candidates(labels, np.zeros((len(names), len(FEATURES)), np.float32), np.zeros(labels.shape)))
         scores.append(rng.uniform(0, 1, len(names)))
-    labels, sure, chosen = select(parts, scores, (60, 60), 20, lowest)
+    labels, sure, chosen = select([p.masks for p in parts], scores, (60, 60), 20, lowest)
     areas = np.bincount(labels.ravel())[1:]
     assert len(areas) == len(sure) == len(chosen)
     assert (areas >= 20).all()
@@ -224,6 +224,6 @@ def test_nothing_proposed_is_nothing_selected():
         1.0, np.zeros((2, 40, 50), np.float32), np.full((40, 50), -9, np.float32), np.ones((40, 50))
     )
     candidates = propose([empty, empty], 0.0, 15)
-    labels, sure, chosen = select(candidates, [np.zeros(0)] * 2, (40, 50), 15, 0.0)
+    labels, sure, chosen = select([c.masks for c in candidates], [np.zeros(0)] * 2, (40, 50), 15, 0.0)
     assert labels.max() == 0
     assert len(sure) == len(chosen) == 0

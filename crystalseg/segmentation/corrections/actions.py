@@ -202,15 +202,16 @@ def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed
             number = traced[sy - rows.start, sx - columns.start]
             if not number:
                 continue
-            mask = np.zeros((h, w), np.int32)
-            mask[rows, columns] = traced == number
-            inside = ndimage.find_objects(mask)[0]
+            own = ndimage.find_objects((traced == number).astype(np.int32))[0]
+            mask = traced[own] == number
+            inside = [slice(o.start + e.start, o.stop + e.start) for o, e in zip(own, (rows, columns), strict=True)]
             if any(
                 (b.start == edge.start > 0) or (b.stop == edge.stop < length)
                 for b, edge, length in zip(inside, (rows, columns), (h, w), strict=True)
             ):
                 continue  # it goes on beyond the window: no crystal for this scale
-            top, left, grown = full_size(mask, 1, inside, labels.shape)
+            box = [edge.start for edge in inside] + [edge.stop for edge in inside]
+            top, left, grown = full_size(mask, box, (h, w), labels.shape)
             free = np.count_nonzero(grown & (labels[top, left] == 0)) / max(int(np.count_nonzero(grown)), 1)
             shape = (traced == number).astype(np.int32)
             good = float(fit_quality(shape, part, flow_fit(shape, part))[0]) * free

@@ -1,0 +1,190 @@
+"""Masks of many crystals at one resolution: in a label image, or packed, where an image is too large for several such.
+
+Both give `shape` (h, w), `boxes` int32 (n, 4), (top, left, bottom, right) with ends excluded, and of each crystal,
+numbered from 0, its `mask`; `overlaps` compares those of two resolutions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+from scipy import ndimage
+from scipy.sparse import coo_array, csr_array
+
+
+class LabelMasks:
+    """The masks in labels int32 (h, w), 0 = background, 1..n."""
+
+    def __init__(self, labels: np.ndarray):
+        self.labels = labels
+        self.shape: tuple[int, int] = labels.shape
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        return boxes_of(self.labels)
+
+    def mask(self, index: int) -> np.ndarray:
+        """bool (h, w) within its box."""
+        top, left, bottom, right = self.boxes[index]
+        return self.labels[top:bottom, left:right] == index + 1
+
+    def painted(self) -> np.ndarray:
+        """The label image."""
+        return self.labels
+
+    def counted(self, coarse: np.ndarray) -> tuple[csr_array, np.ndarray]:
+        """See `overlaps`."""
+        rows, columns = _nearest(coarse.shape, self.shape)
+        fine = self.labels if coarse.shape == self.shape else self.labels[rows[:, None], columns]
+        shape = (int(coarse.max()) + 1, len(self.boxes) + 1)
+        both = coo_array((np.ones(fine.size, np.int32), (coarse.ravel(), fine.ravel())), shape=shape).tocsr()
+        return both[1:, 1:], np.asarray(both.sum(axis=0)).ravel()[1:]
+
+
+@dataclass(frozen=True)
+class PackedMasks:
+    """Masks of one bit a pixel: bits uint8, those of crystal k from byte starts[k] to starts[k + 1], int64 (n + 1,),
+    row by row of its box."""
+
+    shape: tuple[int, int]
+    boxes: np.ndarray
+    bits: np.ndarray
+    starts: np.ndarray
+
+    @staticmethod
+    def of(
+        labels: np.ndarray, wanted: Sequence[int], shape: tuple[int, int], place: tuple[int, int] = (0, 0)
+    ) -> "PackedMasks":
+        """Those of the `wanted` labels of a part int32 (h, w) whose first pixel lies at `place` (y, x) of `shape`."""
+        inside = boxes_of(labels)[np.asarray(wanted, int) - 1]
+        packed = [np.packbits(labels[t:b, l:r] == n) for n, (t, l, b, r) in zip(wanted, inside, strict=True)]
+        starts = np.concatenate(([0], np.cumsum([len(p) for p in packed]))).astype(np.int64)
+        boxes = (inside + np.array([*place, *place])).astype(np.int32).reshape(-1, 4)
+        return PackedMasks(shape, boxes, np.concatenate([np.zeros(0, np.uint8), *packed]), starts)
+
+    @staticmethod
+    def joined(parts: Sequence["PackedMasks"]) -> "PackedMasks":
+        """Those of several parts of one image, one after another."""
+        sizes = np.concatenate([np.diff(part.starts) for part in parts])
+        return PackedMasks(
+            parts[0].shape,
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.bits for part in parts]),
+            np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
+        )
+
+    def ordered(self) -> np.ndarray:
+        """The order in which `scipy.ndimage.label` and its like would number them, by their first pixels: int (n,)."""
+        first = [self.boxes[k, 1] + int(np.argmax(self.mask(k)[0])) for k in range(len(self.boxes))]
+        return np.lexsort((first, self.boxes[:, 0]))
+
+    def taken(self, order: np.ndarray) -> "PackedMasks":
+        """Those of the numbers `order` int (m,), in that order."""
+        sizes = np.diff(self.starts)[order]
+        starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        source = np.repeat(self.starts[order] - starts[:-1], sizes) + np.arange(starts[-1])
+        return PackedMasks(self.shape, self.boxes[order], self.bits[source], starts)
+
+    def mask(self, index: int) -> np.ndarray:
+        """bool (h, w) within its box."""
+        top, left, bottom, right = self.boxes[index].tolist()
+        size = (bottom - top) * (right - left)
+        bits = np.unpackbits(self.bits[self.starts[index] : self.starts[index + 1]], count=size)
+        return bits.view(bool).reshape(bottom - top, right - left)
+
+    def painted(self) -> np.ndarray:
+        """The label image, int32 (h, w), 1..n."""
+        labels = np.zeros(self.shape, np.int32)
+        _paint(labels, self.boxes, self.bits, self.starts)
+        return labels
+
+    def counted(self, coarse: np.ndarray) -> tuple[csr_array, np.ndarray]:
+        """See `overlaps`."""
+        rows, columns = _nearest(coarse.shape, self.shape)
+        other, own, shared, areas = _count(coarse, rows, columns, self.boxes, self.bits, self.starts)
+        shape = (int(coarse.max()), len(self.boxes))
+        return coo_array((shared, (other - 1, own)), shape=shape).tocsr(), areas
+
+
+Masks = LabelMasks | PackedMasks
+
+
+def boxes_of(labels: np.ndarray) -> np.ndarray:
+    """Bounding boxes of labels (h, w), 1..n, int32 (n, 4): top, left, bottom, right, ends excluded."""
+    found = [(r.start, c.start, r.stop, c.stop) for r, c in ndimage.find_objects(labels)]
+    return np.array(found, np.int32).reshape(-1, 4)
+
+
+def overlaps(coarse: np.ndarray, fine: Masks) -> tuple[csr_array, np.ndarray]:
+    """Pixels that the masks of another resolution share with those of a label image `coarse` int32 (h, w), at its
+    resolution: (n of coarse, n of fine), and how many pixels each fine mask has there, int (n of fine,)."""
+    return fine.counted(coarse)
+
+
+def _nearest(shape: tuple[int, ...], source: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of an image of size `source` from which one of size `shape` takes its pixels, int64; as OpenCV's
+    INTER_NEAREST does."""
+    rows, columns = (
+        np.minimum((np.arange(n) * (full / n)).astype(np.int64), full - 1)
+        for n, full in zip(shape, source, strict=True)
+    )
+    return rows, columns
+
+
+def nearest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Labels (H, W) at another size, each pixel from one of theirs."""
+    rows, columns = _nearest(shape, labels.shape)
+    return labels[rows[:, None], columns]
+
+
+@njit(cache=True, nogil=True)
+def _paint(labels: np.ndarray, boxes: np.ndarray, bits: np.ndarray, starts: np.ndarray) -> None:
+    for k in range(len(boxes)):
+        top, left, bottom, right = boxes[k]
+        width = right - left
+        for y in range(top, bottom):
+            for x in range(left, right):
+                bit = (y - top) * width + x - left
+                if bits[starts[k] + bit // 8] >> (7 - bit % 8) & 1:
+                    labels[y, x] = k + 1
+
+
+@njit(cache=True, nogil=True)
+def _count(
+    coarse: np.ndarray, rows: np.ndarray, columns: np.ndarray, boxes: np.ndarray, bits: np.ndarray, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels of `coarse`, numbers of masks and pixels shared, of each pair that shares some; and each mask's pixels at
+    that resolution, whose pixel (y, x) shows pixel (rows[y], columns[x]) of theirs."""
+    others = np.empty(1024, np.int64)
+    owns = np.empty(1024, np.int64)
+    shares = np.empty(1024, np.int64)
+    areas = np.zeros(len(boxes), np.int64)
+    count = 0
+    for k in range(len(boxes)):
+        top, left, bottom, right = boxes[k]
+        first = count
+        hit = first
+        for y in range(np.searchsorted(rows, top), np.searchsorted(rows, bottom)):
+            for x in range(np.searchsorted(columns, left), np.searchsorted(columns, right)):
+                bit = (rows[y] - top) * (right - left) + columns[x] - left
+                if not bits[starts[k] + bit // 8] >> (7 - bit % 8) & 1:
+                    continue
+                areas[k] += 1
+                other = coarse[y, x]
+                if other == 0:
+                    continue
+                if hit >= count or others[hit] != other:
+                    hit = first
+                    while hit < count and others[hit] != other:
+                        hit += 1
+                if hit == count:
+                    if count == len(others):
+                        others = np.concatenate((others, np.empty_like(others)))
+                        owns = np.concatenate((owns, np.empty_like(owns)))
+                        shares = np.concatenate((shares, np.empty_like(shares)))
+                    others[count], owns[count], shares[count] = other, k, 0
+                    count += 1
+                shares[hit] += 1
+    return others[:count], owns[:count], shares[:count], areas

@@ -1,0 +1,188 @@
+"""A scale of an image too large for memory: its maps as bands of rows, its proposals from overlapping windows.
+
+A window proposes what has its middle in its core, and reads as far around it as that can depend on: windows together
+propose what the whole scale does, each crystal once, also one across the corners of four.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.fusion import ScalePrediction
+from crystalseg.segmentation.masks import PackedMasks, boxes_of
+from crystalseg.segmentation.proposals import CONTEXT, LARGEST, Proposed, fit_quality, flow_fit, own_figures, traced
+from crystalseg.segmentation.settings import Instances
+from crystalseg.segmentation.sima_plus import looked
+from crystalseg.segmentation.tiling import TILE, normalise
+
+CORE = 2048  # px, side of a window's core
+SEEN = int(CONTEXT / 2 * LARGEST) + 4  # px from a core to the end of the pictures of what has its middle in it
+REACH = 512  # px from a core to the end of what is read: SEEN, and the largest crystal that may be in such a picture
+BUFFER = 84_000_000  # px of a band with its reach, of which each takes 17 bytes
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right, ends excluded
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of a scale: core and read, boxes at the scale's resolution; near: the part whose image it sees."""
+
+    core: Box
+    read: Box
+    near: Box
+
+    @staticmethod
+    def around(core: Box, shape: tuple[int, int]) -> "Window":
+        """The window of a core in a scale of size `shape`."""
+        return Window(core, _grown(core, REACH, shape), _grown(core, SEEN, shape))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was proposed in some windows of a scale: masks; quality and figures as in `Proposed`, float64; seen float32
+    (n, k): what the judging network saw in their pictures."""
+
+    masks: PackedMasks
+    quality: np.ndarray
+    figures: np.ndarray
+    seen: np.ndarray
+
+    @staticmethod
+    def joined(parts: Sequence["Found"]) -> "Found":
+        """What several windows found together, numbered as in a label image of the whole scale."""
+        masks = PackedMasks.joined([part.masks for part in parts])
+        order = masks.ordered()
+        filled = [part for part in parts if len(part.quality)] or parts[:1]
+        quality, figures, seen = (
+            np.concatenate([getattr(part, name) for part in filled]) for name in ("quality", "figures", "seen")
+        )
+        return Found(masks.taken(order), quality[order], figures[order], seen[order])
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a window needs: its place in a scale of size shape; maps float32 (K, h, w) and covered bool (h, w) of what
+    it reads; pixels uint8 (h, w, 3), resized, of what is near, and span, their limits (`tiling.limits`)."""
+
+    window: Window
+    shape: tuple[int, int]
+    factor: float
+    is_coarsest: bool
+    maps: np.ndarray
+    covered: np.ndarray
+    pixels: np.ndarray
+    span: tuple[np.ndarray, np.ndarray]
+
+
+def find(task: Task, choice: Instances, judge: Confidence) -> Found:
+    """The proposals of a window, as `sima_plus.Chooser` finds those of a whole scale."""
+    window, maps = task.window, task.maps
+    scale = ScalePrediction(task.factor, maps[:2], maps[2], task.covered, maps[3] if len(maps) > 3 else None)
+    labels = traced(scale, task.is_coarsest, choice.foreground_threshold, choice.min_area)
+    near = _within(window.near, window.read)
+    shown = np.unique(labels[near])
+    labels = np.where(np.isin(labels, shown), labels, 0)
+    fit = flow_fit(labels, scale)[near]
+    _, labels = np.unique(np.concatenate(([0], labels[near].ravel())), return_inverse=True)
+    labels = labels[1:].astype(np.int32).reshape(fit.shape)
+    outline = None if scale.outline is None else scale.outline[near]
+    part = ScalePrediction(task.factor, scale.flow[:, *near], scale.foreground[near], task.covered[near], outline)
+    top, left, bottom, right = window.near
+    edges = (top == 0, bottom == task.shape[0], left == 0, right == task.shape[1])
+    height, width = task.shape
+    figures = own_figures(labels, part, height * width, edges)
+    quality = fit_quality(labels, part, fit)
+    own = _in_core(boxes_of(labels) + np.array([top, left, top, left]), window.core)
+    wanted = (own + 1).tolist()
+    picture = normalise(task.pixels, *task.span)
+    seen = looked(judge, Proposed(labels, fit, quality, figures), part, picture, wanted).cpu().numpy()
+    return Found(PackedMasks.of(labels, wanted, task.shape, (top, left)), quality[own], figures[own], seen)
+
+
+def _in_core(boxes: np.ndarray, core: Box) -> np.ndarray:
+    """Numbers of the boxes int (n, 4) whose middle lies in a core."""
+    middle = boxes[:, :2] + boxes[:, 2:]  # twice
+    inside = (middle >= 2 * np.array(core[:2])) & (middle < 2 * np.array(core[2:]))
+    return np.flatnonzero(inside.all(axis=1))
+
+
+def _grown(core: Box, by: int, shape: tuple[int, int]) -> Box:
+    top, left, bottom, right = core
+    return max(0, top - by), max(0, left - by), min(shape[0], bottom + by), min(shape[1], right + by)
+
+
+def _within(box: Box, outer: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box, counted from the corner of one around it."""
+    top, left, bottom, right = box
+    return slice(top - outer[0], bottom - outer[0]), slice(left - outer[1], right - outer[1])
+
+
+def cuts(length: int, core: int) -> list[tuple[int, int]]:
+    """Beginnings and ends of cores along a side; one, if what it would read is not much more."""
+    count = 1 if length <= core + 2 * REACH else -(-length // core)
+    edges = [length * k // count for k in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def band_cuts(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Rows of the cores of a scale's windows, a pair a band."""
+    height, width = shape
+    return cuts(height, int(np.clip(BUFFER / width - 2 * REACH, TILE, CORE)))
+
+
+@dataclass(frozen=True)
+class Band:
+    """Maps float32 (K, h, W) and covered bool (h, W) of the rows that the windows of a band read, from row `top` on;
+    core: first and last + 1 of the rows of its cores. The arrays are used again for the next."""
+
+    core: tuple[int, int]
+    top: int
+    maps: np.ndarray
+    covered: np.ndarray
+
+
+def banded(
+    rows: Iterable[tuple[np.ndarray, np.ndarray]], height: int, cores: Sequence[tuple[int, int]]
+) -> Iterator[Band]:
+    """Bands, of a scale `height` px high, for neighbouring `cores` (see `band_cuts`) from its rows, which come as
+    `tiling.blended_rows` gives them."""
+    left = list(cores)
+    first, filled, row = max(0, left[0][0] - REACH), 0, 0
+    buffer: tuple[np.ndarray, np.ndarray] | None = None
+    for maps, covered in rows:
+        if buffer is None:
+            high = max(bottom - top for top, bottom in cores) + 2 * REACH + TILE
+            buffer = np.empty((len(maps), high, maps.shape[2]), np.float32), np.empty((high, maps.shape[2]), bool)
+        new = slice(min(max(0, first - row), len(covered)), len(covered))
+        count = new.stop - new.start
+        buffer[0][:, filled : filled + count], buffer[1][filled : filled + count] = maps[:, new], covered[new]
+        filled, row = filled + count, row + len(covered)
+        while left and first + filled >= min(left[0][1] + REACH, height):
+            yield Band(left.pop(0), first, buffer[0][:, :filled], buffer[1][:filled])
+            if not left:
+                return
+            drop = max(0, left[0][0] - REACH) - first
+            filled -= drop
+            first += drop
+            for plane in (*buffer[0], buffer[1]):
+                plane[:filled] = plane[drop : drop + filled].copy()
+
+
+def columns_of(band: Band, shape: tuple[int, int]) -> list[Window]:
+    """The windows of a band of a scale of size `shape`, from left to right."""
+    top, bottom = band.core
+    return [Window.around((top, left, bottom, right), shape) for left, right in cuts(shape[1], CORE)]
+
+
+def nothing(shape: tuple[int, int]) -> Found:
+    """What is found where nothing was computed."""
+    masks = PackedMasks(shape, np.zeros((0, 4), np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    return Found(masks, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0), np.float32))
+
+
+def seen_tensor(found: Found, device: torch.device) -> torch.Tensor:
+    """`Found.seen`, for `sima_plus.surest`."""
+    return torch.from_numpy(found.seen).to(device)
