@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg import ROOT
-from crystalseg.execution import batch
+from crystalseg.execution import batch, work_folder
 from crystalseg.micrographs.calibration import Calibration, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.names import file_names
@@ -30,7 +30,7 @@ STARTING = 60.0  # s until a batch just started must be seen to run
 
 def start(folder: Path, workers: int) -> None:
     """A process of its own does it, so that it goes on when the page is closed."""
-    batch.ask(folder, "")
+    work_folder.ask(folder, "")
     command = [
         sys.executable,
         "-m",
@@ -127,9 +127,9 @@ def progress(folder: Path, watched: bool) -> None:
         if asked:
             st.caption("It stops after the images in work.")
         if left.button("Pause", icon=":material/pause:", key=f"pause {folder.name}", disabled=bool(asked)):
-            batch.ask(folder, "paused")
+            work_folder.ask(folder, "paused")
         if middle.button("Cancel", icon=":material/stop_circle:", key=f"stop {folder.name}", disabled=bool(asked)):
-            batch.ask(folder, "cancelled")
+            work_folder.ask(folder, "cancelled")
     elif now.state != "done" and left.button("Go on", icon=":material/play_arrow:", key=f"go {folder.name}"):
         start(folder, 1)
         st.rerun()

@@ -152,7 +152,7 @@ def run_batch(
 
     A pixel size that is given holds for all images; one that states another is not measured.
     """
-    from crystalseg.execution import batch, batch_run
+    from crystalseg.execution import batch, batch_run, work_folder
     from crystalseg.record.database import open_database
     from crystalseg.record.profiles import Profile, find
 
@@ -163,7 +163,7 @@ def run_batch(
         profile = find(engine, profile_name) if profile_name else Profile("default settings")
         calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
         batch.prepare(out, source, profile, calibration, operator)
-        batch.ask(out, "")
+        work_folder.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:

@@ -9,10 +9,10 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from sqlalchemy import Engine
 
 from crystalseg.execution.batch_source import BatchError, Source
+from crystalseg.execution.work_folder import asked, is_locked
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.names import visible
 from crystalseg.record import ledger, store
@@ -90,7 +90,7 @@ def state_of(folder: Path, engine: Engine) -> State:
     batch = load(folder)
     done, reasons = settled(engine, batch)
     finished = len(done) + len(reasons) == len(batch.names)
-    state = "done" if finished else "running" if _locked(folder) else asked(folder) or "paused"
+    state = "done" if finished else "running" if is_locked(folder) else asked(folder) or "paused"
     return State(len(batch.names), len(done), tuple((batch.shown(k), why) for k, why in sorted(reasons.items())), state)
 
 
@@ -99,22 +99,3 @@ def settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:
     done = {batch.index(subject) for subject in ledger.subjects(engine, "run", batch.run_id())}
     failed = ledger.entries(engine, "failure", prefix=batch.run_id())
     return done, {batch.index(entry.subject): entry.body["reason"] for entry in failed}
-
-
-def _locked(folder: Path) -> bool:
-    try:
-        with FileLock(folder / "batch.lock").acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def ask(folder: Path, what: str) -> None:
-    """Ask a running batch to be `paused` or `cancelled` after the images in work, or with "" to go on."""
-    store.write_safely(folder / "asked", what.encode())
-
-
-def asked(folder: Path) -> str:
-    """What was asked of the batch last."""
-    file = folder / "asked"
-    return file.read_text() if file.exists() else ""

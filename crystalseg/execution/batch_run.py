@@ -1,24 +1,23 @@
 """A batch carried out on Dask: workers compute, this process writes files and record."""
 
-import functools
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from sqlalchemy import Engine
 
-from crystalseg.execution.batch import Batch, State, asked, load, settled, state_of
+from crystalseg.execution.batch import Batch, State, load, settled, state_of
 from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.execution.batch_summary import finish
+from crystalseg.execution.cluster import connected, models, threads_of, with_threads
 from crystalseg.execution.failure import failure
 from crystalseg.execution.result import documented
+from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.decoding import MOSAIC_MEGAPIXELS, read_micrograph
 from crystalseg.micrographs.names import file_stems
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import ledger, store
@@ -32,8 +31,6 @@ from crystalseg.report.report import Details
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-
-    from crystalseg.segmentation.models import Models
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
 
@@ -57,17 +54,12 @@ def run(
     """Do what is left of the batch in `folder`; returns how far it got. `scheduler`: address of a Dask cluster, else
     `workers` processes of this machine. `report` gets a line an image. BatchError if it runs already."""
     batch = load(folder)
-    try:
-        lock = FileLock(folder / "batch.lock").acquire(timeout=0)
-    except Timeout:
-        raise BatchError(f"The batch in {folder} is running already.") from None
-    with lock:
+    with locked(folder):
         done, reasons = settled(engine, batch)
         todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
         if todo:
-            with _client(workers, scheduler) as client:
-                threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
-                flight = _Flight(client, batch, folder, engine, threads, report)
+            with connected(workers, scheduler) as client:
+                flight = _Flight(client, batch, folder, engine, threads_of(workers, scheduler), report)
                 flight.do(todo, IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"])))
     finish(folder, engine)
     return state_of(folder, engine)
@@ -155,30 +147,9 @@ class _Flight:
         self.report(f"{self.batch.shown(k)}: {words}")
 
 
-def _client(workers: int, scheduler: str | None) -> "Client":
-    from distributed import Client, LocalCluster
-
-    if scheduler is None:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-        )
-        return Client(cluster)
-    try:
-        return Client(scheduler, timeout=10)
-    except OSError as error:
-        raise BatchError(f"No Dask scheduler answers at {scheduler}.") from error
-
-
 def _fail(engine: Engine, batch: Batch, k: int, reason: str, report: Callable[[str], None]) -> None:
     ledger.append(engine, "failure", batch.run_id(k), {"name": batch.shown(k), "reason": reason}, once=True)
     report(f"{batch.shown(k)}: {reason}")
-
-
-@functools.cache
-def _models() -> "Models":
-    from crystalseg.segmentation.models import load_models
-
-    return load_models()
 
 
 def measure_one(
@@ -194,14 +165,11 @@ def measure_one(
 ) -> Measured:
     """In a worker: an image's bytes to its run and files; `end`: of the record, for the report. MicrographError says
     why an image cannot be measured."""
-    import torch
-
     from crystalseg.execution.one_image import measure_micrograph
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    micrograph = prepared(read_micrograph(data, name), calibration)
-    result = measure_micrograph(micrograph, profile.settings, _models())
+    with_threads(threads)
+    micrograph = prepared(read_micrograph(data, name, MOSAIC_MEGAPIXELS), calibration)
+    result = measure_micrograph(micrograph, profile.settings, models())
     ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
     report = build_pdf(replace(ready.report, anchor=end))
     files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": report}

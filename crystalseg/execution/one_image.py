@@ -6,6 +6,7 @@ from crystalseg.execution.result import Result
 from crystalseg.measurement.measurement import measure
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.mosaic import Compute, Kept
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.progress import Progress
 from crystalseg.segmentation.settings import Settings
@@ -16,9 +17,11 @@ def measure_micrograph(
     settings: Settings,
     models: Models,
     progress: Callable[[Progress], None] = lambda _: None,
+    compute: Compute | None = None,
+    kept: Kept | None = None,
 ) -> Result:
-    """Segment a micrograph, measure its crystals and sum them up; `progress` as for `segment`."""
-    segmentation = segment(micrograph, settings, models, progress)
+    """Segment a micrograph, measure its crystals and sum them up; `progress`, `compute`, `kept` as for `segment`."""
+    segmentation = segment(micrograph, settings, models, progress, compute=compute, kept=kept)
     rule = settings.measuring.border_rule
     return Result(
         micrograph,

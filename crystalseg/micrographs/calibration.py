@@ -1,6 +1,7 @@
 """Pixel size: read from a file's metadata where it is real, or given by hand. Never guessed."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +126,20 @@ def _ome(xml: str | None) -> Calibration | None:
         except ValueError:
             return None
     return _one_size(sizes[0], sizes[1], "OME-XML metadata")
+
+
+def from_zarr(image: Mapping[str, Any], names: Sequence[str]) -> Calibration | None:
+    """From one of the `multiscales` of an OME-Zarr image whose axes have these names: the scale of its finest level."""
+    try:
+        units = {axis["name"]: axis.get("unit", "") for axis in image["axes"]}
+        steps = [1.0] * len(names)
+        for part in (*image["datasets"][0]["coordinateTransformations"], *image.get("coordinateTransformations", ())):
+            if part["type"] == "scale":
+                steps = [a * float(b) for a, b in zip(steps, part["scale"], strict=True)]
+        sizes = [steps[names.index(axis)] * _UM[units[axis].lower()] for axis in "xy"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return _one_size(sizes[0], sizes[1], "OME-Zarr metadata")
 
 
 def _per_unit(tif: Any) -> tuple[float, float] | None:

@@ -3,10 +3,12 @@
 import hashlib
 import io
 import math
+import shutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -17,10 +19,13 @@ from crystalseg.micrographs.calibration import Calibration, from_resolution, fro
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 from crystalseg.micrographs.names import visible
+from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash
 
 MAX_MEGAPIXELS = 100.0
+MOSAIC_MEGAPIXELS = 1000.0  # where nobody has to hold it beside others
 MAX_FILE = 2**30  # bytes of a file that is read from a folder or an archive
 MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
+LARGE = 2**28  # bytes of stored values from which on they are put on the disk, if there is one
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
 # The size check is ours, made from the header with a clear sentence.
 Image.MAX_IMAGE_PIXELS = None
@@ -31,31 +36,32 @@ Decoded = tuple[np.ndarray, Calibration | None, list[str]]
 
 
 def read_micrograph(
-    source: bytes | str | Path, name: str | None = None, max_megapixels: float = MAX_MEGAPIXELS
+    source: bytes | str | Path,
+    name: str | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    scratch: Path | None = None,
 ) -> Micrograph:
-    """Decode PNG, JPEG, BMP or TIFF (first page) to 8-bit RGB.
+    """Decode PNG, JPEG, BMP, TIFF (first page, at its full resolution) or OME-Zarr (a folder, or one packed as a ZIP
+    file) to 8-bit RGB.
 
     More than 8 bits and floating point are stretched between their 0.1st and 99.9th percentile. Transparent pixels
-    become white. `name` is for messages and reports. Raises MicrographError with one sentence if the file is not an
-    image, damaged, without a finite value, too small, larger than `max_megapixels`, or would take more than MAX_BYTES
-    (both known from the header, before pixels are decoded).
+    become white. `name` is for messages and reports; `scratch`: a folder on a disk where the stored values of large
+    TIFF files may lie while they are converted, else memory. Raises MicrographError with one sentence if the file is
+    not an image, damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels`, or
+    would take more than MAX_BYTES (known from the header, before pixels are decoded).
     """
-    if isinstance(source, bytes):
-        data, name = source, visible(name or "image")
-    else:
-        path = Path(source)
-        name = visible(name or path.name)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise MicrographError(f"{name}: cannot be opened ({error.strerror}).") from error
-    if not data:
-        raise MicrographError(f"{name}: the file is empty.")
-    is_tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    name = visible(name or ("image" if isinstance(source, bytes) else Path(source).name))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels, calibration, notes = (_read_tiff if is_tiff else _read_other)(data, name, max_megapixels)
+            if not isinstance(source, bytes) and is_zarr(Path(source)):
+                pixels, calibration, notes = read_zarr(Path(source), name, partial(_check_size, limit=max_megapixels))
+                return Micrograph(pixels, name, zarr_hash(Path(source)), calibration, tuple(notes))
+            with _opened(source, name) as file:
+                read = _read_tiff if _is_tiff(file) else _read_other
+                pixels, calibration, notes = read(file, name, max_megapixels, scratch)
+                file.seek(0)
+                sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
     except MicrographError:
         raise
     except UnidentifiedImageError as error:
@@ -66,7 +72,26 @@ def read_micrograph(
         raise MicrographError(f"{name}: too large for the memory of this machine; crop it.") from error
     except Exception as error:  # decoders raise every kind of error for damaged files
         raise MicrographError(f"{name}: the file is damaged or truncated; export it again.") from error
-    return Micrograph(pixels, name, hashlib.sha256(data).hexdigest(), calibration, tuple(notes))
+    return Micrograph(pixels, name, sha256, calibration, tuple(notes))
+
+
+def _opened(source: bytes | str | Path, name: str) -> BinaryIO:
+    """A file to read; MicrographError if there is none, or nothing in it."""
+    try:
+        file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise MicrographError(f"{name}: cannot be opened ({error.strerror}).") from error
+    if file.seek(0, io.SEEK_END) == 0:
+        file.close()
+        raise MicrographError(f"{name}: the file is empty.")
+    file.seek(0)
+    return file
+
+
+def _is_tiff(file: BinaryIO) -> bool:
+    first = file.read(4)
+    file.seek(0)
+    return first in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: float) -> None:
@@ -75,7 +100,7 @@ def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: flo
     if height * width > limit * 1e6:
         raise MicrographError(
             f"{name}: too large: {height * width / 1e6:.0f} megapixels ({width} × {height}) exceed the limit of "
-            f"{limit:g}; crop the image or raise the limit."
+            f"{limit:g}; crop the image, or measure it as a mosaic."
         )
     room = _room(limit)
     if height * width * (pixel_bytes + 3) > room:
@@ -91,7 +116,8 @@ def _room(limit: float) -> float:
     return max(MAX_BYTES, 20e6 * limit)
 
 
-def _read_other(data: bytes, name: str, limit: float) -> Decoded:
+def _read_other(file: BinaryIO, name: str, limit: float, _: Path | None) -> Decoded:
+    data = file.read()
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.format not in ("PNG", "JPEG", "BMP", "MPO"):
         raise MicrographError(f"{name}: {image.format} files are not read; save it as PNG, JPEG, BMP or TIFF.")
@@ -122,21 +148,25 @@ def _read_other(data: bytes, name: str, limit: float) -> Decoded:
     return to_rgb(image.height, image.width, part), calibration, []
 
 
-def _read_tiff(data: bytes, name: str, limit: float) -> Decoded:
-    with tifffile.TiffFile(io.BytesIO(data)) as tif:
+def _read_tiff(file: BinaryIO, name: str, limit: float, scratch: Path | None) -> Decoded:
+    with tifffile.TiffFile(file) as tif:
         page = cast(tifffile.TiffPage, tif.pages[0])
         height, width = page.imagelength, page.imagewidth
         sample = page.dtype.itemsize if page.dtype is not None else 1
-        _check_size(name, height, width, page.samplesperpixel * page.imagedepth * sample, limit)
+        stored = page.samplesperpixel * page.imagedepth * sample
+        _check_size(name, height, width, stored, limit)
         if math.prod(page.chunks) * sample > _room(limit):
             raise MicrographError(f"{name}: too large: one of its tiles alone exceeds the limit of memory.")
+        _check_tiles(name, page, file.seek(0, io.SEEK_END))
         notes = []
-        if len(tif.pages) > 1:
-            notes.append(f"The file has {len(tif.pages)} pages; the first was used.")
-        array = page.asarray()
-        # tifffile fills missing strips with zeros instead of failing.
-        if any(o + n > len(data) for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)):
-            raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
+        levels = tif.series[0].levels if tif.series else []
+        if len({level.dtype for level in levels}) > 1:
+            kinds = " and ".join(sorted({str(level.dtype) for level in levels}))
+            raise MicrographError(f"{name}: its resolutions are of different number types ({kinds}); export it again.")
+        planes = len(tif.pages) - sum(not level.keyframe.is_subifd for level in levels[1:])
+        if planes > 1:
+            notes.append(f"The file has {planes} pages; the first was used.")
+        array = page.asarray(out=_place_for(name, height * width * stored, scratch))
         if array.size == 0:
             raise MicrographError(f"{name}: the file is damaged (it states no colour channels); export it again.")
         if "S" in page.axes and page.axes.index("S") == 0:
@@ -152,6 +182,32 @@ def _read_tiff(data: bytes, name: str, limit: float) -> Decoded:
             if missing:
                 notes.append(f"{missing} of its values are no finite numbers; they became black.")
         return pixels, from_tiff(tif), notes
+
+
+def _check_tiles(name: str, page: tifffile.TiffPage, length: int) -> None:
+    """MicrographError if a strip or tile is missing, or lies beyond the end of the file: tifffile would fill it with
+    zeros."""
+    places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    if any(offset + count > length for offset, count in places):
+        raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
+    missing = sum(not count for _, count in places)
+    if missing:
+        kind = "tiles" if page.is_tiled else "strips"
+        raise MicrographError(f"{name}: {missing} of its {len(places)} {kind} are missing; export it again, complete.")
+
+
+def _place_for(name: str, size: int, scratch: Path | None) -> str | None:
+    """Where tifffile puts the values of a file, `size` bytes: in memory, None, or in a file in `scratch` if they are
+    many. MicrographError if that disk has not so much room."""
+    if scratch is None or size < LARGE:
+        return None
+    free = shutil.disk_usage(scratch).free
+    if free < size:
+        raise MicrographError(
+            f"{name}: its values need {size / 2**30:.1f} GiB on the disk of {scratch} while they are read, and "
+            f"{free / 2**30:.1f} GiB are free; make room."
+        )
+    return f"memmap:{scratch}"
 
 
 def _meaning(page: tifffile.TiffPage, array: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

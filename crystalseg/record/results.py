@@ -86,6 +86,7 @@ def save_segmentation(path: Path, segmentation: Segmentation) -> None:
         "hashes": segmentation.hashes,
         "versions": segmentation.versions,
         "device": segmentation.device,
+        "ladder": segmentation.ladder,
     }
     _save(path, arrays, facts)
 
@@ -109,6 +110,10 @@ def load_segmentation(path: Path) -> Segmentation:
         timings=facts["timings"],
         hashes=facts["hashes"],
         versions=facts["versions"],
-        device=facts.get("device", ""),  # not written by earlier releases
-        **{name: arrays.get(name) for name in _OPTIONAL},
+        # the following were not written by earlier releases
+        device=facts.get("device", ""),
+        ladder=tuple(facts.get("ladder", ())),
+        attention=arrays.get("attention"),
+        origin=arrays.get("origin"),
+        features=arrays.get("features"),
     )

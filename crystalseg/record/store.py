@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,16 @@ def put(data: bytes) -> str:
     sha256 = hashlib.sha256(data).hexdigest()
     if not place(sha256).exists():
         write_safely(place(sha256), data)
+    return sha256
+
+
+def put_file(path: Path) -> str:
+    """As `put`, of a file of any size."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if not place(sha256).exists():
+        with path.open("rb") as source, written_safely(place(sha256)) as kept:
+            shutil.copyfileobj(source, kept, 2**22)
     return sha256
 
 

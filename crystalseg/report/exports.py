@@ -1,14 +1,19 @@
 """Tables as CSV and labels as TIFF."""
 
 import io
+import math
 from collections.abc import Callable
+from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 import pandas as pd
 import tifffile
 
 from crystalseg.micrographs.names import visible
 
+TILE = 512  # px, of files of mosaics
+OVERVIEW = 1200  # px that their smallest level has at most
 LONGEST_CELL = 32_000  # characters; Excel takes 32,767
 
 
@@ -46,3 +51,31 @@ def labels_tiff(labels: np.ndarray, um_per_px: float | None = None) -> bytes:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, image, imagej=True, compression="zlib", metadata=metadata, resolution=resolution)
     return buffer.getvalue()
+
+
+def labels_pyramid(file: BinaryIO, labels: np.ndarray, um_per_px: float | None) -> None:
+    """Labels of a mosaic as OME-TIFF: uint32 tiles, deflate-compressed, with smaller levels of every second pixel."""
+    _pyramid(file, labels.view(np.uint32), um_per_px, lambda level: level[::2, ::2], compression="zlib", predictor=True)
+
+
+def image_pyramid(file: BinaryIO, pixels: np.ndarray, um_per_px: float | None) -> None:
+    """A mosaic uint8 (H, W, 3) as OME-TIFF: JPEG tiles of good quality, with smaller levels, for looking at."""
+
+    def halved(level: np.ndarray) -> np.ndarray:
+        return cv2.resize(level, (level.shape[1] // 2, level.shape[0] // 2), interpolation=cv2.INTER_AREA)
+
+    _pyramid(file, pixels, um_per_px, halved, compression="jpeg", compressionargs={"level": 88}, photometric="rgb")
+
+
+def _pyramid(
+    file: BinaryIO, image: np.ndarray, um_per_px: float | None, halved: Callable[[np.ndarray], np.ndarray], **how: Any
+) -> None:
+    levels = max(0, math.ceil(math.log2(max(image.shape[:2]) / OVERVIEW)))
+    facts: dict[str, Any] = {"axes": "YXS" if image.ndim == 3 else "YX"}
+    if um_per_px is not None:
+        facts |= {f"PhysicalSize{axis}": um_per_px for axis in "XY"}
+    with tifffile.TiffWriter(file, bigtiff=True, ome=True) as tif:
+        tif.write(image, subifds=levels, metadata=facts, tile=(TILE, TILE), maxworkers=2, **how)
+        for _ in range(levels):
+            image = halved(image)
+            tif.write(image, subfiletype=1, metadata=None, tile=(TILE, TILE), maxworkers=2, **how)

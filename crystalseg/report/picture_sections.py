@@ -13,9 +13,11 @@ from crystalseg.report.pictures import draw_scale_bar, with_test_lines
 from crystalseg.report.report import Part, Report
 from crystalseg.report.words import intercept_words
 from crystalseg.segmentation.diagnostics import layers
+from crystalseg.segmentation.masks import nearest
 from crystalseg.segmentation.overlay import fit, outlined, overlay
 
 PICTURE_PX = 1600
+MOSAIC_PX = 8000  # longer side from which on outlines are drawn on a smaller image
 PICTURED = 6  # fields whose outlines are shown; with more, the record has them
 
 
@@ -32,10 +34,16 @@ def distribution(report: Report) -> list[Block]:
     ]
 
 
-def _with_bar(picture: np.ndarray, part: Part) -> np.ndarray:
-    small = fit(picture, PICTURE_PX)
+def _with_bar(pixels: np.ndarray, part: Part) -> np.ndarray:
+    small = fit(_outlined(pixels, part), PICTURE_PX)
     um = part.run.um_per_px
-    return draw_scale_bar(small, um * picture.shape[1] / small.shape[1]) if um else small
+    return draw_scale_bar(small, um * pixels.shape[1] / small.shape[1]) if um else small
+
+
+def _outlined(pixels: np.ndarray, part: Part) -> np.ndarray:
+    """The image with outlines; of a mosaic a smaller one, on which they can be drawn as well as seen."""
+    small = fit(pixels, MOSAIC_PX)
+    return outlined(small, nearest(part.field.kept_labels, small.shape[:2]))
 
 
 def outlines(report: Report) -> list[Block]:
@@ -43,7 +51,7 @@ def outlines(report: Report) -> list[Block]:
     captions = "The measured image with crystal outlines."
     pictures = [
         (
-            _with_bar(outlined(pixels, p.field.kept_labels), p),
+            _with_bar(pixels, p),
             captions if len(report.parts) == 1 else p.run.image_name,
         )
         for p, pixels in shown
@@ -64,7 +72,8 @@ def test_lines(report: Report) -> list[Block]:
     pictures = []
     for pattern in ("lines", "circles"):
         counts = field.intercepts(pattern)
-        picture = with_test_lines(outlined(part.micrograph.pixels, field.kept_labels), counts)
+        drawn = _outlined(part.micrograph.pixels, part)
+        picture = with_test_lines(drawn, counts, drawn.shape[1] / part.micrograph.shape[1])
         pictures.append((fit(picture, PICTURE_PX // 2), intercept_words(pattern, counts)))
     name = f" ({part.run.image_name})" if len(report.parts) > 1 else ""
     return [Heading(f"Test lines and circles as counted{name}"), Pictures(pictures, 2, 75)]

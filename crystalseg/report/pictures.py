@@ -13,14 +13,16 @@ def scale_bar(width_um: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= target))
 
 
-def with_test_lines(picture: np.ndarray, intercepts: Intercepts) -> np.ndarray:
-    """A copy of an RGB picture with the test lines and a dot at each crossing."""
+def with_test_lines(picture: np.ndarray, intercepts: Intercepts, factor: float = 1.0) -> np.ndarray:
+    """A copy of an RGB picture with the test lines and a dot at each crossing. `factor`: by which the picture is larger
+    than the image they were counted on."""
     drawn = picture.copy()
     wide = max(1, round(max(picture.shape[:2]) / 700))
     for line in intercepts.lines:
-        cv2.polylines(drawn, [np.rint(line[:, ::-1]).astype(np.int32)], False, (0, 158, 115), wide, cv2.LINE_AA)
+        points = np.rint(line[:, ::-1] * factor).astype(np.int32)
+        cv2.polylines(drawn, [points], False, (0, 158, 115), wide, cv2.LINE_AA)
     for y, x in intercepts.crossings:
-        cv2.circle(drawn, (round(x), round(y)), 2 * wide, (213, 94, 0), -1, cv2.LINE_AA)
+        cv2.circle(drawn, (round(x * factor), round(y * factor)), 2 * wide, (213, 94, 0), -1, cv2.LINE_AA)
     return drawn
 
 

@@ -38,7 +38,7 @@ class Layer:
 
 def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
     """All layers of a result, the most telling first."""
-    if not segmentation.scales:
+    if not segmentation.factors:
         return []
     result = []
     if segmentation.attention is not None:
@@ -47,6 +47,8 @@ def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
         won = np.where(best == len(words), 0, best + 1).astype(np.uint8)
         legend = tuple((tuple(categories(np.array([[k]]))[0, 0].tolist()), w) for k, w in enumerate(words, start=1))
         result.append(Layer("which scale won here", won, "categories", legend))
+    if not segmentation.scales:
+        return result
     result += [
         Layer("fused flow", segmentation.fused.flow, "flow"),
         Layer("fused foreground", segmentation.fused.foreground, "foreground"),
@@ -74,7 +76,7 @@ def scale_words(segmentation: Segmentation, um_per_px: float | None) -> list[str
     unit, size = ("µm", um_per_px) if um_per_px else ("px", 1.0)
     if segmentation.origin is not None:
         area = np.bincount(segmentation.labels.ravel(), minlength=len(segmentation.origin) + 1)[1:]
-        sizes = [equivalent_diameter(area[segmentation.origin == k]) * size for k in range(len(segmentation.scales))]
+        sizes = [equivalent_diameter(area[segmentation.origin == k]) * size for k in range(len(segmentation.factors))]
         ranges = [
             f"{s.min():.3g} to {s.max():.3g} {unit}, {len(s)} crystals" if len(s) else "no crystal" for s in sizes
         ]
@@ -82,7 +84,7 @@ def scale_words(segmentation: Segmentation, um_per_px: float | None) -> list[str
         side = max(segmentation.labels.shape) * size / 100
         limits = [*segmentation.settings.scales.levels, 0.0]
         ranges = [f"{low * side:.3g} to {high * side:.3g} {unit}" for high, low in itertools.pairwise(limits)]
-    return [f"× {scale.factor:.3g}: {words}" for scale, words in zip(segmentation.scales, ranges, strict=True)]
+    return [f"× {factor:.3g}: {words}" for factor, words in zip(segmentation.factors, ranges, strict=True)]
 
 
 def tile_grid(segmentation: Segmentation, index: int) -> list[tuple[float, float, float, float]]:
@@ -106,12 +108,12 @@ def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
     rows.append(
         (
             "Weight of each scale",
-            ", ".join(f"× {s.factor:.3g}: {100 * w:.0f} %" for s, w in zip(segmentation.scales, weights, strict=True)),
+            ", ".join(f"× {f:.3g}: {100 * w:.0f} %" for f, w in zip(segmentation.factors, weights, strict=True)),
         )
     )
     if segmentation.features is not None and segmentation.origin is not None:
         logit, support, rival, parts = map(float, segmentation.features[number - 1][:4])
-        factor = segmentation.scales[segmentation.origin[number - 1]].factor
+        factor = segmentation.factors[segmentation.origin[number - 1]]
         width = equivalent_diameter(mask.sum()) * factor
         rows += [
             ("Taken from", f"× {factor:.3g}, where it is {width:.0f} px wide"),

@@ -59,7 +59,10 @@ class PackedMasks:
     ) -> "PackedMasks":
         """Those of the `wanted` labels of a part int32 (h, w) whose first pixel lies at `place` (y, x) of `shape`."""
         inside = boxes_of(labels)[np.asarray(wanted, int) - 1]
-        packed = [np.packbits(labels[t:b, l:r] == n) for n, (t, l, b, r) in zip(wanted, inside, strict=True)]
+        packed = [
+            np.packbits(labels[top:bottom, left:right] == n)
+            for n, (top, left, bottom, right) in zip(wanted, inside, strict=True)
+        ]
         starts = np.concatenate(([0], np.cumsum([len(p) for p in packed]))).astype(np.int64)
         boxes = (inside + np.array([*place, *place])).astype(np.int32).reshape(-1, 4)
         return PackedMasks(shape, boxes, np.concatenate([np.zeros(0, np.uint8), *packed]), starts)

@@ -1,24 +1,27 @@
 """`segment`: the one road from a Micrograph to a Segmentation, by any method (paper section III, figure 2)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from crystalseg.micrographs.labels import keep_labels
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.confidence import Confidence
-from crystalseg.segmentation import baselines, sima_plus
+from crystalseg.segmentation import baselines, mosaic, sima_plus
 from crystalseg.segmentation.attention import regroup
 from crystalseg.segmentation.cellpose_package import segment_with_package
 from crystalseg.segmentation.fusion import fuse
 from crystalseg.segmentation.instances import instances
 from crystalseg.segmentation.methods import METHODS, PACKAGE, method_of
 from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.mosaic import Compute, Kept
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Instances, Settings
+from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 
 
 def segment(
@@ -27,17 +30,28 @@ def segment(
     models: Models | None,
     progress: Callable[[Progress], None] = lambda _: None,
     pyramid: Pyramid | None = None,
+    compute: Compute | None = None,
+    kept: Kept | None = None,
 ) -> Segmentation:
     """Segment a micrograph's crystals by any of methods.METHODS; see `Segmentation`, whose settings name the resize
-    factors that were used. Methods without a flow network leave the flow zero.
+    factors that were used. Methods without a flow network leave the flow zero. Of more than mosaic.WHOLE px, SiMA+
+    keeps no maps; SettingsError for other methods on more than mosaic.MOST.
 
     `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. `pyramid`: of this image, if
-    there is one already. `models`: None will do for methods that need no network.
+    there is one already. `models`: None will do for methods that need no network. `compute`, `kept`: see mosaic.run.
     """
+    pixels = math.prod(micrograph.shape)
+    if pixels > mosaic.MOST and not method_of(settings.method).selects:
+        raise SettingsError(
+            f"{pixels / 1e6:.0f} megapixels are a mosaic: it is segmented by SiMA+; for another method crop it to "
+            f"{mosaic.MOST / 1e6:.0f}."
+        )
     if settings.method.startswith(PACKAGE):
         return segment_with_package(micrograph, settings, progress)
     clock = Clock()
     run = RUNS[settings.method]
+    if pixels > mosaic.WHOLE and method_of(settings.method).selects:
+        run = partial(mosaic.run, compute=compute, kept=kept)
     pyramid = pyramid or Pyramid(models, micrograph.pixels)
     try:
         segmentation = run(pyramid, settings, clock, progress)

@@ -1,6 +1,6 @@
 """One image as the networks see it, at any resize factor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import cast
@@ -123,6 +123,17 @@ class Pyramid:
         given = self._gray if self._flow_network(network).inputs == 2 else (self.pixels, self._limits)
         return resized(given[0], (grid.height, grid.width), given[1])
 
+    def maps(self, network: str, stack: np.ndarray, exact: bool = False) -> np.ndarray:
+        """A flow network's maps float32 (b, K, h, w) of tiles float32 (b, c, h, w); `exact`: as of `run`."""
+        y = self.run(self._flow_network(network).maps, stack, exact)
+        y[:, :2] /= 5  # the network's target is 5 × the unit flow
+        return y
+
+    def level(self, factor: float) -> "Level":
+        """The image at a resize factor, to be read part by part."""
+        grid = self.grid(factor)
+        return Level(self.pixels, (grid.height, grid.width), self._limits)
+
     def flow(
         self,
         network: str,
@@ -134,11 +145,9 @@ class Pyramid:
         """A flow network at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n
         tiles. `network`: one of methods.FLOW_NETWORKS; `exact`: as of `run`."""
         grid = self.grid(factor)
-        maps_of = self._flow_network(network).maps
 
         def predict(stack: np.ndarray) -> np.ndarray:
-            y = self.run(maps_of, stack, exact)
-            y[:, :2] /= 5  # the network's target is 5 × the unit flow
+            y = self.maps(network, stack, exact)
             report(len(stack))
             return y
 
@@ -148,17 +157,53 @@ class Pyramid:
         return ScalePrediction(factor, maps[:2], maps[2], covered, maps[3] if len(maps) > 3 else None)
 
 
+class Level:
+    """An image uint8 (H, W, 3) at the size of `shape`, read part by part: no larger, or exactly twice as large. span:
+    its limits (`tiling.limits`)."""
+
+    def __init__(self, pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]):
+        self.shape, self.span = shape, span
+        self._doubled = shape == (2 * pixels.shape[0], 2 * pixels.shape[1])
+        self._pixels = pixels if self._doubled else scaled(pixels, shape)
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray:
+        """Part of it, uint8 (h, w, 3)."""
+        if not self._doubled:
+            return self._pixels[rows, columns]
+        # a pixel more on each side, from which those at the part's edge are interpolated
+        first = [max(0, s.start // 2 - 1) for s in (rows, columns)]
+        last = [min(n, s.stop // 2 + 2) for s, n in zip((rows, columns), self._pixels.shape, strict=False)]
+        part = self._pixels[first[0] : last[0], first[1] : last[1]]
+        large = scaled(part, (2 * part.shape[0], 2 * part.shape[1]))
+        top, left = rows.start - 2 * first[0], columns.start - 2 * first[1]
+        return large[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+
+    def stacks(self, grid: Grid, corners: list[tuple[int, int]]) -> Iterator[np.ndarray]:
+        """Its tiles at `corners`, BATCH at once, normalised and zero outside the image: float32 (b, 3, h, w)."""
+        for i in range(0, len(corners), BATCH):
+            stack = np.zeros((len(corners[i : i + BATCH]), 3, *grid.sides), np.float32)
+            for piece, corner in zip(stack, corners[i : i + BATCH], strict=True):
+                image, tile = grid.inside(corner)
+                piece[:, *tile] = normalise(self.read(*image), *self.span)
+            yield stack
+
+
 def resized(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """The image (H, W, c) at another size, normalised: float32 (c, h, w)."""
+    return normalise(scaled(pixels, shape), *span)
+
+
+def scaled(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The image (H, W, c) at another size: (h, w, c)."""
     if shape == pixels.shape[:2]:
-        return normalise(pixels, *span)
+        return pixels
     smaller = any(part < whole for part, whole in zip(shape, pixels.shape[:2], strict=True))
     smooth = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return normalise(cv2.resize(pixels, shape[::-1], interpolation=smooth), *span)
+    return cv2.resize(pixels, shape[::-1], interpolation=smooth)
 
 
 def relevant_tiles(grid: Grid, share: np.ndarray, relevance: float) -> list[tuple[int, int]]:
-    """The grid's corners whose tile has a pixel where `share` float32 (h, w), 0..1, reaches `relevance`."""
+    """The grid's corners whose tile has a pixel where `share` (h, w), 0..1, reaches `relevance`."""
     h, w = share.shape
     up, across = h / grid.height, w / grid.width
 

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.weights import WeightsError
-from crystalseg.segmentation.fusion import ScalePrediction, fuse
+from crystalseg.segmentation.fusion import Prediction, ScalePrediction, fuse
 from crystalseg.segmentation.masks import Masks
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.proposals import (
@@ -27,7 +27,7 @@ from crystalseg.segmentation.proposals import (
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales, resized
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.selection import select, winners
-from crystalseg.segmentation.settings import Instances, Settings
+from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 from crystalseg.segmentation.tiling import limits
 
 JUDGED = 256  # proposals judged at once
@@ -67,12 +67,20 @@ def rethreshold(
     if chosen is None:
         if confidence is None:
             raise WeightsError("Other thresholds need the network that judges proposals.")
+        if not segmentation.scales:
+            raise SettingsError("The maps of a mosaic are not kept: measure it again with these thresholds.")
         chosen = choose(confidence, segmentation.scales, pixels, choice)
+    new = (
+        _segmentation(segmentation.scales, chosen, settings)
+        if segmentation.scales
+        else without_maps(chosen, settings, segmentation.factors)
+    )
     return replace(
-        _segmentation(segmentation.scales, chosen, settings),
+        new,
         timings=segmentation.timings,
         hashes=segmentation.hashes,
         versions=segmentation.versions,
+        device=segmentation.device,
     )
 
 
@@ -220,6 +228,23 @@ def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings:
         settings,
         origin=chosen.origin,
         features=chosen.features,
+    )
+
+
+def without_maps(chosen: Chosen, settings: Settings, factors: Sequence[float]) -> Segmentation:
+    """The result for an image whose maps are not kept."""
+    shape = chosen.labels.shape
+    return Segmentation(
+        chosen.labels,
+        chosen.confidence,
+        # zeros that take no memory
+        Prediction(np.broadcast_to(np.float32(0), (2, *shape)), np.broadcast_to(np.float32(0), shape)),
+        (),
+        winners(chosen.labels, chosen.origin, len(factors)),
+        settings,
+        origin=chosen.origin,
+        features=chosen.features,
+        ladder=tuple(map(float, factors)),
     )
 
 

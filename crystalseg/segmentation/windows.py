@@ -4,11 +4,11 @@ A window proposes what has its middle in its core, and reads as far around it as
 propose what the whole scale does, each crystal once, also one across the corners of four.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.fusion import ScalePrediction
@@ -124,7 +124,7 @@ def cuts(length: int, core: int) -> list[tuple[int, int]]:
     """Beginnings and ends of cores along a side; one, if what it would read is not much more."""
     count = 1 if length <= core + 2 * REACH else -(-length // core)
     edges = [length * k // count for k in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def band_cuts(shape: tuple[int, int]) -> list[tuple[int, int]]:
@@ -181,8 +181,3 @@ def nothing(shape: tuple[int, int]) -> Found:
     """What is found where nothing was computed."""
     masks = PackedMasks(shape, np.zeros((0, 4), np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
     return Found(masks, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0), np.float32))
-
-
-def seen_tensor(found: Found, device: torch.device) -> torch.Tensor:
-    """`Found.seen`, for `sima_plus.surest`."""
-    return torch.from_numpy(found.seen).to(device)

@@ -1,0 +1,67 @@
+"""The verb that measures one mosaic."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress as Bar
+
+from crystalseg.cli.app import app, errors
+from crystalseg.cli.options import (
+    InstrumentName,
+    Percent,
+    ProfileName,
+    UmPerPx,
+    calibration_from,
+)
+
+
+@app.command("mosaic")
+def measure_mosaic(
+    source: Annotated[Path, typer.Argument(help="TIFF or OME-TIFF file, or OME-Zarr folder; up to 1000 megapixels.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the mosaic goes on.")],
+    profile_name: ProfileName = "",
+    um_per_px: UmPerPx = None,
+    uncertainty: Percent = None,
+    instrument: InstrumentName = "",
+    workers: Annotated[int, typer.Option(min=0, help="Processes of this machine; 0: this one alone.")] = 0,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+    operator: Annotated[str, typer.Option(help="Operator for record and report.")] = "",
+    go_on: Annotated[bool, typer.Option(help="Go on with the mosaic in --out as it was begun.")] = False,
+) -> None:
+    """Measure one large image window by window; Ctrl-C pauses, the same command goes on."""
+    from crystalseg.execution import mosaic, work_folder
+    from crystalseg.record.database import open_database
+    from crystalseg.record.profiles import Profile, find
+
+    engine = open_database()
+    if go_on:
+        begun = mosaic.load(out)
+        profile, calibration, operator = begun.profile, begun.calibration, begun.operator
+    else:
+        profile = find(engine, profile_name) if profile_name else Profile("default settings")
+        calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
+        if out.is_dir():
+            work_folder.ask(out, "")
+    with Bar(console=errors, transient=True) as bar:
+        task = bar.add_task(source.name, total=1.0)
+        try:
+            run = mosaic.run(
+                out,
+                source,
+                engine,
+                profile,
+                calibration,
+                operator,
+                workers,
+                scheduler,
+                lambda p: bar.update(task, completed=p.share, description=p.stage),
+            )
+        except KeyboardInterrupt:
+            run = None
+    if run is None:
+        print("Paused: the same command goes on with it.")
+        raise typer.Exit(130)
+    counts = run.figures
+    words = f"{counts['counted']} of {counts['found']} crystals counted" if counts else "no crystal counts"
+    print(f"{run.image_name}: {words}; see {out}")

@@ -1,0 +1,133 @@
+"""Workers of a Dask cluster: processes of this machine, or a scheduler by its address."""
+
+import functools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crystalseg.segmentation.settings import Instances
+from crystalseg.segmentation.windows import Found, Task, find
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from crystalseg.segmentation.models import Models
+    from crystalseg.segmentation.pyramid import Pyramid
+
+AHEAD = 2  # orders handed out, a worker
+PATIENCE = 60.0  # s without a worker after which none is expected any more
+
+
+class ClusterError(ValueError):
+    """A cluster that does not answer; the message is one sentence for the user."""
+
+
+def connected(workers: int, scheduler: str | None) -> "Client":
+    """A client of the cluster at the address `scheduler`, else of `workers` processes of this machine."""
+    from distributed import Client, LocalCluster
+
+    if scheduler is None:
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        )
+        return Client(cluster)
+    try:
+        return Client(scheduler, timeout=10)
+    except OSError as error:
+        raise ClusterError(f"No Dask scheduler answers at {scheduler}.") from error
+
+
+def threads_of(workers: int, scheduler: str | None) -> int | None:
+    """Threads for each of the `workers` of this machine; None leaves a cluster's workers as they are."""
+    return max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
+
+
+@functools.cache
+def models() -> "Models":
+    """In a worker: its networks."""
+    from crystalseg.segmentation.models import load_models
+
+    return load_models()
+
+
+def with_threads(threads: int | None) -> None:
+    """In a worker: so many threads for its networks, if a number is given."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+class OnCluster:
+    """mosaic.Compute on a cluster, whose workers must have the same weights. network: of the settings."""
+
+    def __init__(self, client: "Client", network: str, threads: int | None = None):
+        self._client, self._network, self._threads = client, network, threads
+
+    def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return self._in_order(_maps, ((self._network, stack, self._threads) for stack in stacks))
+
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+        return self._in_order(_found, ((self._network, task, list(choices), self._threads) for task in tasks))
+
+    def _in_order(self, function: Callable, orders: Iterable[tuple]) -> Iterator[Any]:
+        """What workers make of the orders, as these come; a worker that dies is replaced by another."""
+        ahead = AHEAD * max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+        flight: deque[Future] = deque()
+        for order in orders:
+            flight.append(self._client.submit(function, *order, pure=False))
+            if len(flight) > ahead:
+                yield self._result(flight.popleft())
+        while flight:
+            yield self._result(flight.popleft())
+
+    def _result(self, future: "Future") -> Any:
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+
+        alone = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=5)
+            except TimeoutError:
+                if self._client.scheduler_info(n_workers=-1)["workers"]:
+                    alone = time.monotonic()
+                elif time.monotonic() - alone > PATIENCE:
+                    raise ClusterError(
+                        "All workers of the cluster have died; what they did is kept: start workers and go on."
+                    ) from None
+            except KilledWorker as error:
+                raise ClusterError(
+                    "Several workers died one after another, perhaps for lack of memory; what they did is kept: "
+                    "give them more memory and go on."
+                ) from error
+            except (FutureCancelledError, OSError) as error:
+                raise ClusterError(
+                    "The scheduler of the cluster has gone; what was done is kept: start it again and go on."
+                ) from error
+
+
+@functools.cache
+def _pyramid() -> "Pyramid":
+    from crystalseg.segmentation.pyramid import Pyramid
+
+    return Pyramid(models(), np.zeros((32, 32, 3), np.uint8))  # networks and device only; tiles bring their pixels
+
+
+def _maps(network: str, stack: np.ndarray, threads: int | None) -> np.ndarray:
+    """In a worker: mosaic.Compute.tiles of one batch."""
+    with_threads(threads)
+    return _pyramid().maps(network, stack)
+
+
+def _found(network: str, task: Task, choices: Sequence[Instances], threads: int | None) -> list[Found]:
+    """In a worker: mosaic.Compute.windows of one window."""
+    from crystalseg.segmentation.settings import Settings
+
+    with_threads(threads)
+    judge = models().judge(Settings(network=network))
+    return [find(task, choice, judge) for choice in choices]

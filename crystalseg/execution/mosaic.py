@@ -1,0 +1,281 @@
+"""One mosaic with one profile: goes on where it stopped, whatever stopped it; on this machine or on a Dask cluster.
+
+A mosaic is a folder. `mosaic.json` says what is to be done; what the windows found lies beside it until all is done;
+one process writes files and record.
+"""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine
+
+from crystalseg.execution.batch_source import BatchError
+from crystalseg.execution.cluster import OnCluster, connected, models, threads_of
+from crystalseg.execution.failure import failure
+from crystalseg.execution.one_image import measure_micrograph
+from crystalseg.execution.result import Documented, Result, documented
+from crystalseg.execution.work_folder import asked, is_locked, locked
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.decoding import MOSAIC_MEGAPIXELS, read_micrograph
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.names import file_stem
+from crystalseg.micrographs.preparation import prepared
+from crystalseg.record import store
+from crystalseg.record.anchors import anchor
+from crystalseg.record.profiles import Profile
+from crystalseg.record.runs import Run, record
+from crystalseg.record.validations import lookup
+from crystalseg.report.exports import csv, image_pyramid, labels_pyramid
+from crystalseg.report.pdf import build_pdf
+from crystalseg.report.report import Details
+from crystalseg.segmentation.masks import PackedMasks
+from crystalseg.segmentation.progress import Cancelled, Progress
+from crystalseg.segmentation.windows import Found
+
+NEEDED = 4  # bytes of the disk a pixel, for what is found and for the results
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """id: of its run; source: file, or OME-Zarr folder; sha256: of it; profile; calibration: or None if it states its
+    own or has none; operator: who asked for it, or ""; weights: hashes, by name."""
+
+    id: str
+    source: str
+    sha256: str
+    profile: Profile
+    calibration: Calibration | None
+    operator: str
+    weights: dict[str, str]
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a mosaic is. state: waiting, running, paused, failed or done; stage and share: in words, 0..1; error: one
+    sentence, if failed; stem: what the names of its files begin with."""
+
+    state: str = "waiting"
+    stage: str = ""
+    share: float = 0.0
+    error: str = ""
+    stem: str = ""
+
+
+def state_of(folder: Path) -> State:
+    """How far the mosaic in `folder` is."""
+    file = folder / "state.json"
+    state = State(**json.loads(file.read_text())) if file.exists() else State()
+    if state.state == "running" and not is_locked(folder):
+        return replace(state, state="paused")  # its process has gone
+    return state
+
+
+def run(
+    folder: Path,
+    source: Path,
+    engine: Engine,
+    profile: Profile,
+    calibration: Calibration | None = None,
+    operator: str = "",
+    workers: int = 0,
+    scheduler: str | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Run | None:
+    """Measure the mosaic `source`, or what is left of it, into `folder`; its run, or None if a pause was asked for.
+
+    `workers`: 0 computes in this process, else so many of this machine; `scheduler`: address of a Dask cluster in their
+    place. ValueErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        told = _Told(folder, report)
+        try:
+            return _run(folder, source, engine, profile, calibration, operator, workers, scheduler, told)
+        except Cancelled:
+            told.end("paused")
+            return None
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                told.end("paused")
+            else:
+                told.end("failed", failure(error))
+            raise
+
+
+def _run(
+    folder: Path,
+    source: Path,
+    engine: Engine,
+    profile: Profile,
+    calibration: Calibration | None,
+    operator: str,
+    workers: int,
+    scheduler: str | None,
+    told: "_Told",
+) -> Run:
+    told(Progress("reading", 0, 1, 0.0))
+    micrograph = read_micrograph(source, max_megapixels=MOSAIC_MEGAPIXELS, scratch=folder)
+    order = _ordered(folder, source, micrograph, profile, calibration, operator)
+    micrograph = prepared(micrograph, calibration)
+    _check_disk(folder, micrograph)
+    told.stem = file_stem(micrograph.name)
+    kept = KeptInFolder(folder / "windows")
+    network = profile.settings.network
+    with connected(workers, scheduler) if workers or scheduler else nullcontext() as client:
+        compute = OnCluster(client, network, threads_of(workers, scheduler)) if client else None
+        result = measure_micrograph(micrograph, profile.settings, models(), told, compute, kept)
+    told(Progress("report and files", 0, 1, 0.98))
+    run = _written(folder / told.stem, result, order, engine, source)
+    told.end("done")
+    shutil.rmtree(folder / "windows", ignore_errors=True)
+    return run
+
+
+def _ordered(
+    folder: Path,
+    source: Path,
+    micrograph: Micrograph,
+    profile: Profile,
+    calibration: Calibration | None,
+    operator: str,
+) -> Mosaic:
+    """What is to be done in `folder`; BatchError if something else was begun there."""
+    used, _ = models().used_by(profile.settings)
+    where = str(source.resolve())
+    order = Mosaic(uuid.uuid4().hex[:12], where, micrograph.sha256, profile, calibration, operator, used)
+    file = folder / "mosaic.json"
+    if not file.exists():
+        facts = asdict(order) | {"profile": json.loads(profile.to_json())}
+        store.write_safely(file, json.dumps(facts, indent=1).encode())
+        return order
+    begun = load(folder)
+    if begun.sha256 != order.sha256:
+        raise BatchError(f"{folder} holds another mosaic, of {begun.source}, or that file has changed: choose another.")
+    if (begun.profile, begun.calibration) != (profile, calibration):
+        raise BatchError(f"{folder} holds this mosaic with another profile or pixel size: choose another folder.")
+    if begun.weights != used:
+        raise BatchError(f"{folder} was begun with other networks than those installed now: choose another folder.")
+    return begun
+
+
+def load(folder: Path) -> Mosaic:
+    """What was begun in `folder`; BatchError if nothing was."""
+    try:
+        facts = json.loads((folder / "mosaic.json").read_text())
+    except OSError as error:
+        raise BatchError(f"{folder} holds no mosaic.") from error
+    calibration = Calibration(**facts.pop("calibration")) if facts["calibration"] else None
+    facts.pop("calibration", None)
+    return Mosaic(**facts | {"profile": Profile.from_dict(facts["profile"]), "calibration": calibration})
+
+
+def _check_disk(folder: Path, micrograph: Micrograph) -> None:
+    needed = NEEDED * micrograph.shape[0] * micrograph.shape[1]
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BatchError(
+            f"{micrograph.name}: its windows and results need about {needed / 2**30:.1f} GiB on the disk of {folder}, "
+            f"and {free / 2**30:.1f} GiB are free; make room, or choose another folder."
+        )
+
+
+def _written(place: Path, result: Result, order: Mosaic, engine: Engine, source: Path) -> Run:
+    """Result and report into files whose names begin with `place`, and on record."""
+    profile = order.profile
+    details = Details(sample=result.micrograph.name, operator=order.operator)
+    validation = lookup(profile, profile.settings)
+    ready: Documented = documented(result, validation, details, profile, id=order.id)
+    pdf = build_pdf(replace(ready.report, anchor=anchor(engine)))
+    micrograph, labels = result.micrograph, result.segmentation.labels
+    if source.is_file():
+        store.put_file(source)
+    run = record(engine, ready.run, ready.kept, {"PDF": pdf})
+    for ending, data in (
+        ("crystals.csv", csv(result.measurement.crystals)),
+        ("crystals.parquet", ready.kept["crystals"]),
+        ("report.pdf", pdf),
+        ("run.json", run.to_json().encode()),
+    ):
+        store.write_safely(place.with_name(f"{place.name}_{ending}"), data)
+    for ending, write, pixels in (
+        ("labels.ome.tif", labels_pyramid, labels),
+        ("image.ome.tif", image_pyramid, micrograph.pixels),
+    ):
+        with store.written_safely(place.with_name(f"{place.name}_{ending}")) as file:
+            write(file, pixels, micrograph.um_per_px)
+    return run
+
+
+class _Told:
+    """Called with progress: writes the state into the folder, at most twice a second, and raises `Cancelled` if a pause
+    is asked for there."""
+
+    def __init__(self, folder: Path, report: Callable[[Progress], None]):
+        self.folder, self.report, self.stem = folder, report, ""
+        self._last, self._now = 0.0, State("running")
+
+    def __call__(self, progress: Progress) -> None:
+        self.report(progress)
+        if time.monotonic() - self._last < 0.5:
+            return
+        self._last = time.monotonic()
+        tiles = f", tile {progress.done} of {progress.total}" if progress.total > 1 else ""
+        self._write(State("running", progress.stage + tiles, progress.share, "", self.stem))
+        if asked(self.folder):
+            raise Cancelled
+
+    def end(self, state: str, error: str = "") -> None:
+        """How it ended."""
+        share = 1.0 if state == "done" else self._now.share
+        self._write(replace(self._now, state=state, share=share, error=error, stem=self.stem))
+
+    def _write(self, state: State) -> None:
+        self._now = state
+        store.write_safely(self.folder / "state.json", json.dumps(asdict(state)).encode())
+
+
+class KeptInFolder:
+    """mosaic.Kept in a folder, a file a band."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def _file(self, scale: int, band: int) -> Path:
+        return self.folder / f"scale{scale}_band{band}.npz"
+
+    def bands(self, scale: int) -> int:
+        count = 0
+        while self._file(scale, count).exists():
+            count += 1
+        return count
+
+    def get(self, scale: int, band: int) -> list[Found]:
+        with np.load(self._file(scale, band), allow_pickle=False) as file:
+            return [_found({name: file[f"{name}_{k}"] for name in _ARRAYS}) for k in range(int(file["count"]))]
+
+    def put(self, scale: int, band: int, found: list[Found]) -> None:
+        arrays = {f"{name}_{k}": values for k, each in enumerate(found) for name, values in _arrays(each).items()}
+        with store.written_safely(self._file(scale, band)) as file:
+            np.savez(file, allow_pickle=False, count=np.array(len(found)), **arrays)
+
+
+_MASKS = tuple(f.name for f in fields(PackedMasks))
+_ARRAYS = (*_MASKS, "quality", "figures", "seen")
+
+
+def _arrays(found: Found) -> dict[str, np.ndarray]:
+    own = {name: np.asarray(getattr(found.masks, name)) for name in _MASKS}
+    return own | {"quality": found.quality, "figures": found.figures, "seen": found.seen}
+
+
+def _found(arrays: dict[str, np.ndarray]) -> Found:
+    height, width = arrays.pop("shape").tolist()
+    masks = PackedMasks((height, width), *(arrays.pop(name) for name in _MASKS if name != "shape"))
+    return Found(masks, **arrays)

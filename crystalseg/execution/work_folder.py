@@ -1,0 +1,45 @@
+"""A folder in which long work lies, a batch's or a mosaic's: one process does it, and it can be asked to stop."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from crystalseg.execution.batch_source import BatchError
+from crystalseg.record import store
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The work in `folder` is this process's; BatchError if it is another's."""
+    try:
+        lock = _lock(folder).acquire(timeout=0)
+    except Timeout:
+        raise BatchError(f"The work in {folder} is running already.") from None
+    with lock:
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process does the work in `folder`."""
+    try:
+        with _lock(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / "batch.lock")
+
+
+def ask(folder: Path, what: str) -> None:
+    """Ask running work to be `paused` or `cancelled` after what is under way, or with "" to go on."""
+    store.write_safely(folder / "asked", what.encode())
+
+
+def asked(folder: Path) -> str:
+    """What was asked of it last."""
+    file = folder / "asked"
+    return file.read_text() if file.exists() else ""

@@ -1,0 +1,115 @@
+"""OME-Zarr images (NGFF 0.4 and 0.5): a folder of chunks at several resolutions, of which the finest is read."""
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.errors import BaseZarrError
+from zarr.storage import LocalStore, ZipStore
+
+from crystalseg.micrographs.calibration import Calibration, from_zarr
+from crystalseg.micrographs.intensities import to_rgb
+from crystalseg.micrographs.micrograph import MicrographError
+
+# name, height, width, bytes of a stored pixel: raises MicrographError if that is too large.
+CheckSize = Callable[[str, int, int, int], None]
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is that of a Zarr folder, or of one packed as a ZIP file."""
+    if path.is_dir():
+        return any((path / name).is_file() for name in _MARKS)
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name in _MARKS for name in archive.namelist())
+
+
+_MARKS = (".zgroup", "zarr.json", ".zattrs")
+
+
+def read_zarr(path: Path, name: str, check_size: CheckSize) -> tuple[np.ndarray, Calibration | None, list[str]]:
+    """Pixels uint8 (H, W, 3), pixel size and notes, of the first plane; up to three channels are colours.
+    MicrographError says what is wrong with it."""
+    store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+    try:
+        group = zarr.open_group(store, mode="r")
+        attributes: Any = group.attrs.asdict()
+        image = attributes.get("ome", attributes)["multiscales"][0]
+        levels: list[Any] = [group[level["path"]] for level in image["datasets"]]
+    except (BaseZarrError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
+        raise MicrographError(f"{name}: no OME-Zarr image; export it as OME-Zarr, or as TIFF.") from error
+    array = levels[0]
+    if len({level.dtype for level in levels}) > 1:
+        kinds = " and ".join(sorted({str(level.dtype) for level in levels}))
+        raise MicrographError(f"{name}: its resolutions are of different number types ({kinds}); export it again.")
+    if array.ndim < 2:
+        raise MicrographError(f"{name}: it has one dimension only; an image has two.")
+    names = [axis["name"] if isinstance(axis, Mapping) else str(axis) for axis in image.get("axes", ())]
+    names = names or ["t", "c", "z", "y", "x"][-array.ndim :]
+    channels = array.shape[names.index("c")] if "c" in names else 1
+    height, width = array.shape[-2:]
+    check_size(name, height, width, min(channels, 3) * array.dtype.itemsize)
+    missing = array.nchunks - array.nchunks_initialized
+    if missing:
+        raise MicrographError(
+            f"{name}: {missing} of its {array.nchunks} chunks are missing; export it again, complete."
+        )
+    notes = _left_out(array, names, channels)
+    pixels = to_rgb(height, width, _Rows(array, names, channels))
+    if array.dtype not in (np.uint8, bool):
+        notes.append(f"{array.dtype} intensities were scaled to 8 bit.")
+    return pixels, from_zarr(image, names), notes
+
+
+def _left_out(array: Any, names: list[str], channels: int) -> list[str]:
+    planes = math.prod(n for n, axis in zip(array.shape, names, strict=True) if axis not in ("c", "y", "x"))
+    notes = [f"The image has {planes} planes; the first was used."] if planes > 1 else []
+    return [*notes, f"It has {channels} channels; the first was used."] if channels not in (1, 3) else notes
+
+
+class _Rows:
+    """Values of the first plane, (h, w, channels), by rows and columns; a row of chunks is decoded once."""
+
+    def __init__(self, array: Any, names: list[str], channels: int):
+        self._array, self._names = array, names
+        self._channels = channels if channels == 3 else 1
+        self._high = max(1, array.chunks[-2])
+        self._held: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    def __call__(self, rows: slice, columns: slice) -> np.ndarray:
+        numbers = np.arange(self._array.shape[-2])[rows]
+        if rows.step is not None:  # a sample of the whole
+            return np.concatenate([self._part(slice(y, y + 1))[:, columns] for y in numbers.tolist()])
+        parts = []
+        for chunk in range(int(numbers[0]) // self._high, int(numbers[-1]) // self._high + 1):
+            if self._held[0] != chunk:
+                self._held = chunk, self._part(slice(chunk * self._high, (chunk + 1) * self._high))
+            first = chunk * self._high
+            parts.append(self._held[1][max(0, rows.start - first) : rows.stop - first, columns])
+        return np.concatenate(parts)
+
+    def _part(self, rows: slice) -> np.ndarray:
+        where: list[Any] = [rows if axis == "y" else slice(None) if axis == "x" else 0 for axis in self._names]
+        if "c" in self._names:
+            where[self._names.index("c")] = slice(0, self._channels)
+        values = np.asarray(self._array[tuple(where)])
+        return values[..., None] if values.ndim == 2 else np.moveaxis(values, 0, -1)
+
+
+def zarr_hash(path: Path) -> str:
+    """SHA-256 of a ZIP file, or of a folder's files with their names, in order."""
+    whole = hashlib.sha256()
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(part.relative_to(path).as_posix().encode())
+        with part.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()

@@ -1,0 +1,220 @@
+"""SiMA+ on images whose maps do not fit into memory: scale by scale, band by band, window by window.
+
+What is found is what `sima_plus.run` finds, except where a flow runs further than a window reads. Maps are not kept;
+proposals are, one bit a pixel, so that the choice among them is made over the whole image at once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.progress import Clock, Progress
+from crystalseg.segmentation.proposals import ENLARGED, features_of, small_crystals
+from crystalseg.segmentation.pyramid import BATCH, Level, Pyramid, relevant_tiles
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.settings import Instances, Settings, SettingsError
+from crystalseg.segmentation.sima_plus import Chosen, surest, without_maps
+from crystalseg.segmentation.tiling import Grid, blended_rows
+from crystalseg.segmentation.windows import (
+    CORE,
+    REACH,
+    Band,
+    Found,
+    Task,
+    Window,
+    band_cuts,
+    banded,
+    columns_of,
+    find,
+    nothing,
+)
+
+WHOLE = 32e6  # px; larger images are segmented window by window
+MOST = 100e6  # px for methods that cannot
+
+
+class Compute(Protocol):
+    """Where the work is done; results come in the order of what is asked."""
+
+    def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The flow network on batches of tiles float32 (b, 3, h, w): its maps (b, K, h, w), the flow of unit length."""
+
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+        """What each window proposes with each of the choices."""
+
+
+class Kept(Protocol):
+    """What was found already, by scale and band, if a run was interrupted."""
+
+    def bands(self, scale: int) -> int:
+        """How many bands of a scale are there, from the top."""
+
+    def get(self, scale: int, band: int) -> list[Found]:
+        """What was found there with each of the choices."""
+
+    def put(self, scale: int, band: int, found: list[Found]) -> None:
+        """Keep it."""
+
+
+class Here:
+    """Everything in this process."""
+
+    def __init__(self, pyramid: Pyramid, settings: Settings):
+        self._pyramid, self._network = pyramid, settings.network
+        self._judge = pyramid.models.judge(settings)
+
+    def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return (self._pyramid.maps(self._network, stack) for stack in stacks)
+
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+        return ([find(task, choice, self._judge) for choice in choices] for task in tasks)
+
+
+class InMemory:
+    """Nothing outlasts the run."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], list[Found]] = {}
+
+    def bands(self, scale: int) -> int:
+        return sum(key[0] == scale for key in self._found)
+
+    def get(self, scale: int, band: int) -> list[Found]:
+        return self._found[scale, band]
+
+    def put(self, scale: int, band: int, found: list[Found]) -> None:
+        self._found[scale, band] = found
+
+
+def run(
+    pyramid: Pyramid,
+    settings: Settings,
+    clock: Clock,
+    progress: Callable[[Progress], None],
+    compute: Compute | None = None,
+    kept: Kept | None = None,
+) -> Segmentation:
+    """As `sima_plus.run`, without the maps. SettingsError for resize factors that cannot be done in windows."""
+    factors = settings.scales.octaves(pyramid.shape)
+    fixed = bool(settings.scales.factors)
+    _check(factors, pyramid.shape)
+    usual = settings.instances if fixed else Instances()
+    # Where to enlarge, the usual thresholds tell, see sima_plus.run; what these find may not be what is asked for.
+    choices = [usual] if _alike(usual, settings.instances) else [usual, settings.instances]
+    work = _Work(pyramid, choices, compute or Here(pyramid, settings), kept or InMemory(), clock, progress)
+    judge = pyramid.models.judge(settings)
+    plans = [pyramid.grid(factor).corners for factor in factors]
+    work.total = sum(map(len, plans)) * (1 if fixed else 2)
+    scales = [work.scale(k, factor, plan) for k, (factor, plan) in enumerate(zip(factors, plans, strict=True))]
+    if not fixed:
+        small = small_crystals(_chosen(judge, scales, 0, usual, pyramid.shape).labels)
+        corners = relevant_tiles(pyramid.grid(ENLARGED), small, 1.0) if small.any() else []
+        del small
+        clock.lap("crystals")
+        if corners:
+            work.total = work.done + len(corners)
+            factors = (*factors, ENLARGED)
+            scales.append(work.scale(len(scales), ENLARGED, corners))
+    progress(Progress("crystals", 0, 1, 0.96))
+    chosen = _chosen(judge, scales, len(choices) - 1, settings.instances, pyramid.shape)
+    return without_maps(chosen, settings, factors)
+
+
+def _chosen(
+    judge: Confidence, scales: Sequence[list[Found]], choice: int, instances: Instances, shape: tuple[int, int]
+) -> Chosen:
+    """The surest of what all scales' windows propose with one of the choices."""
+    found = [scale[choice] for scale in scales]
+    masks = [f.masks for f in found]
+    features = features_of(masks, [f.quality for f in found], [f.figures for f in found])
+    seen = [torch.from_numpy(f.seen).to(judge.line.device) for f in found]
+    return surest(judge, masks, features, seen, shape, instances)
+
+
+def _alike(one: Instances, other: Instances) -> bool:
+    """Whether the same is proposed with both; what is taken of it may differ."""
+    return one == replace(other, min_confidence=one.min_confidence, flow_threshold=one.flow_threshold)
+
+
+def _check(factors: Sequence[float], shape: tuple[int, int]) -> None:
+    if max(factors) > 1:
+        raise SettingsError(
+            f"Resize factors above 1 are for images up to {WHOLE / 1e6:.0f} megapixels; without factors of your own, a "
+            "larger one is enlarged where its small crystals are."
+        )
+    if min(factors) * max(shape) > CORE:
+        raise SettingsError(
+            f"On an image of {shape[1]} × {shape[0]} px the first resize factor must be {CORE / max(shape):.2g} or "
+            "less, so that one scale shows the largest crystals whole; leave the factors to the program."
+        )
+
+
+class _Work:
+    """The scales of one image, one after another. total, done: tiles."""
+
+    def __init__(
+        self,
+        pyramid: Pyramid,
+        choices: Sequence[Instances],
+        compute: Compute,
+        kept: Kept,
+        clock: Clock,
+        progress: Callable[[Progress], None],
+    ):
+        self.pyramid, self.choices, self.compute, self.kept = pyramid, choices, compute, kept
+        self.clock, self.progress = clock, progress
+        self.total = self.done = 0
+
+    def scale(self, index: int, factor: float, corners: list[tuple[int, int]]) -> list[Found]:
+        """What the windows of a scale propose with each of the choices; its tiles are those at `corners`."""
+        grid = self.pyramid.grid(factor)
+        shape = grid.height, grid.width
+        cores = band_cuts(shape)
+        before, ready = self.done, self.kept.bands(index)
+        if ready < len(cores):
+            level, stage = self.pyramid.level(factor), f"scale {factor:.3g}"
+            rows = self._rows(level, grid, corners, cores[ready][0], stage)
+            for k, band in enumerate(banded(rows, grid.height, cores[ready:]), start=ready):
+                self.clock.lap(stage)
+                tasks = (_task(band, w, shape, factor, index == 0, level) for w in columns_of(band, shape))
+                parts = list(self.compute.windows((t for t in tasks if t.covered.any()), self.choices))
+                joined = [Found.joined([part[c] for part in parts]) for c in range(len(self.choices))] if parts else []
+                self.kept.put(index, k, joined)
+                self.clock.lap("crystals")
+        self.done = before + len(corners)
+        bands = [found for k in range(self.kept.bands(index)) if (found := self.kept.get(index, k))]
+        if not bands:
+            return [nothing(shape)] * len(self.choices)
+        return [Found.joined([found[c] for found in bands]) for c in range(len(self.choices))]
+
+    def _rows(
+        self, level: Level, grid: Grid, corners: list[tuple[int, int]], core: int, stage: str
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The scale's maps as `tiling.blended_rows` gives them, whole from where a band is read whose core begins at
+        row `core`. Batches are those of a run from the beginning: numbers must not depend on where one went on."""
+        needed = [k for k, (y, _) in enumerate(corners) if y + grid.sides[0] > core - REACH]
+        first = needed[0] // BATCH * BATCH if needed else len(corners)
+        self.done += first
+        count = first
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal count
+            for batch in self.compute.tiles(level.stacks(grid, corners[first:])):
+                count += len(batch)
+                self.done += len(batch)
+                self.progress(Progress(stage, count, len(corners), 0.95 * self.done / self.total))
+                yield from batch
+
+        return blended_rows(grid, corners[first:], counted())
+
+
+def _task(band: Band, window: Window, shape: tuple[int, int], factor: float, is_coarsest: bool, level: Level) -> Task:
+    top, left, bottom, right = window.read
+    here = slice(top - band.top, bottom - band.top), slice(left, right)
+    near = window.near
+    pixels = level.read(slice(near[0], near[2]), slice(near[1], near[3]))
+    return Task(window, shape, factor, is_coarsest, band.maps[:, *here], band.covered[here], pixels, level.span)
