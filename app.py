@@ -22,6 +22,7 @@ PAGES = (
     ("compare", "Compare", ":material/compare:", "operator"),
     ("correct", "Correct", ":material/edit:", "operator"),
     ("batch", "Batch", ":material/stacks:", "operator"),
+    ("mosaic", "Mosaic", ":material/grid_on:", "operator"),
     ("history", "History", ":material/history:", "viewer"),
     ("profiles", "Profiles", ":material/tune:", "operator"),
     ("audit", "Audit", ":material/policy:", "administrator"),

@@ -1,9 +1,6 @@
 """Batch: many images with one profile, in the background; progress, pause, failures, results."""
 
 import io
-import subprocess
-import sys
-import time
 import uuid
 import zipfile
 from pathlib import Path
@@ -11,41 +8,21 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from crystalseg import ROOT
 from crystalseg.execution import batch, work_folder
-from crystalseg.micrographs.calibration import Calibration, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.names import file_names
-from crystalseg.record.instruments import instruments
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.store import home
 from crystalseg.segmentation.methods import PACKAGE
-from crystalseg.ui import session, settings_controls, shared
+from crystalseg.ui import background, image_controls, session, settings_controls, shared
 from crystalseg.ui.plain import plain
 
 FOLDER = "batches"
-EACH, BY_HAND = "as each image states", "given by hand"
-STARTING = 60.0  # s until a batch just started must be seen to run
 
 
 def start(folder: Path, workers: int) -> None:
-    """A process of its own does it, so that it goes on when the page is closed."""
-    work_folder.ask(folder, "")
-    command = [
-        sys.executable,
-        "-m",
-        "crystalseg",
-        "batch",
-        batch.load(folder).source,
-        "--out",
-        str(folder),
-        "--go-on",
-        "--workers",
-        str(workers),
-    ]
-    with (folder / "log.txt").open("ab") as log:
-        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-    st.session_state[f"started {folder.name}"] = time.monotonic()
+    """Begin a batch, or go on with it."""
+    background.start(folder, "batch", batch.load(folder).source, "--go-on", "--workers", str(workers))
 
 
 def new() -> None:
@@ -62,7 +39,7 @@ def new() -> None:
         settings_controls.profile_box("batch profile", "default settings")
     profile = profiles(shared.engine()).get(st.session_state["batch profile"]) or Profile("default settings")
     with columns[1]:
-        calibration = pixel_size()
+        calibration = image_controls.pixel_size_of_all("batch")
     workers = columns[2].number_input("Workers", 1, 64, 1, help="Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
@@ -81,24 +58,6 @@ def new() -> None:
     st.rerun()
 
 
-def pixel_size() -> Calibration | None:
-    """Of all images: as saved for an instrument, by hand, or None, which leaves it to each image."""
-    saved = instruments(shared.engine())
-    how = st.selectbox(
-        "Pixel size",
-        [EACH, BY_HAND, *saved],
-        key="batch pixel size",
-        help="One that is given holds for all images; an image that states another is not measured.",
-    )
-    if how == EACH:
-        return None
-    if how != BY_HAND:
-        return saved[how].calibration()
-    um = st.number_input("µm per pixel", 0.0, None, 0.0, format="%.6g")
-    percent = st.number_input("Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None)
-    return from_um_per_px(um, percent) if um > 0 else None
-
-
 def _copied(uploads: list, folder: Path) -> Path:
     """The uploads as files; those of one name get numbers."""
     folder.mkdir()
@@ -109,8 +68,7 @@ def _copied(uploads: list, folder: Path) -> Path:
 
 def is_watched(folder: Path, now: batch.State) -> bool:
     """Whether it runs, or was started so lately that its process may not be up."""
-    started = st.session_state.get(f"started {folder.name}", float("-inf"))
-    return now.state == "running" or (now.state != "done" and time.monotonic() - started < STARTING)
+    return now.state == "running" or (now.state != "done" and background.is_starting(folder))
 
 
 def progress(folder: Path, watched: bool) -> None:
@@ -123,7 +81,7 @@ def progress(folder: Path, watched: bool) -> None:
     st.progress(settled / now.total, text=words)
     left, middle, right = st.columns(3)
     if now.state == "running":
-        asked = batch.asked(folder)
+        asked = work_folder.asked(folder)
         if asked:
             st.caption("It stops after the images in work.")
         if left.button("Pause", icon=":material/pause:", key=f"pause {folder.name}", disabled=bool(asked)):

@@ -36,29 +36,17 @@ def measure_mosaic(
 
     engine = open_database()
     if go_on:
-        begun = mosaic.load(out)
-        profile, calibration, operator = begun.profile, begun.calibration, begun.operator
+        mosaic.load(out)  # says so if there is none
     else:
         profile = find(engine, profile_name) if profile_name else Profile("default settings")
         calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
-        if out.is_dir():
-            work_folder.ask(out, "")
+        mosaic.prepare(out, source, profile, calibration, operator)
+        work_folder.ask(out, "")
     with Bar(console=errors, transient=True) as bar:
         task = bar.add_task(source.name, total=1.0)
-        try:
-            run = mosaic.run(
-                out,
-                source,
-                engine,
-                profile,
-                calibration,
-                operator,
-                workers,
-                scheduler,
-                lambda p: bar.update(task, completed=p.share, description=p.stage),
-            )
-        except KeyboardInterrupt:
-            run = None
+        run = mosaic.run(
+            out, engine, workers, scheduler, lambda p: bar.update(task, completed=p.share, description=p.stage)
+        )
     if run is None:
         print("Paused: the same command goes on with it.")
         raise typer.Exit(130)

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +44,21 @@ NEEDED = 4  # bytes of the disk a pixel, for what is found and for the results
 
 @dataclass(frozen=True)
 class Mosaic:
-    """id: of its run; source: file, or OME-Zarr folder; sha256: of it; profile; calibration: or None if it states its
-    own or has none; operator: who asked for it, or ""; weights: hashes, by name."""
+    """id: of its run; source: file, or OME-Zarr folder; profile; calibration: or None if it states its own or has none;
+    operator: who asked for it, or "". Once it was read, sha256: of it; weights: hashes of those used, by name."""
 
     id: str
     source: str
-    sha256: str
     profile: Profile
     calibration: Calibration | None
     operator: str
-    weights: dict[str, str]
+    sha256: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Into its folder."""
+        facts = asdict(self) | {"profile": json.loads(self.profile.to_json())}
+        store.write_safely(folder / "mosaic.json", json.dumps(facts, indent=1).encode())
 
 
 @dataclass(frozen=True)
@@ -77,92 +82,77 @@ def state_of(folder: Path) -> State:
     return state
 
 
+def prepare(
+    folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None, operator: str = ""
+) -> Mosaic:
+    """The mosaic in `folder`: the one that is there already, or a new one. BatchError if that is another."""
+    where = str(source.resolve())
+    if (folder / "mosaic.json").exists():
+        begun = load(folder)
+        if (begun.source, begun.profile, begun.calibration) != (where, profile, calibration):
+            raise BatchError(
+                f"{folder} holds another mosaic, of {begun.source}, or with another profile or pixel size: choose "
+                "another folder."
+            )
+        return begun
+    mosaic = Mosaic(uuid.uuid4().hex[:12], where, profile, calibration, operator)
+    mosaic.save(folder)
+    return mosaic
+
+
 def run(
     folder: Path,
-    source: Path,
     engine: Engine,
-    profile: Profile,
-    calibration: Calibration | None = None,
-    operator: str = "",
     workers: int = 0,
     scheduler: str | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Run | None:
-    """Measure the mosaic `source`, or what is left of it, into `folder`; its run, or None if a pause was asked for.
+    """Do what is left of the mosaic in `folder`; its run, or None if a pause was asked for.
 
     `workers`: 0 computes in this process, else so many of this machine; `scheduler`: address of a Dask cluster in their
     place. ValueErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    mosaic = load(folder)
     with locked(folder):
         told = _Told(folder, report)
         try:
-            return _run(folder, source, engine, profile, calibration, operator, workers, scheduler, told)
-        except Cancelled:
+            return _run(folder, mosaic, engine, workers, scheduler, told)
+        except (Cancelled, KeyboardInterrupt):
             told.end("paused")
             return None
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                told.end("paused")
-            else:
-                told.end("failed", failure(error))
+        except Exception as error:
+            told.end("failed", failure(error))
             raise
 
 
-def _run(
-    folder: Path,
-    source: Path,
-    engine: Engine,
-    profile: Profile,
-    calibration: Calibration | None,
-    operator: str,
-    workers: int,
-    scheduler: str | None,
-    told: "_Told",
-) -> Run:
+def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: str | None, told: "_Told") -> Run:
     told(Progress("reading", 0, 1, 0.0))
-    micrograph = read_micrograph(source, max_megapixels=MOSAIC_MEGAPIXELS, scratch=folder)
-    order = _ordered(folder, source, micrograph, profile, calibration, operator)
-    micrograph = prepared(micrograph, calibration)
+    settings = mosaic.profile.settings
+    micrograph = read_micrograph(mosaic.source, max_megapixels=MOSAIC_MEGAPIXELS, scratch=folder)
+    _check_begun(folder, mosaic, micrograph)
+    micrograph = prepared(micrograph, mosaic.calibration)
     _check_disk(folder, micrograph)
     told.stem = file_stem(micrograph.name)
-    kept = KeptInFolder(folder / "windows")
-    network = profile.settings.network
     with connected(workers, scheduler) if workers or scheduler else nullcontext() as client:
-        compute = OnCluster(client, network, threads_of(workers, scheduler)) if client else None
-        result = measure_micrograph(micrograph, profile.settings, models(), told, compute, kept)
+        compute = OnCluster(client, settings.network, threads_of(workers, scheduler)) if client else None
+        kept = KeptInFolder(folder / "windows")
+        result = measure_micrograph(micrograph, settings, models(), told, compute, kept)
     told(Progress("report and files", 0, 1, 0.98))
-    run = _written(folder / told.stem, result, order, engine, source)
+    run = _written(folder / told.stem, result, mosaic, engine)
     told.end("done")
     shutil.rmtree(folder / "windows", ignore_errors=True)
     return run
 
 
-def _ordered(
-    folder: Path,
-    source: Path,
-    micrograph: Micrograph,
-    profile: Profile,
-    calibration: Calibration | None,
-    operator: str,
-) -> Mosaic:
-    """What is to be done in `folder`; BatchError if something else was begun there."""
-    used, _ = models().used_by(profile.settings)
-    where = str(source.resolve())
-    order = Mosaic(uuid.uuid4().hex[:12], where, micrograph.sha256, profile, calibration, operator, used)
-    file = folder / "mosaic.json"
-    if not file.exists():
-        facts = asdict(order) | {"profile": json.loads(profile.to_json())}
-        store.write_safely(file, json.dumps(facts, indent=1).encode())
-        return order
-    begun = load(folder)
-    if begun.sha256 != order.sha256:
-        raise BatchError(f"{folder} holds another mosaic, of {begun.source}, or that file has changed: choose another.")
-    if (begun.profile, begun.calibration) != (profile, calibration):
-        raise BatchError(f"{folder} holds this mosaic with another profile or pixel size: choose another folder.")
-    if begun.weights != used:
-        raise BatchError(f"{folder} was begun with other networks than those installed now: choose another folder.")
-    return begun
+def _check_begun(folder: Path, mosaic: Mosaic, micrograph: Micrograph) -> None:
+    """Note what a mosaic is begun with; BatchError if it was begun with something else."""
+    used, _ = models().used_by(mosaic.profile.settings)
+    if not mosaic.sha256:
+        replace(mosaic, sha256=micrograph.sha256, weights=used).save(folder)
+    elif mosaic.sha256 != micrograph.sha256:
+        raise BatchError(f"{mosaic.source} has changed since this mosaic was begun: begin it in another folder.")
+    elif mosaic.weights != used:
+        raise BatchError("Other networks are installed than this mosaic was begun with: begin it in another folder.")
 
 
 def load(folder: Path) -> Mosaic:
@@ -186,7 +176,7 @@ def _check_disk(folder: Path, micrograph: Micrograph) -> None:
         )
 
 
-def _written(place: Path, result: Result, order: Mosaic, engine: Engine, source: Path) -> Run:
+def _written(place: Path, result: Result, order: Mosaic, engine: Engine) -> Run:
     """Result and report into files whose names begin with `place`, and on record."""
     profile = order.profile
     details = Details(sample=result.micrograph.name, operator=order.operator)
@@ -194,8 +184,8 @@ def _written(place: Path, result: Result, order: Mosaic, engine: Engine, source:
     ready: Documented = documented(result, validation, details, profile, id=order.id)
     pdf = build_pdf(replace(ready.report, anchor=anchor(engine)))
     micrograph, labels = result.micrograph, result.segmentation.labels
-    if source.is_file():
-        store.put_file(source)
+    if Path(order.source).is_file():
+        store.put_file(Path(order.source))
     run = record(engine, ready.run, ready.kept, {"PDF": pdf})
     for ending, data in (
         ("crystals.csv", csv(result.measurement.crystals)),

@@ -146,9 +146,10 @@ def _check(factors: Sequence[float], shape: tuple[int, int]) -> None:
             f"Resize factors above 1 are for images up to {WHOLE / 1e6:.0f} megapixels; without factors of your own, a "
             "larger one is enlarged where its small crystals are."
         )
-    if min(factors) * max(shape) > CORE:
+    most = CORE + 2 * REACH  # one window
+    if min(factors) * max(shape) > most:
         raise SettingsError(
-            f"On an image of {shape[1]} × {shape[0]} px the first resize factor must be {CORE / max(shape):.2g} or "
+            f"On an image of {shape[1]} × {shape[0]} px the first resize factor must be {most / max(shape):.2g} or "
             "less, so that one scale shows the largest crystals whole; leave the factors to the program."
         )
 

@@ -215,9 +215,7 @@ def _parts(values: np.ndarray) -> list[np.ndarray]:
 
 
 def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings: Settings) -> Segmentation:
-    weights = winners(chosen.labels, chosen.origin, len(scales))
-    # Where no crystal was found, all scales are shown alike.
-    weights[:-1] += weights[-1] / len(scales)
+    weights = _weights(chosen, len(scales))
     fused = fuse(scales, weights, chosen.labels.shape, "attention")
     return Segmentation(
         chosen.labels,
@@ -240,12 +238,19 @@ def without_maps(chosen: Chosen, settings: Settings, factors: Sequence[float]) -
         # zeros that take no memory
         Prediction(np.broadcast_to(np.float32(0), (2, *shape)), np.broadcast_to(np.float32(0), shape)),
         (),
-        winners(chosen.labels, chosen.origin, len(factors)),
+        _weights(chosen, len(factors)),
         settings,
         origin=chosen.origin,
         features=chosen.features,
         ladder=tuple(map(float, factors)),
     )
+
+
+def _weights(chosen: Chosen, count: int) -> np.ndarray:
+    """Of `count` scales, see selection.winners; where no crystal was found, all are shown alike."""
+    weights = winners(chosen.labels, chosen.origin, count)
+    weights[:-1] += weights[-1] / count
+    return weights
 
 
 def _surer(segmentation: Segmentation, choice: Instances) -> Chosen | None:

@@ -195,3 +195,25 @@ def choose_region(item: session.Item) -> Micrograph | None:
     except MicrographError as error:
         st.error(plain(error), icon=":material/block:")
         return None
+
+
+EACH, BY_HAND = "as each image states", "given by hand"
+
+
+def pixel_size_of_all(key: str) -> Calibration | None:
+    """Of all images: as saved for an instrument, by hand, or None, which leaves it to each image. `key`: of the page's
+    widgets."""
+    saved = instruments.instruments(shared.engine())
+    how = st.selectbox(
+        "Pixel size",
+        [EACH, BY_HAND, *saved],
+        key=f"{key} pixel size",
+        help="One that is given holds for all images; an image that states another is not measured.",
+    )
+    if how == EACH:
+        return None
+    if how != BY_HAND:
+        return saved[how].calibration()
+    um = st.number_input("µm per pixel", 0.0, None, 0.0, format="%.6g")
+    percent = st.number_input("Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None)
+    return from_um_per_px(um, percent) if um > 0 else None

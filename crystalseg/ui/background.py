@@ -1,0 +1,27 @@
+"""Long work that a page starts: a process of its own does it, so that it goes on when the page is closed."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from crystalseg import ROOT
+from crystalseg.execution import work_folder
+
+STARTING = 60.0  # s until what was just started must be seen to run
+
+
+def start(folder: Path, verb: str, *arguments: str) -> None:
+    """Do a verb of the command line, whose results go into `folder`."""
+    work_folder.ask(folder, "")
+    command = [sys.executable, "-m", "crystalseg", verb, *arguments, "--out", str(folder)]
+    with (folder / "log.txt").open("ab") as log:
+        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    st.session_state[f"started {folder.name}"] = time.monotonic()
+
+
+def is_starting(folder: Path) -> bool:
+    """Whether it was started so lately that its process may not be up."""
+    return time.monotonic() - st.session_state.get(f"started {folder.name}", float("-inf")) < STARTING
