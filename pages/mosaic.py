@@ -4,6 +4,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -13,7 +14,9 @@ from crystalseg.micrographs.pyramids import Pyramid
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.runs import find
 from crystalseg.record.store import home
+from crystalseg.segmentation.overlay import OUTLINE
 from crystalseg.ui import background, image_controls, session, settings_controls, shared
+from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import SHOWN_PX, Crystals, Shown, viewer
 
@@ -93,6 +96,8 @@ def results(folder: Path, stem: str) -> None:
     image, labels = (Pyramid(folder / f"{stem}_{kind}.ome.tif") for kind in ("image", "labels"))
     crystals = table(str(folder / f"{stem}_crystals.parquet"))
     look(folder, image, labels, crystals, run.um_per_px)
+    rule = run.chosen.measuring.border_rule
+    st.plotly_chart(distribution_chart(crystals, image.shape, rule, "area", True), width="stretch", key=folder.name)
     files(folder, stem)
 
 
@@ -124,16 +129,16 @@ def look(folder: Path, image: Pyramid, labels: Pyramid, crystals: pd.DataFrame, 
         key = f"middle {folder.name}"
         y, x = st.session_state.setdefault(key, (height // 2, width // 2))
         top, left = (int(np.clip(c - side // 2, 0, max(0, n - side))) for c, n in ((y, height), (x, width)))
+        st.session_state[key] = (top + side // 2, left + side // 2)  # not beyond the edge
         box = (top, left, min(top + side, height), min(left + side, width))
-        frame = [[edge / factor for edge in box]]
-        shown = Shown(tiles=[("field", frame)], reports=True)
-        answer = viewer(
-            small, f"{folder.name} whole", um_per_px and um_per_px * factor, (), shown, f"all {folder.name}"
-        )
+        corners = [(round(x / factor), round(y / factor)) for y, x in (box[:2], box[2:])]
+        marked = cv2.rectangle(small.copy(), *corners, OUTLINE, max(1, len(small) // 150))
+        scale = um_per_px and um_per_px * factor
+        answer = viewer(marked, f"{folder.name} whole {box}", scale, key=f"all {folder.name}")
         wanted = answer.point and (round(answer.point[0] * factor), round(answer.point[1] * factor))
         if wanted and wanted != st.session_state.get(f"asked {folder.name}"):
             st.session_state[f"asked {folder.name}"] = st.session_state[key] = wanted
-            st.rerun(scope="fragment")
+            st.rerun()
         moves(key, side)
     with field:
         pixels, part = image.read(box, SHOWN_PX)
@@ -148,14 +153,15 @@ def look(folder: Path, image: Pyramid, labels: Pyramid, crystals: pd.DataFrame, 
 
 def moves(key: str, side: int) -> None:
     """Buttons to the neighbouring fields."""
-    columns = st.columns(4)
-    steps = (("left", "arrow_back", 0, -1), ("up", "arrow_upward", -1, 0))
-    steps += (("down", "arrow_downward", 1, 0), ("right", "arrow_forward", 0, 1))
-    for column, (name, icon, down, across) in zip(columns, steps, strict=True):
-        if column.button("", icon=f":material/{icon}:", key=f"{name} {key}", help=f"One field {name}"):
-            y, x = st.session_state[key]
-            st.session_state[key] = (y + down * side, x + across * side)
-            st.rerun(scope="fragment")
+
+    def move(down: int, across: int) -> None:
+        y, x = st.session_state[key]
+        st.session_state[key] = (y + down * side, x + across * side)
+
+    steps = {"left": ("back", 0, -1), "up": ("upward", -1, 0), "down": ("downward", 1, 0), "right": ("forward", 0, 1)}
+    for column, (name, (icon, *step)) in zip(st.columns(4), steps.items(), strict=True):
+        words = f"One field {name}"
+        column.button("", help=words, on_click=move, args=step, icon=f":material/arrow_{icon}:", key=f"{name} {key}")
 
 
 def files(folder: Path, stem: str) -> None:

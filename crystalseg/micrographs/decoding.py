@@ -160,9 +160,6 @@ def _read_tiff(file: BinaryIO, name: str, limit: float, scratch: Path | None) ->
         _check_tiles(name, page, file.seek(0, io.SEEK_END))
         notes = []
         levels = tif.series[0].levels if tif.series else []
-        if len({level.dtype for level in levels}) > 1:
-            kinds = " and ".join(sorted({str(level.dtype) for level in levels}))
-            raise MicrographError(f"{name}: its resolutions are of different number types ({kinds}); export it again.")
         planes = len(tif.pages) - sum(not level.keyframe.is_subifd for level in levels[1:])
         if planes > 1:
             notes.append(f"The file has {planes} pages; the first was used.")
