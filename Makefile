@@ -23,12 +23,7 @@ format: .venv/test-ready
 	$(BIN)/ruff format .
 
 bench: .venv/test-ready
-	$(BIN)/python -m benchmarks.flows
-	$(BIN)/python -m benchmarks.networks
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.methods
-	$(BIN)/python -m benchmarks.fuzz
-	$(BIN)/python -m benchmarks.fuzz_documents
+	$(BIN)/python -m benchmarks
 
 .venv/run-ready: requirements.txt
 	$(PYTHON) -m venv .venv

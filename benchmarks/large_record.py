@@ -100,13 +100,15 @@ def _insert(engine: Engine, rows: list[dict]) -> None:
             connection.execute(insert(EntryRow), rows)
 
 
-def timed(what: str, do: Callable[[], object]) -> float:
+TAKEN: dict[str, float] = {}  # s
+
+
+def timed(what: str, do: Callable[[], object]) -> None:
     """Do it, and say how long it took."""
     start = time.perf_counter()
     do()
-    seconds = time.perf_counter() - start
-    print(f"{what}: {seconds:.2f} s", flush=True)
-    return seconds
+    TAKEN[what] = time.perf_counter() - start
+    print(f"{what}: {TAKEN[what]:.2f} s", flush=True)
 
 
 def pages() -> None:
@@ -134,6 +136,22 @@ def pages() -> None:
         assert not app.exception, app.exception
 
 
+def measured(runs: int, count: int, seed: int, home: Path | None = None) -> tuple[dict[str, float], int]:
+    """Seconds each took on a record of `runs` with `count` crystals each, and how many entries it has. home: where the
+    record is, or will be."""
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["CRYSTALSEG_HOME"] = str(home or scratch)
+        engine = open_database()
+        if not ledger.end(engine)[0]:
+            timed(f"{runs:,} runs written", lambda: write(engine, runs, count, seed))
+        number = ledger.end(engine)[0]
+        timed("the index made", lambda: index.catch_up(engine))
+        timed(f"audit of {number:,} entries", lambda: print(*audit(engine)))
+        timed("audit of what is new", lambda: print(*audit(engine, audited())))
+        pages()
+    return TAKEN, number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100_000)
@@ -141,17 +159,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        os.environ["CRYSTALSEG_HOME"] = str(options.home or scratch)
-        engine = open_database()
-        if not ledger.end(engine)[0]:
-            timed(f"{options.runs:,} runs written", lambda: write(engine, options.runs, options.crystals, options.seed))
-        number = ledger.end(engine)[0]
-        timed("the index made", lambda: index.catch_up(engine))
-        seconds = timed(f"audit of {number:,} entries", lambda: print(*audit(engine)))
-        print(f"{number / seconds:,.0f} entries a second")
-        timed("audit of what is new", lambda: print(*audit(engine, audited())))
-        pages()
+    taken, number = measured(options.runs, options.crystals, options.seed, options.home)
+    print(f"{number / taken[f'audit of {number:,} entries']:,.0f} entries a second")
 
 
 if __name__ == "__main__":

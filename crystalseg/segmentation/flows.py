@@ -3,12 +3,11 @@
 Flow is float32 (2, H, W), (dy, dx), unit vectors toward the crystal's centre, zero on the background.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from numba import njit
+from numba import config, njit
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -105,7 +104,7 @@ def flows_from_labels(labels: np.ndarray) -> np.ndarray:
 
     boxes = [(index, box) for index, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
     # heat spreads without the interpreter's lock, and in no other crystal's pixels
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as threads:
         for _ in threads.map(lambda one: fill(*one), boxes):
             pass
     return flow
