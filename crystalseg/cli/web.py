@@ -16,12 +16,17 @@ def serve(
     workers: Annotated[
         str, typer.Option(help="Runs computed at the same time, or auto: as many as this machine has room for.")
     ] = "",
+    scheduler: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler whose workers compute, --workers runs at the same time.")
+    ] = "",
 ) -> None:
     """Open the web app. Other options are handed to Streamlit, e.g. --server.port 8600."""
     from crystalseg.execution.workers import chosen
 
     if workers:
         os.environ["CRYSTALSEG_WORKERS"] = workers
+    if scheduler:
+        os.environ["CRYSTALSEG_SCHEDULER"] = scheduler
     chosen()  # says now if it cannot be
     # What the pages need is loaded before anybody visits them, not while the first visitor waits.
     import plotly.graph_objects  # noqa: F401

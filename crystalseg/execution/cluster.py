@@ -3,13 +3,18 @@
 import functools
 import os
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crystalseg.segmentation.settings import Instances
+from crystalseg.execution.result import Result
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.progress import Cancelled, Progress
+from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.segmentation.windows import Found, Task, find
 
 if TYPE_CHECKING:
@@ -86,29 +91,79 @@ class OnCluster:
             yield self._result(flight.popleft())
 
     def _result(self, future: "Future") -> Any:
-        from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
+        return awaited(self._client, future)
 
-        alone = time.monotonic()
-        while True:
-            try:
-                return future.result(timeout=5)
-            except TimeoutError:
-                if self._client.scheduler_info(n_workers=-1)["workers"]:
-                    alone = time.monotonic()
-                elif time.monotonic() - alone > PATIENCE:
-                    raise ClusterError(
-                        "All workers of the cluster have died; what they did is kept: start workers and go on."
-                    ) from None
-            except KilledWorker as error:
+
+def awaited(client: "Client", future: "Future", look: Callable[[], None] = lambda: None, every: float = 5.0) -> Any:
+    """The result of what a worker does, or its error; `look` is called meanwhile, `every` so many seconds. ClusterError
+    if no worker is left that could do it."""
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    alone = time.monotonic()
+    while True:
+        look()
+        try:
+            return future.result(timeout=every)
+        except TimeoutError:
+            if client.scheduler_info(n_workers=-1)["workers"]:
+                alone = time.monotonic()
+            elif time.monotonic() - alone > PATIENCE:
                 raise ClusterError(
-                    "Several workers died one after another, perhaps for lack of memory; what they did is kept: "
-                    "give them more memory and go on."
-                ) from error
-            except (FutureCancelledError, OSError) as error:
-                raise ClusterError(
-                    "The scheduler of the cluster has gone; what was done is kept: start it again and go on."
-                ) from error
+                    "All workers of the cluster have died; what they did is kept: start workers and go on."
+                ) from None
+        except KilledWorker as error:
+            raise ClusterError(
+                "Several workers died one after another, perhaps for lack of memory; what they did is kept: "
+                "give them more memory and go on."
+            ) from error
+        except (FutureCancelledError, OSError) as error:
+            raise ClusterError(
+                "The scheduler of the cluster has gone; what was done is kept: start it again and go on."
+            ) from error
+
+
+def measured_elsewhere(
+    client: "Client", micrograph: Micrograph, settings: Settings, progress: Callable[[Progress], None]
+) -> Result:
+    """`measure_micrograph` by a worker of the cluster. `progress` hears of it twice a second, and may raise `Cancelled`
+    here: the worker then stops too."""
+    from distributed import Event
+
+    name = uuid.uuid4().hex
+    stop = Event(name, client)
+    future = client.submit(_measured, micrograph, settings, name, pure=False)
+
+    def look() -> None:
+        told = client.get_events(name)
+        if told:
+            progress(Progress(*told[-1][1]))
+
+    try:
+        return awaited(client, future, look, 0.5)
+    except Cancelled:
+        stop.set()
+        raise
+
+
+def _measured(micrograph: Micrograph, settings: Settings, name: str) -> Result:
+    """In a worker: a run of which the client hears by events called `name`, and which an Event of that name stops."""
+    from distributed import Event, get_client, get_worker
+
+    from crystalseg.execution.one_image import measure_micrograph
+
+    worker, stop, last = get_worker(), Event(name, get_client()), 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < 0.5:
+            return
+        last = time.monotonic()
+        worker.log_event(name, astuple(progress))
+        if stop.is_set():
+            raise Cancelled
+
+    return measure_micrograph(micrograph, settings, models(), tell)
 
 
 @functools.cache
@@ -126,8 +181,6 @@ def _maps(network: str, stack: np.ndarray, threads: int | None) -> np.ndarray:
 
 def _found(network: str, task: Task, choices: Sequence[Instances], threads: int | None) -> list[Found]:
     """In a worker: mosaic.Compute.windows of one window."""
-    from crystalseg.segmentation.settings import Settings
-
     with_threads(threads)
     judge = models().judge(Settings(network=network))
     return [find(task, choice, judge) for choice in choices]

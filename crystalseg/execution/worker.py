@@ -3,6 +3,7 @@
 import os
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,13 @@ from filelock import Timeout
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from crystalseg.execution.cluster import connected, measured_elsewhere
 from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.queue import JobRow, Queue
+from crystalseg.execution.result import Result
+from crystalseg.execution.workers import scheduler
+from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import entries
 from crystalseg.record.reopening import reopen
 from crystalseg.record.results import load_micrograph, save_segmentation
@@ -45,14 +50,31 @@ def work(place: int = 0, folder: Path | None = None, idle_seconds: float = 900.0
                 continue
             try:
                 models = models or load_models()
-                run_job(queue, job, models)
+                run_job(queue, job, models, measured_by(models))
             except Exception as error:  # the worker must survive any job, and say why it failed
                 traceback.print_exc()
                 queue.set(job, status="failed", error=failure(error))
             quiet_since = time.monotonic()
 
 
-def run_job(queue: Queue, job: str, models: Models) -> None:
+Measure = Callable[[Micrograph, Settings, Callable[[Progress], None]], Result]
+
+
+def measured_by(models: Models) -> Measure:
+    """What measures an image: this process, or a cluster where $CRYSTALSEG_SCHEDULER names one, ClusterError if that
+    does not answer."""
+    address = scheduler()
+
+    def elsewhere(micrograph: Micrograph, settings: Settings, progress: Callable[[Progress], None]) -> Result:
+        with connected(0, address) as client:
+            return measured_elsewhere(client, micrograph, settings, progress)
+
+    if address:
+        return elsewhere
+    return lambda micrograph, settings, progress: measure_micrograph(micrograph, settings, models, progress)
+
+
+def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
     """Do a job that was taken: its result goes into its folder and on record."""
     place = queue.folder / job
     micrograph = load_micrograph(place / "micrograph.npz")
@@ -63,7 +85,7 @@ def run_job(queue: Queue, job: str, models: Models) -> None:
         queue.set(job, status="failed", error=sentence)
         return
     try:
-        result = measure_micrograph(micrograph, settings, models, _Watched(queue.engine, job))
+        result = measure(micrograph, settings, _Watched(queue.engine, job))
     except Cancelled:
         queue.set(job, status="cancelled")
         return

@@ -18,9 +18,16 @@ def room() -> int:
     return max(1, min((os.cpu_count() or 1) // 2, int(memory / GIGABYTES) - 1))
 
 
+def scheduler() -> str:
+    """Address of the Dask cluster that computes for the workers, by $CRYSTALSEG_SCHEDULER; "" if they do it
+    themselves."""
+    return os.environ.get("CRYSTALSEG_SCHEDULER", "")
+
+
 def chosen() -> int:
     """How many workers there are to be, by $CRYSTALSEG_WORKERS: a number, or "auto" for as many as there is room for;
-    one if it says nothing. ValueError if it is none."""
+    one if it says nothing. ValueError if it is none. Where a cluster computes, it is how many runs are sent to it at
+    the same time."""
     text = os.environ.get("CRYSTALSEG_WORKERS") or "1"
     if text == "auto":
         return room()

@@ -104,7 +104,7 @@ def flows_from_labels(labels: np.ndarray) -> np.ndarray:
 
     boxes = [(index, box) for index, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
     # heat spreads without the interpreter's lock, and in no other crystal's pixels
-    with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as threads:
+    with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as threads:  # type: ignore[attr-defined]
         for _ in threads.map(lambda one: fill(*one), boxes):
             pass
     return flow

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from crystalseg.execution.queue import JobRow, Queue
-from crystalseg.execution.worker import run_job
+from crystalseg.execution.worker import measured_by, run_job
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import append
@@ -100,7 +100,7 @@ def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_at_its_next_batch(
     put(queue, [running], status="running")
     queue.cancel(running)
     assert queue.job(running).status == "running"
-    run_job(queue, running, random_models)
+    run_job(queue, running, random_models, measured_by(random_models))
     assert queue.job(running).status == "cancelled"
     assert queue.result(running) is None
 
