@@ -14,8 +14,9 @@ import pytest
 import tifffile
 from pypdf import PdfReader
 
-from crystalseg.execution import batch, batch_run
+from crystalseg.execution import batch, batch_run, work_folder
 from crystalseg.execution.batch_source import BatchError, Source
+from crystalseg.execution.cluster import ClusterError
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
@@ -118,12 +119,12 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
 
     def pause_after_two(_):
         if len(recorded(engine)) == 2:
-            batch.ask(out, "paused")
+            work_folder.ask(out, "paused")
 
     state = batch_run.run(out, engine, report=pause_after_two)
     assert state.state == "paused"
     assert 2 <= state.done < 10
-    batch.ask(out, "")
+    work_folder.ask(out, "")
     state = batch_run.run(out, engine)
     assert (state.state, state.done) == ("done", 10)
     run = recorded(engine)[0]
@@ -143,7 +144,7 @@ def test_what_cannot_be_started_is_explained(images, tmp_path):
         batch.prepare(tmp_path / "out", images, Profile("else"))
     with pytest.raises(BatchError, match="holds no batch"):
         batch.load(tmp_path)
-    with pytest.raises(BatchError, match="No Dask scheduler"):
+    with pytest.raises(ClusterError, match="No Dask scheduler"):
         batch_run.run(tmp_path / "out", open_database(), scheduler="tcp://127.0.0.1:9")
 
 
