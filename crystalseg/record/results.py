@@ -9,7 +9,7 @@ import numpy as np
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.store import written_safely
-from crystalseg.segmentation.fusion import Prediction, ScalePrediction
+from crystalseg.segmentation.fusion import Prediction, ScalePrediction, no_maps
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings, read_json
 
@@ -68,13 +68,9 @@ def _maps(scale: ScalePrediction) -> dict[str, np.ndarray]:
 
 def save_segmentation(path: Path, segmentation: Segmentation) -> None:
     """All maps; see `as_kept`."""
-    fused = segmentation.fused
-    arrays = {
-        "labels": segmentation.labels,
-        "confidence": segmentation.confidence,
-        "flow": fused.flow,
-        "foreground": fused.foreground,
-    }
+    arrays = {"labels": segmentation.labels, "confidence": segmentation.confidence}
+    if not segmentation.ladder:  # else there are no maps
+        arrays |= {"flow": segmentation.fused.flow, "foreground": segmentation.fused.foreground}
     arrays |= {name: value for name in _OPTIONAL if (value := getattr(segmentation, name)) is not None}
     for i, scale in enumerate(segmentation.scales):
         arrays |= {f"{m}_{i}": _halved(v) for m, v in _maps(scale).items()}
@@ -104,7 +100,7 @@ def load_segmentation(path: Path) -> Segmentation:
     return Segmentation(
         arrays["labels"],
         arrays["confidence"],
-        Prediction(arrays["flow"], arrays["foreground"]),
+        Prediction(arrays["flow"], arrays["foreground"]) if "flow" in arrays else no_maps(arrays["labels"].shape),
         scales,
         settings=Settings.on_record(read_json(facts["settings"], "The settings are")),
         timings=facts["timings"],

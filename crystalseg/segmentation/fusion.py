@@ -24,6 +24,12 @@ class Prediction:
     foreground: np.ndarray
 
 
+def no_maps(shape: tuple[int, ...]) -> Prediction:
+    """Zeros of an (H, W) image that take no memory."""
+    zero = np.float32(0)
+    return Prediction(np.broadcast_to(zero, (2, *shape)), np.broadcast_to(zero, shape))
+
+
 @dataclass(frozen=True)
 class ScalePrediction:
     """A prediction at its own resolution, (2, h, w) and (h, w); factor: its resize factor; covered bool (h, w): where

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.weights import WeightsError
-from crystalseg.segmentation.fusion import Prediction, ScalePrediction, fuse
+from crystalseg.segmentation.fusion import ScalePrediction, fuse, no_maps
 from crystalseg.segmentation.masks import Masks
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.proposals import (
@@ -231,12 +231,10 @@ def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings:
 
 def without_maps(chosen: Chosen, settings: Settings, factors: Sequence[float]) -> Segmentation:
     """The result for an image whose maps are not kept."""
-    shape = chosen.labels.shape
     return Segmentation(
         chosen.labels,
         chosen.confidence,
-        # zeros that take no memory
-        Prediction(np.broadcast_to(np.float32(0), (2, *shape)), np.broadcast_to(np.float32(0), shape)),
+        no_maps(chosen.labels.shape),
         (),
         _weights(chosen, len(factors)),
         settings,

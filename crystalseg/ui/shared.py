@@ -29,7 +29,7 @@ from crystalseg.record.reopening import Reopened, reopen
 from crystalseg.record.runs import find
 from crystalseg.record.store import StoreError
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Instances
+from crystalseg.segmentation.settings import Instances, SettingsError
 from crystalseg.ui.plain import plain
 
 
@@ -57,10 +57,11 @@ def first_job() -> str:
 
 
 def guarded(page: Callable[[], None]) -> None:
-    """Run a page; what happens to disk, record or memory meanwhile is told in one sentence."""
+    """Run a page; what happens to disk, record or memory meanwhile is told in one sentence, and so are settings that
+    cannot be had."""
     try:
         page()
-    except (RecordError, StoreError, *FORESEEN) as error:
+    except (RecordError, StoreError, SettingsError, *FORESEEN) as error:
         traceback.print_exc()
         st.error(plain(failure(error)), icon=":material/block:")
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.results import load_segmentation, save_segmentation
 from crystalseg.segmentation import mosaic, sima_plus, windows
+from crystalseg.segmentation.diagnostics import layers
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.progress import Cancelled, Clock
@@ -79,11 +81,19 @@ def test_an_interrupted_run_goes_on_with_the_same_result(models, drawn, small_wi
     assert "scale 0.5" not in seen[before:]
 
 
-def test_a_mosaic_takes_other_thresholds_only_where_no_map_is_needed(models, drawn, small_windows, monkeypatch):
+def test_a_mosaic_takes_other_thresholds_only_where_no_map_is_needed(
+    models, drawn, small_windows, monkeypatch, tmp_path
+):
     monkeypatch.setattr(mosaic, "WHOLE", 1000)
     settings = Settings(scales=Scales((0.25, 0.5)))
     found = segment(Micrograph(drawn, "drawn", ""), settings, models)
     assert found.scales == ()
+    save_segmentation(tmp_path / "found.npz", found)
+    again = load_segmentation(tmp_path / "found.npz")
+    assert (again.factors, again.fused.flow.shape) == (found.factors, (2, *found.labels.shape))
+    assert (again.labels == found.labels).all()
+    (shown,) = layers(again, None)[:1]
+    assert shown.name == "which scale won here"
     surer = rethreshold(found, drawn, Instances(min_confidence=0.8), models.judge(settings))
     assert surer.labels.max() == (found.confidence >= 0.8).sum()
     with pytest.raises(SettingsError, match="maps of a mosaic are not kept"):
