@@ -119,7 +119,8 @@ class _Flight:
         except BatchError as error:
             _fail(self.engine, batch, k, str(error), self.report)
             return None
-        store.put(data)
+        if isinstance(data, bytes):
+            store.put(data)
         facts = (
             Path(name).name,
             batch.run_id(k),
@@ -153,7 +154,7 @@ def _fail(engine: Engine, batch: Batch, k: int, reason: str, report: Callable[[s
 
 
 def measure_one(
-    data: bytes,
+    data: bytes | Path,
     name: str,
     run_id: str,
     profile: Profile,
@@ -163,8 +164,8 @@ def measure_one(
     operator: str,
     threads: int | None,
 ) -> Measured:
-    """In a worker: an image's bytes to its run and files; `end`: of the record, for the report. MicrographError says
-    why an image cannot be measured."""
+    """In a worker: an image's bytes, or its place, to its run and files; `end`: of the record, for the report.
+    MicrographError says why an image cannot be measured."""
     from crystalseg.execution.one_image import measure_micrograph
 
     with_threads(threads)

@@ -1,4 +1,4 @@
-"""Where a batch's images come from: a folder, its folders, and the ZIP files in them; or one ZIP file.
+"""Where a batch's images come from: a folder, its folders, OME-Zarr images and ZIP files in them; or one ZIP file.
 
 Nothing is unpacked: an entry of a ZIP file is read when its turn comes, within a limit, so that names in it reach no
 file of this machine, and one that cannot be read is that image's failure alone.
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from crystalseg.micrographs.decoding import FORMATS, MAX_FILE
+from crystalseg.micrographs.ome_zarr import is_zarr
 
 
 class BatchError(ValueError):
@@ -21,13 +22,19 @@ class Source:
     BatchError if there is no image."""
 
     def __init__(self, path: Path):
-        self._read: dict[str, list[Callable[[], bytes]]] = {}
+        self._read: dict[str, list[Callable[[], bytes | Path]]] = {}
         if path.is_dir():
+            zarrs: set[Path] = set()
             for file in sorted(path.rglob("*")):
-                if not file.is_file():
-                    continue
                 name = file.relative_to(path).as_posix()
-                if file.suffix.lower() == ".zip":
+                if not zarrs.isdisjoint(file.parents):
+                    continue
+                if is_zarr(file):
+                    zarrs.add(file)
+                    self._read.setdefault(name, []).append(partial(Path, file))
+                elif not file.is_file():
+                    continue
+                elif file.suffix.lower() == ".zip":
                     self._add_archive(file, f"{name}/")
                 else:
                     self._add(name, partial(_file, file))
@@ -56,8 +63,9 @@ class Source:
             if entry.filename and not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
                 self._add(before + entry.filename, partial(_entry, archive, entry))
 
-    def read(self, name: str, which: int = 0) -> bytes:
-        """The bytes of an image, `which` of those with this name; BatchError says why it cannot be read."""
+    def read(self, name: str, which: int = 0) -> bytes | Path:
+        """The bytes of an image, `which` of those with this name, or its place if it is an OME-Zarr folder, which those
+        who compute must reach too; BatchError says why it cannot be read."""
         found = self._read.get(name, [])
         if which >= len(found):
             raise BatchError("it is not there any more")

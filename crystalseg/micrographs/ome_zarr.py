@@ -21,13 +21,16 @@ CheckSize = Callable[[str, int, int, int], None]
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a path is that of a Zarr folder, or of one packed as a ZIP file."""
+    """Whether a path is that of a Zarr folder, or of what such a folder holds packed as a ZIP file."""
     if path.is_dir():
         return any((path / name).is_file() for name in _MARKS)
-    if not zipfile.is_zipfile(path):
+    if path.suffix.lower() != ".zip":
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name in _MARKS for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name in _MARKS for name in archive.namelist())
+    except Exception:  # zipfile raises what it likes for a damaged directory
+        return False
 
 
 _MARKS = (".zgroup", "zarr.json", ".zattrs")

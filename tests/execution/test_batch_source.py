@@ -1,10 +1,14 @@
+import shutil
 import struct
 import warnings
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crystalseg.execution.batch_source import BatchError, Source
+from tests.micrographs.test_large_files import ome_zarr
 
 
 def archive(path, entries, kind=zipfile.ZIP_DEFLATED):
@@ -105,3 +109,13 @@ def test_a_hundred_thousand_entries(tmp_path):
     source = Source(archive(tmp_path / "x.zip", [(f"{k}.png", b"") for k in range(100_000)], zipfile.ZIP_STORED))
     assert len(source.names) == 100_000
     assert source.read("99999.png") == b""
+
+
+def test_an_ome_zarr_folder_is_one_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    ome_zarr(tmp_path / "more" / "b.zarr", [np.zeros((40, 50), np.uint8)])
+    source = Source(tmp_path)
+    assert source.names == ("a.png", "more/b.zarr")
+    assert source.read("more/b.zarr") == tmp_path / "more" / "b.zarr"
+    packed = shutil.make_archive(str(tmp_path / "c"), "zip", tmp_path / "more" / "b.zarr")
+    assert Source(tmp_path).read("c.zip") == Path(packed)
