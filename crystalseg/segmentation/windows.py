@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crystalseg.micrographs.labels import keep_labels
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.masks import PackedMasks, boxes_of
@@ -83,11 +84,9 @@ def find(task: Task, choice: Instances, judge: Confidence) -> Found:
     scale = ScalePrediction(task.factor, maps[:2], maps[2], task.covered, maps[3] if len(maps) > 3 else None)
     labels = traced(scale, task.is_coarsest, choice.foreground_threshold, choice.min_area)
     near = _within(window.near, window.read)
-    shown = np.unique(labels[near])
-    labels = np.where(np.isin(labels, shown), labels, 0)
-    fit = flow_fit(labels, scale)[near]
-    _, labels = np.unique(np.concatenate(([0], labels[near].ravel())), return_inverse=True)
-    labels = labels[1:].astype(np.int32).reshape(fit.shape)
+    shown = np.bincount(labels[near].ravel(), minlength=int(labels.max()) + 1)[1:] > 0
+    fit = flow_fit(keep_labels(labels, shown), scale)[near]
+    labels = keep_labels(labels[near], shown)
     outline = None if scale.outline is None else scale.outline[near]
     part = ScalePrediction(task.factor, scale.flow[:, *near], scale.foreground[near], task.covered[near], outline)
     top, left, bottom, right = window.near
