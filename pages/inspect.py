@@ -82,6 +82,8 @@ def result(item: session.Item) -> None:
     chosen = all_layers(version, micrograph.um_per_px, segmentation)
     if not chosen:
         st.info("This method has no flow, foreground or attention to look at.", icon=":material/info:")
+    elif not segmentation.scales:
+        st.info("Of an image of this size flow and foreground are not kept.", icon=":material/info:")
     clicked = st.session_state.get(f"inspect {job}") or {}
     point = (clicked.get("selected") or {}).get("point")
     left, right = st.columns((5, 2))
