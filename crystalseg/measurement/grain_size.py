@@ -52,7 +52,10 @@ def planimetric(labels: np.ndarray) -> Planimetric:
     field counts as a corner's, also where it covers two."""
     edge = np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1])))
     corner = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]])
-    all_of_them = np.count_nonzero(np.unique(labels))
+    present = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    for row in labels:
+        present[row] = True
+    all_of_them = np.count_nonzero(present[1:])
     at_edge, at_corner = np.count_nonzero(edge), np.count_nonzero(corner)
     return Planimetric(int(all_of_them - at_edge), int(at_edge - at_corner), int(at_corner))
 

@@ -33,6 +33,15 @@ def _holes(labels: np.ndarray, background: np.ndarray, count: int) -> np.ndarray
     return np.maximum(owner, 0)
 
 
+def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
+    """Pixels of each label of an image (H, W), int64 (n + 1,), the background's first; n is at `least` so many. Some
+    rows at a time: `numpy.bincount` makes 8 bytes of every pixel."""
+    count = max(int(labels.max(initial=0)), least) + 1
+    step = max(1, 2**24 // max(1, labels.shape[1]))
+    parts = (labels[top : top + step] for top in range(0, len(labels), step))
+    return sum((np.bincount(part.ravel(), minlength=count) for part in parts), np.zeros(count, np.int64))
+
+
 def keep_labels(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Labels (H, W) 1..n of which those with `keep` bool (n,) stay, renumbered in their order; int32 (H, W)."""
     return np.concatenate(([0], np.where(keep, np.cumsum(keep), 0))).astype(np.int32)[labels]

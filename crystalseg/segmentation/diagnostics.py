@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from crystalseg.measurement.diameter import equivalent_diameter
+from crystalseg.micrographs.labels import areas
 from crystalseg.segmentation.colormap import categories, flow_colours, heat
 from crystalseg.segmentation.methods import method_of
 from crystalseg.segmentation.proposals import FEATURES
@@ -75,7 +76,7 @@ def scale_words(segmentation: Segmentation, um_per_px: float | None) -> list[str
     """
     unit, size = ("µm", um_per_px) if um_per_px else ("px", 1.0)
     if segmentation.origin is not None:
-        area = np.bincount(segmentation.labels.ravel(), minlength=len(segmentation.origin) + 1)[1:]
+        area = areas(segmentation.labels, len(segmentation.origin))[1:]
         sizes = [equivalent_diameter(area[segmentation.origin == k]) * size for k in range(len(segmentation.factors))]
         ranges = [
             f"{s.min():.3g} to {s.max():.3g} {unit}, {len(s)} crystals" if len(s) else "no crystal" for s in sizes

@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.special import expit
 from skimage.segmentation import find_boundaries
 
-from crystalseg.micrographs.labels import keep_labels
+from crystalseg.micrographs.labels import areas, keep_labels
 from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
 from crystalseg.segmentation.fusion import NOTHING, ScalePrediction
 from crystalseg.segmentation.masks import LabelMasks, Masks, overlaps
@@ -136,7 +136,7 @@ def small_crystals(labels: np.ndarray) -> np.ndarray:
 
 def _width(labels: np.ndarray) -> np.ndarray:
     """Square root of each label's area, (n,)."""
-    return np.sqrt(np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:])
+    return np.sqrt(areas(labels)[1:])
 
 
 def _without_large(labels: np.ndarray) -> np.ndarray:
@@ -182,12 +182,12 @@ def _relations(masks: Sequence[Masks], quality: Sequence[np.ndarray]) -> list[np
     table = [np.zeros((len(values), 3)) for values in quality]
     for i, coarser in enumerate(masks[:-1]):
         coarse = coarser.painted()
-        own_areas = np.bincount(coarse.ravel(), minlength=len(table[i]) + 1)[1:]
+        own = areas(coarse)[1:]
         for j in range(i + 1, len(masks)):
-            both, areas = overlaps(coarse, masks[j])
+            both, other = overlaps(coarse, masks[j])
             both = both.tocoo()
-            _relate(table[i], both.row, both.col, (own_areas, areas), both.data, quality[j])
-            _relate(table[j], both.col, both.row, (areas, own_areas), both.data, quality[i])
+            _relate(table[i], both.row, both.col, (own, other), both.data, quality[j])
+            _relate(table[j], both.col, both.row, (other, own), both.data, quality[i])
     return table
 
 
