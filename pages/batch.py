@@ -11,10 +11,9 @@ import streamlit as st
 from crystalseg.execution import batch, work_folder
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.names import file_names
-from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.store import home
 from crystalseg.segmentation.methods import PACKAGE
-from crystalseg.ui import background, image_controls, session, settings_controls, shared
+from crystalseg.ui import background, session, shared
 from crystalseg.ui.plain import plain
 
 FOLDER = "batches"
@@ -34,13 +33,7 @@ def new() -> None:
         help="They are copied to the server's folder for this batch.",
     )
     path = st.text_input("Or a folder on this machine", help="All images in it and in its folders.")
-    columns = st.columns(3)
-    with columns[0]:
-        settings_controls.profile_box("batch profile", "default settings")
-    profile = profiles(shared.engine()).get(st.session_state["batch profile"]) or Profile("default settings")
-    with columns[1]:
-        calibration = image_controls.pixel_size_of_all("batch")
-    workers = columns[2].number_input("Workers", 1, 64, 1, help="Processes; each needs 1 to 2 GB.")
+    profile, calibration, workers = background.choose("batch", 1, "Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
     folder = home() / FOLDER / uuid.uuid4().hex[:10]
@@ -54,7 +47,7 @@ def new() -> None:
     except ValueError as error:
         st.error(plain(error), icon=":material/block:")
         return
-    start(folder, int(workers))
+    start(folder, workers)
     st.rerun()
 
 

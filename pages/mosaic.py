@@ -11,11 +11,10 @@ import streamlit as st
 
 from crystalseg.execution import mosaic, work_folder
 from crystalseg.micrographs.pyramids import Pyramid
-from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.runs import find
 from crystalseg.record.store import home
 from crystalseg.segmentation.overlay import OUTLINE
-from crystalseg.ui import background, image_controls, session, settings_controls, shared
+from crystalseg.ui import background, session, shared
 from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import SHOWN_PX, Crystals, Shown, viewer
@@ -32,13 +31,9 @@ def new() -> None:
     path = st.text_input(
         "Or a file on this machine", help="TIFF, OME-TIFF, or an OME-Zarr folder; nothing is copied while it is read."
     )
-    columns = st.columns(3)
-    with columns[0]:
-        settings_controls.profile_box("mosaic profile", "default settings")
-    profile = profiles(shared.engine()).get(st.session_state["mosaic profile"]) or Profile("default settings")
-    with columns[1]:
-        calibration = image_controls.pixel_size_of_all("mosaic")
-    workers = columns[2].number_input("Workers", 0, 64, 0, help="0: one process with all cores. Each takes 1 to 2 GB.")
+    profile, calibration, workers = background.choose(
+        "mosaic", 0, "0: one process with all cores. Each takes 1 to 2 GB."
+    )
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (upload or path)):
         return
     folder = home() / FOLDER / uuid.uuid4().hex[:10]
@@ -53,7 +48,7 @@ def new() -> None:
     except ValueError as error:
         st.error(plain(error), icon=":material/block:")
         return
-    start(folder, int(workers))
+    start(folder, workers)
     st.rerun()
 
 

@@ -9,8 +9,23 @@ import streamlit as st
 
 from crystalseg import ROOT
 from crystalseg.execution import work_folder
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.record.profiles import Profile, profiles
+from crystalseg.ui import image_controls, settings_controls, shared
 
 STARTING = 60.0  # s until what was just started must be seen to run
+
+
+def choose(key: str, least: int, words: str) -> tuple[Profile, Calibration | None, int]:
+    """Widgets for what such work needs: profile, pixel size, and how many workers, from `least` on, of which `words`
+    tell. `key`: of the page's widgets."""
+    columns = st.columns(3)
+    with columns[0]:
+        settings_controls.profile_box(f"{key} profile", "default settings")
+    profile = profiles(shared.engine()).get(st.session_state[f"{key} profile"]) or Profile("default settings")
+    with columns[1]:
+        calibration = image_controls.pixel_size_of_all(key)
+    return profile, calibration, int(columns[2].number_input("Workers", least, 64, least, help=words))
 
 
 def start(folder: Path, verb: str, *arguments: str) -> None:
