@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from cellpose.models import CellposeModel
 from cellpose.resnet_torch import CPnet
-from torch import Tensor
 
 from crystalseg.evaluation.experiments import contenders
 from crystalseg.evaluation.metrics import panoptic_quality
@@ -82,37 +81,29 @@ def compared(side: int, rounds: int, models: Models, chosen: Sequence[str], seed
 def stages(side: int, models: Models, seed: int = 4) -> dict[str, float]:
     """Seconds of SiMA+ and of measuring what it finds: each network, and what else each stage takes."""
     drawn = draw(seed, (side, side), Structure("polycrystal", diameter=side / 25, spread=0.7))
-    networks = 0.0
-    whole = Pyramid.run
+    spent: dict[str, float] = {"flow": 0.0, "judging": 0.0}
 
-    def timed(*arguments: Any, **named: Any) -> np.ndarray:
-        nonlocal networks
-        began = time.perf_counter()
-        result = whole(*arguments, **named)
-        networks += time.perf_counter() - began
-        return result
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*arguments, **named)
+            spent[name] += time.perf_counter() - began
+            return result
 
-    looking = 0.0
-    look = Confidence.look
+        return run
 
-    def looked(*arguments: Any) -> Tensor:
-        nonlocal looking
-        began = time.perf_counter()
-        result = look(*arguments)
-        looking += time.perf_counter() - began
-        return result
-
-    with patch.object(Pyramid, "run", timed), patch.object(Confidence, "look", looked):
+    flow, judging = timed("flow", Pyramid.run), timed("judging", Confidence.look)
+    with patch.object(Pyramid, "run", flow), patch.object(Confidence, "look", judging):
         found = segment(Micrograph(drawn.image, "drawn", ""), Settings(), models)
     began = time.perf_counter()
     measure(found.labels, 0.5, "exclude", found.confidence)
     measuring = time.perf_counter() - began
     scales = sum(seconds for name, seconds in found.timings.items() if name.startswith("scale"))
     return {
-        "flow network": networks,
-        "resizing, tiling, blending": scales - networks,
-        "judging network": looking,
-        "proposing, choosing": found.timings["crystals"] - looking,
+        "flow network": spent["flow"],
+        "resizing, tiling, blending": scales - spent["flow"],
+        "judging network": spent["judging"],
+        "proposing, choosing": found.timings["crystals"] - spent["judging"],
         "measuring": measuring,
     }
 

@@ -59,15 +59,10 @@ def _copied(uploads: list, folder: Path) -> Path:
     return folder
 
 
-def is_watched(folder: Path, now: batch.State) -> bool:
-    """Whether it runs, or was started so lately that its process may not be up."""
-    return now.state == "running" or (now.state != "done" and background.is_starting(folder))
-
-
 def progress(folder: Path, watched: bool) -> None:
     """How far a batch is, what failed, its results. A fragment: it looks again by itself while it is `watched`."""
     now = batch.state_of(folder, shared.engine())
-    if watched and not is_watched(folder, now):
+    if watched and not background.is_watched(folder, now.state):
         st.rerun()
     settled = now.done + len(now.reasons)
     words = f"{now.done} measured, {len(now.reasons)} failed, {now.total - settled} to do · {now.state}"
@@ -117,14 +112,14 @@ def page() -> None:
         "it. Each image gets its report, all together a table, and those that fail their reason."
     )
     new()
-    folders = [p for p in (home() / FOLDER).glob("*") if (p / "batch.json").exists()]
+    folders = background.folders(FOLDER, "batch.json")
     if not folders:
         st.info("No batch yet: give images above and press Start.", icon=":material/upload:")
-    for folder in sorted(folders, key=lambda p: (p / "batch.json").stat().st_mtime, reverse=True):
+    for folder in folders:
         listed = batch.load(folder)
         with st.container(border=True):
             st.markdown(f"**{listed.id}** · {len(listed.names)} images · profile {plain(listed.profile.name)}")
-            watched = is_watched(folder, batch.state_of(folder, shared.engine()))
+            watched = background.is_watched(folder, batch.state_of(folder, shared.engine()).state)
             st.fragment(progress, run_every=1.0 if watched else None)(folder, watched)
 
 

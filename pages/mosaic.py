@@ -57,15 +57,10 @@ def start(folder: Path, workers: int = 0) -> None:
     background.start(folder, "mosaic", mosaic.load(folder).source, "--go-on", "--workers", str(workers))
 
 
-def is_watched(folder: Path, now: mosaic.State) -> bool:
-    """Whether it runs, or was started so lately that its process may not be up."""
-    return now.state == "running" or (now.state in ("waiting", "paused", "failed") and background.is_starting(folder))
-
-
 def progress(folder: Path, watched: bool) -> None:
     """How far a mosaic is. A fragment: it looks again by itself while it is `watched`."""
     now = mosaic.state_of(folder)
-    if watched and not is_watched(folder, now):
+    if watched and not background.is_watched(folder, now.state):
         st.rerun()
     st.progress(now.share, text=f"{now.stage} · {now.state}" if now.stage else now.state)
     if now.state == "failed" and not watched:
@@ -182,10 +177,10 @@ def page() -> None:
         "closed; after a pause or a crash, Go on continues it."
     )
     new()
-    folders = [p for p in (home() / FOLDER).glob("*") if (p / "mosaic.json").exists()]
+    folders = background.folders(FOLDER, "mosaic.json")
     if not folders:
         st.info("No mosaic yet: give a file above and press Start.", icon=":material/grid_on:")
-    for folder in sorted(folders, key=lambda p: (p / "mosaic.json").stat().st_mtime, reverse=True):
+    for folder in folders:
         begun, now = mosaic.load(folder), mosaic.state_of(folder)
         with st.container(border=True):
             st.markdown(f"**{plain(Path(begun.source).name)}** · profile {plain(begun.profile.name)}")
@@ -193,7 +188,7 @@ def page() -> None:
                 if st.toggle("Show the result", key=f"show {folder.name}"):
                     results(folder, now.stem)
                 continue
-            watched = is_watched(folder, now)
+            watched = background.is_watched(folder, now.state)
             st.fragment(progress, run_every=1.0 if watched else None)(folder, watched)
 
 

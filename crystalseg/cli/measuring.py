@@ -14,6 +14,7 @@ from crystalseg.cli.options import (
     MethodName,
     Percent,
     ProfileName,
+    Scheduler,
     SettingsFile,
     UmPerPx,
     Weights,
@@ -21,6 +22,7 @@ from crystalseg.cli.options import (
     chosen,
     models_from,
     on_flow_model,
+    ordered,
 )
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ def run_batch(
     uncertainty: Percent = None,
     instrument: InstrumentName = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+    scheduler: Scheduler = None,
     operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
     go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
 ) -> None:
@@ -154,14 +156,12 @@ def run_batch(
     """
     from crystalseg.execution import batch, batch_run, work_folder
     from crystalseg.record.database import open_database
-    from crystalseg.record.profiles import Profile, find
 
     engine = open_database()
     if go_on:
         batch.load(out)  # says so if there is none
     else:
-        profile = find(engine, profile_name) if profile_name else Profile("default settings")
-        calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
+        profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         batch.prepare(out, source, profile, calibration, operator)
         work_folder.ask(out, "")
     try:

@@ -11,8 +11,9 @@ from crystalseg.cli.options import (
     InstrumentName,
     Percent,
     ProfileName,
+    Scheduler,
     UmPerPx,
-    calibration_from,
+    ordered,
 )
 
 
@@ -25,21 +26,19 @@ def measure_mosaic(
     uncertainty: Percent = None,
     instrument: InstrumentName = "",
     workers: Annotated[int, typer.Option(min=0, help="Processes of this machine; 0: this one alone.")] = 0,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")] = None,
+    scheduler: Scheduler = None,
     operator: Annotated[str, typer.Option(help="Operator for record and report.")] = "",
     go_on: Annotated[bool, typer.Option(help="Go on with the mosaic in --out as it was begun.")] = False,
 ) -> None:
     """Measure one large image window by window; Ctrl-C pauses, the same command goes on."""
     from crystalseg.execution import mosaic, work_folder
     from crystalseg.record.database import open_database
-    from crystalseg.record.profiles import Profile, find
 
     engine = open_database()
     if go_on:
         mosaic.load(out)  # says so if there is none
     else:
-        profile = find(engine, profile_name) if profile_name else Profile("default settings")
-        calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
+        profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         mosaic.prepare(out, source, profile, calibration, operator)
         work_folder.ask(out, "")
     with Bar(console=errors, transient=True) as bar:

@@ -35,6 +35,18 @@ ProfileName = Annotated[
     str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
 ]
 
+Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")]
+
+
+def ordered(
+    engine: "Engine", profile_name: str, um_per_px: float | None, uncertainty: float | None, instrument: str
+) -> "tuple[Profile, Calibration | None]":
+    """The profile and the pixel size with which a batch or a mosaic is begun."""
+    from crystalseg.record.profiles import Profile, find
+
+    profile = find(engine, profile_name) if profile_name else Profile("default settings")
+    return profile, calibration_from(engine, um_per_px, uncertainty, instrument)
+
 
 def chosen(
     engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str

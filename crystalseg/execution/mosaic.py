@@ -161,8 +161,7 @@ def load(folder: Path) -> Mosaic:
         facts = json.loads((folder / "mosaic.json").read_text())
     except OSError as error:
         raise BatchError(f"{folder} holds no mosaic.") from error
-    calibration = Calibration(**facts.pop("calibration")) if facts["calibration"] else None
-    facts.pop("calibration", None)
+    calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     return Mosaic(**facts | {"profile": Profile.from_dict(facts["profile"]), "calibration": calibration})
 
 

@@ -68,11 +68,9 @@ def test_lines(report: Report) -> list[Block]:
     part = report.parts[0]
     if report.assessment is None or part.micrograph is None:
         return []
-    field = part.field
-    pictures = []
+    drawn, pictures = _outlined(part.micrograph.pixels, part), []
     for pattern in ("lines", "circles"):
-        counts = field.intercepts(pattern)
-        drawn = _outlined(part.micrograph.pixels, part)
+        counts = part.field.intercepts(pattern)
         picture = with_test_lines(drawn, counts, drawn.shape[1] / part.micrograph.shape[1])
         pictures.append((fit(picture, PICTURE_PX // 2), intercept_words(pattern, counts)))
     name = f" ({part.run.image_name})" if len(report.parts) > 1 else ""

@@ -11,6 +11,7 @@ from crystalseg import ROOT
 from crystalseg.execution import work_folder
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.record.profiles import Profile, profiles
+from crystalseg.record.store import home
 from crystalseg.ui import image_controls, settings_controls, shared
 
 STARTING = 60.0  # s until what was just started must be seen to run
@@ -37,6 +38,13 @@ def start(folder: Path, verb: str, *arguments: str) -> None:
     st.session_state[f"started {folder.name}"] = time.monotonic()
 
 
-def is_starting(folder: Path) -> bool:
-    """Whether it was started so lately that its process may not be up."""
-    return time.monotonic() - st.session_state.get(f"started {folder.name}", float("-inf")) < STARTING
+def is_watched(folder: Path, state: str) -> bool:
+    """Whether work in that state runs, or was started so lately that its process may not be up."""
+    started = st.session_state.get(f"started {folder.name}", float("-inf"))
+    return state == "running" or (state != "done" and time.monotonic() - started < STARTING)
+
+
+def folders(kind: str, file: str) -> list[Path]:
+    """The folders of such work below the home folder that hold a `file`, the newest first."""
+    found = [path for path in (home() / kind).glob("*") if (path / file).exists()]
+    return sorted(found, key=lambda path: (path / file).stat().st_mtime, reverse=True)
