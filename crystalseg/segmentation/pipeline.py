@@ -50,9 +50,10 @@ def segment(
         return segment_with_package(micrograph, settings, progress)
     clock = Clock()
     run = RUNS[settings.method]
-    if pixels > mosaic.WHOLE and method_of(settings.method).selects:
-        run = partial(mosaic.run, compute=compute, kept=kept)
     pyramid = pyramid or Pyramid(models, micrograph.pixels)
+    # Levels of an image are read in colour: a network of two channels still sees it whole.
+    if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.network):
+        run = partial(mosaic.run, compute=compute, kept=kept)
     try:
         segmentation = run(pyramid, settings, clock, progress)
         exact = method_of(settings.method).as_cellpose and settings.instances.checks_flow

@@ -117,10 +117,14 @@ class Pyramid:
     def _flow_network(self, name: str) -> CPNet | FoldedCPNet:
         return cast(CPNet | FoldedCPNet, self.models[name])
 
+    def takes_colour(self, network: str) -> bool:
+        """Whether a flow network takes the image in colour; others take two channels, as Cellpose's own do."""
+        return self._flow_network(network).inputs == 3
+
     def resized(self, network: str, factor: float) -> np.ndarray:
         """A flow network's input float32 (c, h, w) at a resize factor, normalised."""
         grid = self.grid(factor)
-        given = self._gray if self._flow_network(network).inputs == 2 else (self.pixels, self._limits)
+        given = (self.pixels, self._limits) if self.takes_colour(network) else self._gray
         return resized(given[0], (grid.height, grid.width), given[1])
 
     def maps(self, network: str, stack: np.ndarray, exact: bool = False) -> np.ndarray:

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.networks.cellpose import CPNet
 from crystalseg.record.results import load_segmentation, save_segmentation
 from crystalseg.segmentation import mosaic, sima_plus, windows
 from crystalseg.segmentation.diagnostics import layers
@@ -98,6 +100,13 @@ def test_a_mosaic_takes_other_thresholds_only_where_no_map_is_needed(
     assert surer.labels.max() == (found.confidence >= 0.8).sum()
     with pytest.raises(SettingsError, match="maps of a mosaic are not kept"):
         rethreshold(found, drawn, Instances(min_confidence=0.1), models.judge(settings))
+
+
+def test_a_network_of_two_channels_still_sees_the_image_whole(random_models, drawn, monkeypatch):
+    monkeypatch.setattr(mosaic, "WHOLE", 1000)
+    models = replace(random_models, networks={**random_models.networks, "cellpose": CPNet(2).eval()})
+    found = segment(Micrograph(drawn, "drawn", ""), Settings(scales=Scales((0.5,)), network="cellpose"), models)
+    assert [scale.factor for scale in found.scales] == [0.5]
 
 
 @pytest.mark.parametrize(
