@@ -14,6 +14,7 @@ from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import file_stem
 from crystalseg.micrographs.pairs import decode_labels
+from crystalseg.record.models import models
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
 from crystalseg.report.pdf import build_pdf
@@ -31,11 +32,12 @@ GIVEN = "label image given"
 
 
 def choose_methods() -> list[str]:
-    """Methods by name; the user's own Cellpose model as `cellpose-package:FILE`."""
+    """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, the user's own Cellpose model as
+    `cellpose-package:FILE`."""
     explained = " · ".join(f"{name}: {METHODS[name].words}" for name in NAMED)
     chosen = st.multiselect(
         "Methods",
-        NAMED,
+        [*NAMED, *(f"sima-plus@{model.setting}" for model in models(shared.engine()))],
         ["sima-plus", "cellpose-original"],
         help="The first one is what the others are compared with. " + explained,
     )
@@ -92,13 +94,14 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
         micrograph = item.prepared()
         for method in missing:
             try:
+                own, _, network = method.partition("@")
                 chosen = Settings(
-                    method,
+                    own,
                     instances=session.instances(),
                     measuring=session.measuring(),
-                    network=session.network(),
+                    network=network or session.network(),
                 )
-                item.run(micrograph, chosen)
+                item.run(micrograph, chosen, method)
             except SettingsError as error:
                 st.error(plain(error), icon=":material/block:")
         st.rerun()

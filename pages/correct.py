@@ -5,15 +5,15 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.execution.corrected import Corrected, corrected_elsewhere
-from crystalseg.micrographs.names import file_stem
-from crystalseg.micrographs.pairs import write_pair
-from crystalseg.record.store import home, now
+from crystalseg.record import checked
+from crystalseg.record.store import now
 from crystalseg.report.words import corrections_words
 from crystalseg.segmentation.corrections.actions import line_between
-from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
-from crystalseg.ui import account, run_controls, session, shared
-from crystalseg.ui.plain import plain
+from crystalseg.segmentation.corrections.correction import Correction
+from crystalseg.ui import account, run_controls, session, shared, teaching_controls
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
+
+CHECKED = "#27c46b"  # the line round a checked area
 
 
 def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
@@ -22,13 +22,16 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
         if edit["kind"] in ("undo", "redo"):
             corrected.do(edit["kind"])
             return
+        if edit["kind"] == "check":
+            checked.check(corrected.engine, corrected.job, edit["points"], who)
+            return
         facts = {"points": edit["points"], "mark": edit["mark"], "who": who, "when": now()}
         if edit["kind"] == "join":
             ids = line_between(corrected.history.labels, *edit["points"][0])
             corrected.do(Correction("merge", ids, **(facts | {"points": ()})))
         else:
             corrected.do(Correction(edit["kind"], edit["ids"], **facts))
-    except CorrectionError as error:
+    except ValueError as error:
         st.toast(str(error), icon=":material/block:")
 
 
@@ -73,20 +76,6 @@ def log_of(corrected: Corrected) -> None:
     st.dataframe(pd.DataFrame(rows, columns=["UTC", "who", "what"]), hide_index=True, height=220)
 
 
-def training(corrected: Corrected, pixels: np.ndarray, name: str) -> None:
-    """Put image and corrected labels where the command line can train on them."""
-    folder = home() / "training"
-    if st.button(
-        "Add to the training folder", icon=":material/school:", help=f"Writes a pair of PNG files to {folder}."
-    ):
-        folder.mkdir(exist_ok=True)
-        stem = f"{file_stem(name)}-{corrected.job[-6:]}"
-        marked = np.isin(corrected.history.labels, list(corrected.history.marks))
-        write_pair(folder, stem, pixels, np.where(marked, 0, corrected.history.labels))
-        st.success(plain(f"{stem}.png and its labels are in {folder}."), icon=":material/check:")
-        st.code(f"python -m crystalseg train cellpose --from weights/cellpose.safetensors --data {folder}", "bash")
-
-
 def result(item: session.Item) -> None:
     choice = session.instances()
     corrected = shared.corrected(item.job, choice)
@@ -110,7 +99,13 @@ def result(item: session.Item) -> None:
             item.job,
             micrograph.um_per_px,
             [Crystals(corrected.history.labels, table, f"{corrected.version} {micrograph.um_per_px}")],
-            Shown(tools=[name for name, *_ in TOOLS] if who else (), many=True, reports=False, focus=focus),
+            Shown(
+                tools=[name for name, *_ in TOOLS] if who else (),
+                paths=[(CHECKED, np.array([*area, area[0]])) for area in checked.polygons(shared.engine(), item.job)],
+                many=True,
+                reports=False,
+                focus=focus,
+            ),
             key=key,
         )
     if answer.edit and who:
@@ -125,7 +120,7 @@ def result(item: session.Item) -> None:
                 if summary.pores or summary.artefacts:
                     st.caption(f"Left out: {summary.pores} pores, {summary.artefacts} artefacts.")
         log_of(corrected)
-        training(corrected, micrograph.pixels, micrograph.name)
+        teaching_controls.add_checked(corrected, micrograph, who)
 
 
 run_controls.result_page(

@@ -10,7 +10,7 @@ from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
-from crystalseg.segmentation.methods import NAMED, networks_in
+from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.ui import account, session, settings_controls, shared
 from crystalseg.ui.plain import plain
@@ -76,10 +76,14 @@ def edit(old: Profile) -> None:
         method = left.selectbox(
             "Method", NAMED, NAMED.index(settings.method) if settings.method in NAMED else 0, key="profile method"
         )
-        offered = networks_in()
-        if settings.network not in offered:
-            offered.append(settings.network)
-        network = right.selectbox("Flow network of SiMA+", offered, offered.index(settings.network))
+        offered = settings_controls.flow_networks(settings.network)
+        network = right.selectbox(
+            "Flow network of SiMA+",
+            list(offered),
+            list(offered).index(settings.network),
+            format_func=offered.get,
+            help="The shipped ones, and the models of the Teach page: a profile keeps the version that is chosen here.",
+        )
         rule = right.selectbox(
             "Border rule",
             list(settings_controls.RULES),

@@ -21,7 +21,17 @@ MAY_IMPORT = {
     "evaluation": {"micrographs", "synthetic", "measurement", "segmentation"},
     "training": {"micrographs", "synthetic", "networks", "measurement", "segmentation", "evaluation"},
     "report": {"micrographs", "measurement", "segmentation", "record", "evaluation"},
-    "execution": {"micrographs", "networks", "measurement", "segmentation", "record", "evaluation", "report"},
+    "execution": {
+        "micrographs",
+        "synthetic",
+        "networks",
+        "measurement",
+        "segmentation",
+        "record",
+        "evaluation",
+        "training",
+        "report",
+    },
     "ui": {
         "micrographs",
         "synthetic",

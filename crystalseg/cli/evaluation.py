@@ -11,6 +11,7 @@ from crystalseg.cli.app import app, errors
 from crystalseg.cli.options import (
     FlowModel,
     MethodName,
+    ModelName,
     SettingsFile,
     Weights,
     models_from,
@@ -23,6 +24,7 @@ from crystalseg.cli.options import (
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png.")],
     method: MethodName = None,
+    model: ModelName = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     settings_file: SettingsFile = None,
     weights: Weights = None,
@@ -32,8 +34,8 @@ def evaluate(
     from crystalseg.evaluation.folder import evaluate_folder
     from crystalseg.segmentation.pipeline import segment
 
-    settings = on_flow_model(settings_from(settings_file, method), flow_model)
-    models = models_from(weights, flow_model)
+    settings = on_flow_model(settings_from(settings_file, method, model), flow_model)
+    models = models_from(weights, flow_model, settings)
 
     def line(name: str, figures: dict) -> None:
         print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
@@ -49,6 +51,7 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png of one kind of material.")],
     kind: Annotated[str, typer.Option(help="What the material is called, in profiles and reports.")],
     method: MethodName = None,
+    model: ModelName = "",
     into: Annotated[Path | None, typer.Option(help="File to keep it in; else the one of this machine.")] = None,
     settings_file: SettingsFile = None,
     weights: Weights = None,
@@ -59,8 +62,8 @@ def validate(
     from crystalseg.record.validations import keep, own
     from crystalseg.segmentation.pipeline import segment
 
-    settings = settings_from(settings_file, method)
-    models = models_from(weights)
+    settings = settings_from(settings_file, method, model)
+    models = models_from(weights, settings=settings)
     rule = settings.measuring.border_rule
     validation = measure(
         read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print

@@ -12,6 +12,7 @@ from crystalseg.cli.options import (
     FlowModel,
     InstrumentName,
     MethodName,
+    ModelName,
     Percent,
     ProfileName,
     Scheduler,
@@ -52,6 +53,7 @@ def segment(
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: ProfileName = "",
+    model: ModelName = "",
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
@@ -63,11 +65,11 @@ def segment(
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
-    settings, profile, validation = chosen(engine, settings_file, method, profile_name)
+    settings, profile, validation = chosen(engine, settings_file, method, profile_name, model)
     settings = on_flow_model(settings, flow_model)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)
-    models = models_from(weights, flow_model)
+    models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
     order = _Order(
         engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out

@@ -24,6 +24,10 @@ MethodName = Annotated[
     str | None,
     typer.Option(help=f"{', '.join(NAMED)}, {PACKAGE}:MODEL."),
 ]
+ModelName = Annotated[
+    str,
+    typer.Option("--model", help="Model on record, NAME (its latest version) or NAME:VERSION."),
+]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as the app saves it.")]
 UmPerPx = Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")]
 Percent = Annotated[float | None, typer.Option("--uncertainty", help="Standard uncertainty of --um-per-px, %.")]
@@ -35,6 +39,7 @@ ProfileName = Annotated[
     str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
 ]
 
+Operator = Annotated[str, typer.Option(help="Who does this, for the record.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")]
 
 
@@ -49,21 +54,22 @@ def ordered(
 
 
 def chosen(
-    engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str
+    engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str, model: str = ""
 ) -> "tuple[Settings, Profile | None, Validation | None]":
     """Settings by file and method, or those of a profile with it and its method's validation."""
     from crystalseg.record import profiles, validations
 
     if not profile_name:
-        return settings_from(settings_file, method), None, None
-    if settings_file is not None or method is not None:
-        raise ValueError("A profile has settings of its own: leave --settings and --method out.")
+        settings = settings_from(settings_file, method, model)
+        return settings, None, validations.lookup(None, settings)
+    if settings_file is not None or method is not None or model:
+        raise ValueError("A profile has settings of its own: leave --settings, --method and --model out.")
     profile = profiles.find(engine, profile_name)
     return profile.settings, profile, validations.lookup(profile, profile.settings)
 
 
-def settings_from(path: Path | None, method: str | None) -> "Settings":
-    """The settings of a file, or the default ones, with another method if one is named."""
+def settings_from(path: Path | None, method: str | None, model: str = "") -> "Settings":
+    """The settings of a file, or the default ones, with another method or a model on record if one is named."""
     from dataclasses import replace
 
     from crystalseg.segmentation.settings import Settings, SettingsError
@@ -76,6 +82,11 @@ def settings_from(path: Path | None, method: str | None) -> "Settings":
             raise SettingsError(f"{path}: cannot be opened ({error.strerror}).") from error
     if method is not None:
         settings = replace(settings, method=method)
+    if model:
+        from crystalseg.record.database import open_database
+        from crystalseg.record.models import find
+
+        settings = replace(settings, network=find(open_database(), model).setting)
     return settings
 
 
@@ -102,9 +113,15 @@ def calibration_from(
     return None if um_per_px is None else from_um_per_px(um_per_px, percent)
 
 
-def models_from(weights: Path | None, flow_model: Path | None = None) -> "Models":
-    """The networks of a folder, else the shipped ones."""
+def models_from(weights: Path | None, flow_model: Path | None = None, settings: "Settings | None" = None) -> "Models":
+    """The networks of a folder, else the shipped ones, with that of the model on record that `settings` name."""
     from crystalseg.networks import DIRECTORY
-    from crystalseg.segmentation.models import load_models
+    from crystalseg.segmentation.models import load_models, with_taught
 
-    return load_models(weights or DIRECTORY, flow_file=flow_model)
+    models = load_models(weights or DIRECTORY, flow_file=flow_model)
+    if settings is None or not settings.model:
+        return models
+    from crystalseg.record.database import open_database
+    from crystalseg.record.models import taught
+
+    return with_taught(models, taught(open_database(), settings))

@@ -1,6 +1,6 @@
 """What a method's figures are off by, measured on labelled images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,11 +26,18 @@ def validate(
     """
     rows = []
     for micrograph, labels in pairs:
-        um = micrograph.um_per_px or 1.0
-        measured, true = (
-            figures([Field(of, measure_crystals(of, um), um)], rule) for of in (segment(micrograph), labels)
-        )
-        rows.append(errors(measured, true))
+        rows.append(figure_errors(micrograph, segment(micrograph), labels, rule))
         report(f"{micrograph.name}: mean {100 * rows[-1].get('mean', float('nan')):+.1f} %")
+    return Validation(kind, method, len(rows), by_figure(rows))
+
+
+def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray, rule: str) -> dict[str, float]:
+    """By figure, of `labels` less of `truth`, int (H, W): see `validate`."""
+    um = micrograph.um_per_px or 1.0
+    return errors(*(figures([Field(of, measure_crystals(of, um), um)], rule) for of in (labels, truth)))
+
+
+def by_figure(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """The errors of each figure that was measured, from those of each image."""
     keys = dict.fromkeys(key for row in rows for key in row)
-    return Validation(kind, method, len(rows), {key: [row[key] for row in rows if key in row] for key in keys})
+    return {key: [row[key] for row in rows if key in row] for key in keys}

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from crystalseg.execution.batch import Batch, State, load, settled, state_of
 from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.execution.batch_summary import finish
-from crystalseg.execution.cluster import connected, models, threads_of, with_threads
+from crystalseg.execution.cluster import connected, equip, models, threads_of, with_threads
 from crystalseg.execution.failure import failure
 from crystalseg.execution.result import documented
 from crystalseg.execution.work_folder import asked, locked
@@ -22,6 +22,7 @@ from crystalseg.micrographs.names import file_stems
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import ledger, store
 from crystalseg.record.anchors import Anchor, anchor
+from crystalseg.record.models import taught
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run, record
 from crystalseg.record.validations import lookup
@@ -80,6 +81,7 @@ class _Flight:
         self.client, self.batch, self.folder, self.engine, self.threads = client, batch, folder, engine, threads
         self.report = report
         self.validation = lookup(batch.profile, batch.profile.settings)
+        self.model = equip(client, taught(engine, batch.profile.settings))
         self.source = Source(Path(batch.source))
         self.stems = file_stems(batch.names)
         seen: Counter[str] = Counter()
@@ -130,7 +132,7 @@ class _Flight:
             anchor(self.engine),
             batch.operator,
         )
-        return self.client.submit(measure_one, data, *facts, self.threads, pure=False)
+        return self.client.submit(measure_one, data, *facts, self.threads, self.model, pure=False)
 
     def _settle(self, k: int, future: "Future") -> None:
         """What a worker made of image `k` goes into files and on record."""
@@ -163,14 +165,15 @@ def measure_one(
     end: Anchor | None,
     operator: str,
     threads: int | None,
+    model: str,
 ) -> Measured:
-    """In a worker: an image's bytes, or its place, to its run and files; `end`: of the record, for the report.
-    MicrographError says why an image cannot be measured."""
+    """In a worker: an image's bytes, or its place, to its run and files; `end`: of the record, for the report; `model`:
+    as `equip` returned it. MicrographError says why an image cannot be measured."""
     from crystalseg.execution.one_image import measure_micrograph
 
     with_threads(threads)
     micrograph = prepared(read_micrograph(data, name, MOSAIC_MEGAPIXELS), calibration)
-    result = measure_micrograph(micrograph, profile.settings, models())
+    result = measure_micrograph(micrograph, profile.settings, models(model))
     ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
     report = build_pdf(replace(ready.report, anchor=end))
     files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": report}

@@ -20,7 +20,7 @@ from crystalseg.segmentation.windows import Found, Task, find
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from crystalseg.segmentation.models import Models
+    from crystalseg.segmentation.models import Models, Taught
     from crystalseg.segmentation.pyramid import Pyramid
 
 AHEAD = 2  # orders handed out, a worker
@@ -51,12 +51,41 @@ def threads_of(workers: int, scheduler: str | None) -> int | None:
     return max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
 
 
-@functools.cache
-def models() -> "Models":
-    """In a worker: its networks."""
-    from crystalseg.segmentation.models import load_models
+_brought: dict[str, "Taught"] = {}  # models at hand in this process, by the hash of their weights
 
-    return load_models()
+
+def equip(client: "Client", taught: "Taught | None") -> str:
+    """See that all workers, also those that come later, have a model; returns by what `models` finds it, "" if the
+    shipped weights do."""
+    if taught is None:
+        return ""
+    from distributed import WorkerPlugin
+
+    class Bringing(WorkerPlugin):
+        def __init__(self, model: "Taught") -> None:
+            self.model = model
+
+        def setup(self, worker: Any) -> None:
+            bring(self.model)
+
+    client.register_plugin(Bringing(taught), name=f"model {taught.sha256}")
+    return taught.sha256
+
+
+def bring(model: "Taught | None") -> str:
+    """In a process that computes: have a model at hand; returns by what `models` finds it, "" if there is none."""
+    if model is None:
+        return ""
+    _brought[model.sha256] = model
+    return model.sha256
+
+
+@functools.cache
+def models(taught: str = "") -> "Models":
+    """In a process that computes: its networks, with that of a model at hand if its hash is given."""
+    from crystalseg.segmentation.models import load_models, with_taught
+
+    return with_taught(models(), _brought[taught]) if taught else load_models()
 
 
 def with_threads(threads: int | None) -> None:
@@ -68,16 +97,17 @@ def with_threads(threads: int | None) -> None:
 
 
 class OnCluster:
-    """mosaic.Compute on a cluster, whose workers must have the same weights. network: of the settings."""
+    """mosaic.Compute on a cluster, whose workers must have the same weights. network: architecture of the settings'
+    flow network; taught: as `equip` returns it."""
 
-    def __init__(self, client: "Client", network: str, threads: int | None = None):
-        self._client, self._network, self._threads = client, network, threads
+    def __init__(self, client: "Client", network: str, threads: int | None = None, taught: str = ""):
+        self._client, self._how = client, (network, threads, taught)
 
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return self._in_order(_maps, ((self._network, stack, self._threads) for stack in stacks))
+        return self._in_order(_maps, ((stack, *self._how) for stack in stacks))
 
     def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
-        return self._in_order(_found, ((self._network, task, list(choices), self._threads) for task in tasks))
+        return self._in_order(_found, ((task, list(choices), *self._how) for task in tasks))
 
     def _in_order(self, function: Callable, orders: Iterable[tuple]) -> Iterator[Any]:
         """What workers make of the orders, as these come; a worker that dies is replaced by another."""
@@ -124,15 +154,19 @@ def awaited(client: "Client", future: "Future", look: Callable[[], None] = lambd
 
 
 def measured_elsewhere(
-    client: "Client", micrograph: Micrograph, settings: Settings, progress: Callable[[Progress], None]
+    client: "Client",
+    micrograph: Micrograph,
+    settings: Settings,
+    progress: Callable[[Progress], None],
+    taught: str = "",
 ) -> Result:
-    """`measure_micrograph` by a worker of the cluster. `progress` hears of it twice a second, and may raise `Cancelled`
-    here: the worker then stops too."""
+    """`measure_micrograph` by a worker of the cluster; `taught`: as `equip` returns it. `progress` hears of it twice a
+    second, and may raise `Cancelled` here: the worker then stops too."""
     from distributed import Event
 
     name = uuid.uuid4().hex
     stop = Event(name, client)
-    future = client.submit(_measured, micrograph, settings, name, pure=False)
+    future = client.submit(_measured, micrograph, settings, name, taught, pure=False)
 
     def look() -> None:
         told = client.get_events(name)
@@ -146,7 +180,7 @@ def measured_elsewhere(
         raise
 
 
-def _measured(micrograph: Micrograph, settings: Settings, name: str) -> Result:
+def _measured(micrograph: Micrograph, settings: Settings, name: str, taught: str) -> Result:
     """In a worker: a run of which the client hears by events called `name`, and which an Event of that name stops."""
     from distributed import Event, get_client, get_worker
 
@@ -163,24 +197,26 @@ def _measured(micrograph: Micrograph, settings: Settings, name: str) -> Result:
         if stop.is_set():
             raise Cancelled
 
-    return measure_micrograph(micrograph, settings, models(), tell)
+    return measure_micrograph(micrograph, settings, models(taught), tell)
 
 
 @functools.cache
-def _pyramid() -> "Pyramid":
+def _pyramid(taught: str) -> "Pyramid":
     from crystalseg.segmentation.pyramid import Pyramid
 
-    return Pyramid(models(), np.zeros((32, 32, 3), np.uint8))  # networks and device only; tiles bring their pixels
+    return Pyramid(
+        models(taught), np.zeros((32, 32, 3), np.uint8)
+    )  # networks and device only; tiles bring their pixels
 
 
-def _maps(network: str, stack: np.ndarray, threads: int | None) -> np.ndarray:
+def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> np.ndarray:
     """In a worker: mosaic.Compute.tiles of one batch."""
     with_threads(threads)
-    return _pyramid().maps(network, stack)
+    return _pyramid(taught).maps(network, stack)
 
 
-def _found(network: str, task: Task, choices: Sequence[Instances], threads: int | None) -> list[Found]:
+def _found(task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str) -> list[Found]:
     """In a worker: mosaic.Compute.windows of one window."""
     with_threads(threads)
-    judge = models().judge(Settings(network=network))
+    judge = models(taught).judge(Settings(network=network))
     return [find(task, choice, judge) for choice in choices]

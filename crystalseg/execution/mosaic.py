@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from crystalseg.execution.batch_source import BatchError
-from crystalseg.execution.cluster import OnCluster, connected, models, threads_of
+from crystalseg.execution.cluster import OnCluster, bring, connected, equip, models, threads_of
 from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.result import Documented, Result, documented
@@ -29,6 +29,7 @@ from crystalseg.micrographs.names import file_stem
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import store
 from crystalseg.record.anchors import anchor
+from crystalseg.record.models import taught
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run, record
 from crystalseg.record.validations import lookup
@@ -36,6 +37,7 @@ from crystalseg.report.exports import csv, image_pyramid, labels_pyramid
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details
 from crystalseg.segmentation.masks import PackedMasks
+from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.windows import Found
 
@@ -129,14 +131,19 @@ def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: 
     told(Progress("reading", 0, 1, 0.0))
     settings = mosaic.profile.settings
     micrograph = read_micrograph(mosaic.source, max_megapixels=MOSAIC_MEGAPIXELS, scratch=folder)
-    _check_begun(folder, mosaic, micrograph)
+    model = taught(engine, settings)
+    networks = models(bring(model))
+    _check_begun(folder, mosaic, micrograph, networks)
     micrograph = prepared(micrograph, mosaic.calibration)
     _check_disk(folder, micrograph)
     told.stem = file_stem(micrograph.name)
     with connected(workers, scheduler) if workers or scheduler else nullcontext() as client:
-        compute = OnCluster(client, settings.network, threads_of(workers, scheduler)) if client else None
+        compute = None
+        if client:
+            threads = threads_of(workers, scheduler)
+            compute = OnCluster(client, settings.architecture, threads, equip(client, model))
         kept = KeptInFolder(folder / "windows")
-        result = measure_micrograph(micrograph, settings, models(), told, compute, kept)
+        result = measure_micrograph(micrograph, settings, networks, told, compute, kept)
     told(Progress("report and files", 0, 1, 0.98))
     run = _written(folder / told.stem, result, mosaic, engine)
     told.end("done")
@@ -144,9 +151,9 @@ def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: 
     return run
 
 
-def _check_begun(folder: Path, mosaic: Mosaic, micrograph: Micrograph) -> None:
+def _check_begun(folder: Path, mosaic: Mosaic, micrograph: Micrograph, networks: Models) -> None:
     """Note what a mosaic is begun with; BatchError if it was begun with something else."""
-    used, _ = models().used_by(mosaic.profile.settings)
+    used, _ = networks.used_by(mosaic.profile.settings)
     if not mosaic.sha256:
         replace(mosaic, sha256=micrograph.sha256, weights=used).save(folder)
     elif mosaic.sha256 != micrograph.sha256:

@@ -9,6 +9,8 @@ from filelock import FileLock, Timeout
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.record import store
 
+LOCK = "batch.lock"
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -31,7 +33,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> FileLock:
-    return FileLock(folder / "batch.lock")
+    return FileLock(folder / LOCK)
 
 
 def ask(folder: Path, what: str) -> None:

@@ -12,7 +12,7 @@ from filelock import Timeout
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from crystalseg.execution.cluster import connected, measured_elsewhere
+from crystalseg.execution.cluster import connected, equip, measured_elsewhere
 from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.queue import JobRow, Queue
@@ -20,10 +20,11 @@ from crystalseg.execution.result import Result
 from crystalseg.execution.workers import scheduler
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import entries
+from crystalseg.record.models import taught
 from crystalseg.record.reopening import reopen
 from crystalseg.record.results import load_micrograph, save_segmentation
 from crystalseg.record.runs import Run, describe, kept_files, record, same_networks
-from crystalseg.segmentation.models import Models, load_models
+from crystalseg.segmentation.models import Models, Taught, load_models, with_taught
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings, read_json
 
@@ -57,7 +58,7 @@ def work(place: int = 0, folder: Path | None = None, idle_seconds: float = 900.0
             quiet_since = time.monotonic()
 
 
-Measure = Callable[[Micrograph, Settings, Callable[[Progress], None]], Result]
+Measure = Callable[[Micrograph, Settings, Taught | None, Callable[[Progress], None]], Result]
 
 
 def measured_by(models: Models) -> Measure:
@@ -65,13 +66,17 @@ def measured_by(models: Models) -> Measure:
     does not answer."""
     address = scheduler()
 
-    def elsewhere(micrograph: Micrograph, settings: Settings, progress: Callable[[Progress], None]) -> Result:
+    def elsewhere(
+        micrograph: Micrograph, settings: Settings, model: Taught | None, progress: Callable[[Progress], None]
+    ) -> Result:
         with connected(0, address) as client:
-            return measured_elsewhere(client, micrograph, settings, progress)
+            return measured_elsewhere(client, micrograph, settings, progress, equip(client, model))
 
     if address:
         return elsewhere
-    return lambda micrograph, settings, progress: measure_micrograph(micrograph, settings, models, progress)
+    return lambda micrograph, settings, model, progress: measure_micrograph(
+        micrograph, settings, with_taught(models, model), progress
+    )
 
 
 def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
@@ -80,12 +85,13 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
     micrograph = load_micrograph(place / "micrograph.npz")
     settings = Settings.on_record(read_json((place / "settings.json").read_text(), "The settings are"))
     earlier = entries(queue.engine, "run", job)
-    if earlier and not same_networks(Run.from_dict(earlier[0].body), models.hashes):
+    model = taught(queue.engine, settings)
+    if earlier and not same_networks(Run.from_dict(earlier[0].body), with_taught(models, model).hashes):
         sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."
         queue.set(job, status="failed", error=sentence)
         return
     try:
-        result = measure(micrograph, settings, _Watched(queue.engine, job))
+        result = measure(micrograph, settings, model, _Watched(queue.engine, job))
     except Cancelled:
         queue.set(job, status="cancelled")
         return

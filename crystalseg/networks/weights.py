@@ -1,14 +1,15 @@
 """Weights in and out of files: safetensors, which cannot execute code; Cellpose's own files can be read too."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 
@@ -32,15 +33,58 @@ class Card:
     settings: str = "{}"
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor], card: Card) -> None:
-    """Write `state` at half precision (vectors, such as batch norm's statistics, stay float32), atomically."""
-    small = {k: (v.half() if v.ndim > 1 else v.float() if v.is_floating_point() else v) for k, v in state.items()}
+def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, exact: bool = False) -> None:
+    """Write `state` at half precision (vectors, such as batch norm's statistics, stay float32), or `exact` as it is,
+    atomically."""
+    small = dict(state)
+    if not exact:
+        small = {k: (v.half() if v.ndim > 1 else v.float() if v.is_floating_point() else v) for k, v in state.items()}
     part = Path(path).with_suffix(".part")
     try:
-        part.write_bytes(save({k: v.cpu().contiguous() for k, v in small.items()}, metadata=asdict(card)))
+        part.write_bytes(_in_order(save({k: v.cpu().contiguous() for k, v in small.items()}, metadata=asdict(card))))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order, which the library writes in any: the same weights with
+    the same card are then the same bytes, and have the same hash."""
+    return _with_header(data, _header(data))
+
+
+def _with_header(data: bytes, header: dict) -> bytes:
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(_BEGIN, "little") + text + data[_BEGIN + _header_size(data) :]
+
+
+def with_note(data: bytes, name: str, text: str) -> bytes:
+    """A weights file with a text in its header beside the card."""
+    header = _header(data)
+    return _with_header(data, header | {"__metadata__": header.get("__metadata__", {}) | {name: text}})
+
+
+def without_note(data: bytes, name: str) -> tuple[bytes, str]:
+    """The file as it was before `with_note`, and the text, "" if there is none; WeightsError if it is no such file."""
+    try:
+        header = _header(data)
+        metadata = dict(header.get("__metadata__", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WeightsError("The file is no safetensors file, or is damaged.") from error
+    text = metadata.pop(name, "")
+    return _with_header(data, header | {"__metadata__": metadata}), text
+
+
+_BEGIN = 8  # bytes that say how long the header is
+
+
+def _header_size(data: bytes) -> int:
+    return int.from_bytes(data[:_BEGIN], "little")
+
+
+def _header(data: bytes) -> dict:
+    return json.loads(data[_BEGIN : _BEGIN + _header_size(data)])
 
 
 def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], Card]:
@@ -50,14 +94,18 @@ def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], Card]:
         raise WeightsError(
             f"No weights at {path}: train them (python -m crystalseg train {name}) or give another file."
         )
+    return weights_in(path.read_bytes(), name, str(path))
+
+
+def weights_in(data: bytes, name: str, what: str) -> tuple[dict[str, Tensor], Card]:
+    """As `load_weights`, from the bytes of a file; `what`: begins the sentence of a WeightsError."""
     try:
-        with safe_open(path, "pt") as file:
-            card = Card(**(file.metadata() or {}))
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, TypeError) as error:
-        raise WeightsError(f"{path} is not a crystalseg weights file, or is damaged ({error}).") from error
+        state = load(data)
+        card = Card(**_header(data).get("__metadata__", {}))
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise WeightsError(f"{what} is not a crystalseg weights file, or is damaged ({error}).") from error
     if card.name != name:
-        raise WeightsError(f"{path} holds weights of '{card.name}', but '{name}' is needed.")
+        raise WeightsError(f"{what} holds weights of '{card.name}', but '{name}' is needed.")
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, card
 
 

@@ -5,11 +5,12 @@ from sqlalchemy import Engine
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.measurement import measure
 from crystalseg.record.corrections import correction_log
+from crystalseg.record.models import taught
 from crystalseg.record.reopening import Reopened
 from crystalseg.record.results import as_kept
 from crystalseg.record.runs import entry_of, find, same_networks
 from crystalseg.segmentation.corrections.history import history_of
-from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.models import Models, with_taught
 from crystalseg.segmentation.pipeline import rethreshold, segment
 
 
@@ -19,6 +20,7 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
     run, micrograph = reopened.run, reopened.micrograph
     if micrograph is None:
         raise ValueError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
+    models = with_taught(models, taught(engine, run.chosen))
     if not same_networks(run, models.hashes):
         raise ValueError(f"Run {run.id}: it was made with other networks than those installed.")
     settings = run.chosen

@@ -38,7 +38,11 @@ def _full(method: str) -> str:
 
 def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
     """That of the settings' method on the profile's kind of material; None without a profile, or if it was not
-    validated there."""
+    validated there. A model that was taught a material brings its own, if the profile's kind is no other."""
+    if settings.model:
+        kinds = {profile.kind} - {""} if profile else set()
+        own_method = [v for v in validations() if v.method == settings.full_method]
+        return next((v for v in own_method if not kinds or v.kind in kinds), None)
     wanted = (profile.kind, settings.full_method) if profile else None
     return next((v for v in validations() if (v.kind, v.method) == wanted), None)
 

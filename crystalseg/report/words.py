@@ -10,7 +10,7 @@ from crystalseg.measurement.intercept import Intercepts
 from crystalseg.measurement.specification import Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
-from crystalseg.segmentation.methods import FLOW_NETWORKS, method_of, runs_flow
+from crystalseg.segmentation.methods import method_of, runs_flow, words_of
 from crystalseg.segmentation.settings import Settings
 
 # measured by `python -m benchmarks.determinism`, docs/reliability.md
@@ -126,7 +126,7 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     method, scales, instances = settings.method, settings.scales, settings.instances
     rows = [("Method", f"{method}: {method_of(method).words}")]
     if method_of(method).selects:
-        rows.append(("Flow network", f"{settings.network}: {FLOW_NETWORKS[settings.network]}"))
+        rows.append(("Flow network", f"{settings.network}: {words_of(settings.network)}"))
     if factors:
         rows.append(("Resize factors", factors))
     if method_of(method).fusion == "attention":

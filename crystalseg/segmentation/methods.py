@@ -90,7 +90,8 @@ METHODS = {
         "a model of the cellpose package, if it is installed", "A model of the cellpose package segmented the image."
     ),
 }
-# The flow networks, in words; SiMA+ can run each, the others run CPNet as published.
+# The flow networks, in words; SiMA+ can run each, the others run CPNet as published. `folded:NAME:VERSION` is one with
+# the weights of a model on record, taught a material or brought by a user.
 FLOW_NETWORKS = {
     "folded": "Cellpose's architecture at half resolution, with outlines",
     "cellpose": "Cellpose's architecture",
@@ -106,11 +107,27 @@ def method_of(name: str) -> Method:
     return METHODS[name.partition(":")[0]]
 
 
+def architecture_of(network: str) -> str:
+    """Which of FLOW_NETWORKS a flow network is, whatever its weights."""
+    return network.partition(":")[0]
+
+
+def model_of(network: str) -> str:
+    """The model on record, `NAME:VERSION`, whose weights a flow network has, or "" if the shipped ones."""
+    return network.partition(":")[2]
+
+
+def words_of(network: str) -> str:
+    """A flow network in words."""
+    model = model_of(network)
+    return FLOW_NETWORKS[architecture_of(network)] + (f"; model {model}" if model else "")
+
+
 def statement_of(method: str, network: str, factors: str) -> str:
-    """The method's statement, with resize factors in words and the flow network that SiMA+ ran."""
+    """The method's statement, with resize factors in words and the flow network of the settings."""
     known = method_of(method)
-    words = FLOW_NETWORKS[network if known.selects else "cellpose"]
-    return known.statement.format(factors=factors, network=words)
+    runs = known.selects or architecture_of(network) in known.networks
+    return known.statement.format(factors=factors, network=words_of(network if runs else "cellpose"))
 
 
 def runs_flow(method: str) -> bool:
@@ -125,6 +142,6 @@ def networks_in(directory: Path = DIRECTORY) -> list[str]:
 
 
 def networks_of(method: str, network: str) -> tuple[str, ...]:
-    """The weights that a method needs, by name, if SiMA+ runs `network`, one of FLOW_NETWORKS."""
-    known = method_of(method)
-    return (network, JUDGES[network]) if known.selects else known.networks
+    """The weights that a method needs, by name, if SiMA+ runs `network`."""
+    known, flow = method_of(method), architecture_of(network)
+    return (flow, JUDGES[flow]) if known.selects else known.networks

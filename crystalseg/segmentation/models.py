@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,13 +15,21 @@ from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.sima import build_sima
 from crystalseg.networks.size import SizeModel
-from crystalseg.networks.weights import Card, WeightsError, file_hash, flow_inputs, load_cellpose_file, load_weights
+from crystalseg.networks.weights import (
+    Card,
+    WeightsError,
+    file_hash,
+    flow_inputs,
+    load_cellpose_file,
+    load_weights,
+    weights_in,
+)
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.settings import THRESHOLDS, Settings
 
 # What each weights file is loaded into, from what is in it.
 BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
-    "cellpose": lambda _: CPNet(),
+    "cellpose": lambda state: CPNet(flow_inputs(state)),
     "folded": lambda _: FoldedCPNet(),
     "sima": lambda state: build_sima(len(state["segmentation_head.0.bias"]) - 1),
     "confidence": Confidence.shaped,
@@ -51,7 +59,7 @@ class Models:
 
     def judge(self, settings: Settings) -> Confidence:
         """The network that judges what SiMA+'s flow network proposes."""
-        network = self[JUDGES[settings.network]]
+        network = self[JUDGES[settings.architecture]]
         assert isinstance(network, Confidence)
         return network
 
@@ -70,21 +78,63 @@ class Models:
 
 def load_judge(settings: Settings, directory: Path = DIRECTORY) -> Confidence:
     """The network that judges proposals, alone, on the CPU: enough for `pipeline.rethreshold`."""
-    network, _ = _load(directory, JUDGES[settings.network])
+    network, _ = _load(directory, JUDGES[settings.architecture])
     assert isinstance(network, Confidence)
     return network
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A model on record, to run in place of the shipped weights of its architecture. reference: NAME:VERSION; network:
+    its architecture; sha256, data: of its weights file."""
+
+    reference: str
+    network: str
+    sha256: str
+    data: bytes = field(repr=False)
+
+
+def with_taught(models: Models, taught: Taught | None) -> Models:
+    """The same networks, with the weights of `taught` in place of those of its architecture; WeightsError if they do
+    not fit it."""
+    if taught is None:
+        return models
+    name = taught.network
+    state, _ = weights_in(taught.data, name, f"Model {taught.reference}")
+    network = _built(name, state, f"Model {taught.reference}").to(models.device).to(memory_format=torch.channels_last)
+    # the SizeModel reads the style vectors of our CPNet only
+    others = {n: m for n, m in models.networks.items() if (name, n) != ("cellpose", "size")}
+    return replace(
+        models,
+        networks=others | {name: network},
+        hashes=models.hashes | {name: taught.sha256},
+        versions=models.versions | {name: taught.reference},
+    )
+
+
+def with_network(models: Models, name: str, network: nn.Module) -> Models:
+    """The same networks with another one in the place of `name`, ready as it is."""
+    return replace(models, networks={**models.networks, name: network})
+
+
+def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
+    """The network of that name with these weights, for inference."""
+    try:
+        network = BUILD[name](state)
+        network.load_state_dict(state)
+    except (RuntimeError, KeyError) as error:
+        raise WeightsError(f"{what} holds weights of another architecture than '{name}'.") from error
+    return network.eval()
 
 
 def _load(directory: Path, name: str) -> tuple[nn.Module, Card]:
     path = directory / f"{name}.safetensors"
     state, card = load_weights(path, name)
     try:
-        network = BUILD[name](state)
-        network.load_state_dict(state)
-    except (RuntimeError, KeyError) as error:
+        return _built(name, state, str(path)), card
+    except WeightsError as error:
         remedy = f"take the file that came with this one, or remove it and train (python -m crystalseg train {name})"
         raise WeightsError(f"{path} is of another version of crystalseg: {remedy}.") from error
-    return network.eval(), card
 
 
 def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Path | None = None) -> Models:

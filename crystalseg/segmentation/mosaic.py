@@ -64,7 +64,7 @@ class Here:
     """Everything in this process."""
 
     def __init__(self, pyramid: Pyramid, settings: Settings):
-        self._pyramid, self._network = pyramid, settings.network
+        self._pyramid, self._network = pyramid, settings.architecture
         self._judge = pyramid.models.judge(settings)
 
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -52,7 +52,7 @@ def segment(
     run = RUNS[settings.method]
     pyramid = pyramid or Pyramid(models, micrograph.pixels)
     # Levels of an image are read in colour: a network of two channels still sees it whole.
-    if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.network):
+    if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.architecture):
         run = partial(mosaic.run, compute=compute, kept=kept)
     try:
         segmentation = run(pyramid, settings, clock, progress)

@@ -3,11 +3,21 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from crystalseg.micrographs.names import visible
-from crystalseg.segmentation.methods import FLOW_NETWORKS, METHODS, NAMED, PACKAGE, method_of, networks_of
+from crystalseg.segmentation.methods import (
+    FLOW_NETWORKS,
+    METHODS,
+    NAMED,
+    PACKAGE,
+    architecture_of,
+    method_of,
+    model_of,
+    networks_of,
+)
 from crystalseg.segmentation.tiling import TILE
 
 # Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
@@ -40,6 +50,9 @@ def _numbers(name: str, values: Any) -> tuple:
 # Resize factors and thresholds of the paper (section IV-B, table I); None is its rule for r_1.
 FACTORS = (None, 0.5, 0.75, 1.0)
 _THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: THRESHOLDS}
+# What a model on record may be called; as a flow network it has architecture and version about it.
+MODEL_NAME = r"\w[\w .-]{0,39}"
+_NETWORK = re.compile(rf"({'|'.join(FLOW_NETWORKS)})(:{MODEL_NAME}:[1-9]\d{{0,5}})?")
 # The coarsest rung of SiMA+ still shows the longer side of the image with this many px.
 COARSEST_SIDE = 128
 
@@ -167,7 +180,8 @@ class Measuring:
 @dataclass(frozen=True)
 class Settings:
     """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS; network: the
-    flow network of SiMA+, one of methods.FLOW_NETWORKS."""
+    flow network of SiMA+, one of methods.FLOW_NETWORKS, or `folded:NAME:VERSION` for one with the weights of a model on
+    record, which every method of its architecture then runs."""
 
     method: str = "sima-plus"
     scales: Scales = field(default_factory=Scales)
@@ -180,14 +194,24 @@ class Settings:
         if not isinstance(self.method, str) or name not in METHODS or bool(model) != (name == PACKAGE):
             known = f"{', '.join(NAMED)} and {PACKAGE}:MODEL"
             raise SettingsError(f"Unknown method '{_named(self.method)}'; known are {known}.")
-        if not isinstance(self.network, str) or self.network not in FLOW_NETWORKS:
-            known = ", ".join(FLOW_NETWORKS)
+        if not isinstance(self.network, str) or not _NETWORK.fullmatch(self.network):
+            known = f"{', '.join(FLOW_NETWORKS)}, and each with :NAME:VERSION of a model on record"
             raise SettingsError(f"Unknown flow network '{_named(self.network)}'; known are {known}.")
 
     @property
     def full_method(self) -> str:
         """The method as validations name it: with its flow network where that is a choice, `sima-plus@folded`."""
-        return f"{self.method}@{self.network}" if method_of(self.method).selects else self.method
+        return f"{self.method}@{self.network}" if method_of(self.method).selects or self.model else self.method
+
+    @property
+    def architecture(self) -> str:
+        """Of its flow network, whatever the weights."""
+        return architecture_of(self.network)
+
+    @property
+    def model(self) -> str:
+        """The model on record that the method runs, `NAME:VERSION`; "" if none."""
+        return model_of(self.network) if self.architecture in self.networks else ""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -40,14 +40,14 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
     factors = settings.scales.octaves(pyramid.shape)
     fixed = bool(settings.scales.factors)
     span = (0, 0.95 if fixed else 0.5)
-    scales = predict_scales(pyramid, settings.network, factors, [None] * len(factors), 0.0, clock, progress, span)
+    scales = predict_scales(pyramid, settings.architecture, factors, [None] * len(factors), 0.0, clock, progress, span)
     progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
     # Where to enlarge, the usual thresholds tell: others are then only another look at the same maps.
     chooser = Chooser(judge_network, pyramid.pixels, settings.instances if fixed else Instances())
     chooser.add(scales)
     chosen = chooser.chosen()
     clock.lap("crystals")
-    more = () if fixed else enlarged(pyramid, settings.network, chosen.labels, clock, progress)
+    more = () if fixed else enlarged(pyramid, settings.architecture, chosen.labels, clock, progress)
     progress(Progress("crystals", 0, 1, 0.96))
     if chooser.choice != settings.instances:
         chosen = choose(judge_network, (*scales, *more), pyramid.pixels, settings.instances)

@@ -46,7 +46,7 @@ def transform(
     """Scale by `factor`, turn, mirror and cut a `size` × `size` patch about `point` (y, x), else at a random place.
 
     Returns image float32 (3, size, size), labels int32 (size, size), flow float32 (2, size, size) or None, and
-    valid bool (size, size): False where the patch lies outside the image.
+    valid bool (size, size): False where the patch lies outside the image, or of it where the labels may be wrong.
     """
     reach = 0.75 * size / factor
     middle = _random_point(s.labels.shape, reach, rng) if point is None else point
@@ -65,7 +65,11 @@ def transform(
     def warp(array: np.ndarray, interpolation: int) -> np.ndarray:
         return cv2.warpAffine(array, matrix, (size, size), flags=interpolation)
 
-    valid = warp(np.ones(target[::-1], np.uint8), cv2.INTER_NEAREST) > 0
+    inner = warp(np.ones(target[::-1], np.uint8), cv2.INTER_NEAREST) > 0
+    valid = inner
+    if s.valid is not None:
+        right = cv2.resize(s.valid[rows, columns].astype(np.uint8), target, interpolation=cv2.INTER_NEAREST)
+        valid = warp(right, cv2.INTER_NEAREST) > 0
     labels = warp(labels, cv2.INTER_NEAREST).astype(np.int32)
     flow = None
     if s.flow is not None:
@@ -74,7 +78,7 @@ def transform(
         )
         flow = np.stack((turn[1, 0] * fx + turn[1, 1] * fy, turn[0, 0] * fx + turn[0, 1] * fy))
         flow = np.where(labels > 0, flow / (np.sqrt(np.square(flow).sum(axis=0)) + 1e-6), 0).astype(np.float32)
-    picture = imaged(normalise(warp(image, cv2.INTER_LINEAR), s.low, s.high), rng) * valid
+    picture = imaged(normalise(warp(image, cv2.INTER_LINEAR), s.low, s.high), rng) * inner
     return picture, labels, flow, valid
 
 
@@ -105,7 +109,7 @@ def flow_patch(
         factor = diameter / own * np.exp(rng.uniform(*np.log((0.4, 1.8))))
     elif kind < focus + whole:
         factor = size / max(s.labels.shape) * rng.uniform(0.8, 1.1)
-    elif kind < focus + whole + empty and (ground := np.argwhere(s.labels[::4, ::4] == 0)).size:
+    elif kind < focus + whole + empty and (ground := np.argwhere(s.ground[::4, ::4])).size:
         factor = np.exp(rng.uniform(*np.log((0.3, 1.0))))
         point = 4.0 * ground[rng.integers(len(ground))]
     else:
@@ -115,7 +119,7 @@ def flow_patch(
     if kind < focus:
         point = np.array([y, x]) + rng.uniform(-0.25, 0.25, 2) * size / factor
     image, labels, flow, valid = transform(s, factor, size, rng, point)
-    if flow is None or valid.mean() < 0.3:
+    if flow is None or valid.mean() < (0.3 if s.valid is None else 0.05):
         return None
     outline = find_boundaries(labels, connectivity=2, mode="inner")
     return image, np.concatenate((flow, [labels > 0, outline, valid])).astype(np.float32)

@@ -1,5 +1,6 @@
 """Where training images come from: folders of labelled images, and the synthetic generator."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from crystalseg.measurement.diameter import equivalent_diameter
+from crystalseg.micrographs.annotations import inside
 from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.tiling import limits
@@ -23,7 +25,8 @@ Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and ta
 @dataclass(frozen=True)
 class LabelledImage:
     """image uint8 (H, W, 3) RGB; labels int32 (H, W); flow float32 (2, H, W) or None; low, high: the image's 1st and
-    99th percentile per channel; crystals float32 (n, 3): centroid y, x and equivalent circular diameter, px."""
+    99th percentile per channel; crystals float32 (n, 3): centroid y, x and equivalent circular diameter, px. valid bool
+    (H, W), where the labels are right, or None if everywhere; only crystals there count."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -31,17 +34,27 @@ class LabelledImage:
     low: np.ndarray
     high: np.ndarray
     crystals: np.ndarray
+    valid: np.ndarray | None = None
 
     @property
     def diameter(self) -> float:
         """Mean diameter, px; 0 if there is no crystal."""
         return float(self.crystals[:, 2].mean()) if len(self.crystals) else 0.0
 
+    @property
+    def ground(self) -> np.ndarray:
+        """Where there surely is no crystal, bool (H, W)."""
+        return self.labels == 0 if self.valid is None else (self.labels == 0) & self.valid
 
-def labelled_image(image: np.ndarray, labels: np.ndarray, with_flow: bool) -> LabelledImage:
-    """An image uint8 (H, W, 3) with its labels int32 (H, W), and with their flow if that is learnt."""
+
+def labelled_image(
+    image: np.ndarray, labels: np.ndarray, with_flow: bool, valid: np.ndarray | None = None
+) -> LabelledImage:
+    """An image uint8 (H, W, 3) with its labels int32 (H, W), right where `valid`, and with their flow if that is
+    learnt."""
     flow = flows_from_labels(labels) if with_flow else None
-    return LabelledImage(image, labels, flow, *limits(image), _crystals(labels))
+    crystals = _crystals(labels if valid is None else inside(labels, valid))
+    return LabelledImage(image, labels, flow, *limits(image), crystals, valid)
 
 
 def _crystals(labels: np.ndarray) -> np.ndarray:
@@ -114,6 +127,28 @@ class Stream(IterableDataset):
         while True:
             item = self.augment(source(rng), rng)
             if item is not None:
+                yield item
+
+
+class NumberedStream(Stream):
+    """A Stream that begins with batch number `start`, of `batch` items, and gives the same as if it had begun at 0,
+    however many workers prepare it."""
+
+    def __init__(self, source: Callable[[], Callable], augment: Callable, seed: int, start: int, batch: int):
+        super().__init__(source, augment, seed)
+        self.start, self.batch = start, batch
+
+    def __iter__(self) -> Iterator:
+        cv2.setNumThreads(1)
+        worker = get_worker_info()
+        first, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        source = self.source()
+        for number in itertools.count(self.start + first, workers):
+            for place in range(self.batch):
+                rng = np.random.default_rng((self.seed, number, place))
+                item = None
+                while item is None:
+                    item = self.augment(source(rng), rng)
                 yield item
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -137,6 +137,11 @@ class Trainer:
         print(f"resumed at step {self.state['step']}, {minutes:.0f} min, best {best:.4f}")
 
     @property
+    def steps(self) -> int:
+        """How many were taken."""
+        return int(self.state["step"])
+
+    @property
     def progress(self) -> float:
         """Share of the budget that is spent."""
         if self.budget.minutes > 0:
@@ -161,19 +166,26 @@ class Trainer:
         self.running.append(loss.item())
         self.state["step"] += 1
 
-    def validate(self, batches: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-        """The averaged weights' loss on these batches; a row of the curve, which is also written and printed."""
+    def validate(
+        self,
+        batches: list[tuple[Tensor, Tensor]],
+        score: Callable[[nn.Module], Mapping[str, float]] = lambda _: {},
+    ) -> dict[str, float]:
+        """The averaged weights' loss on these batches, NaN if there are none, and what `score` says of them; a row of
+        the curve, which is also written and printed."""
         self.mean.eval()
         with torch.inference_mode():
-            loss = float(np.mean([self._loss(self.mean, *pair).item() for pair in batches]))
+            losses = [self._loss(self.mean, *pair).item() for pair in batches]
+            scores = score(self.mean.module)
         row = {
             "step": self.state["step"],
             "minutes": round(self.state["seconds"] / 60, 2),
             "learning_rate": self.optimiser.param_groups[0]["lr"],
-            "loss": float(np.mean(self.running)),
-            "validation_loss": loss,
+            "loss": float(np.mean(self.running)) if self.running else float("nan"),
+            "validation_loss": float(np.mean(losses)) if losses else float("nan"),
             # share of the time in which the device had no data
             "waited": self.state["waited"] / self.state["seconds"],
+            **scores,
         }
         self.running = []
         pd.DataFrame([row]).to_csv(self.curve, mode="a", header=not self.curve.exists(), index=False)

@@ -81,10 +81,10 @@ class Item:
         """The part of the image that the shown run measured, with the pixel size that may have been given since."""
         return replace(shared.finished(self.job or "")[0], calibration=self.original.calibration)
 
-    def run(self, micrograph: Micrograph, settings: Settings) -> str:
-        """Queue a run; returns the job."""
+    def run(self, micrograph: Micrograph, settings: Settings, name: str = "") -> str:
+        """Queue a run; returns the job, by which it is also known under its `name`, else its method's."""
         job = queue().submit(micrograph, settings, who=who(), asker=asker())
-        self.runs[settings.method] = job
+        self.runs[name or settings.method] = job
         return job
 
 

@@ -7,8 +7,18 @@ import numpy as np
 import streamlit as st
 
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record.models import Model, models
 from crystalseg.record.profiles import default_of, profiles
-from crystalseg.segmentation.methods import FLOW_NETWORKS, LADDERS, METHODS, PACKAGE, method_of, networks_in, runs_flow
+from crystalseg.segmentation.methods import (
+    FLOW_NETWORKS,
+    LADDERS,
+    METHODS,
+    PACKAGE,
+    method_of,
+    networks_in,
+    runs_flow,
+    words_of,
+)
 from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared
@@ -83,6 +93,18 @@ def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None)
     )
 
 
+def flow_networks(chosen: str) -> dict[str, str]:
+    """What SiMA+ can run, as `Settings.network` names it, in words: the shipped networks, the latest version of each
+    model on record, and what is `chosen`."""
+    offered = {name: f"{name}: {FLOW_NETWORKS[name]}" for name in networks_in()}
+    latest: dict[str, Model] = {}
+    for model in models(shared.engine()):
+        latest.setdefault(model.name, model)
+    for model in latest.values():
+        offered[model.setting] = f"{model.reference}, for {model.material or 'any material'}: {model.words}"
+    return offered if chosen in offered else {**offered, chosen: words_of(chosen)}
+
+
 def choose_method() -> str | None:
     """The method by name; None, with the reason shown, while a model of the cellpose package is not named."""
     method = st.selectbox(
@@ -93,14 +115,15 @@ def choose_method() -> str | None:
     )
     st.caption(METHODS[method].words)
     st.session_state.setdefault("network", Settings().network)
-    offered = networks_in()
-    if METHODS[method].selects and len(offered) > 1:
+    if METHODS[method].selects:
+        offered = flow_networks(st.session_state["network"])
         st.selectbox(
             "Flow network",
-            offered,
+            list(offered),
             key="network",
-            format_func=lambda name: f"{name}: {FLOW_NETWORKS[name]}",
-            help="A run is computed again as it was only with the network that made it.",
+            format_func=offered.__getitem__,
+            help="The shipped ones know many materials; models that know one better are made on the Teach page. A run "
+            "is computed again as it was only with the network that made it.",
         )
     if method != PACKAGE:
         return method

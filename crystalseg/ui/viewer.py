@@ -29,6 +29,7 @@ TOOLS = (
     ("cut", "c", "cut", "Drag a line across a crystal."),
     ("add", "a", "add", "Click inside a crystal that was missed."),
     ("lasso", "l", "draw", "Drag round a crystal: the chosen one is redrawn, or a new one is drawn."),
+    ("check", "r", "checked", "Drag round an area in which every crystal is right: models are taught with it."),
     (".delete", "Delete", "delete", "Delete the chosen crystals."),
     (".mark pore", "p", "pore", "Mark the chosen as pore: left out of the statistics."),
     (".mark artefact", "x", "artefact", "Mark the chosen as artefact: left out of the statistics."),

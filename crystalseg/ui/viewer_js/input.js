@@ -85,7 +85,7 @@ function input(v) {
     canvas.focus({ preventScroll: true });
     const at = place(event);
     const divider = arrangement() === "swipe" && Math.abs(at.px - state.swipe * canvas.width) < 12 * ratio;
-    const drawing = ["cut", "lasso"].includes(tool()) && event.button === 0;
+    const drawing = ["cut", "lasso", "check"].includes(tool()) && event.button === 0;
     drag = { at, moved: false, divider, drawing };
     if (drawing) state.points = [full(at)];
     canvas.setPointerCapture(event.pointerId);
@@ -131,7 +131,8 @@ function input(v) {
         const [y, x] = points[points.length >> 1];
         const under = idAt(setAt(drag.at), { x: x / toFull, y: y / toFull });
         ask("cut", { points, ids: under ? [under] : state.selected.slice(0, 1) });
-      } else if (drag.moved) ask("redraw", { points, ids: state.selected.slice(0, 1) });
+      } else if (drag.moved && tool() === "check") ask("check", { points, ids: [] });
+      else if (drag.moved) ask("redraw", { points, ids: state.selected.slice(0, 1) });
       state.points = [];
       draw();
     } else if (drag && !drag.moved && !drag.divider) click(place(event), event);

@@ -1,0 +1,130 @@
+"""Verbs of models that know one material: teach, models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress as Bar
+
+from crystalseg.cli.app import app, errors
+from crystalseg.cli.options import Operator
+
+models_app = typer.Typer(no_args_is_help=True, help="Models on record: list, show, export, import, retire.")
+app.add_typer(models_app, name="models")
+
+
+@app.command()
+def teach(
+    name: Annotated[str, typer.Argument(help="What the model is called; taught again, it gets the next version.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of <id>.png with <id>_label.png, and <id>_checked.png where it is partial."),
+    ] = None,
+    material: Annotated[
+        str, typer.Option(help="What it is for; else its name. Without --data: of which on record.")
+    ] = "",
+    parent: Annotated[
+        str, typer.Option("--from", help="Model on record to begin from; else the shipped weights.")
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, help="Until it can be used; then it is validated.")] = 10.0,
+    operator: Operator = "",
+    go_on: Annotated[bool, typer.Option(help="Go on with the lesson of this name.")] = False,
+    discard: Annotated[bool, typer.Option(help="Give up the lesson of this name first.")] = False,
+) -> None:
+    """Teach a model one material from labelled images; Ctrl-C pauses, --go-on goes on."""
+    from crystalseg.execution import lesson, teaching, work_folder
+    from crystalseg.record import annotations
+    from crystalseg.record.database import open_database
+
+    engine = open_database()
+    folder = lesson.folder_of(name)
+    if discard:
+        lesson.discard(name)
+    if not go_on:
+        kept = (
+            annotations.from_folder(engine, data, material or name, operator)
+            if data
+            else annotations.annotations(engine, material or name)
+        )
+        lesson.prepare(engine, name, material or name, kept, parent, minutes, operator)
+    work_folder.ask(folder, "")
+    with Bar(console=errors, transient=True) as bar:
+        task = bar.add_task(name, total=1.0)
+        model = teaching.run(folder, engine, lambda s: bar.update(task, completed=s.share, description=s.title))
+    if model is None:
+        print(f"Paused: python -m crystalseg teach '{name}' --go-on goes on with it.")
+        raise typer.Exit(130)
+    print(f"Model {model.reference}: {model.verdict}")
+
+
+@models_app.command("list")
+def list_models(retired: Annotated[bool, typer.Option(help="Those that are retired too.")] = False) -> None:
+    """The models on record, newest first."""
+    from crystalseg.record.database import open_database
+    from crystalseg.record.models import models
+
+    found = models(open_database(), retired)
+    for model in found:
+        words = [
+            model.reference,
+            model.material or "any material",
+            model.words,
+            *(["retired"] if model.retired else []),
+        ]
+        print(" · ".join(words))
+    if not found:
+        print("No model is on record: python -m crystalseg teach NAME --data FOLDER makes one.")
+
+
+@models_app.command()
+def show(reference: Annotated[str, typer.Argument(help="NAME, or NAME:VERSION.")]) -> None:
+    """All that is on record of a model."""
+    from crystalseg.record.database import open_database
+    from crystalseg.record.models import find
+
+    model = find(open_database(), reference)
+    for what, words in model.rows():
+        print(f"{what}: {words}")
+
+
+@models_app.command("export")
+def export_model(
+    reference: Annotated[str, typer.Argument(help="NAME, or NAME:VERSION.")],
+    file: Annotated[Path, typer.Argument(help="File to write, .safetensors.")],
+) -> None:
+    """Write a model and what is known of it to one file."""
+    from crystalseg.execution.model_files import exported
+    from crystalseg.record.database import open_database
+    from crystalseg.record.models import find
+
+    model = find(open_database(), reference)
+    file.write_bytes(exported(model))
+    print(f"Model {model.reference}: {file}")
+
+
+@models_app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="An exported model, or a Cellpose 2 or 3 model file.")],
+    name: Annotated[str, typer.Option(help="Its name here; else the one it had.")] = "",
+    operator: Operator = "",
+) -> None:
+    """Put a model from a file on record."""
+    from crystalseg.execution.model_files import imported
+    from crystalseg.record.database import open_database
+
+    model = imported(open_database(), file.read_bytes(), file.name, name, operator)
+    print(f"Model {model.reference} is on record: {model.words}.")
+
+
+@models_app.command()
+def retire(
+    reference: Annotated[str, typer.Argument(help="NAME for its latest version, or NAME:VERSION.")],
+    again: Annotated[bool, typer.Option(help="Offer it again.")] = False,
+    operator: Operator = "",
+) -> None:
+    """No longer offer a model; runs that it made are computed again with it all the same."""
+    from crystalseg.record import models
+    from crystalseg.record.database import open_database
+
+    model = models.retire(open_database(), reference, operator, again)
+    print(f"Model {model.reference} is {'retired' if model.retired else 'on offer'}.")

@@ -1,0 +1,178 @@
+"""What a model is to be taught, and what is left out of it in turn to see how good it becomes."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skimage.measure import label as connected
+from sqlalchemy import Engine
+
+from crystalseg.execution.lesson_state import state_of
+from crystalseg.execution.work_folder import LOCK, locked
+from crystalseg.measurement.uncertainty import LEAST_IMAGES
+from crystalseg.micrographs.annotations import Annotation, distinct
+from crystalseg.record import store
+from crystalseg.record.annotations import Kept, read
+from crystalseg.record.models import check_name, find
+from crystalseg.segmentation.settings import Settings
+
+MOST_PARTS = 5  # more areas are left out in groups
+
+
+class LessonError(ValueError):
+    """A lesson that cannot be given; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """name: the model's; material; parent: `NAME:VERSION` to begin from, "" for the shipped weights; network: its
+    architecture; minutes: until the model can be used; who: asks; created; annotations: of each, its name, the hashes
+    of image and labels, and um_per_px or None; steps, every: how long a part learns and when it is looked at, 0 until
+    that was measured."""
+
+    name: str
+    material: str
+    parent: str
+    network: str
+    minutes: float
+    who: str
+    created: str
+    annotations: tuple[tuple[str, tuple[str, str], float | None], ...]
+    steps: int = 0
+    every: int = 0
+
+    def save(self, folder: Path) -> None:
+        store.write_safely(folder / "lesson.json", json.dumps(asdict(self), indent=1).encode())
+
+    def read(self) -> list[Annotation]:
+        """What is learnt."""
+        return distinct([read(*one) for one in self.annotations])
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What is learnt, by one hash each."""
+        return tuple(store.digest(*files) for _, files, _ in self.annotations)
+
+
+def load(folder: Path) -> Lesson:
+    """The lesson in `folder`; LessonError if there is none."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "lesson.json").read_text())
+    except (OSError, ValueError) as error:
+        raise LessonError(f"In {folder} no model is being taught.") from error
+    known = {f.name for f in fields(Lesson)}
+    listed = tuple((name, tuple(files), um) for name, files, um in facts.pop("annotations"))
+    return Lesson(**{key: value for key, value in facts.items() if key in known}, annotations=listed)
+
+
+def listed(kept: Sequence[Kept]) -> tuple[tuple[str, tuple[str, str], float | None], ...]:
+    """Annotations on record as a Lesson names them."""
+    return tuple((one.name, one.files, one.um_per_px) for one in kept)
+
+
+def folder_of(name: str) -> Path:
+    """Where the model of that name is taught: one at a time."""
+    return store.home() / "teaching" / check_name(name)
+
+
+def prepare(
+    engine: Engine,
+    name: str,
+    material: str,
+    kept: Sequence[Kept],
+    parent: str = "",
+    minutes: float = 10.0,
+    who: str = "",
+) -> Path:
+    """Begin a lesson; returns its folder. ValueErrors say why it cannot be given: one of this name is under way,
+    there is nothing to learn, an image is there twice, there is no such parent."""
+    folder = folder_of(name)
+    if not kept:
+        raise LessonError(f"There is no labelled image of {material or 'this material'} yet: add one first.")
+    if not 0.1 <= minutes <= 10_000:
+        raise LessonError("A model is taught for 0.1 to 10,000 minutes.")
+    from_model = find(engine, parent) if parent else None
+    network = from_model.network if from_model else Settings().network
+    reference = from_model.reference if from_model else ""
+    lesson = Lesson(name, material, reference, network, minutes, who, store.now(), listed(kept))
+    lesson.read()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if (folder / "lesson.json").exists() and state_of(folder).status != "done":
+            raise LessonError(
+                f"The model {name} is being taught already, by {load(folder).who or 'somebody'}: go on with that or "
+                "discard it, or choose another name."
+            )
+        _clear(folder)
+        lesson.save(folder)
+    return folder
+
+
+def discard(name: str) -> None:
+    """Give up the lesson of that name; a model that came of it stays. BatchError while it runs."""
+    folder = folder_of(name)
+    if folder.is_dir():
+        with locked(folder):
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    for file in folder.iterdir():
+        if file.is_dir():
+            shutil.rmtree(file)
+        elif file.name != LOCK:
+            file.unlink()
+
+
+@dataclass(frozen=True)
+class Part:
+    """learnt, left_out: annotations; title: of what is done, in words. Nothing is left out for the model itself."""
+
+    title: str
+    learnt: tuple[Annotation, ...]
+    left_out: tuple[Annotation, ...]
+
+    @property
+    def is_model(self) -> bool:
+        return not self.left_out
+
+
+def parts(annotations: Sequence[Annotation]) -> list[Part]:
+    """What is learnt in turn: first with some areas left out, which tells when to stop; then the model, of everything;
+    then with the other areas left out, so that each is judged by what did not learn it."""
+    whole = Part("the model, of everything", tuple(annotations), ())
+    units = areas(annotations)
+    if len(units) < 2:
+        return [whole]
+    count = min(len(units), MOST_PARTS)
+    without = []
+    for k in range(count):
+        out = units[k::count]
+        learnt = tuple(rest for one in annotations if (rest := _less(one, out)) is not None)
+        without.append(Part(f"without {k + 1} of {count}", learnt, tuple(out)))
+    return [without[0], whole, *without[1:]]
+
+
+def areas(annotations: Sequence[Annotation]) -> list[Annotation]:
+    """What can be left out one at a time: images if there are enough of them, else the separate checked areas."""
+    if len(annotations) >= LEAST_IMAGES:
+        return list(annotations)
+    found = []
+    for one in annotations:
+        pieces = connected(one.checked, connectivity=1)
+        each = (replace(one, checked=pieces == k) for k in range(1, pieces.max() + 1))
+        found += [piece for piece in each if piece.crystals]
+    return found if len(found) > len(annotations) else list(annotations)
+
+
+def _less(one: Annotation, out: Sequence[Annotation]) -> Annotation | None:
+    """An annotation without the areas left out of its image; None if nothing is left."""
+    same = [other.checked for other in out if other.micrograph is one.micrograph]
+    if not same:
+        return one
+    rest = replace(one, checked=one.checked & ~np.logical_or.reduce(same))
+    return rest if rest.checked.any() and rest.crystals else None

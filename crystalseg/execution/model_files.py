@@ -1,0 +1,78 @@
+"""Models as single files, to be shared: safetensors with their weights and all that is on record of them."""
+
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import torch
+from sqlalchemy import Engine
+
+from crystalseg.networks.weights import Card, load_cellpose_file, save_weights, weights_in, with_note, without_note
+from crystalseg.record import store, validations
+from crystalseg.record.models import Model, ModelError, check_name, models, register, scored
+from crystalseg.segmentation.methods import FLOW_NETWORKS
+from crystalseg.segmentation.models import Models, Taught, with_taught
+
+NOTE = "model"  # in the file's header, beside the card
+
+
+def exported(model: Model) -> bytes:
+    """The model as one file, which `imported` takes; StoreError if its weights are missing."""
+    return with_note(store.get(model.weights), NOTE, json.dumps(asdict(model)))
+
+
+def imported(engine: Engine, data: bytes, file_name: str, name: str = "", who: str = "") -> Model:
+    """Put a model on record from a file: one that `exported` wrote, with what was known of it; or a Cellpose 2 or 3
+    model file, which is read without executing code. `name`: its name here, else the one it had, or the file's. A model
+    that is on record already is returned. ModelError or WeightsError says why it cannot be used."""
+    if data[8:9] == b"{":
+        return _from_export(engine, data, file_name, name, who)
+    part = store.home() / f".import-{store.digest(data)}"
+    try:
+        part.write_bytes(data)
+        state = load_cellpose_file(part)
+        today = store.now()[:10]
+        own = check_name(name or Path(file_name).stem[:40])
+        save_weights(part, state, Card("cellpose", own, f"file {file_name}", "", today), exact=True)
+        weights = store.put_file(part)
+    finally:
+        part.unlink(missing_ok=True)
+    return _kept(engine, Model(own, 0, "cellpose", "", weights, origin=f"Cellpose model file {file_name}"), who)
+
+
+def _from_export(engine: Engine, data: bytes, file_name: str, name: str, who: str) -> Model:
+    plain, note = without_note(data, NOTE)
+    if not note:
+        raise ModelError(f"{file_name} is no exported model: export it on the Teach page or with `models export`.")
+    known = {f.name for f in fields(Model)}
+    try:
+        facts = {key: value for key, value in json.loads(note).items() if key in known}
+        model = Model(**facts | {"data": tuple(facts["data"]), "curve": tuple(facts["curve"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{file_name} says of its model what cannot be read; export it again.") from error
+    if model.network not in FLOW_NETWORKS:
+        raise ModelError(f"{file_name} is of another architecture: a model is one of {', '.join(FLOW_NETWORKS)}.")
+    weights_in(plain, model.network, file_name)
+    origin = f"{model.origin}; imported, there {model.reference} by {model.who or 'somebody'}"
+    model = replace(model, name=check_name(name or model.name), weights=store.put(plain), origin=origin)
+    return _kept(engine, model, who)
+
+
+def _kept(engine: Engine, model: Model, who: str) -> Model:
+    """On record with its scores, unless it is."""
+    _fits(model)
+    there = next((m for m in models(engine, retired=True) if (m.name, m.weights) == (model.name, model.weights)), None)
+    if there is not None:
+        return there
+    made = register(engine, replace(model, scores=None, retired=False), who)
+    if model.scores:
+        made = scored(engine, made, model.scores, who)
+    if made.validation is not None:
+        validations.keep(made.validation, validations.own())
+    return made
+
+
+def _fits(model: Model) -> None:
+    """WeightsError if its architecture and its weights do not belong together."""
+    taught = Taught(model.name, model.network, model.weights, store.get(model.weights))
+    with_taught(Models({}, torch.device("cpu")), taught)

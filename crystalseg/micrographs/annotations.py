@@ -1,0 +1,112 @@
+"""Micrographs that a person has labelled, whole or in part, for a network to learn from and to be scored on."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crystalseg.micrographs.labels import areas, keep_labels
+from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.pairs import read_labels, read_pairs
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """micrograph; labels int32 (H, W), 1..n; checked bool (H, W), where a person says that they are right: nothing else
+    is learnt from or counts. `annotation` makes one."""
+
+    micrograph: Micrograph
+    labels: np.ndarray
+    checked: np.ndarray
+
+    @property
+    def crystals(self) -> int:
+        """How many crystals were checked."""
+        return int(inside(self.labels, self.checked).max(initial=0))
+
+    @property
+    def share(self) -> float:
+        """Of the image that was checked, 0..1."""
+        return float(self.checked.mean())
+
+    @property
+    def sha256(self) -> str:
+        """Of pixels, checked labels and checked area: what was learnt from, told apart from all else."""
+        parts = (self.micrograph.pixels, np.where(self.checked, self.labels, 0), self.checked)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(repr((part.shape, part.dtype.str)).encode() + np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+
+def annotation(micrograph: Micrograph, labels: np.ndarray, checked: np.ndarray | None = None) -> Annotation:
+    """An Annotation of labels, integer (H, W), checked everywhere unless `checked`, bool (H, W), is given.
+    MicrographError says why nothing can be learnt from it."""
+    name = micrograph.name
+    checked = np.ones(labels.shape, bool) if checked is None else checked
+    if labels.shape != micrograph.shape or checked.shape != micrograph.shape:
+        size, other = ("×".join(map(str, s[::-1])) for s in (micrograph.shape, labels.shape))
+        raise MicrographError(
+            f"{name}: the image has {size} px, its labels {other}; export them again at the size of the image."
+        )
+    if not checked.any():
+        raise MicrographError(f"{name}: no area is marked as checked; mark one, or leave the mark out for all of it.")
+    found = inside(labels, checked)
+    if not labels.any():
+        raise MicrographError(f"{name}: the label image is empty; give one number to each crystal, 0 to the rest.")
+    if not found.any():
+        raise MicrographError(f"{name}: no crystal lies in the checked area; mark an area with crystals.")
+    if found.max() == 1 and np.count_nonzero(found) > 0.95 * np.count_nonzero(checked):
+        raise MicrographError(f"{name}: one label covers everything; give each crystal a number of its own.")
+    return Annotation(micrograph, keep_labels(labels, areas(labels)[1:] > 0), checked)
+
+
+def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
+    """The labels (H, W) of which at least half lies in `checked`, bool (H, W); renumbered 1..n, int32 (H, W)."""
+    whole = areas(labels)
+    part = np.bincount(labels[checked], minlength=len(whole))
+    keep = (part[1:] > 0) & (2 * part[1:] >= whole[1:])
+    return keep_labels(labels, keep)
+
+
+def read_annotations(folder: str | Path) -> list[Annotation]:
+    """Each `<id>.png` of a folder with its `<id>_label.png`, checked where `<id>_checked.png` is not 0, or everywhere
+    if there is none. MicrographError for what cannot be learnt from, and for an image that is there twice."""
+    found = []
+    for micrograph, labels in read_pairs(folder):
+        mask = Path(folder) / f"{micrograph.name}_checked.png"
+        checked = read_labels(mask) > 0 if mask.is_file() else None
+        found.append(annotation(micrograph, labels, checked))
+    return distinct(found)
+
+
+def distinct(annotations: Sequence[Annotation]) -> list[Annotation]:
+    """The same annotations; MicrographError if an image is among them twice, so that none is learnt from and scored."""
+    seen: dict[str, str] = {}
+    for one in annotations:
+        pixels = hashlib.sha256(one.micrograph.pixels.tobytes()).hexdigest()
+        if pixels in seen:
+            raise MicrographError(
+                f"{one.micrograph.name}: the same image as {seen[pixels]}; remove one of the two, and mark several "
+                "checked areas in one image instead."
+            )
+        seen[pixels] = one.micrograph.name
+    return list(annotations)
+
+
+def packed(one: Annotation) -> bytes:
+    """Labels and checked area as one compressed file, which `unpacked` reads."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=one.labels, checked=np.packbits(one.checked))
+    return buffer.getvalue()
+
+
+def unpacked(micrograph: Micrograph, data: bytes) -> Annotation:
+    """The Annotation of a micrograph that `packed` wrote."""
+    with np.load(io.BytesIO(data)) as arrays:
+        labels = arrays["labels"]
+        checked = np.unpackbits(arrays["checked"], count=labels.size).reshape(labels.shape).astype(bool)
+    return Annotation(micrograph, labels, checked)

@@ -1,0 +1,212 @@
+"""Models by name and version, on record: flow networks that were taught a material, or brought by a user.
+
+Their weights are in the store. A version is never changed: teaching goes on in the next one, and what was retired still
+computes the runs that were made with it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+
+from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
+from crystalseg.record import ledger, store
+from crystalseg.segmentation.methods import FLOW_NETWORKS
+from crystalseg.segmentation.settings import MODEL_NAME, Settings
+
+if TYPE_CHECKING:
+    from crystalseg.segmentation.models import Taught
+
+
+FORGOTTEN = 0.02  # of PQ on other materials, beyond which it is said
+
+
+class ModelError(ValueError):
+    """A model that is not there, or cannot be used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A version of a model.
+
+    name; version: 1, 2, …; network: its architecture, one of methods.FLOW_NETWORKS; material: the kind it was taught;
+    weights: SHA-256 of its file in the store; parent: `NAME:VERSION` it began from, "" for the shipped weights; origin:
+    in words, how it came here; data: SHA-256 of each annotation it learnt; recipe, curve: how it learnt, and what was
+    seen meanwhile, a dict a look; scores: of areas left out, see `scored`, None if not validated; who, created: by
+    whom, when; retired: whether it is no longer offered.
+    """
+
+    name: str
+    version: int
+    network: str
+    material: str
+    weights: str
+    parent: str = ""
+    origin: str = "taught"
+    data: tuple[str, ...] = ()
+    recipe: dict = field(default_factory=dict)
+    curve: tuple[dict, ...] = ()
+    scores: dict | None = None
+    who: str = ""
+    created: str = ""
+    retired: bool = False
+
+    @property
+    def reference(self) -> str:
+        """As people and reports name it."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def setting(self) -> str:
+        """As `Settings.network` names it."""
+        return f"{self.network}:{self.reference}"
+
+    @property
+    def validation(self) -> Validation | None:
+        """What its sizes are off by on areas it did not learn, None if that was not measured."""
+        if not self.scores or not self.scores.get("errors"):
+            return None
+        method = Settings(network=self.setting).full_method
+        return Validation(self.material, method, self.scores["areas"], self.scores["errors"])
+
+    @property
+    def words(self) -> str:
+        """How well it was seen to do, for a list."""
+        if not self.scores or not self.scores["areas"]:
+            return "not validated"
+        areas = self.scores["areas"]
+        return f"PQ {self.scores['pq']:.2f} on {areas} area{'s' if areas != 1 else ''} left out"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """All that is known of it but its curve, a row each."""
+        rows = [
+            ("model", self.reference + (", retired" if self.retired else "")),
+            ("material", self.material or "any"),
+            ("verdict", self.verdict),
+            ("origin", self.origin),
+            ("began from", self.parent or "the shipped weights"),
+            ("architecture", self.network),
+            ("SHA-256 of its weights", self.weights),
+            ("by", self.who or "nobody named"),
+            ("made", self.created[:19] + " UTC"),
+            ("learnt", ", ".join(self.data) or "nothing here"),
+            ("recipe", json.dumps(self.recipe)),
+        ]
+        for key, name in (("number", "number of crystals, mean error"), ("others", "PQ on other materials")):
+            if self.scores and self.scores.get(key) is not None:
+                rows.append((name, f"{self.scores[key]:.3f}"))
+        return rows
+
+    @property
+    def verdict(self) -> str:
+        """What can be said of it, in a sentence or two."""
+        if self.scores is None:
+            return "Not validated yet."
+        areas, lost = self.scores["areas"], self.scores["others_before"] - self.scores["others"]
+        if areas:
+            of = f"{areas} area{'s' if areas != 1 else ''} it did not learn"
+            words = f"PQ {self.scores['pq']:.2f} on {of}, {self.scores['pq_before']:.2f} before it was taught."
+        else:
+            words = "Nothing could be left out: check two more areas."
+        if areas < LEAST_IMAGES:
+            words += f" No verdict can be given on fewer than {LEAST_IMAGES}."
+        if lost > FORGOTTEN:
+            words += f" On other materials it lost {100 * lost:.0f} points of PQ: use it for its own only."
+        return words
+
+
+def check_name(name: str) -> str:
+    """The name a model is to have; ModelError if it cannot."""
+    if not re.fullmatch(MODEL_NAME, name):
+        raise ModelError(
+            "A model's name has 1 to 40 letters, digits, spaces, dots or dashes, and begins with a letter or digit."
+        )
+    return name
+
+
+def register(engine: Engine, model: Model, who: str = "") -> Model:
+    """Put a model, whose weights are in the store, on record as the next version of its name; returns it."""
+    check_name(model.name)
+    if model.network not in FLOW_NETWORKS:
+        raise ModelError(f"A model is one of {', '.join(FLOW_NETWORKS)}, not '{model.network}'.")
+    while True:
+        version = 1 + max((m.version for m in _all(engine) if m.name == model.name), default=0)
+        derived = ("version", "weights", "who", "created", "retired")
+        body = {key: value for key, value in asdict(model).items() if key not in derived}
+        body |= {"name": model.name, "files": {"weights": model.weights}}
+        entry = ledger.append(engine, "model", f"{model.name}:{version}", json.loads(json.dumps(body)), who, once=True)
+        if ledger.files_in(entry.body) == body["files"] and entry.body == json.loads(json.dumps(body)):
+            return _model(entry)
+
+
+def _model(entry: ledger.Entry) -> Model:
+    known = {f.name for f in fields(Model)}
+    facts: dict[str, Any] = {key: value for key, value in entry.body.items() if key in known}
+    facts |= {"data": tuple(facts.get("data", ())), "curve": tuple(facts.get("curve", ()))}
+    version = int(entry.subject.rpartition(":")[2])
+    weights = ledger.files_in(entry.body)["weights"]
+    return Model(**facts, version=version, weights=weights, who=entry.who, created=entry.created)
+
+
+def _all(engine: Engine) -> list[Model]:
+    """Every version, oldest first, as it is now."""
+    scores = {e.subject: e.body for e in ledger.entries(engine, "scores")}
+    retired = {e.subject: e.body["retired"] for e in ledger.entries(engine, "retirement")}
+    found = []
+    for entry in ledger.entries(engine, "model"):
+        made = _model(entry)
+        changes: dict[str, Any] = {"retired": retired.get(made.reference, False)}
+        if made.reference in scores:
+            changes["scores"] = scores[made.reference]
+        found.append(Model(**{f.name: getattr(made, f.name) for f in fields(Model)} | changes))
+    return found
+
+
+def models(engine: Engine, retired: bool = False) -> list[Model]:
+    """The models on offer, newest first; with those that are `retired` if these are wanted too."""
+    return [m for m in reversed(_all(engine)) if retired or not m.retired]
+
+
+def find(engine: Engine, reference: str) -> Model:
+    """The model `NAME:VERSION`, also if it is retired, or the latest on offer of `NAME`; ModelError names those there
+    are."""
+    name, _, version = reference.partition(":")
+    every = _all(engine)
+    if version:
+        found = [m for m in every if m.reference == reference]
+    else:
+        found = [m for m in every if m.name == name and not m.retired]
+    if not found:
+        there = ", ".join(m.reference for m in every if not m.retired) or "none"
+        raise ModelError(f"There is no model '{reference}'; there are: {there}.")
+    return found[-1]
+
+
+def scored(engine: Engine, model: Model, scores: Mapping[str, Any], who: str = "") -> Model:
+    """Put on record how a model did on areas it did not learn: `pq` and `areas`, how many; `errors` of each size figure
+    as of a Validation; and what else was measured."""
+    ledger.append(engine, "scores", model.reference, json.loads(json.dumps(dict(scores))), who)
+    return find(engine, model.reference)
+
+
+def retire(engine: Engine, reference: str, who: str = "", again: bool = False) -> Model:
+    """No longer offer a version, or offer it `again`; runs that were made with it are computed again as before."""
+    model = find(engine, reference)
+    ledger.append(engine, "retirement", model.reference, {"retired": not again}, who)
+    return find(engine, model.reference)
+
+
+def taught(engine: Engine, settings: Settings) -> "Taught | None":
+    """The model that a run with these settings needs, with its weights; None if the shipped weights do. ModelError or
+    StoreError if it is not there."""
+    from crystalseg.segmentation.models import Taught
+
+    if not settings.model:
+        return None
+    model = find(engine, settings.model)
+    if model.network != settings.architecture:
+        raise ModelError(f"Model {model.reference} is {model.network}, not {settings.architecture}.")
+    return Taught(model.reference, model.network, model.weights, store.get(model.weights))

@@ -1,0 +1,164 @@
+"""Teaching a flow network one material from a few checked areas: `learn`, which can be stopped and gone on with.
+
+It starts from weights that know many materials. Patches of the checked areas are mixed with synthetic images, so that
+what the weights knew is not forgotten (rehearsal: Robins 1995, Connection Science 7:123). Whatever interrupts it, the
+same patches follow in the same order: on a device that computes the same each time the weights become the same.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from crystalseg.micrographs.annotations import Annotation
+from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.folded import FoldedCPNet
+from crystalseg.synthetic.drawing import draw
+from crystalseg.training import cellpose, folded
+from crystalseg.training.augmentation import flow_patch
+from crystalseg.training.data import Item, LabelledImage, NumberedStream, labelled_image, stacked
+from crystalseg.training.loop import Budget, Trainer, batches
+
+LESSONS = 96  # synthetic images that are rehearsed
+SEED = 2_000_000  # even numbers from here on; what is scored to see what was forgotten is drawn by odd ones
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """network: `folded` or `cellpose`; steps: of the optimiser; patch: side, px; batch: patches a step; learning_rate:
+    the peak; synthetic: share of patches that rehearse; every: steps between looks at the areas left out; average: see
+    Budget; seed: of the patches."""
+
+    network: str = "folded"
+    steps: int = 600
+    patch: int = 128
+    batch: int = 4
+    learning_rate: float = 3e-4
+    synthetic: float = 0.3
+    every: int = 50
+    average: float = 0.98
+    seed: int = 0
+
+
+# How a flow network is made and what it learns by.
+NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor]]] = {
+    "folded": (FoldedCPNet, partial(folded.loss_of, outline=folded.Recipe().outline)),
+    "cellpose": (CPNet, cellpose.loss_of),
+}
+
+
+class Lessons:
+    """Draws a checked area, each image as often, or with probability `synthetic` one of LESSONS drawn images."""
+
+    def __init__(self, annotations: Sequence[Annotation], synthetic: float):
+        self.own = [learnt_from(one) for one in annotations]
+        self.synthetic = synthetic
+        self.drawn: dict[int, LabelledImage] = {}
+
+    def __call__(self, rng: np.random.Generator) -> LabelledImage:
+        if rng.random() >= self.synthetic:
+            return self.own[rng.integers(len(self.own))]
+        number = int(rng.integers(LESSONS))
+        if number not in self.drawn:
+            side = int(np.random.default_rng(number).integers(224, 640))
+            image = draw(SEED + 2 * number, (side, side))
+            self.drawn[number] = labelled_image(image.image, image.labels, True)
+        return self.drawn[number]
+
+
+def learnt_from(one: Annotation) -> LabelledImage:
+    """An annotation as networks learn from it."""
+    return labelled_image(one.micrograph.pixels, one.labels, True, one.checked)
+
+
+def _patch(s: LabelledImage, rng: np.random.Generator, size: int) -> Item | None:
+    recipe = folded.Recipe()
+    return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus, recipe.empty)
+
+
+def left_out_batches(annotations: Sequence[Annotation], size: int, each: int = 8) -> list[tuple[Tensor, Tensor]]:
+    """Fixed patches of checked areas, `each` of an image."""
+    rng = np.random.default_rng(1)
+    items: list[Item] = []
+    for image in map(learnt_from, annotations):
+        wanted = len(items) + each
+        while len(items) < wanted:
+            item = _patch(image, rng, size)
+            if item is not None:
+                items.append(item)
+    return stacked(items)
+
+
+def begin(network: str, state: Mapping[str, Tensor]) -> nn.Module:
+    """A flow network with the weights it starts from."""
+    made = NETWORKS[network][0]()
+    made.load_state_dict(state)
+    return made
+
+
+def learn(
+    network: nn.Module,
+    annotations: Sequence[Annotation],
+    left_out: Sequence[Annotation],
+    recipe: Recipe,
+    folder: Path,
+    score: Callable[[nn.Module], Mapping[str, float]] = lambda _: {},
+    go_on: Callable[[int], bool] = lambda _: True,
+) -> tuple[dict[str, Tensor], int] | None:
+    """Teach `network` the annotations; returns its averaged weights with the lowest loss on what was `left_out`, those
+    of the last step if nothing was, and the step they are of; None if `go_on(step)` said no: called again with the same
+    `folder` it goes on.
+
+    The curve is in `<folder>/learn.csv`; `score` adds figures of the averaged network to its rows.
+    """
+    budget = Budget(
+        recipe.steps, batch=recipe.batch, learning_rate=recipe.learning_rate, warmup=0.05, average=recipe.average
+    )
+    loss_of = NETWORKS[recipe.network][1]
+    trainer = Trainer(network, loss_of, budget, folder, "learn")
+    state, best = trainer.state, folder / "best.pt"
+    validation = left_out_batches(left_out, recipe.patch) if left_out else []
+    source = partial(Lessons, tuple(annotations), recipe.synthetic)
+    patch = partial(_patch, size=recipe.patch)
+    stream = NumberedStream(source, patch, recipe.seed, trainer.steps, recipe.batch)
+    feed = batches(stream, recipe.batch) if trainer.progress < 1 else iter(())
+    network.train()
+    while trainer.progress < 1:
+        began = time.monotonic()
+        batch = next(feed)
+        state["waited"] += time.monotonic() - began
+        trainer.step(*batch)
+        state["seconds"] += time.monotonic() - began
+        wanted = go_on(trainer.steps)
+        if trainer.steps % recipe.every == 0 or trainer.progress >= 1:
+            row = trainer.validate(validation, score)
+            if not validation or row["validation_loss"] < state["best"]:
+                state["best"] = row["validation_loss"]
+                _keep(trainer.mean.module.state_dict(), trainer.steps, best)
+            trainer.save()
+        elif not wanted:
+            trainer.save()
+        if not wanted:
+            return None
+    kept = torch.load(best, map_location="cpu", weights_only=True)
+    return kept["weights"], kept["step"]
+
+
+def _keep(weights: Mapping[str, Tensor], step: int, path: Path) -> None:
+    part = path.with_suffix(".part")
+    torch.save({"weights": {k: v.cpu().clone() for k, v in weights.items()}, "step": step}, part)
+    part.replace(path)
+
+
+def curve(folder: Path) -> pd.DataFrame:
+    """The curve of `learn` so far, a row a look, without what was computed again after an interruption."""
+    file = folder / "learn.csv"
+    if not file.exists():
+        return pd.DataFrame({"step": [], "loss": [], "validation_loss": []})
+    return pd.read_csv(file).drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)

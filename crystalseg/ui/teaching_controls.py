@@ -1,0 +1,72 @@
+"""Widgets about what models are taught: the material, and what was checked of an image."""
+
+import numpy as np
+import streamlit as st
+
+from crystalseg.execution.corrected import Corrected
+from crystalseg.micrographs.annotations import annotation
+from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.record import checked
+from crystalseg.record.annotations import annotations, keep
+from crystalseg.record.models import models
+from crystalseg.ui import session, shared
+from crystalseg.ui.plain import plain
+
+
+def materials() -> list[str]:
+    """Those that something was labelled or taught for."""
+    engine = shared.engine()
+    named = [one.material for one in annotations(engine)] + [model.material for model in models(engine)]
+    return [name for name in dict.fromkeys(named) if name]
+
+
+def choose_material(key: str) -> str:
+    """A material, one that is known or a new name; "" while there is none."""
+    held = st.session_state
+    known = materials()
+    wanted = held.get("material")
+    if key not in held and wanted in known:
+        held[key] = wanted
+    name = st.selectbox(
+        "Material",
+        known,
+        index=0 if known else None,
+        key=key,
+        accept_new_options=True,
+        placeholder="a name, such as: fused magnesia",
+        help="What is taught together. Type a name to begin a new one.",
+    )
+    held["material"] = (name or "").strip()
+    return held["material"]
+
+
+def add_checked(corrected: Corrected, micrograph: Micrograph, who: str) -> None:
+    """What was corrected becomes something to teach with, for a material: the checked areas, or all of it."""
+    engine = shared.engine()
+    areas = checked.polygons(engine, corrected.job)
+    st.markdown("**Teach a model with this**")
+    if areas:
+        words = f"{len(areas)} area{'s' if len(areas) > 1 else ''} checked."
+        st.caption(f"{words} Nothing else of the image is learnt.")
+        if st.button("Clear the areas", icon=":material/ink_eraser:", disabled=not who):
+            checked.clear(engine, corrected.job, who)
+            st.rerun()
+    else:
+        st.caption("Drag round a part with the tool *checked*, R, once every crystal in it is right; 20 are a start.")
+    whole = not areas and st.checkbox("All of the image is right", key=f"all checked {corrected.job}")
+    material = choose_material("correct material")
+    ready = bool((areas or whole) and material and who)
+    if not st.button("Add to what is taught", icon=":material/school:", disabled=not ready):
+        return
+    labels = corrected.history.labels
+    marked = np.isin(labels, list(corrected.history.marks))
+    try:
+        one = annotation(micrograph, np.where(marked, 0, labels), checked.mask(areas, labels.shape) if areas else None)
+        kept = keep(engine, one, material, f"run {corrected.job}, corrected", session.who())
+    except MicrographError as error:
+        st.error(plain(error), icon=":material/block:")
+        return
+    st.success(
+        plain(f"{kept.crystals} crystals of {kept.name} teach {material}: go to the Teach page."),
+        icon=":material/check:",
+    )
