@@ -21,7 +21,8 @@ FOLDER = "batches"
 
 def start(folder: Path, workers: int) -> None:
     """Begin a batch, or go on with it."""
-    background.start(folder, "batch", batch.load(folder).source, "--go-on", "--workers", str(workers))
+    source = batch.load(folder).source
+    background.start(folder, "batch", source, "--go-on", "--workers", str(workers), "--out", str(folder))
 
 
 def new() -> None:

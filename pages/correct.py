@@ -104,7 +104,7 @@ def result(item: session.Item) -> None:
                 paths=[(CHECKED, np.array([*area, area[0]])) for area in checked.polygons(shared.engine(), item.job)],
                 many=True,
                 reports=False,
-                focus=focus,
+                focus=focus or st.session_state.get("field"),
             ),
             key=key,
         )

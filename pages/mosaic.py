@@ -54,7 +54,8 @@ def new() -> None:
 
 def start(folder: Path, workers: int = 0) -> None:
     """Begin a mosaic, or go on with it."""
-    background.start(folder, "mosaic", mosaic.load(folder).source, "--go-on", "--workers", str(workers))
+    source = mosaic.load(folder).source
+    background.start(folder, "mosaic", source, "--go-on", "--workers", str(workers), "--out", str(folder))
 
 
 def progress(folder: Path, watched: bool) -> None:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from crystalseg.execution.work_folder import is_locked
 from crystalseg.record import store
 
@@ -63,3 +65,12 @@ class Told:
         self.last = time.monotonic()
         store.write_safely(self.folder / "state.json", json.dumps(asdict(self.state)).encode())
         self.report(self.state)
+
+
+def learning_curve(folder: Path, part: int) -> pd.DataFrame:
+    """What was seen of a part so far, a row a look, without what was computed again after an interruption."""
+    file = folder / f"part-{part}" / "learn.csv"
+    if not file.exists():
+        return pd.DataFrame({"step": [], "loss": [], "validation_loss": []})
+    rows = pd.read_csv(file, on_bad_lines="skip").dropna(subset="learning_rate")
+    return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)

@@ -17,7 +17,7 @@ from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.evaluation.validation import by_figure
 from crystalseg.execution.failure import failure
 from crystalseg.execution.lesson import Lesson, Part, load, parts, prepare
-from crystalseg.execution.lesson_state import State, Told
+from crystalseg.execution.lesson_state import State, Told, learning_curve
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation
@@ -31,11 +31,13 @@ from crystalseg.segmentation.models import Models, load_models, with_network, wi
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
-from crystalseg.training.teaching import Recipe, begin, curve, learn
+from crystalseg.training.teaching import Recipe, begin, learn
 
-FORGETTING = 8  # drawn images, other than those that are rehearsed
+FORGETTING = 8  # drawn images, other than those that are rehearsed, of this side, px
+FORGETTING_SIDE = 320
 LEARNING = 0.75  # of the minutes until the model can be used; the rest is for looking
 LEAST_STEPS = 20
+PACE_STEPS = 6
 
 
 def run(folder: Path, engine: Engine, report: Callable[[State], None] = lambda _: None) -> Model | None:
@@ -110,7 +112,14 @@ class _Teacher:
             marks.append(time.monotonic())
             return True
 
-        learn(self._network(), self.annotations, (), Recipe(self.lesson.network, steps=6, every=100), trial, go_on=mark)
+        learn(
+            self._network(),
+            self.annotations,
+            (),
+            Recipe(self.lesson.network, steps=PACE_STEPS, every=100),
+            trial,
+            go_on=mark,
+        )
         pace = float(np.median(np.diff(marks)))
         learning = 1 if len(self.parts) == 1 else 2
         steps = max(LEAST_STEPS, int(60 * self.lesson.minutes * LEARNING / learning / pace))
@@ -159,7 +168,7 @@ class _Teacher:
             return known
         recipe = Recipe(lesson.network, steps=self._steps(number), every=lesson.every)
         shown = [0, number] if number else [0]
-        rows = [row | {"part": k} for k in shown for row in curve(self.folder / f"part-{k}").to_dict("records")]
+        rows = [row | {"part": k} for k in shown for row in learning_curve(self.folder, k).to_dict("records")]
         finite = tuple({k: v for k, v in row.items() if v == v} for row in rows)
         made = Model(
             lesson.name,
@@ -198,7 +207,7 @@ class _Teacher:
             rows += json.loads(file.read_text())
         after, before = ([AreaScore(**row[which]) for row in rows] for which in ("after", "before"))
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
-        drawn = [draw(2 * k + 1, (320, 320)) for k in range(FORGETTING)]
+        drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
         kept = [
             float(np.mean([panoptic_quality(d.labels, self._labels(by, d.image)) for d in drawn]))
             for by in (self.parent, weights)

@@ -2,15 +2,18 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.labels import areas, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
-from crystalseg.micrographs.pairs import read_labels, read_pairs
+from crystalseg.micrographs.pairs import decode_labels
+
+_KINDS = (".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,32 @@ def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
 
 
 def read_annotations(folder: str | Path) -> list[Annotation]:
-    """Each `<id>.png` of a folder with its `<id>_label.png`, checked where `<id>_checked.png` is not 0, or everywhere
-    if there is none. MicrographError for what cannot be learnt from, and for an image that is there twice."""
+    """The annotations in a folder's files; see `annotations_in`."""
+    there = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _KINDS]
+    return annotations_in({path.name: path.read_bytes() for path in there}, str(folder))
+
+
+def annotations_in(files: Mapping[str, bytes], of: str = "The files") -> list[Annotation]:
+    """Each `<id>.png` of files, by name, with its `<id>_label.png`, checked where `<id>_checked.png` is not 0, or
+    everywhere if there is none; or TIFF. MicrographError for what cannot be learnt from, for an image that is there
+    twice, and if there is none."""
+    by_id: dict[str, dict[str, str]] = {}
+    for name in files:
+        stem = Path(name).stem
+        role = next((role for role in ("label", "checked") if stem.endswith(f"_{role}")), "image")
+        by_id.setdefault(stem.removesuffix(f"_{role}"), {})[role] = name
     found = []
-    for micrograph, labels in read_pairs(folder):
-        mask = Path(folder) / f"{micrograph.name}_checked.png"
-        checked = read_labels(mask) > 0 if mask.is_file() else None
+    for own, named in sorted(by_id.items()):
+        if "label" not in named:
+            continue
+        if "image" not in named:
+            raise MicrographError(f"{named['label']}: its image {own}.png is missing.")
+        micrograph = read_micrograph(files[named["image"]], own)
+        labels = decode_labels(files[named["label"]], named["label"])
+        checked = decode_labels(files[named["checked"]], named["checked"]) > 0 if "checked" in named else None
         found.append(annotation(micrograph, labels, checked))
+    if not found:
+        raise MicrographError(f"{of}: no <id>.png with an <id>_label.png beside it.")
     return distinct(found)
 
 

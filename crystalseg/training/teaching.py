@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -154,11 +153,3 @@ def _keep(weights: Mapping[str, Tensor], step: int, path: Path) -> None:
     part = path.with_suffix(".part")
     torch.save({"weights": {k: v.cpu().clone() for k, v in weights.items()}, "step": step}, part)
     part.replace(path)
-
-
-def curve(folder: Path) -> pd.DataFrame:
-    """The curve of `learn` so far, a row a look, without what was computed again after an interruption."""
-    file = folder / "learn.csv"
-    if not file.exists():
-        return pd.DataFrame({"step": [], "loss": [], "validation_loss": []})
-    return pd.read_csv(file).drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)

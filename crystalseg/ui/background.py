@@ -30,9 +30,9 @@ def choose(key: str, least: int, words: str) -> tuple[Profile, Calibration | Non
 
 
 def start(folder: Path, verb: str, *arguments: str) -> None:
-    """Do a verb of the command line, whose results go into `folder`."""
+    """Do a verb of the command line, which works in `folder`."""
     work_folder.ask(folder, "")
-    command = [sys.executable, "-m", "crystalseg", verb, *arguments, "--out", str(folder)]
+    command = [sys.executable, "-m", "crystalseg", verb, *arguments]
     with (folder / "log.txt").open("ab") as log:
         subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     st.session_state[f"started {folder.name}"] = time.monotonic()

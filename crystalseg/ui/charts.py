@@ -1,6 +1,6 @@
 """Charts on the pages (plotly)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -183,4 +183,29 @@ def months_chart(table: pd.DataFrame, weighting: str, unit: str) -> go.Figure:
         margin={"t": 10, "b": 10},
         height=360,
     )
+    return chart
+
+
+def learning_chart(curves: Mapping[int, pd.DataFrame]) -> go.Figure:
+    """How a model learns: the loss of each part by step, and PQ where it was looked at areas left out."""
+    chart = make_subplots(specs=[[{"secondary_y": True}]])
+    colours = [f"rgb{colour}" for colour in CATEGORIES[1:]]
+    for place, (part, rows) in enumerate(curves.items()):
+        colour = colours[place % len(colours)]
+        line = {"color": colour, "width": 1.5}
+        chart.add_scatter(x=rows["step"], y=rows["loss"], name=f"part {part + 1}, loss", mode="lines", line=line)
+        if "pq" in rows and rows["pq"].notna().any():
+            seen = {"color": colour, "width": 2, "dash": "dot"}
+            chart.add_scatter(
+                x=rows["step"],
+                y=rows["pq"],
+                name=f"part {part + 1}, PQ of what is left out",
+                mode="lines+markers",
+                line=seen,
+                secondary_y=True,
+            )
+    chart.update_xaxes(title="step")
+    chart.update_yaxes(title="loss", secondary_y=False)
+    chart.update_yaxes(title="PQ", range=[0, 1], showgrid=False, secondary_y=True)
+    chart.update_layout(height=300, margin={"t": 20, "b": 10}, legend={"orientation": "h", "y": 1.15})
     return chart

@@ -16,7 +16,7 @@ from crystalseg.ui.plain import plain
 def materials() -> list[str]:
     """Those that something was labelled or taught for."""
     engine = shared.engine()
-    named = [one.material for one in annotations(engine)] + [model.material for model in models(engine)]
+    named = [one.material for one in annotations(engine)] + [model.material for model in models(engine, retired=True)]
     return [name for name in dict.fromkeys(named) if name]
 
 

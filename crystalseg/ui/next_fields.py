@@ -1,0 +1,97 @@
+"""What to label next, among the runs on record: offered as crops, each a click away from the Correct page."""
+
+import numpy as np
+import streamlit as st
+
+from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
+from crystalseg.record import annotations, index, runs
+from crystalseg.record.reopening import reopen
+from crystalseg.record.store import StoreError
+from crystalseg.segmentation.overlay import outlined
+from crystalseg.ui import session, shared
+from crystalseg.ui.plain import plain
+
+AT_HAND = 20  # latest runs that are looked through
+
+
+def show(material: str) -> None:
+    """Fields of the latest runs whose labels would teach a material most."""
+    engine = shared.engine()
+    latest = index.runs(engine, most=AT_HAND)
+    st.caption(
+        "Of the images measured lately, the parts where the crystals found are least sure and least like what is "
+        "labelled already. Correct one, mark it as checked, add it."
+    )
+    if latest.empty:
+        st.info("Measure an image first.", icon=":material/straighten:")
+        return
+    named = dict(zip(latest["run"], latest["image"], strict=True))
+    images = st.multiselect(
+        "Images at hand", list(named), list(named)[:8], format_func=lambda run: f"{plain(named[run])} · {run}"
+    )
+    if not images:
+        return
+    taught = tuple(one.files for one in annotations.annotations(engine, material))
+    found = best(tuple(images), taught)
+    if not found:
+        st.info("Fewer than three crystals lie together in any of them.", icon=":material/search:")
+        return
+    st.markdown(
+        f"**{sum(offer.minutes for offer in found):.0f} minutes of your time**, as an estimate, for all of them."
+    )
+    columns = st.columns(3)
+    for number, offer in enumerate(found):
+        with columns[number % 3]:
+            one(offer, named[offer.key])
+
+
+def one(offer: FieldOffer, name: str) -> None:
+    """A field, and the way to correct it."""
+    st.image(crop(offer.key, offer.box), width="stretch")
+    st.caption(
+        plain(f"{name}: {offer.crystals} crystals, about {offer.wrong:.0f} of them wrong, {offer.minutes:.0f} min")
+    )
+    if st.button("Correct this part", key=f"field {offer.key} {offer.box}", icon=":material/edit:"):
+        try:
+            session.take_up(runs.find(shared.engine(), offer.key))
+        except ValueError as error:
+            st.error(plain(error), icon=":material/block:")
+            return
+        st.session_state["field"] = {"token": f"{offer.key} {offer.box}", "id": 0, "box": list(map(float, offer.box))}
+        st.switch_page("pages/correct.py")
+
+
+@st.cache_data(max_entries=8, show_spinner="Looking through the images …")
+def best(images: tuple[str, ...], taught: tuple[tuple[str, str], ...]) -> list[FieldOffer]:
+    """The fields to label next of these runs, where `taught` files are labelled already."""
+    seen = []
+    for run in images:
+        reopened = _reopened(run)
+        if reopened is not None:
+            seen.append(reopened)
+    labelled = []
+    for files in taught:
+        known = annotations.read("", files)
+        y, x = np.nonzero(known.checked)
+        labelled.append(known.micrograph.pixels[y.min() : y.max() + 1, x.min() : x.max() + 1])
+    return offers(seen, labelled)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def crop(run: str, box: tuple[int, int, int, int]) -> np.ndarray:
+    """A field with the crystals that were found outlined."""
+    seen = _reopened(run)
+    assert seen is not None  # it was offered
+    cut = slice(box[0], box[2]), slice(box[1], box[3])
+    return outlined(seen.pixels[cut], seen.labels[cut])
+
+
+def _reopened(run: str) -> Seen | None:
+    """A run's image and what was found in it; None if its image was not kept."""
+    try:
+        reopened = reopen(runs.find(shared.engine(), run))
+    except StoreError:
+        return None
+    if reopened.micrograph is None:
+        return None
+    return Seen(run, reopened.micrograph.pixels, reopened.labels, reopened.confidence)

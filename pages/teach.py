@@ -1,0 +1,229 @@
+"""Teach: a model learns one material from what was checked; it is watched, judged, and kept by name."""
+
+import pandas as pd
+import streamlit as st
+
+from crystalseg.execution import lesson, lesson_state, work_folder
+from crystalseg.micrographs.annotations import annotations_in, inside
+from crystalseg.record import annotations, models
+from crystalseg.record.models import Model
+from crystalseg.segmentation.overlay import fit, outlined
+from crystalseg.ui import background, next_fields, session, shared, teaching_controls
+from crystalseg.ui.charts import learning_chart
+from crystalseg.ui.plain import plain
+
+SHIPPED = "the shipped weights"
+THUMB_PX = 360
+
+
+def labelled(material: str) -> list[annotations.Kept]:
+    """What a material is taught with: a table, pictures, and ways to add and to take away."""
+    kept = annotations.annotations(shared.engine(), material)
+    crystals = sum(one.crystals for one in kept)
+    st.subheader(f"Labelled images · {crystals} crystals checked" if kept else "Labelled images")
+    if not kept:
+        st.info(
+            "Correct a part of an image on the Correct page and add it there, or upload label images below. A few "
+            "areas of 20 crystals, in different images, are a start.",
+            icon=":material/edit:",
+        )
+    columns = st.columns(4)
+    for number, one in enumerate(kept):
+        with columns[number % 4]:
+            st.image(picture(one.image, one.labels, one.name), width="stretch")
+            part = "" if one.share == 1 else f", {100 * one.share:.0f} % of the image"
+            st.caption(plain(f"{one.name}: {one.crystals} crystals{part} · {one.source} · {one.who or 'nobody named'}"))
+            if st.button("Take away", key=f"remove {one.key}", icon=":material/close:"):
+                annotations.remove(shared.engine(), one.key, session.who())
+                st.rerun()
+    add_files(material)
+    return kept
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def picture(image: str, labels: str, name: str) -> bytes:
+    """An annotation with its checked crystals outlined and the rest dimmed."""
+    one = annotations.read(name, (image, labels))
+    shown = outlined(one.micrograph.pixels, inside(one.labels, one.checked))
+    shown[~one.checked] //= 3
+    return fit(shown, THUMB_PX)
+
+
+def add_files(material: str) -> None:
+    """Images and label images as files."""
+    with st.expander("Add label images", icon=":material/upload:"):
+        given = st.file_uploader(
+            "Images with their labels",
+            ["png", "tif", "tiff"],
+            accept_multiple_files=True,
+            help="name.png and name_label.png; and name_checked.png, if only a part is right: not 0 there.",
+        )
+        if not st.button("Add them", icon=":material/add:", disabled=not given):
+            return
+        try:
+            found = annotations_in({file.name: file.getvalue() for file in given})
+            for one in found:
+                annotations.keep(shared.engine(), one, material, "label image uploaded", session.who())
+        except ValueError as error:
+            st.error(plain(error), icon=":material/block:")
+            return
+        st.rerun()
+
+
+def learn(material: str, kept: list[annotations.Kept]) -> None:
+    """Begin a lesson, or watch the one that is under way."""
+    st.subheader("Learn")
+    engine = shared.engine()
+    left, middle, right = st.columns(3)
+    name = left.text_input("Name of the model", material[:40], help="Taught again, it gets the next version.")
+    before = {model.reference: model for model in models.models(engine)}
+    parent = middle.selectbox("Begin from", [SHIPPED, *before], help="A model that knows the material, or none.")
+    minutes = right.number_input(
+        "Minutes until it can be used",
+        1.0,
+        1440.0,
+        10.0,
+        help="Then it learns about as long again without each area in turn, to see how good it is there.",
+    )
+    try:
+        folder = lesson.folder_of(name)
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
+        return
+    state = lesson_state.state_of(folder)
+    if (folder / "lesson.json").exists() and (state.status != "done" or st.session_state.get(f"started {folder.name}")):
+        watched = background.is_watched(folder, state.status)
+        st.fragment(progress, run_every=2.0 if watched else None)(name, watched)
+    if state.status != "done" and (folder / "lesson.json").exists():
+        return
+    if st.button("Learn", type="primary", icon=":material/school:", disabled=not kept):
+        try:
+            lesson.prepare(engine, name, material, kept, "" if parent == SHIPPED else parent, minutes, session.who())
+        except ValueError as error:
+            st.error(plain(error), icon=":material/block:")
+            return
+        background.start(folder, "teach", name, "--go-on")
+        st.rerun()
+
+
+def progress(name: str, watched: bool) -> None:
+    """How far a lesson is. A fragment: it looks again by itself while it is `watched`."""
+    folder = lesson.folder_of(name)
+    now = lesson_state.state_of(folder)
+    if watched and not background.is_watched(folder, now.status):
+        st.rerun()
+    left = f" · {now.left / 60:.0f} min left" if now.left == now.left and now.status == "running" else ""
+    st.progress(now.share, text=plain(f"{now.status} · part {now.part + 1} of {now.parts}, {now.title}{left}"))
+    curves = {part: lesson_state.learning_curve(folder, part) for part in range(now.parts)}
+    shown = {part: table for part, table in curves.items() if len(table)}
+    if shown:
+        st.plotly_chart(learning_chart(shown), width="stretch", key=f"curve {name}")
+    if now.model:
+        st.success(plain(f"Model {now.model} can be used; what follows tells how good it is."), icon=":material/check:")
+    if now.status == "failed":
+        st.error(plain(now.error), icon=":material/block:")
+    if now.status == "running":
+        asked = work_folder.asked(folder)
+        if asked:
+            st.caption("It stops after the step under way; nothing is lost.")
+        if st.button("Pause", icon=":material/pause:", disabled=bool(asked)):
+            work_folder.ask(folder, "paused")
+    elif not watched and now.status != "done":
+        go, give_up = st.columns(2)
+        if go.button("Go on", icon=":material/play_arrow:"):
+            background.start(folder, "teach", name, "--go-on")
+            st.rerun()
+        if give_up.button("Give up", icon=":material/delete:", help="The labelled images stay."):
+            lesson.discard(name)
+            st.rerun()
+
+
+def kept_models(material: str) -> None:
+    """The models on record: how good, two beside each other, files."""
+    st.subheader("Models")
+    engine = shared.engine()
+    retired = st.toggle("Retired ones too")
+    offered = [m for m in models.models(engine, retired) if m.material in (material, "")]
+    with st.expander("Bring a model", icon=":material/upload:"):
+        bring()
+    if not offered:
+        st.caption("None yet for this material.")
+        return
+    rows = [(m.reference, m.words, m.parent or SHIPPED, m.who, m.created[:16], m.retired) for m in offered]
+    st.dataframe(
+        pd.DataFrame(rows, columns=["model", "seen to do", "began from", "by", "UTC", "retired"]), hide_index=True
+    )
+    names = {m.reference: m for m in offered}
+    chosen = st.multiselect("Look at one, or at two beside each other", list(names), list(names)[:1], max_selections=2)
+    for column, name in zip(st.columns(max(1, len(chosen))), chosen, strict=False):
+        with column:
+            look(names[name])
+
+
+def look(model: Model) -> None:
+    """All of one model."""
+    engine = shared.engine()
+    st.markdown(f"**{plain(model.reference)}** · {plain(model.verdict)}")
+    st.table(pd.DataFrame(model.rows(), columns=["what", "value"]).set_index("what"))
+    if model.curve:
+        table = pd.DataFrame(model.curve)
+        shown = {int(part): rows for part, rows in table.groupby("part")} if "part" in table else {0: table}
+        st.plotly_chart(learning_chart(shown), width="stretch", key=f"curve of {model.reference}")
+    if model.scores and model.scores.get("rows"):
+        st.dataframe(pd.DataFrame(model.scores["rows"]), hide_index=True)
+    left, right = st.columns(2)
+    left.download_button(
+        "Export",
+        lambda: exported(model.reference),
+        f"{model.reference.replace(':', '-')}.safetensors",
+        icon=":material/download:",
+        help="One file with its weights and all that is known of it; read without executing code.",
+    )
+    words = "Offer it again" if model.retired else "Retire"
+    if right.button(
+        words, key=f"retire {model.reference}", help="Runs that it made can be computed again all the same."
+    ):
+        models.retire(engine, model.reference, session.who(), again=model.retired)
+        st.rerun()
+
+
+def exported(reference: str) -> bytes:
+    """A model as a file."""
+    from crystalseg.execution import model_files
+
+    return model_files.exported(models.find(shared.engine(), reference))
+
+
+def bring() -> None:
+    """A model from a file: exported elsewhere, or a Cellpose model."""
+    file = st.file_uploader("An exported model, or a Cellpose 2 or 3 model file")
+    if file is None or not st.button("Put it on record", icon=":material/add:"):
+        return
+    from crystalseg.execution import model_files
+
+    try:
+        made = model_files.imported(shared.engine(), file.getvalue(), file.name, who=session.who())
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
+        return
+    st.success(plain(f"Model {made.reference} is on record: {made.words}."), icon=":material/check:")
+
+
+def page() -> None:
+    session.enter()
+    st.title("Teach")
+    st.caption("A model that knows your material: check a few areas, let it learn, see how good it is, use it by name.")
+    material = teaching_controls.choose_material("teach material")
+    if not material:
+        st.info("Name a material first.", icon=":material/label:")
+        return
+    learning, nexts, kept = st.tabs(["Learn", "What to label next", "Models"])
+    with learning:
+        learn(material, labelled(material))
+    with nexts:
+        next_fields.show(material)
+    with kept:
+        kept_models(material)
+
+
+page()

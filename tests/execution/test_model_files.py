@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+from crystalseg.execution.model_files import exported, imported
+from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.folded import FoldedCPNet
+from crystalseg.networks.weights import Card, WeightsError, load_cellpose_file, save_weights
+from crystalseg.record import models, store, validations
+from crystalseg.record.database import open_database
+from crystalseg.record.models import Model, ModelError, register, scored
+from crystalseg.segmentation.models import Models, with_taught
+from crystalseg.segmentation.settings import Settings
+
+SCORES = {"areas": 3, "pq": 0.8, "pq_before": 0.6, "others": 0.5, "others_before": 0.5, "errors": {"mean": [0.1, 0, 0]}}
+
+
+@pytest.fixture
+def made(tmp_path):
+    engine = open_database()
+    torch.manual_seed(0)
+    file = tmp_path / "w.safetensors"
+    save_weights(file, FoldedCPNet().state_dict(), Card("folded", "magnesia", "", "", "2026-01-01"))
+    model = Model("magnesia", 0, "folded", "MgO", store.put_file(file), data=("a",), curve=({"step": 1},))
+    return scored(engine, register(engine, model, "A. Kern"), SCORES)
+
+
+def test_a_model_comes_to_another_machine_as_it_was(made, tmp_path, monkeypatch):
+    data = exported(made)
+    monkeypatch.setenv("CRYSTALSEG_HOME", str(tmp_path / "elsewhere"))
+    engine = open_database()
+    there = imported(engine, data, "magnesia.safetensors", who="B. Lang")
+    assert there.weights == made.weights
+    assert (there.reference, there.scores, there.data, there.who) == ("magnesia:1", made.scores, ("a",), "B. Lang")
+    assert "magnesia:1 by A. Kern" in there.origin
+    # its uncertainty comes with it
+    assert validations.lookup(None, Settings(network=there.setting)).errors == {"mean": [0.1, 0, 0]}
+    # once is enough; under another name it is another model
+    assert imported(engine, data, "magnesia.safetensors").reference == "magnesia:1"
+    assert imported(engine, data, "magnesia.safetensors", "spinel").reference == "spinel:1"
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    torch.manual_seed(0)
+    state = FoldedCPNet().state_dict()
+    files = [tmp_path / f"{k}.safetensors" for k in range(2)]
+    for file in files:
+        save_weights(file, state, Card("folded", "1", "", "", "2026-01-01"))
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_cellpose_model_file_is_kept_without_what_could_execute_code(tmp_path):
+    torch.manual_seed(0)
+    network = CPNet(2).eval()
+    torch.save(network.state_dict(), tmp_path / "cyto")
+    model = imported(open_database(), (tmp_path / "cyto").read_bytes(), "cyto", who="A. Kern")
+    assert (model.reference, model.network, model.material) == ("cyto:1", "cellpose", "")
+    assert store.get(model.weights)[8:9] == b"{"
+    used = with_taught(Models({}, torch.device("cpu")), models.taught(open_database(), Settings(network=model.setting)))
+    expected = load_cellpose_file(tmp_path / "cyto")
+    for name, values in used["cellpose"].state_dict().items():
+        assert torch.equal(values, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is not a Cellpose 2 or 3 model file"),
+        (b"not a model at all", "is not a Cellpose 2 or 3 model file"),
+        (b"\x20\0\0\0\0\0\0\0{broken", "no safetensors file"),
+    ],
+)
+def test_what_is_no_model_is_refused(data, words):
+    with pytest.raises(WeightsError, match=words):
+        imported(open_database(), data, "x.bin")
+    assert not list(store.home().glob(".import-*"))
+
+
+def test_plain_weights_and_other_architectures_are_refused(made, tmp_path):
+    plain = store.get(made.weights)
+    with pytest.raises(ModelError, match="no exported model"):
+        imported(open_database(), plain, "folded.safetensors")
+    other = tmp_path / "other.safetensors"
+    save_weights(other, CPNet().state_dict(), Card("folded", "1", "", "", "2026-01-01"))
+    from dataclasses import replace
+
+    wrong = exported(replace(made, weights=store.put_file(other)))
+    with pytest.raises(WeightsError, match="weights of another architecture than 'folded'"):
+        imported(open_database(), wrong, "wrong.safetensors", "wrong")
+    assert len(models.models(open_database())) == 1
