@@ -76,7 +76,7 @@ def test_label_images_are_added_and_taken_away(page):
     page.file_uploader[0].upload(*files[0]).run()
     labelled(page.button, "Add them").click().run()
     assert "beside it" in page.error[0].value
-    page.file_uploader[0].upload(*files[1]).run()
+    page.file_uploader[0].upload(*files[0]).upload(*files[1]).run()
     labelled(page.button, "Add them").click().run()
     assert not page.exception
     (kept,) = annotations.annotations(open_database(), "steel")
