@@ -4,6 +4,7 @@ import io
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
@@ -12,6 +13,10 @@ from streamlit.testing.v1 import AppTest
 from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.execution.queue import EXAMPLE
 from crystalseg.micrographs import examples
+from crystalseg.micrographs.annotations import annotation
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import checked
+from crystalseg.record.annotations import annotations, keep
 from crystalseg.record.store import now
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.settings import Instances
@@ -227,6 +232,31 @@ def test_all_pages_share_the_micrograph_and_the_thresholds(app):
     go(app, "measure")
     assert labelled(app.sidebar.slider, "Foreground threshold h").value == 0.5
     assert metrics(app) == measured
+
+
+def test_a_checked_area_becomes_something_to_teach_with(app):
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    (run,) = own_runs()
+    engine, other = shared.engine(), np.arange(64, dtype=np.int32).reshape(8, 8) % 3
+    image = Micrograph(np.zeros((8, 8, 3), np.uint8), "other", "0" * 64)
+    keep(engine, annotation(image, other), "steel", "made here")
+    go(app, "correct")
+    add = labelled(app.button, "Add to what is taught")
+    assert add.disabled
+    app.session_state["who"] = "A. Smith"
+    height, width = shared.result(run.name)[0].shape
+    checked.check(engine, run.name, [(0, 0), (0, width - 1), (height // 2, width - 1), (height // 2, 0)], "A. Smith")
+    app.run()
+    labelled(app.button, "Add to what is taught").click().run()
+    assert not app.exception
+    _, kept = annotations(engine, "steel")
+    assert kept.name == "probe.png"
+    assert 0.4 < kept.share < 0.6
+    assert kept.crystals > 0
+    labelled(app.button, "Clear the areas").click().run()
+    assert checked.polygons(engine, run.name) == []
 
 
 def test_pages_say_what_to_do_before_a_run(app):
