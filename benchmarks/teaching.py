@@ -88,6 +88,7 @@ def curve(folder: Path, test: Path | None, steps: int, crystals: Sequence[int], 
     images = images if test else images[::2]
     seen = looked_at(images, models)
     rows = [{"crystals": 0, "choice": "", "minutes": 0.0, **judged(tests, models)}]
+    print(rows[0], flush=True)
     for seed in range(seeds):
         for choice in ("guided", "random"):
             chosen = fields(seen, choice == "guided", np.random.default_rng(seed))

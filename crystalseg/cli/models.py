@@ -1,13 +1,16 @@
 """Verbs of models that know one material: teach, models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress as Bar
 
 from crystalseg.cli.app import app, errors
-from crystalseg.cli.options import Operator
+from crystalseg.cli.options import Operator, Scheduler
+
+if TYPE_CHECKING:
+    from crystalseg.execution.lesson_state import State
 
 models_app = typer.Typer(no_args_is_help=True, help="Models on record: list, show, export, import, retire.")
 app.add_typer(models_app, name="models")
@@ -28,11 +31,12 @@ def teach(
     ] = "",
     minutes: Annotated[float, typer.Option(min=0.1, help="Until it can be used; then it is validated.")] = 10.0,
     operator: Operator = "",
+    scheduler: Scheduler = None,
     go_on: Annotated[bool, typer.Option(help="Go on with the lesson of this name.")] = False,
     discard: Annotated[bool, typer.Option(help="Give up the lesson of this name first.")] = False,
 ) -> None:
     """Teach a model one material from labelled images; Ctrl-C pauses, --go-on goes on."""
-    from crystalseg.execution import lesson, teaching, work_folder
+    from crystalseg.execution import lesson, teaching, work_folder, workers
     from crystalseg.record import annotations
     from crystalseg.record.database import open_database
 
@@ -50,7 +54,11 @@ def teach(
     work_folder.ask(folder, "")
     with Bar(console=errors, transient=True) as bar:
         task = bar.add_task(name, total=1.0)
-        model = teaching.run(folder, engine, lambda s: bar.update(task, completed=s.share, description=s.title))
+
+        def show(state: "State") -> None:
+            bar.update(task, completed=state.share, description=state.title)
+
+        model = teaching.run(folder, engine, show, scheduler or workers.scheduler())
     if model is None:
         print(f"Paused: python -m crystalseg teach '{name}' --go-on goes on with it.")
         raise typer.Exit(130)

@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crystalseg.segmentation.models import Models, Taught
     from crystalseg.segmentation.pyramid import Pyramid
 
+R = TypeVar("R")
 AHEAD = 2  # orders handed out, a worker
 PATIENCE = 60.0  # s without a worker after which none is expected any more
 
@@ -162,11 +163,19 @@ def measured_elsewhere(
 ) -> Result:
     """`measure_micrograph` by a worker of the cluster; `taught`: as `equip` returns it. `progress` hears of it twice a
     second, and may raise `Cancelled` here: the worker then stops too."""
+    return elsewhere(client, _measured, (micrograph, settings, taught), progress)
+
+
+def elsewhere(
+    client: "Client", function: Callable[..., R], arguments: tuple, progress: Callable[[Progress], None]
+) -> R:
+    """`function(*arguments, tell)` by a worker of the cluster, which tells how far it is. `progress` hears of it twice
+    a second, and may raise `Cancelled` here: `tell` then does there."""
     from distributed import Event
 
     name = uuid.uuid4().hex
     stop = Event(name, client)
-    future = client.submit(_measured, micrograph, settings, name, taught, pure=False)
+    future = client.submit(_told, function, arguments, name, pure=False)
 
     def look() -> None:
         told = client.get_events(name)
@@ -180,11 +189,9 @@ def measured_elsewhere(
         raise
 
 
-def _measured(micrograph: Micrograph, settings: Settings, name: str, taught: str) -> Result:
-    """In a worker: a run of which the client hears by events called `name`, and which an Event of that name stops."""
+def _told(function: Callable[..., R], arguments: tuple, name: str) -> R:
+    """In a worker: what the client hears of by events called `name`, and an Event of that name stops."""
     from distributed import Event, get_client, get_worker
-
-    from crystalseg.execution.one_image import measure_micrograph
 
     worker, stop, last = get_worker(), Event(name, get_client()), 0.0
 
@@ -196,6 +203,13 @@ def _measured(micrograph: Micrograph, settings: Settings, name: str, taught: str
         worker.log_event(name, astuple(progress))
         if stop.is_set():
             raise Cancelled
+
+    return function(*arguments, tell)
+
+
+def _measured(micrograph: Micrograph, settings: Settings, taught: str, tell: Callable[[Progress], None]) -> Result:
+    """In a worker: a run."""
+    from crystalseg.execution.one_image import measure_micrograph
 
     return measure_micrograph(micrograph, settings, models(taught), tell)
 

@@ -70,7 +70,9 @@ class Model:
         if not self.scores or not self.scores.get("errors"):
             return None
         method = Settings(network=self.setting).full_method
-        return Validation(self.material, method, self.scores["areas"], self.scores["errors"])
+        # None: a figure that could not be measured there
+        errors = {key: [v for v in each if v is not None] for key, each in self.scores["errors"].items()}
+        return Validation(self.material, method, self.scores["areas"], errors)
 
     @property
     def words(self) -> str:

@@ -29,7 +29,7 @@ def cluster():
 
 def test_a_job_is_computed_by_the_cluster_and_recorded_here(cluster, random_models, monkeypatch, tmp_path):
     monkeypatch.setenv("CRYSTALSEG_SCHEDULER", cluster.scheduler_address)
-    monkeypatch.setattr("crystalseg.execution.cluster.models", lambda: random_models)
+    monkeypatch.setattr("crystalseg.execution.cluster.models", lambda taught="": random_models)
     monkeypatch.setattr(Queue, "start_workers", lambda self: None)
     here = []
     monkeypatch.setattr("crystalseg.execution.worker.measure_micrograph", lambda *order: here.append(order))
@@ -58,7 +58,7 @@ def test_progress_comes_from_the_cluster_and_a_stop_goes_there(cluster, monkeypa
             raise
 
     monkeypatch.setattr("crystalseg.execution.one_image.measure_micrograph", slow)
-    monkeypatch.setattr("crystalseg.execution.cluster.models", lambda: None)
+    monkeypatch.setattr("crystalseg.execution.cluster.models", lambda taught="": None)
     seen = []
 
     def watch(progress):
@@ -80,4 +80,4 @@ def test_progress_comes_from_the_cluster_and_a_stop_goes_there(cluster, monkeypa
 def test_a_scheduler_that_does_not_answer_is_a_sentence(random_models, monkeypatch):
     monkeypatch.setenv("CRYSTALSEG_SCHEDULER", "tcp://127.0.0.1:1")
     with pytest.raises(ClusterError, match="No Dask scheduler answers at"):
-        measured_by(random_models)(MICROGRAPH, Settings("watershed"), print)
+        measured_by(random_models)(MICROGRAPH, Settings("watershed"), None, print)

@@ -5,10 +5,13 @@ import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from distributed import LocalCluster
+from skimage.measure import label
 from torch.utils.data import DataLoader
 
 from crystalseg.execution import lesson, lesson_state, teaching, work_folder
@@ -25,6 +28,7 @@ from crystalseg.segmentation.models import load_models, with_taught
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
+from crystalseg.training.teaching import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +43,19 @@ def small(set_attribute):
     set_attribute("crystalseg.execution.teaching.FORGETTING_SIDE", 96)
     set_attribute("crystalseg.training.teaching.LESSONS", 2)
     set_attribute("crystalseg.execution.teaching.PACE_STEPS", 2)
+    set_attribute("crystalseg.execution.teaching.Recipe", partial(Recipe, patch=64, batch=2, synthetic=0.0))
     # no process of its own for the patches: it takes longer to start than to learn here
     set_attribute("crystalseg.training.teaching.batches", lambda s, size: iter(DataLoader(s, batch_size=size)))
+
+
+def quick_looks(set_attribute):
+    """What is seen of a model is what a threshold finds: as soon, and the same for all."""
+
+    def found(models, settings, pixels):
+        return label(pixels.mean(axis=2) > 128, connectivity=1).astype(np.int32)
+
+    for module in ("teaching", "lesson_part"):
+        set_attribute(f"crystalseg.execution.{module}.labels", found)
 
 
 def set_plainly(name, value):
@@ -92,7 +107,8 @@ def test_of_one_area_nothing_can_be_left_out():
     assert [part.is_model for part in parts([drawn(1)])] == [True]
 
 
-def test_a_model_is_learnt_validated_and_used(engine):
+def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
+    quick_looks(monkeypatch.setattr)
     kept = on_record(engine, 3)
     told = []
     model = teaching.run(prepare(engine, "powder", "powder", kept, minutes=0.1, who="A. Kern"), engine, told.append)
@@ -164,11 +180,12 @@ def _tensors(data):
     return data[8 + int.from_bytes(data[:8], "little") :]
 
 
-def test_a_pause_is_followed_and_gone_on_from(engine):
+def test_a_pause_is_followed_and_gone_on_from(engine, monkeypatch):
+    quick_looks(monkeypatch.setattr)
     folder = prepare(engine, "powder", "powder", on_record(engine, 1), minutes=0.1)
 
     def pause(state):
-        if state.step == 1:
+        if state.title == "the model, of everything":
             work_folder.ask(folder, "paused")
 
     replace(lesson.load(folder), steps=3, every=3).save(folder)
@@ -176,6 +193,22 @@ def test_a_pause_is_followed_and_gone_on_from(engine):
     assert lesson_state.state_of(folder).status == "paused"
     work_folder.ask(folder, "")
     assert teaching.run(folder, engine).reference == "powder:1"
+
+
+def test_a_cluster_learns_the_parts_with_the_same_result(engine, monkeypatch):
+    quick_looks(monkeypatch.setattr)
+    kept = on_record(engine, 2)
+    found = []
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        for name, address in (("here", None), ("there", cluster.scheduler_address)):
+            folder = prepare(engine, name, "powder", kept, minutes=0.1)
+            replace(lesson.load(folder), steps=2, every=2, created="2026-01-01").save(folder)
+            found.append(teaching.run(folder, engine, scheduler=address))
+    here, there = found
+    assert _tensors(store.get(here.weights)) == _tensors(store.get(there.weights))
+    assert here.scores == there.scores
+    assert there.scores["areas"] == 2
+    assert "No verdict can be given on fewer than 3" in there.verdict
 
 
 def test_two_people_do_not_teach_the_same_model_at_once(engine):
@@ -212,6 +245,7 @@ def test_an_image_under_two_names_is_refused_before_anything_is_learnt(engine):
 
 
 def test_a_failure_is_a_sentence_and_can_be_gone_on_from(engine, monkeypatch):
+    quick_looks(monkeypatch.setattr)
     folder = prepare(engine, "powder", "powder", on_record(engine, 1), minutes=0.1)
 
     def full(*_, **__):

@@ -1,0 +1,139 @@
+"""One part of a lesson: learn some areas, and score those that were left out. In this process or a cluster's worker."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crystalseg.evaluation.areas import area_score
+from crystalseg.execution.cluster import models
+from crystalseg.execution.lesson import Part
+from crystalseg.micrographs.annotations import Annotation
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import store
+from crystalseg.segmentation.models import Models, with_network
+from crystalseg.segmentation.pipeline import segment
+from crystalseg.segmentation.progress import Cancelled, Progress
+from crystalseg.segmentation.settings import Settings
+from crystalseg.training.teaching import Recipe, begin, learn
+
+LOOKED_AT = 3  # areas left out that are scored for the curve
+MARGIN = 64  # px about an area that are looked at with it
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is learnt, how, and the settings by which the network is judged."""
+
+    part: Part
+    recipe: Recipe
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """weights of the flow network, after how many steps; scores: of each area left out, `before` and `after`, as an
+    AreaScore each; curve: the text of a CSV file."""
+
+    weights: dict[str, Tensor]
+    step: int
+    scores: list[dict[str, dict]]
+    curve: str
+
+
+def carry_out(
+    order: Order,
+    parent: Models,
+    folder: Path,
+    go_on: Callable[[int], bool] = lambda _: True,
+    looking: Callable[[], None] = lambda: None,
+) -> Learnt | None:
+    """Do a part in `folder`, or what is left of it, beginning from `parent`; None if `go_on(step)` said no. `looking`
+    is called when all is learnt."""
+    done = finished(folder)
+    if done is not None:
+        return done
+    part, recipe = order.part, order.recipe
+
+    def score(network: nn.Module) -> dict[str, float]:
+        ready = _looking(parent, recipe.network, network)
+        return {"pq": float(np.mean([_near(one, order.settings, ready) for one in part.left_out[:LOOKED_AT]]))}
+
+    looks = score if part.left_out else (lambda _: {})
+    learnt = learn(fresh(parent, recipe.network), part.learnt, part.left_out, recipe, folder, looks, go_on)
+    if learnt is None:
+        return None
+    looking()
+    weights, step = learnt
+    after = _looking(parent, recipe.network, begin(recipe.network, weights))
+    scores = []
+    for one in part.left_out:
+        rule = order.settings.measuring.border_rule
+        each = [
+            asdict(area_score(one, labels(by, order.settings, one.micrograph.pixels), rule)) for by in (parent, after)
+        ]
+        scores.append(dict(zip(("before", "after"), each, strict=True)))
+    found = Learnt(weights, step, scores, (folder / "learn.csv").read_text())
+    keep(found, folder)
+    return found
+
+
+def keep(learnt: Learnt, folder: Path) -> None:
+    """So that `finished` finds it; complete, or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store.write_safely(folder / "learn.csv", learnt.curve.encode())
+    with store.written_safely(folder / "learnt.pt") as file:
+        torch.save({"weights": learnt.weights, "step": learnt.step}, file)
+    store.write_safely(folder / "scores.json", json.dumps(learnt.scores).encode())
+
+
+def finished(folder: Path) -> Learnt | None:
+    """What was learnt in a folder, None if that is not done yet."""
+    scores = folder / "scores.json"
+    if not scores.exists():
+        return None
+    kept = torch.load(folder / "learnt.pt", map_location="cpu", weights_only=True)
+    return Learnt(kept["weights"], kept["step"], json.loads(scores.read_text()), (folder / "learn.csv").read_text())
+
+
+def in_worker(order: Order, taught: str, tell: Callable[[Progress], None]) -> Learnt:
+    """`carry_out` in a worker of a cluster, from the shipped networks or a model it was equipped with; `tell` hears of
+    it and may raise `Cancelled`: what a worker was at is then lost."""
+    steps = order.recipe.steps
+
+    def go_on(step: int) -> bool:
+        tell(Progress("learning", step, steps, step / steps))
+        return True
+
+    with tempfile.TemporaryDirectory() as folder:
+        learnt = carry_out(order, models(taught), Path(folder), go_on)
+    if learnt is None:
+        raise Cancelled
+    return learnt
+
+
+def fresh(models: Models, network: str) -> nn.Module:
+    """A copy of a flow network, to be taught."""
+    return begin(network, {name: values.cpu() for name, values in models[network].state_dict().items()})
+
+
+def labels(models: Models, settings: Settings, pixels: np.ndarray) -> np.ndarray:
+    """What networks find in pixels uint8 (H, W, 3); int32 (H, W)."""
+    return segment(Micrograph(pixels, "", ""), settings, models).labels
+
+
+def _looking(models: Models, name: str, network: nn.Module) -> Models:
+    return with_network(models, name, network.eval().to(models.device))
+
+
+def _near(one: Annotation, settings: Settings, models: Models) -> float:
+    """PQ in a checked area, of the image about it: quicker than all of it."""
+    rows, columns = (np.flatnonzero(one.checked.any(axis=axis)) for axis in (1, 0))
+    cut = tuple(slice(max(0, int(at[0]) - MARGIN), int(at[-1]) + MARGIN + 1) for at in (rows, columns))
+    part = replace(one, labels=one.labels[cut], checked=one.checked[cut])
+    return area_score(part, labels(models, settings, one.micrograph.pixels[cut]), "exclude").pq
