@@ -213,7 +213,7 @@ def page() -> None:
     session.enter()
     st.title("Teach")
     st.caption("A model that knows your material: check a few areas, let it learn, see how good it is, use it by name.")
-    material = teaching_controls.choose_material("teach material")
+    material = teaching_controls.choose_material("teach material", first=True)
     if not material:
         st.info("Name a material first.", icon=":material/label:")
         return

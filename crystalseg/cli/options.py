@@ -40,7 +40,7 @@ ProfileName = Annotated[
 ]
 
 Operator = Annotated[str, typer.Option(help="Who does this, for the record.")]
-Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, in place of --workers.")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers compute.")]
 
 
 def ordered(

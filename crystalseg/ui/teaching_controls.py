@@ -20,8 +20,9 @@ def materials() -> list[str]:
     return [name for name in dict.fromkeys(named) if name]
 
 
-def choose_material(key: str) -> str:
-    """A material, one that is known or a new name; "" while there is none."""
+def choose_material(key: str, first: bool = False) -> str:
+    """A material, one that is known or a new name; "" while there is none. At first it is that of another page, or the
+    `first` one."""
     held = st.session_state
     known = materials()
     wanted = held.get("material")
@@ -30,7 +31,7 @@ def choose_material(key: str) -> str:
     name = st.selectbox(
         "Material",
         known,
-        index=0 if known else None,
+        index=0 if known and first else None,
         key=key,
         accept_new_options=True,
         placeholder="a name, such as: fused magnesia",

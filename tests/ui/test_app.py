@@ -249,6 +249,8 @@ def test_a_checked_area_becomes_something_to_teach_with(app):
     height, width = shared.result(run.name)[0].shape
     checked.check(engine, run.name, [(0, 0), (0, width - 1), (height // 2, width - 1), (height // 2, 0)], "A. Smith")
     app.run()
+    assert labelled(app.button, "Add to what is taught").disabled  # nobody said of which material
+    labelled(app.selectbox, "Material").select("steel").run()
     labelled(app.button, "Add to what is taught").click().run()
     assert not app.exception
     _, kept = annotations(engine, "steel")
