@@ -1,0 +1,30 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from skimage.measure import label
+
+from crystalseg.micrographs.labels import pieces, tidy
+from tests.conftest import discs, squares
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3)))
+def test_pieces_are_those_of_scikit_image(labels):
+    np.testing.assert_array_equal(pieces(labels), label(labels, connectivity=1, background=0))
+
+
+def test_pieces_of_large_crystals_and_of_spirals():
+    spiral = np.zeros((41, 41), np.int32)
+    for k in range(0, 20, 2):
+        spiral[k : 41 - k, k : 41 - k] = 1 + (k // 2) % 2
+    for labels in (discs((90, 120), [(40, 40, 30), (45, 60, 30), (40, 50, 9)]), squares(60, 7, (2, 3)), spiral):
+        np.testing.assert_array_equal(pieces(labels), label(labels, connectivity=1, background=0))
+
+
+def test_what_is_tidied_is_in_one_piece_without_holes():
+    labels = discs((60, 80), [(30, 30, 20), (30, 30, 5)])
+    labels[labels == 2] = 0  # a hole
+    labels[10:50, 30] = 0  # a cut, which leaves a bridge on neither side of the hole
+    labels[2:4, 70:72] = 5  # dirt
+    assert tidy(labels, 15).max() == 2
+    assert (tidy(labels, 1) > 0).sum() == (labels > 0).sum()
