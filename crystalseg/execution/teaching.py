@@ -1,6 +1,7 @@
 """A model is taught in a folder: watched, paused, gone on with after a crash, validated by what it did not learn, and
 put on record."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,9 @@ def run(
             told(status="failed", error=failure(error))
             raise
         told(status="done" if model else "paused", left=0.0)
+        if model:
+            for checkpoint in (*folder.rglob("*.pt"), *folder.glob("*.safetensors")):
+                checkpoint.unlink()  # the curves stay, to be looked at
         return model
 
 
@@ -96,6 +100,7 @@ class _Teacher:
             return
         self.told(title="seeing how fast this machine is")
         trial, marks = self.folder / "pace", []
+        shutil.rmtree(trial, ignore_errors=True)
 
         def mark(_: int) -> bool:
             marks.append(time.monotonic())

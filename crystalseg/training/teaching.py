@@ -110,11 +110,12 @@ def learn(
     score: Callable[[nn.Module], Mapping[str, float]] = lambda _: {},
     go_on: Callable[[int], bool] = lambda _: True,
 ) -> tuple[dict[str, Tensor], int] | None:
-    """Teach `network` the annotations; returns its averaged weights with the lowest loss on what was `left_out`, those
-    of the last step if nothing was, and the step they are of; None if `go_on(step)` said no: called again with the same
-    `folder` it goes on.
+    """Teach `network` the annotations; returns its averaged weights and the step they are of; None if `go_on(step)`
+    said no: called again with the same `folder` it goes on.
 
-    The curve is in `<folder>/learn.csv`; `score` adds figures of the averaged network to its rows.
+    The curve is in `<folder>/learn.csv`; `score` adds figures of the averaged network to its rows. Of what was seen at
+    the areas `left_out`, the weights with the highest `pq` are returned, or if that is not scored with the lowest loss;
+    those of the last step if nothing was left out.
     """
     budget = Budget(
         recipe.steps, batch=recipe.batch, learning_rate=recipe.learning_rate, warmup=0.05, average=recipe.average
@@ -137,8 +138,9 @@ def learn(
         wanted = go_on(trainer.steps)
         if trainer.steps % recipe.every == 0 or trainer.progress >= 1:
             row = trainer.validate(validation, score)
-            if not validation or row["validation_loss"] < state["best"]:
-                state["best"] = row["validation_loss"]
+            worth = row["validation_loss"] if "pq" not in row else -row["pq"]
+            if not validation or worth <= state["best"]:
+                state["best"] = worth
                 _keep(trainer.mean.module.state_dict(), trainer.steps, best)
             trainer.save()
         elif not wanted:
