@@ -217,11 +217,12 @@ def page() -> None:
     if not material:
         st.info("Name a material first.", icon=":material/label:")
         return
-    learning, nexts, kept = st.tabs(["Learn", "What to label next", "Models"])
+    learning, nexts, kept = st.tabs(["Learn", "What to label next", "Models"], key="teach tabs", on_change="rerun")
     with learning:
         learn(material, labelled(material))
     with nexts:
-        next_fields.show(material)
+        if nexts.open:  # it reads the latest images: only for who looks at it
+            next_fields.show(material)
     with kept:
         kept_models(material)
 

@@ -218,9 +218,8 @@ def _measured(micrograph: Micrograph, settings: Settings, taught: str, tell: Cal
 def _pyramid(taught: str) -> "Pyramid":
     from crystalseg.segmentation.pyramid import Pyramid
 
-    return Pyramid(
-        models(taught), np.zeros((32, 32, 3), np.uint8)
-    )  # networks and device only; tiles bring their pixels
+    # networks and device only; tiles bring their pixels
+    return Pyramid(models(taught), np.zeros((32, 32, 3), np.uint8))
 
 
 def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> np.ndarray:

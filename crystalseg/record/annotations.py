@@ -41,11 +41,16 @@ class Kept:
 
 def keep(engine: Engine, one: Annotation, material: str, source: str, who: str = "") -> Kept:
     """Put an annotation on record for a material, in place of the one it had of the same image."""
+    return _recorded(engine, one, _put(one), material, source, who)
+
+
+def _recorded(engine: Engine, one: Annotation, files: tuple[str, str], material: str, source: str, who: str) -> Kept:
+    """As `keep`, of an annotation whose `files` are in the store."""
     material = material.strip()
     if not 0 < len(material) <= 60:
         raise MicrographError("A material needs a name of 1 to 60 characters.")
     micrograph = one.micrograph
-    image, labels = _put(one)
+    image, labels = files
     body = {
         "name": micrograph.name,
         "material": material,
@@ -63,8 +68,8 @@ def from_folder(engine: Engine, folder: Path, material: str, who: str = "") -> l
     there = {one.files: one for one in annotations(engine, material)}
     kept = []
     for one in read_annotations(folder):
-        known = there.get(_put(one))
-        kept.append(known or keep(engine, one, material, f"folder {folder}", who))
+        files = _put(one)
+        kept.append(there.get(files) or _recorded(engine, one, files, material, f"folder {folder}", who))
     return kept
 
 
@@ -105,8 +110,3 @@ def read(name: str, files: tuple[str, str], um_per_px: float | None = None) -> A
     pixels = np.asarray(Image.open(io.BytesIO(store.get(image))).convert("RGB"))
     calibration = from_um_per_px(um_per_px, None) if um_per_px else None
     return unpacked(Micrograph(pixels, name, image, calibration), store.get(labels))
-
-
-def at(kept: Kept) -> Path:
-    """Where its image is, as a PNG file."""
-    return store.place(kept.image)

@@ -7,7 +7,7 @@ computes the runs that were made with it.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
@@ -134,13 +134,13 @@ def register(engine: Engine, model: Model, who: str = "") -> Model:
     check_name(model.name)
     if model.network not in FLOW_NETWORKS:
         raise ModelError(f"A model is one of {', '.join(FLOW_NETWORKS)}, not '{model.network}'.")
+    derived = ("version", "weights", "who", "created", "retired")
+    facts = {key: value for key, value in asdict(model).items() if key not in derived}
+    body = json.loads(json.dumps(facts | {"files": {"weights": model.weights}}))  # as an entry gives it back
     while True:
         version = 1 + max((m.version for m in _all(engine) if m.name == model.name), default=0)
-        derived = ("version", "weights", "who", "created", "retired")
-        body = {key: value for key, value in asdict(model).items() if key not in derived}
-        body |= {"name": model.name, "files": {"weights": model.weights}}
-        entry = ledger.append(engine, "model", f"{model.name}:{version}", json.loads(json.dumps(body)), who, once=True)
-        if ledger.files_in(entry.body) == body["files"] and entry.body == json.loads(json.dumps(body)):
+        entry = ledger.append(engine, "model", f"{model.name}:{version}", body, who, once=True)
+        if entry.body == body:  # else another was registered as this version meanwhile
             return _model(entry)
 
 
@@ -163,7 +163,7 @@ def _all(engine: Engine) -> list[Model]:
         changes: dict[str, Any] = {"retired": retired.get(made.reference, False)}
         if made.reference in scores:
             changes["scores"] = scores[made.reference]
-        found.append(Model(**{f.name: getattr(made, f.name) for f in fields(Model)} | changes))
+        found.append(replace(made, **changes))
     return found
 
 

@@ -140,6 +140,7 @@ def test_what_to_label_next_comes_from_the_runs_on_record(page):
     run = Run("slide.png", image, None, None, None, settings, {}, {}, {}, None, files=files, id="run1")
     record(open_database(), run, kept)
     on_record()
+    page.session_state["teach tabs"] = "What to label next"
     page.run()
     assert not page.exception
     assert any("minutes of your time" in text.value for text in page.markdown)
