@@ -74,7 +74,7 @@ def test_what_failed_is_told_and_can_go_on(page, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr("crystalseg.ui.background.start", lambda *order: started.append(order))
     labelled(page.button, "Go on").click().run()
-    assert started == [(folder, "mosaic", str(path), "--go-on", "--workers", "0")]
+    assert started == [(folder, "mosaic", str(path), "--go-on", "--workers", "0", "--out", str(folder))]
     with work_folder.locked(folder):
         (folder / "state.json").write_text('{"state": "running", "stage": "scale 1", "share": 0.4}')
         page.run()
