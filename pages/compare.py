@@ -137,8 +137,7 @@ def several_images(first: str, second: str) -> None:
             job = item.runs.get(method)
             if job and shared.queue().has_result(job) and shared.queue().job(job).status == "done":
                 corrected = shared.corrected(job, session.instances())
-                rule = session.measuring().border_rule
-                summary = corrected.measurement(item.original.um_per_px, rule).summary
+                summary = corrected.measurement(item.original.um_per_px, session.measuring()).summary
                 values.append((summary.average.value, summary.unit) if summary else (np.nan, ""))
         if len(values) == 2 and not any(np.isnan(v) for v, _ in values):
             rows.append((item.original.name, values[0][0], values[1][0], values[0][1]))
@@ -161,7 +160,7 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
     def pdf() -> bytes:
         corrected = shared.corrected(item.runs[method], session.instances())
         profile = session.profile()
-        validation = lookup(profile, corrected.original.settings)
+        validation = lookup(profile, corrected.segmentation(session.measuring()).settings)
         details = Details(operator=session.who())
         recorded = put_on_record(
             corrected, micrograph, session.measuring(), validation, details, profile, comparison=comparison

@@ -112,7 +112,7 @@ def result(item: session.Item) -> None:
         carry_out(corrected, answer.edit, who)
         st.rerun()
     with right:
-        summary = corrected.measurement(micrograph.um_per_px, session.measuring().border_rule).summary
+        summary = corrected.measurement(micrograph.um_per_px, session.measuring()).summary
         with figures.container():
             if summary:
                 st.metric("Average crystal size", f"{summary.average.value:.4g} {summary.unit}")

@@ -145,12 +145,13 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
     details, profile = details_form(), session.profile()
 
     def report(form: str, build: Callable[[Report], bytes]) -> bytes:
-        validation = lookup(profile, corrected.original.settings)
+        validation = lookup(profile, corrected.segmentation(measuring).settings)
         recorded = put_on_record(corrected, micrograph, measuring, validation, details, profile)
         return issue_report(shared.engine(), recorded, form, build)
 
     stem = file_stem(micrograph.name)
-    labels, crystals = corrected.history.labels, corrected.table(micrograph.um_per_px)
+    labels = corrected.history.labels
+    crystals = corrected.measurement(micrograph.um_per_px, measuring).crystals
     settings = corrected.segmentation(measuring).settings.to_json()
     files = (
         ("PDF report", lambda: report("PDF", build_pdf), "report.pdf", "application/pdf"),
@@ -184,11 +185,12 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
         return
     micrograph = item.measured()
     corrected = shared.corrected(job, choice)
-    measurement = corrected.measurement(micrograph.um_per_px, measuring.border_rule)
+    shown = f"{corrected.version} {micrograph.um_per_px} {measuring.only}"
+    measurement = corrected.measurement(micrograph.um_per_px, measuring)
     if measurement.summary is None:
         st.warning(
             "No crystal counts. If the outlines below show none, lower the foreground threshold; if all touch the "
-            "border, choose the border rule that includes them.",
+            "border, choose the border rule that includes them; if only some are to count, ask for others.",
             icon=":material/search:",
         )
     else:
@@ -203,7 +205,7 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
         micrograph.pixels,
         job,
         micrograph.um_per_px,
-        [Crystals(corrected.history.labels, measurement.crystals, f"{corrected.version} {micrograph.um_per_px}")],
+        [Crystals(corrected.history.labels, measurement.crystals, shown)],
         Shown(picked=st.session_state.get("picked")),
         key=f"result {job}",
     )
@@ -234,8 +236,9 @@ def tabs(
     field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
 
     def assessed() -> Assessment | None:
-        validation = lookup(profile, corrected.original.settings)
-        return shared.assessment(corrected.version, rule, micrograph.calibration, profile, validation, field)
+        validation = lookup(profile, corrected.segmentation(measuring).settings)
+        version = f"{corrected.version} {measuring.only}"
+        return shared.assessment(version, rule, micrograph.calibration, profile, validation, field)
 
     if profile.limits and (judged := assessed()) is not None:
         verdict(judged)

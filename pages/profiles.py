@@ -91,6 +91,13 @@ def edit(old: Profile) -> None:
             format_func=settings_controls.RULES.get,
             key="profile rule",
         )
+        only = right.text_input(
+            "Count only",
+            settings.measuring.only,
+            placeholder="all crystals",
+            help="In words: “round ones above 20 µm”, “ohne kleine”. Kept as the filter they become. No verdict is "
+            "given on a selection, because the method was validated on all crystals.",
+        )
         columns = st.columns(4)
         now = settings.instances
         threshold = columns[0].number_input("Foreground threshold h", -10.0, 10.0, float(now.foreground_threshold), 0.1)
@@ -128,7 +135,7 @@ def edit(old: Profile) -> None:
             settings,
             method=method,
             instances=Instances(threshold, smallest, lowest, limit),
-            measuring=Measuring(rule),
+            measuring=Measuring(rule, only),
             network=network,
         )
         ordered = tuple(s for s in SECTIONS if s in sections)

@@ -13,9 +13,9 @@ PACKAGE = ROOT / "crystalseg"
 # Each room, from the ground up, and the rooms it may import from.
 MAY_IMPORT = {
     "micrographs": set(),
-    "synthetic": {"micrographs"},
     "networks": set(),
     "measurement": set(),
+    "synthetic": {"micrographs", "measurement"},
     "segmentation": {"micrographs", "networks", "measurement"},
     "record": {"micrographs", "networks", "measurement", "segmentation"},
     "evaluation": {"micrographs", "synthetic", "measurement", "segmentation"},

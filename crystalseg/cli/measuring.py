@@ -54,11 +54,13 @@ def segment(
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: ProfileName = "",
     model: ModelName = "",
+    only: Annotated[str, typer.Option(help="Count only these crystals: “round ones above 20 µm”, “ohne kleine”.")] = "",
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
     from crystalseg.micrographs.names import file_stems
     from crystalseg.record.database import open_database
+    from crystalseg.record.validations import lookup
     from crystalseg.report.pdf import PAGES
     from crystalseg.report.report import Details
 
@@ -67,6 +69,9 @@ def segment(
     engine = open_database()
     settings, profile, validation = chosen(engine, settings_file, method, profile_name, model)
     settings = on_flow_model(settings, flow_model)
+    if only:
+        settings = replace(settings, measuring=replace(settings.measuring, only=only))
+        validation = lookup(profile, settings)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)
     models = models_from(weights, flow_model, settings)

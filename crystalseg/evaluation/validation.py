@@ -34,7 +34,7 @@ def validate(
 def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray, rule: str) -> dict[str, float]:
     """By figure, of `labels` less of `truth`, int (H, W): see `validate`."""
     um = micrograph.um_per_px or 1.0
-    return errors(*(figures([Field(of, measure_crystals(of, um), um)], rule) for of in (labels, truth)))
+    return errors(*(figures([Field(of, measure_crystals(of, um), um)], rule, resamples=0) for of in (labels, truth)))
 
 
 def by_figure(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

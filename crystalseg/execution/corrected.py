@@ -12,6 +12,7 @@ from crystalseg.execution.result import Result, documented
 from crystalseg.measurement.crystals import measure_crystals, remeasured
 from crystalseg.measurement.distribution import summarise
 from crystalseg.measurement.measurement import Measurement
+from crystalseg.measurement.query import leave_out
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.anchors import anchor
@@ -60,10 +61,11 @@ class Corrected:
             self._tables[um_per_px] = measure_crystals(h.labels, um_per_px, h.confidence, h.marks)
         return self._tables[um_per_px]
 
-    def measurement(self, um_per_px: float | None, rule: str) -> Measurement:
-        """The crystals now, summed up with a border rule."""
-        crystals = self.table(um_per_px)
-        return Measurement(crystals, summarise(crystals, self.history.labels.shape, rule))
+    def measurement(self, um_per_px: float | None, measuring: Measuring) -> Measurement:
+        """The crystals now, those summed up that are to count; QueryError if the selection cannot be answered."""
+        labels = self.history.labels
+        crystals = leave_out(self.table(um_per_px), measuring.only, labels, self.history.evidence.pixels)
+        return Measurement(crystals, summarise(crystals, labels.shape, measuring.border_rule))
 
     def do(self, asked: Correction | str) -> None:
         """Carry out a correction, `undo` or `redo`, and log it; CorrectionError if it cannot be done."""
@@ -114,7 +116,7 @@ def put_on_record(
     chosen = profile.to_json() if profile else ""
     details = details or Details()
     same = digest(corrected.version, micrograph.calibration, segmentation.settings, details.words(), chosen)
-    result = Result(micrograph, segmentation, corrected.measurement(micrograph.um_per_px, measuring.border_rule))
+    result = Result(micrograph, segmentation, corrected.measurement(micrograph.um_per_px, measuring))
     log = [correction.to_dict() for correction in corrected.history.log]
     ready = documented(
         result, validation, details, profile, log, corrected.history.marks, comparison, job=corrected.job, id=same

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from crystalseg.evaluation.areas import area_score
 from crystalseg.execution.cluster import models
 from crystalseg.execution.lesson import Part
-from crystalseg.micrographs.annotations import Annotation
+from crystalseg.micrographs.annotations import Annotation, cut_out
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
-from crystalseg.segmentation.models import Models, with_network
+from crystalseg.segmentation.methods import JUDGES
+from crystalseg.segmentation.models import Models, one_state, with_network
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings
+from crystalseg.training.taught_judge import learn_judge
 from crystalseg.training.teaching import Recipe, begin, learn
 
 LOOKED_AT = 3  # areas left out that are scored for the curve
@@ -37,8 +39,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Learnt:
-    """weights of the flow network, after how many steps; scores: of each area left out, `before` and `after`, as an
-    AreaScore each; curve: the text of a CSV file."""
+    """weights of the flow network, after how many steps, and of its judge, as `one_state`; scores: of each area left
+    out, `before` and `after`, as an AreaScore each; curve: the text of a CSV file."""
 
     weights: dict[str, Tensor]
     step: int
@@ -69,8 +71,11 @@ def carry_out(
     if learnt is None:
         return None
     looking()
-    weights, step = learnt
-    after = _looking(parent, recipe.network, begin(recipe.network, weights))
+    flow, step = learnt
+    after = _looking(parent, recipe.network, begin(recipe.network, flow))
+    judge = learn_judge(after, recipe.network, part.learnt, recipe.seed)
+    after = with_network(after, JUDGES[recipe.network], judge)
+    weights = one_state(flow, judge.state_dict())
     scores = []
     for one in part.left_out:
         rule = order.settings.measuring.border_rule
@@ -133,7 +138,5 @@ def _looking(models: Models, name: str, network: nn.Module) -> Models:
 
 def _near(one: Annotation, settings: Settings, models: Models) -> float:
     """PQ in a checked area, of the image about it: quicker than all of it."""
-    rows, columns = (np.flatnonzero(one.checked.any(axis=axis)) for axis in (1, 0))
-    cut = tuple(slice(max(0, int(at[0]) - MARGIN), int(at[-1]) + MARGIN + 1) for at in (rows, columns))
-    part = replace(one, labels=one.labels[cut], checked=one.checked[cut])
-    return area_score(part, labels(models, settings, one.micrograph.pixels[cut]), "exclude").pq
+    part = cut_out(one, MARGIN)
+    return area_score(part, labels(models, settings, part.micrograph.pixels), "exclude").pq

@@ -210,8 +210,8 @@ def _written(place: Path, result: Result, order: Mosaic, engine: Engine) -> Run:
 
 
 class _Told:
-    """Called with progress: writes the state into the folder, at most twice a second, and raises `Cancelled` if a pause
-    is asked for there."""
+    """Called with progress: raises `Cancelled` if a pause is asked for in the folder, and writes the state there, at
+    most twice a second."""
 
     def __init__(self, folder: Path, report: Callable[[Progress], None]):
         self.folder, self.report, self.stem = folder, report, ""
@@ -219,13 +219,13 @@ class _Told:
 
     def __call__(self, progress: Progress) -> None:
         self.report(progress)
+        if asked(self.folder):
+            raise Cancelled
         if time.monotonic() - self._last < 0.5:
             return
         self._last = time.monotonic()
         tiles = f", tile {progress.done} of {progress.total}" if progress.total > 1 else ""
         self._write(State("running", progress.stage + tiles, progress.share, "", self.stem))
-        if asked(self.folder):
-            raise Cancelled
 
     def end(self, state: str, error: str = "") -> None:
         """How it ended."""

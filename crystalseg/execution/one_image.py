@@ -22,9 +22,12 @@ def measure_micrograph(
 ) -> Result:
     """Segment a micrograph, measure its crystals and sum them up; `progress`, `compute`, `kept` as for `segment`."""
     segmentation = segment(micrograph, settings, models, progress, compute=compute, kept=kept)
-    rule = settings.measuring.border_rule
-    return Result(
-        micrograph,
-        segmentation,
-        measure(segmentation.labels, micrograph.um_per_px, rule, segmentation.confidence),
+    measurement = measure(
+        segmentation.labels,
+        micrograph.um_per_px,
+        settings.measuring.border_rule,
+        segmentation.confidence,
+        only=settings.measuring.only,
+        pixels=micrograph.pixels,
     )
+    return Result(micrograph, segmentation, measurement)

@@ -36,7 +36,7 @@ from crystalseg.training.teaching import Recipe, learn
 
 FORGETTING = 8  # drawn images, other than those that are rehearsed, of this side, px
 FORGETTING_SIDE = 320
-LEARNING = 0.75  # of the minutes until the model can be used; the rest is for looking
+LEARNING = 0.5  # of the minutes until the model can be used; the rest is for the judge, and for looking
 LEAST_STEPS = 20
 PACE_STEPS = 6
 

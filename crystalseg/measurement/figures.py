@@ -106,12 +106,15 @@ def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0)
     return int(np.ceil(1.96**2 * variance / (wanted / 100 * mean) ** 2))
 
 
-def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> dict[str, Figure]:
+def figures(
+    fields: Sequence[Field], rule: str, above: float | None = None, resamples: int = RESAMPLES
+) -> dict[str, Figure]:
     """All figures of a sample by key, in the order of DEFINITIONS; empty if no crystal counts.
 
     `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None. Lengths are in
     µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: with two or more fields the
-    spread between them, s/√n; with one field a bootstrap over its crystals, or for intercepts over its lines.
+    spread between them, s/√n; with one field a bootstrap of so many `resamples` over its crystals (0: NaN, and much
+    faster), or for intercepts a jackknife over its lines.
     """
     fields = in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
@@ -122,16 +125,16 @@ def figures(fields: Sequence[Field], rule: str, above: float | None = None) -> d
     functions = dict(_BY_CRYSTAL)
     if above is not None:
         functions["area_above"] = lambda x, w, a: float((w * a)[x > above].sum() / (w * a).sum())
-    by_key = {key: _of_crystals(key, unit, function, parts, together) for key, function in functions.items()}
+    by_key = {key: _of_crystals(key, unit, function, parts, together, resamples) for key, function in functions.items()}
     if above is not None:
         words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
         by_key["area_above"] = replace(by_key["area_above"], label=words)
-    by_key["aspect"] = _aspect(fields, rule)
+    by_key["aspect"] = _aspect(fields, rule, resamples)
     for pattern in ("lines", "circles"):
         by_key |= _of_intercepts(fields, pattern, unit, calibrated)
     if calibrated:
         by_key |= _planimetric(fields)
-        by_key["g_area"] = _mean_area(fields)
+        by_key["g_area"] = _mean_area(fields, resamples)
     return {key: by_key[key] for key in DEFINITIONS if key in by_key and np.isfinite(by_key[key].value)}
 
 
@@ -159,23 +162,24 @@ def _of_crystals(
     function: Callable[..., float],
     parts: Sequence[tuple[np.ndarray, ...]],
     together: Sequence[np.ndarray],
+    resamples: int,
 ) -> Figure:
     each = [function(*part) if len(part[0]) else np.nan for part in parts]
     alone = np.nan
-    if len(parts) == 1 and len(together[0]) > 1:
-        alone = _bootstrap(function, together)
+    if len(parts) == 1 and len(together[0]) > 1 and resamples:
+        alone = _bootstrap(function, together, resamples)
     how = f"bootstrap over {len(together[0])} crystals"
     return _between(key, unit_of(key, unit), function(*together), each, alone, how)
 
 
-def _bootstrap(function: Callable[..., float], arrays: Sequence[np.ndarray]) -> float:
+def _bootstrap(function: Callable[..., float], arrays: Sequence[np.ndarray], resamples: int) -> float:
     rng = np.random.default_rng(0)
     n = len(arrays[0])
-    values = [function(*(a[pick] for a in arrays)) for pick in (rng.integers(n, size=n) for _ in range(RESAMPLES))]
+    values = [function(*(a[pick] for a in arrays)) for pick in (rng.integers(n, size=n) for _ in range(resamples))]
     return float(np.std(values, ddof=1))
 
 
-def _aspect(fields: Sequence[Field], rule: str) -> Figure:
+def _aspect(fields: Sequence[Field], rule: str, resamples: int) -> Figure:
     parts = []
     for field in fields:
         table = field.crystals[field.crystals["kind"] == "crystal"]
@@ -184,7 +188,7 @@ def _aspect(fields: Sequence[Field], rule: str) -> Figure:
     together = (np.concatenate([p[0] for p in parts]),)
     if not len(together[0]):
         return Figure("aspect", np.nan, "", np.nan, "")
-    return _of_crystals("aspect", "", lambda x: float(np.median(x)), parts, together)
+    return _of_crystals("aspect", "", lambda x: float(np.median(x)), parts, together, resamples)
 
 
 def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibrated: bool) -> dict[str, Figure]:
@@ -236,8 +240,12 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
     }
 
 
-def _mean_area(fields: Sequence[Field]) -> Figure:
+def _mean_area(fields: Sequence[Field], resamples: int) -> Figure:
     parts, together = counted(fields, "exclude")
     if not len(together[0]):
         return Figure("g_area", np.nan, "", np.nan, "")
-    return _of_crystals("g_area", "", lambda x, w, a: g_of_area(float(np.average(a, weights=w)) / 1e6), parts, together)
+
+    def of_mean(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> float:
+        return g_of_area(float(np.average(a, weights=w)) / 1e6)
+
+    return _of_crystals("g_area", "", of_mean, parts, together, resamples)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import Summary, summarise
+from crystalseg.measurement.query import leave_out
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ def measure(
     rule: str,
     confidence: np.ndarray | None = None,
     marks: Mapping[int, str] | None = None,
+    only: str = "",
+    pixels: np.ndarray | None = None,
 ) -> Measurement:
-    """Measure all crystals of labels, integer (H, W), and sum them up with the border rule `rule`; the other parameters
-    as for `measure_crystals`."""
-    crystals = measure_crystals(labels, um_per_px, confidence, marks)
+    """Measure all crystals of labels, integer (H, W), and sum up those that `only` selects with the border rule `rule`;
+    `only` and `pixels` as for `leave_out`, the other parameters as for `measure_crystals`."""
+    crystals = leave_out(measure_crystals(labels, um_per_px, confidence, marks), only, labels, pixels)
     return Measurement(crystals, summarise(crystals, labels.shape, rule))

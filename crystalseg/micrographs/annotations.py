@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,14 @@ class Annotation:
         for part in parts:
             digest.update(repr((part.shape, part.dtype.str)).encode() + np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+
+def cut_out(one: Annotation, margin: int) -> Annotation:
+    """The part of an annotation that was checked, and `margin` px about it."""
+    rows, columns = (np.flatnonzero(one.checked.any(axis=axis)) for axis in (1, 0))
+    part = tuple(slice(max(0, int(at[0]) - margin), int(at[-1]) + margin + 1) for at in (rows, columns))
+    micrograph = replace(one.micrograph, pixels=np.ascontiguousarray(one.micrograph.pixels[part]))
+    return Annotation(micrograph, np.ascontiguousarray(one.labels[part]), np.ascontiguousarray(one.checked[part]))
 
 
 def annotation(micrograph: Micrograph, labels: np.ndarray, checked: np.ndarray | None = None) -> Annotation:

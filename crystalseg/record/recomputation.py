@@ -33,5 +33,12 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
             segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.judge(settings))
         log = correction_log(engine, run.job, settings.instances.name, entry_of(engine, run.id).number)
     history = history_of(segmentation, micrograph.pixels, [entry for _, entry in log])
-    rule = settings.measuring.border_rule
-    return measure(history.labels, run.um_per_px, rule, history.confidence, history.marks).summary
+    return measure(
+        history.labels,
+        run.um_per_px,
+        settings.measuring.border_rule,
+        history.confidence,
+        history.marks,
+        settings.measuring.only,
+        micrograph.pixels,
+    ).summary

@@ -8,6 +8,7 @@ import numpy as np
 
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.measurement import Measurement, measure
+from crystalseg.measurement.query import parse
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph
@@ -34,12 +35,13 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
         labels, confidence = file["labels"], file["confidence"]
     marks = {int(number): mark for number, mark in run.marks.items()}
-    rule = run.chosen.measuring.border_rule
-    measurement = measure(labels, run.um_per_px, rule, confidence, marks)
+    measuring = run.chosen.measuring
     micrograph = None
-    if with_image and "image" in run.files:
+    if (with_image or parse(measuring.only).needs_pixels) and "image" in run.files:
         micrograph = whole_image(run)
         micrograph = micrograph.crop(*run.region) if run.region else micrograph
+    pixels = micrograph.pixels if micrograph else None
+    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, marks, measuring.only, pixels)
     return Reopened(run, micrograph, labels, confidence, measurement)
 
 

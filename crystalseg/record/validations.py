@@ -38,7 +38,10 @@ def _full(method: str) -> str:
 
 def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
     """That of the settings' method on the profile's kind of material; None without a profile, or if it was not
-    validated there. A model that was taught a material brings its own, if the profile's kind is no other."""
+    validated there. A model that was taught a material brings its own, if the profile's kind is no other. None where
+    only some crystals count: what a method is off by was seen of all."""
+    if settings.measuring.only:
+        return None
     if settings.model:
         kinds = {profile.kind} - {""} if profile else set()
         own_method = [v for v in validations() if v.method == settings.full_method]

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image as PillowImage
 
+from crystalseg.measurement.query import LEFT_OUT
 from crystalseg.record.profiles import SECTIONS
 from crystalseg.report.blocks import Block, Facts, Heading, Pictures, Text
 from crystalseg.report.figure_sections import budget, fields, figures, largest, result, verdict
@@ -107,6 +108,12 @@ def _method(report: Report) -> list[Block]:
         f"the crystals counted; errors of segmentation and calibration are in the uncertainty budget only. Percentiles "
         f"follow ISO 9276-1 (smallest size whose cumulative share reaches it)."
     )
+    if settings.measuring.only:
+        out = sum(int((p.field.crystals["kind"] == LEFT_OUT).sum()) for p in report.parts)
+        words += (
+            f" Only crystals with {settings.measuring.only} are counted; {out} others were found and left out (p33: "
+            f"what 33 % of the image's crystals do not exceed)."
+        )
     rows = [
         *settings_rows(settings, factors),
         ("Model versions", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "none"),

@@ -11,6 +11,8 @@ import pandas as pd
 from roifile import ImagejRoi
 from scipy import ndimage
 
+from crystalseg.measurement.query import LEFT_OUT
+
 
 def polygons(labels: np.ndarray) -> Iterator[tuple[int, list[list[np.ndarray]]]]:
     """Each label of `labels`, integer (H, W), with its pieces; of each piece the outer ring and those of its holes,
@@ -79,7 +81,7 @@ def _plain(value: object) -> object:
 def coco(labels: np.ndarray, crystals: pd.DataFrame, name: str) -> bytes:
     """A COCO instances file of one image: run-length masks (exact, uncompressed, column by column), categories crystal,
     pore and artefact."""
-    kinds = ("crystal", "pore", "artefact")
+    kinds = ("crystal", "pore", "artefact", LEFT_OUT)
     of = dict(zip(crystals["id"], crystals["kind"], strict=True))
     sure = dict(zip(crystals["id"], crystals["confidence"], strict=True)) if "confidence" in crystals else {}
     height, width = labels.shape

@@ -137,4 +137,5 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
         ("Foreground threshold h, smallest area", f"{instances.foreground_threshold:g}, {instances.min_area} px²"),
         *_limit_rows(settings),
         ("Border rule", settings.measuring.border_rule),
+        *([("Counted only", settings.measuring.only)] if settings.measuring.only else []),
     ]

@@ -37,6 +37,7 @@ BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "size": lambda _: SizeModel(),
     "boundary": lambda _: build_boundary(),
 }
+_JUDGE = "judge."  # begins the names of a judge's weights in the file of a model
 REQUIRED = ("cellpose", "sima")  # a folder of weights has these at least
 
 
@@ -76,45 +77,64 @@ class Models:
         return sum(p.numel() for network in used for p in network.parameters())
 
 
-def load_judge(settings: Settings, directory: Path = DIRECTORY) -> Confidence:
-    """The network that judges proposals, alone, on the CPU: enough for `pipeline.rethreshold`."""
-    network, _ = _load(directory, JUDGES[settings.architecture])
-    assert isinstance(network, Confidence)
-    return network
-
-
 @dataclass(frozen=True)
 class Taught:
     """A model on record, to run in place of the shipped weights of its architecture. reference: NAME:VERSION; network:
-    its architecture; sha256, data: of its weights file."""
+    its architecture; sha256, data: of its weights file, which may hold a judge of its own (`one_state`)."""
 
     reference: str
     network: str
     sha256: str
     data: bytes = field(repr=False)
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Its networks by the name of the weights they stand for, on the CPU; WeightsError if they do not fit."""
+        what = f"Model {self.reference}"
+        state, _ = weights_in(self.data, self.network, what)
+        judge = {key.removeprefix(_JUDGE): values for key, values in state.items() if key.startswith(_JUDGE)}
+        flow = {key: values for key, values in state.items() if not key.startswith(_JUDGE)}
+        states = {self.network: flow} | ({JUDGES[self.network]: judge} if judge else {})
+        return {name: _built(name, of, what) for name, of in states.items()}
+
+
+def one_state(flow: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a flow network and of the judge of its proposals, for one file."""
+    return {**flow, **{_JUDGE + key: values for key, values in judge.items()}}
+
+
+def load_judge(settings: Settings, taught: Taught | None = None, directory: Path = DIRECTORY) -> Confidence:
+    """The network that judges proposals, alone, on the CPU: enough for `pipeline.rethreshold`. That of the model
+    `taught`, if it has its own."""
+    name = JUDGES[settings.architecture]
+    own = taught.networks() if taught else {}
+    network = own[name] if name in own else _load(directory, name)[0]
+    assert isinstance(network, Confidence)
+    return network
+
 
 def with_taught(models: Models, taught: Taught | None) -> Models:
-    """The same networks, with the weights of `taught` in place of those of its architecture; WeightsError if they do
-    not fit it."""
+    """The same networks, with the weights of `taught` in place of those of its architecture, and of its judge if it has
+    its own; WeightsError if they do not fit."""
     if taught is None:
         return models
-    name = taught.network
-    state, _ = weights_in(taught.data, name, f"Model {taught.reference}")
-    network = _built(name, state, f"Model {taught.reference}").to(models.device).to(memory_format=torch.channels_last)
+    own = {name: _ready(network, models.device) for name, network in taught.networks().items()}
     # the SizeModel reads the style vectors of our CPNet only
-    others = {n: m for n, m in models.networks.items() if (name, n) != ("cellpose", "size")}
+    others = {n: m for n, m in models.networks.items() if (taught.network, n) != ("cellpose", "size")}
     return replace(
         models,
-        networks=others | {name: network},
-        hashes=models.hashes | {name: taught.sha256},
-        versions=models.versions | {name: taught.reference},
+        networks=others | own,
+        hashes=models.hashes | dict.fromkeys(own, taught.sha256),
+        versions=models.versions | dict.fromkeys(own, taught.reference),
     )
 
 
 def with_network(models: Models, name: str, network: nn.Module) -> Models:
     """The same networks with another one in the place of `name`, ready as it is."""
     return replace(models, networks={**models.networks, name: network})
+
+
+def _ready(network: nn.Module, device: torch.device) -> nn.Module:
+    return network.eval().to(device).to(memory_format=torch.channels_last)
 
 
 def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
@@ -161,7 +181,7 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
         networks["cellpose"].load_state_dict(state)
         hashes["cellpose"], versions["cellpose"] = file_hash(flow_file), f"file {Path(flow_file).name}"
     return Models(
-        {name: n.eval().to(where).to(memory_format=torch.channels_last) for name, n in networks.items()},
+        {name: _ready(network, where) for name, network in networks.items()},
         where,
         tuple(json.loads(loaded["sima"][1].settings).get("thresholds", THRESHOLDS)),
         hashes,

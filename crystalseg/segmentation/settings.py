@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs.names import visible
 from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
@@ -167,14 +168,22 @@ class Measuring:
     """How crystals are counted.
 
     border_rule: `exclude` leaves out crystals cut by the image border and corrects for their loss (ISO 13322-1,
-    Miles–Lantuéjoul); `include` counts every crystal as it is seen.
+    Miles–Lantuéjoul); `include` counts every crystal as it is seen. only: which crystals count, in words that
+    `measurement.query.parse` reads; kept as the filter that they become; "" for all.
     """
 
     border_rule: BorderRule = "exclude"
+    only: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.border_rule, str) or self.border_rule not in get_args(BorderRule):
             raise SettingsError(f"The border rule must be one of {', '.join(get_args(BorderRule))}.")
+        if not isinstance(self.only, str):
+            raise SettingsError("The selection of crystals must be a text, such as “only round ones above 20 µm”.")
+        try:
+            object.__setattr__(self, "only", parse(self.only).text)
+        except QueryError as error:
+            raise SettingsError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,22 @@ class Recipe:
 @dataclass(frozen=True)
 class Judged:
     """One image uint8 (H, W, 3), its true labels, what each scale predicts and proposes there, and each proposal's best
-    IoU with a true crystal, (n,)."""
+    IoU with a true crystal, (n,). checked: bool (H, W), where the labels are right, None for everywhere."""
 
     pixels: np.ndarray
     truth: np.ndarray
     scales: Sequence[ScalePrediction]
     candidates: list[Candidates]
     iou: list[np.ndarray]
+    checked: np.ndarray | None = None
+
+    def known(self, labels: np.ndarray, count: int) -> np.ndarray:
+        """Which of labels 1..count, integer (h, w), lie where the truth is known; bool (count,)."""
+        if self.checked is None:
+            return np.ones(count, bool)
+        size = labels.shape[::-1]
+        checked = cv2.resize(self.checked.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        return np.bincount(labels[~checked], minlength=count + 1)[1:] == 0
 
 
 @dataclass(frozen=True)
@@ -88,15 +97,17 @@ class Examples:
     images: int
 
 
-def proposals(models: Models, network: str, pixels: np.ndarray, truth: np.ndarray) -> Judged:
+def proposals(
+    models: Models, network: str, pixels: np.ndarray, truth: np.ndarray, checked: np.ndarray | None = None
+) -> Judged:
     """What every scale of a flow network proposes on an image uint8 (H, W, 3), and how good it is by labels int32
-    (H, W)."""
+    (H, W), right where `checked`."""
     pyramid, choice = Pyramid(models, pixels), Instances()
     scales = tuple(pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape))
     # where to enlarge is decided by foreground and fit, so that it does not depend on an earlier confidence
     scales += enlarged(pyramid, network, chosen_by_fit(scales, pyramid.shape), Clock())
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
-    return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates])
+    return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates], checked)
 
 
 def _best_iou(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -147,7 +158,7 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
         span = limits(image.pixels)
         before = len(target)
         for scale, candidates, iou in zip(image.scales, image.candidates, image.iou, strict=True):
-            chosen = rng.permutation(len(iou))[:most]
+            chosen = rng.permutation(np.flatnonzero(image.known(candidates.labels, len(iou))))[:most]
             picture = resized(image.pixels, candidates.labels.shape, span)
             pictures += [p.astype(np.float16) for p in patches(candidates, scale, picture, (chosen + 1).tolist())]
             features += list(candidates.features[chosen])
@@ -224,14 +235,16 @@ def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor]) -> None:
 
 
 def selected(network: Confidence, images: Sequence[Judged], lowest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence (n,) of the crystals SiMA+ selects in all images, and whether each is right, bool (n,)."""
+    """Confidence (n,) of the crystals SiMA+ selects in all images, where truth is known, and whether each is right,
+    bool (n,)."""
     sure, right = [], []
     for image in images:
         scores = judge(network, image.candidates, image.scales, image.pixels)
         masks = [candidates.masks for candidates in image.candidates]
         labels, confidence, _ = select(masks, scores, image.truth.shape, Instances().min_area, lowest)
-        sure.append(confidence)
-        right.append(is_right(image.truth, labels, len(confidence)))
+        known = image.known(labels, len(confidence))
+        sure.append(confidence[known])
+        right.append(is_right(image.truth, labels, len(confidence))[known])
     return np.concatenate(sure), np.concatenate(right)
 
 

@@ -1,7 +1,8 @@
 """Teaching a flow network one material from a few checked areas: `learn`, which can be stopped and gone on with.
 
-It starts from weights that know many materials. Patches of the checked areas are mixed with synthetic images, so that
-what the weights knew is not forgotten (rehearsal: Robins 1995, Connection Science 7:123). Whatever interrupts it, the
+It starts from weights that know many materials. Patches of the checked areas are mixed with synthetic images: with any,
+so that what the weights knew is not forgotten (rehearsal: Robins 1995, Connection Science 7:123), and with some made of
+the material's own crystals and ground, so that a few crystals are seen in many ways. Whatever interrupts it, the
 same patches follow in the same order: on a device that computes the same each time the weights become the same.
 """
 
@@ -19,20 +20,22 @@ from crystalseg.micrographs.annotations import Annotation
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.likeness import likeness_of
 from crystalseg.training import cellpose, folded
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Item, LabelledImage, NumberedStream, labelled_image, stacked
 from crystalseg.training.loop import Budget, Trainer, batches
 
 LESSONS = 96  # synthetic images that are rehearsed
+ALIKE, ALIKE_SIDE = 48, 384  # images like the material, and their side, px
 SEED = 2_000_000  # even numbers from here on; what is scored to see what was forgotten is drawn by odd ones
 
 
 @dataclass(frozen=True)
 class Recipe:
     """network: `folded` or `cellpose`; steps: of the optimiser; patch: side, px; batch: patches a step; learning_rate:
-    the peak; synthetic: share of patches that rehearse; every: steps between looks at the areas left out; average: see
-    Budget; seed: of the patches."""
+    the peak; synthetic: share of patches that rehearse; alike: share of those like the material; every: steps between
+    looks at the areas left out; average: see Budget; seed: of the patches."""
 
     network: str = "folded"
     steps: int = 600
@@ -40,6 +43,7 @@ class Recipe:
     batch: int = 4
     learning_rate: float = 3e-4
     synthetic: float = 0.3
+    alike: float = 0.2
     every: int = 50
     average: float = 0.98
     seed: int = 0
@@ -53,22 +57,34 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tenso
 
 
 class Lessons:
-    """Draws a checked area, each image as often, or with probability `synthetic` one of LESSONS drawn images."""
+    """Draws a checked area, each image as often, or with probability `synthetic` one of LESSONS drawn images, or with
+    probability `alike` one of ALIKE images made of what was checked, if that is enough."""
 
-    def __init__(self, annotations: Sequence[Annotation], synthetic: float):
+    def __init__(self, annotations: Sequence[Annotation], synthetic: float, alike: float):
         self.own = [learnt_from(one) for one in annotations]
-        self.synthetic = synthetic
-        self.drawn: dict[int, LabelledImage] = {}
+        self.likeness = likeness_of((one.micrograph.pixels, one.labels, one.checked) for one in annotations)
+        self.shares = (synthetic, alike if self.likeness else 0.0)
+        self.made: dict[tuple[int, int], LabelledImage] = {}
 
     def __call__(self, rng: np.random.Generator) -> LabelledImage:
-        if rng.random() >= self.synthetic:
+        which = int(np.searchsorted(np.cumsum(self.shares), rng.random(), side="right"))
+        if which == 2:
             return self.own[rng.integers(len(self.own))]
-        number = int(rng.integers(LESSONS))
-        if number not in self.drawn:
-            side = int(np.random.default_rng(number).integers(224, 640))
-            image = draw(SEED + 2 * number, (side, side))
-            self.drawn[number] = labelled_image(image.image, image.labels, True)
-        return self.drawn[number]
+        number = int(rng.integers((LESSONS, ALIKE)[which]))
+        if (which, number) not in self.made:
+            self.made[which, number] = (self._rehearsed, self._alike)[which](number)
+        return self.made[which, number]
+
+    @staticmethod
+    def _rehearsed(number: int) -> LabelledImage:
+        side = int(np.random.default_rng(number).integers(224, 640))
+        image = draw(SEED + 2 * number, (side, side))
+        return labelled_image(image.image, image.labels, True)
+
+    def _alike(self, number: int) -> LabelledImage:
+        assert self.likeness is not None
+        made = self.likeness.draw(np.random.default_rng((SEED, number)), (ALIKE_SIDE, ALIKE_SIDE))
+        return labelled_image(*made, True)
 
 
 def learnt_from(one: Annotation) -> LabelledImage:
@@ -124,7 +140,7 @@ def learn(
     trainer = Trainer(network, loss_of, budget, folder, "learn")
     state, best = trainer.state, folder / "best.pt"
     validation = left_out_batches(left_out, recipe.patch) if left_out else []
-    source = partial(Lessons, tuple(annotations), recipe.synthetic)
+    source = partial(Lessons, tuple(annotations), recipe.synthetic, recipe.alike)
     patch = partial(_patch, size=recipe.patch)
     stream = NumberedStream(source, patch, recipe.seed, trainer.steps, recipe.batch)
     feed = batches(stream, recipe.batch) if trainer.progress < 1 else iter(())

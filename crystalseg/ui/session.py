@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import streamlit as st
 
 from crystalseg.execution.queue import Job
+from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import MAX_MEGAPIXELS
@@ -34,6 +35,7 @@ KEPT = (
     "min confidence",
     "flow threshold",
     "border rule",
+    "only",
     "who",
     "axis",
     "weighting",
@@ -191,6 +193,7 @@ def choose(settings: Settings) -> None:
     held["min confidence"] = settings.instances.min_confidence
     held["flow threshold"] = settings.instances.flow_threshold
     held["border rule"] = settings.measuring.border_rule
+    held["only"] = settings.measuring.only
 
 
 def instances() -> Instances:
@@ -205,8 +208,24 @@ def instances() -> Instances:
 
 
 def measuring() -> Measuring:
-    """The border rule chosen on any page."""
-    return Measuring(st.session_state.get("border rule", Measuring().border_rule))
+    """The border rule and the selection chosen on any page; without the selection if it cannot be read, or needs a
+    pixel size that the image does not have (`settings_controls.choose_measuring` says so)."""
+    usual, held = Measuring(), st.session_state
+    rule = held.get("border rule", usual.border_rule)
+    only = held.get("only", usual.only)
+    return Measuring(rule, only) if not selection_problem(only) else Measuring(rule)
+
+
+def selection_problem(only: str) -> str:
+    """What is wrong with a selection of crystals for the image shown, in a sentence; "" if nothing."""
+    try:
+        needs_um = parse(only).needs_pixel_size
+    except QueryError as error:
+        return str(error)
+    item = current()
+    if needs_um and item and not item.measured().um_per_px:
+        return "A selection in µm needs a pixel size: give one for this image, or select in px."
+    return ""
 
 
 def network() -> str:

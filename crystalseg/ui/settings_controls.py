@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import streamlit as st
 
+from crystalseg.measurement.query import WORDS
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.models import Model, models
 from crystalseg.record.profiles import default_of, profiles
@@ -219,7 +220,7 @@ def choose_instances(method: str | None) -> Instances:
 
 
 def choose_measuring() -> Measuring:
-    """The border rule."""
+    """The border rule, and in words which crystals count."""
     st.selectbox(
         "Border rule",
         list(RULES),
@@ -228,6 +229,18 @@ def choose_measuring() -> Measuring:
         help="Large crystals are cut by the image border more often than small ones. Leaving cut crystals out and "
         "weighting the rest (Miles–Lantuéjoul, ISO 13322-1) makes up for that.",
     )
+    words = st.text_input(
+        "Count only",
+        key="only",
+        placeholder="all crystals",
+        help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known are {WORDS}. The others stay in the "
+        "table and in grey outlines, as left out. A selection was not validated: its figures get no verdict.",
+    )
+    problem = session.selection_problem(words)
+    if problem:
+        st.error(f"{plain(problem)} Until then all crystals count.", icon=":material/filter_alt_off:")
+    elif words:
+        st.caption(f"Counted: `{session.measuring().only}`")
     return session.measuring()
 
 

@@ -24,6 +24,7 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger
 from crystalseg.record.corrections import correction_log
 from crystalseg.record.database import RecordError
+from crystalseg.record.models import taught
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import Reopened, reopen
 from crystalseg.record.runs import find
@@ -122,7 +123,8 @@ def with_instances(job: str, choice: Instances) -> Segmentation:
     from crystalseg.segmentation.models import load_judge
     from crystalseg.segmentation.pipeline import rethreshold
 
-    return rethreshold(segmentation, micrograph.pixels, choice, load_judge(segmentation.settings))
+    judge = load_judge(segmentation.settings, taught(engine(), segmentation.settings))
+    return rethreshold(segmentation, micrograph.pixels, choice, judge)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

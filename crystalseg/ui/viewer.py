@@ -21,6 +21,7 @@ from crystalseg.segmentation.overlay import fit
 SHOWN_PX = 2000  # longer side of the picture sent to the browser: a 4 MP image as it is, a 16 MP one at half size
 LAYER_PX = 1400  # longer side of a layer
 # Tools of correction: name, key, words, and what they mean. Those with a dot act on the chosen crystals at once.
+NOT_COUNTED = (128, 128, 128)  # the colour of pores, artefacts and what was left out
 TOOLS = (
     ("select", "v", "select", "Click a crystal; Shift-click for more."),
     ("join", "j", "join", "Click on the line between two halves of a crystal."),
@@ -187,9 +188,11 @@ def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes,
     # an id's lowest byte is red
     ids = cv2.cvtColor(small.astype("<i4").view(np.uint8).reshape(*small.shape, 4), cv2.COLOR_RGBA2RGB)
     table = _shown.table
+    colours = colours_by_size(table["equivalent_diameter_px"].to_numpy())
+    colours[(table["kind"] != "crystal").to_numpy(bool)] = NOT_COUNTED
     facts = {
         "names": table["id"].tolist(),
-        "colours": colours_by_size(table["equivalent_diameter_px"].to_numpy()).tolist(),
+        "colours": colours.tolist(),
         "tips": [_tip(row) for row in table.itertuples()],
     }
     return _encoded(ids, "png"), facts

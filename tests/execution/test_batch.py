@@ -30,7 +30,7 @@ from crystalseg.segmentation.settings import Settings
 from tests.conftest import discs, png
 
 ROOT = Path(__file__).parents[2]
-GOOD = 14
+GOOD = 10
 QUICK = Profile("quick", "discs", settings=Settings("watershed"), limits=(Limit("mean", 1, 900),))  # needs no network
 
 
@@ -71,7 +71,7 @@ def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained
     out, engine = tmp_path / "out", open_database()
     save(engine, QUICK)
     shown = set()
-    for many in (3, 6):
+    for many in (3, 4):
         running = start(images, out)
         lines = [running.stdout.readline() for _ in range(many)]
         os.killpg(running.pid, signal.SIGKILL)

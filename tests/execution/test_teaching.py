@@ -38,13 +38,15 @@ def short(monkeypatch):
 
 
 def small(set_attribute):
-    """Two steps a part, one image to see what was forgotten."""
+    """Two steps a part, of the judge too, one image to see what was forgotten."""
+    for name, value in (("STEPS", 2), ("DRAWN", 1), ("DRAWN_SIDE", 64)):
+        set_attribute(f"crystalseg.training.taught_judge.{name}", value)
     set_attribute("crystalseg.execution.teaching.LEAST_STEPS", 2)
     set_attribute("crystalseg.execution.teaching.FORGETTING", 1)
     set_attribute("crystalseg.execution.teaching.FORGETTING_SIDE", 96)
     set_attribute("crystalseg.training.teaching.LESSONS", 2)
     set_attribute("crystalseg.execution.teaching.PACE_STEPS", 2)
-    set_attribute("crystalseg.execution.teaching.Recipe", partial(Recipe, patch=64, batch=2, synthetic=0.0))
+    set_attribute("crystalseg.execution.teaching.Recipe", partial(Recipe, patch=64, batch=2, synthetic=0.0, alike=0.0))
     # no process of its own for the patches: it takes longer to start than to learn here
     set_attribute("crystalseg.training.teaching.batches", lambda s, size: iter(DataLoader(s, batch_size=size)))
 

@@ -72,6 +72,9 @@ def test_a_bootstrap_agrees_with_the_textbook():
     sizes = crystals["equivalent_diameter_px"]
     assert found["mean"].value == pytest.approx(sizes.mean())
     assert found["mean"].sampling == pytest.approx(sizes.std() / np.sqrt(len(sizes)), rel=0.1)
+    quick = figures([Field(labels, crystals, None)], "include", resamples=0)
+    assert {key: figure.value for key, figure in quick.items()} == {key: figure.value for key, figure in found.items()}
+    assert np.isnan(quick["mean"].sampling)
     assert needed_crystals(sizes.to_numpy(), np.ones(len(sizes))) == pytest.approx(
         (1.96 * sizes.std(ddof=0) / (0.05 * sizes.mean())) ** 2, abs=1
     )

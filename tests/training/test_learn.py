@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,8 @@ def in_this_process(monkeypatch):
     """No process of its own for the patches: it takes longer to start than to learn here."""
     monkeypatch.setattr("crystalseg.training.teaching.batches", lambda s, size: iter(DataLoader(s, batch_size=size)))
     monkeypatch.setattr("crystalseg.training.teaching.LESSONS", 2)
+    monkeypatch.setattr("crystalseg.training.teaching.ALIKE", 2)
+    monkeypatch.setattr("crystalseg.training.teaching.ALIKE_SIDE", 128)
 
 
 def network():
@@ -72,11 +76,18 @@ def test_only_checked_crystals_are_learnt():
 
 
 def test_rehearsal_is_as_often_as_asked():
-    lessons = Lessons([ONE], 0.5)
+    lessons = Lessons([ONE], 0.4, 0.2)
     rng = np.random.default_rng(0)
-    own = sum(lessons(rng) is lessons.own[0] for _ in range(60))
-    assert 15 < own < 45
-    assert len(lessons.drawn) == 2
+    seen = [lessons(rng) for _ in range(200)]
+    assert 60 < sum(one is lessons.own[0] for one in seen) < 100  # 80 expected, deviation 7
+    assert len({id(one) for one in seen}) == 1 + 2 + 2
+    assert sorted(lessons.made) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_of_too_few_crystals_nothing_alike_is_made():
+    few = replace(ONE, labels=np.where(ONE.labels <= 4, ONE.labels, 0).astype(np.int32))
+    lessons = Lessons([few], 0.0, 1.0)
+    assert all(lessons(np.random.default_rng(seed)) is lessons.own[0] for seed in range(5))
 
 
 def test_labelled_images_know_where_they_are_right():

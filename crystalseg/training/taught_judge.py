@@ -1,0 +1,62 @@
+"""Teaching the judge of a flow network's proposals one material, once the flow network has learnt it.
+
+On a material that it has not seen it is mostly the choice among proposals that is wrong, not the proposals.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from crystalseg.micrographs.annotations import Annotation, cut_out
+from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.settings import Settings
+from crystalseg.synthetic.drawing import draw
+from crystalseg.training.confidence import Recipe, calibrate, examples, fit, proposals
+
+STEPS = 350  # at most
+DRAWN, DRAWN_SIDE = 12, 320  # synthetic images that are rehearsed, and their side, px
+SEED = 3_000_000  # of these, even numbers from here on
+MOST_PIXELS = 3_000_000  # of checked areas that are looked at
+MARGIN = 64  # px about a checked area that are looked at with it
+LEAST_RIGHT = 20  # right proposals: of fewer nothing is learnt
+
+
+def learn_judge(models: Models, network: str, annotations: Sequence[Annotation], seed: int = 0) -> Confidence:
+    """A copy of the judge of a flow network (`folded` or `cellpose`), taught which of the network's proposals are right
+    in the checked areas, and calibrated; as it was if too few are. The same is learnt each time on one device."""
+    judge = copy.deepcopy(models.judge(Settings(network=network)))
+    areas = (cut_out(one, MARGIN) for one in _some(annotations, np.random.default_rng(seed)))
+    own = [proposals(models, network, one.micrograph.pixels, one.labels, one.checked) for one in areas]
+    right = sum(
+        np.count_nonzero((iou > 0.5) & judged.known(candidates.labels, len(iou)))
+        for judged in own
+        for candidates, iou in zip(judged.candidates, judged.iou, strict=True)
+    )
+    if right < LEAST_RIGHT:
+        return judge
+    images = (draw(SEED + 2 * k, (DRAWN_SIDE, DRAWN_SIDE)) for k in range(DRAWN))
+    rehearsed = [proposals(models, network, drawn.image, drawn.labels) for drawn in images]
+    recipe = Recipe()
+    data = examples([*own, *rehearsed], recipe.proposals, seed)
+    epochs = min(recipe.epochs, int(np.ceil(STEPS * recipe.batch / len(data.target))))
+    for layer in judge.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0  # it draws from a generator that all threads share: no two would learn the same
+    fit(judge, data, replace(recipe, epochs=epochs, seed=seed))
+    # on what was learnt: with those that are rehearsed, lest a few crystals that it now knows by heart make it too sure
+    calibrate(judge, [*own, *rehearsed], recipe.lowest)
+    return judge
+
+
+def _some(annotations: Sequence[Annotation], rng: np.random.Generator) -> Iterator[Annotation]:
+    """Annotations in any order, until enough of them was checked."""
+    pixels = 0
+    for index in rng.permutation(len(annotations)):
+        yield annotations[index]
+        pixels += int(np.count_nonzero(annotations[index].checked))
+        if pixels >= MOST_PIXELS:
+            return
