@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,9 +8,11 @@ import torch
 from crystalseg.micrographs.annotations import annotation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.models import load_models
+from crystalseg.segmentation.sima_plus import judge as judge_of
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from crystalseg.training import taught_judge
+from crystalseg.training.confidence import Recipe, proposals
 from crystalseg.training.taught_judge import learn_judge
 
 SHOWN = draw(4, (128, 160), Structure("powder", diameter=16, spread=0.2))
@@ -58,16 +61,14 @@ def test_of_too_few_right_proposals_nothing_is_learnt(models):
 def test_it_learns_what_is_no_crystal(models, monkeypatch):
     """Of two kinds of discs a person calls only one crystals: what is proposed on the other becomes less sure."""
     monkeypatch.setattr(taught_judge, "STEPS", 40)
+    monkeypatch.setattr(taught_judge, "Recipe", partial(Recipe, epochs=40))
     columns = np.arange(160)[None, :].repeat(128, axis=0)
     left = annotation(ONE.micrograph, np.where(columns < 80, SHOWN.labels, 0).astype(np.int32))
     taught = learn_judge(models, "folded", [left])
 
     def surest(judge):
-        from crystalseg.segmentation.sima_plus import judge as judged
-        from crystalseg.training.confidence import proposals
-
         seen = proposals(models, "folded", left.micrograph.pixels, left.labels)
-        scores = judged(judge, seen.candidates, seen.scales, seen.pixels)
+        scores = judge_of(judge, seen.candidates, seen.scales, seen.pixels)
         right = np.concatenate([iou > 0.5 for iou in seen.iou])
         scores = np.concatenate(scores)
         return scores[right].mean() - scores[~right].mean()
