@@ -21,9 +21,11 @@ import pandas as pd
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.evaluation.metrics import score
 from crystalseg.micrographs.annotations import Annotation, annotation, inside, read_annotations
+from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.models import Models, load_models, with_network
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.settings import Settings
+from crystalseg.training.taught_judge import learn_judge
 from crystalseg.training.teaching import Recipe, begin, learn
 
 SETTINGS = Settings()
@@ -65,9 +67,12 @@ def checked(
 
 
 def judged(tests: Sequence[Annotation], models: Models) -> dict[str, float]:
-    """Mean PQ and mean relative error of the mean size, on images that were not taught."""
-    rows = [score(one.labels, segment(one.micrograph, SETTINGS, models).labels) for one in tests]
-    return {"pq": float(np.mean([r["pq"] for r in rows])), "mre": float(np.mean([r["mre_acs"] for r in rows]))}
+    """Mean PQ, mean relative error of the mean size and of the number, on images that were not taught."""
+    found = [segment(one.micrograph, SETTINGS, models).labels for one in tests]
+    rows = [score(one.labels, labels) for one, labels in zip(tests, found, strict=True)]
+    number = [abs(labels.max() / one.labels.max() - 1) for one, labels in zip(tests, found, strict=True)]
+    pq, mre = ([r[key] for r in rows] for key in ("pq", "mre_acs"))
+    return {"pq": float(np.mean(pq)), "mre": float(np.mean(mre)), "number": float(np.mean(number))}
 
 
 def taught(models: Models, given: Sequence[Annotation], steps: int, seed: int) -> Models:
@@ -77,7 +82,8 @@ def taught(models: Models, given: Sequence[Annotation], steps: int, seed: int) -
         recipe = Recipe(steps=steps, every=steps, seed=seed)
         learnt = learn(begin("folded", state), given, (), recipe, Path(folder))
     assert learnt is not None
-    return with_network(models, "folded", begin("folded", learnt[0]).eval())
+    after = with_network(models, "folded", begin("folded", learnt[0]).eval())
+    return with_network(after, JUDGES["folded"], learn_judge(after, "folded", given, seed))
 
 
 def curve(folder: Path, test: Path | None, steps: int, crystals: Sequence[int], seeds: int) -> pd.DataFrame:
