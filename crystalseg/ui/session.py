@@ -223,7 +223,7 @@ def selection_problem(only: str) -> str:
     except QueryError as error:
         return str(error)
     item = current()
-    if needs_um and item and not item.measured().um_per_px:
+    if needs_um and item and not item.original.um_per_px:
         return "A selection in µm needs a pixel size: give one for this image, or select in px."
     return ""
 

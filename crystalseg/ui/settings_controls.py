@@ -233,8 +233,9 @@ def choose_measuring() -> Measuring:
         "Count only",
         key="only",
         placeholder="all crystals",
-        help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known are {WORDS}. The others stay in the "
-        "table and in grey outlines, as left out. A selection was not validated: its figures get no verdict.",
+        help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known are {WORDS}. The others stay in "
+        "table and picture (grey where filled by size), as left out. A selection was not validated: its figures get no "
+        "verdict.",
     )
     problem = session.selection_problem(words)
     if problem:

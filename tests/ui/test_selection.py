@@ -1,0 +1,30 @@
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from crystalseg.segmentation.settings import Measuring, SettingsError
+from crystalseg.ui import session
+from tests.conftest import labelled
+
+
+def test_a_selection_is_read_kept_and_explained_where_it_cannot_be():
+    def page():
+        from crystalseg.ui import settings_controls
+
+        settings_controls.choose_measuring()
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    labelled(app.text_input, "Count only").set_value("nur runde über 30 px").run()
+    assert not app.exception
+    assert app.caption[0].value == "Counted: `circularity >= 0.85 and equivalent_diameter > 30 px`"
+    labelled(app.text_input, "Count only").set_value("leave out twins").run()
+    assert "“twins”" in app.error[0].value
+    assert "Until then all crystals count." in app.error[0].value
+
+
+def test_settings_keep_what_the_words_became():
+    assert Measuring(only="nur runde über 30 px") == Measuring(
+        only="circularity >= 0.85 and equivalent_diameter > 30 px"
+    )
+    with pytest.raises(SettingsError, match="twins"):
+        Measuring(only="leave out twins")
+    assert "only" in session.KEPT
