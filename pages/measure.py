@@ -140,7 +140,7 @@ def details_form() -> Details:
     )
 
 
-def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring) -> None:
+def downloads(micrograph: Micrograph, corrected: Corrected, crystals: pd.DataFrame, measuring: Measuring) -> None:
     """The report in its forms, and the result as other programs read it."""
     details, profile = details_form(), session.profile()
 
@@ -151,7 +151,6 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
 
     stem = file_stem(micrograph.name)
     labels = corrected.history.labels
-    crystals = corrected.measurement(micrograph.um_per_px, measuring).crystals
     settings = corrected.segmentation(measuring).settings.to_json()
     files = (
         ("PDF report", lambda: report("PDF", build_pdf), "report.pdf", "application/pdf"),
@@ -256,7 +255,7 @@ def tabs(
     with rows:
         chosen = crystals_table(crystals, selected)
     with files:
-        downloads(micrograph, corrected, measuring)
+        downloads(micrograph, corrected, crystals, measuring)
     return chosen
 
 

@@ -60,18 +60,14 @@ def segment(
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
     from crystalseg.micrographs.names import file_stems
     from crystalseg.record.database import open_database
-    from crystalseg.record.validations import lookup
     from crystalseg.report.pdf import PAGES
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
-    settings, profile, validation = chosen(engine, settings_file, method, profile_name, model)
+    settings, profile, validation = chosen(engine, settings_file, method, profile_name, model, only)
     settings = on_flow_model(settings, flow_model)
-    if only:
-        settings = replace(settings, measuring=replace(settings.measuring, only=only))
-        validation = lookup(profile, settings)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)
     models = models_from(weights, flow_model, settings)

@@ -54,18 +54,21 @@ def ordered(
 
 
 def chosen(
-    engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str, model: str = ""
+    engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str, model: str = "", only: str = ""
 ) -> "tuple[Settings, Profile | None, Validation | None]":
-    """Settings by file and method, or those of a profile with it and its method's validation."""
+    """Settings by file and method, or those of a profile with it, counting `only` some crystals if that is given; and
+    the method's validation."""
+    from dataclasses import replace
+
     from crystalseg.record import profiles, validations
 
-    if not profile_name:
-        settings = settings_from(settings_file, method, model)
-        return settings, None, validations.lookup(None, settings)
-    if settings_file is not None or method is not None or model:
+    if profile_name and (settings_file is not None or method is not None or model):
         raise ValueError("A profile has settings of its own: leave --settings, --method and --model out.")
-    profile = profiles.find(engine, profile_name)
-    return profile.settings, profile, validations.lookup(profile, profile.settings)
+    profile = profiles.find(engine, profile_name) if profile_name else None
+    settings = profile.settings if profile else settings_from(settings_file, method, model)
+    if only:
+        settings = replace(settings, measuring=replace(settings.measuring, only=only))
+    return settings, profile, validations.lookup(profile, settings)
 
 
 def settings_from(path: Path | None, method: str | None, model: str = "") -> "Settings":

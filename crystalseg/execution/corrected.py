@@ -10,9 +10,7 @@ from sqlalchemy import Engine
 from crystalseg.evaluation.comparison import Comparison
 from crystalseg.execution.result import Result, documented
 from crystalseg.measurement.crystals import measure_crystals, remeasured
-from crystalseg.measurement.distribution import summarise
-from crystalseg.measurement.measurement import Measurement
-from crystalseg.measurement.query import leave_out
+from crystalseg.measurement.measurement import Measurement, sum_up
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.anchors import anchor
@@ -63,9 +61,8 @@ class Corrected:
 
     def measurement(self, um_per_px: float | None, measuring: Measuring) -> Measurement:
         """The crystals now, those summed up that are to count; QueryError if the selection cannot be answered."""
-        labels = self.history.labels
-        crystals = leave_out(self.table(um_per_px), measuring.only, labels, self.history.evidence.pixels)
-        return Measurement(crystals, summarise(crystals, labels.shape, measuring.border_rule))
+        labels, pixels = self.history.labels, self.history.evidence.pixels
+        return sum_up(self.table(um_per_px), labels, measuring.border_rule, measuring.only, pixels)
 
     def do(self, asked: Correction | str) -> None:
         """Carry out a correction, `undo` or `redo`, and log it; CorrectionError if it cannot be done."""

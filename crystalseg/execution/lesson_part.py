@@ -21,11 +21,10 @@ from crystalseg.segmentation.models import Models, one_state, with_network
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings
-from crystalseg.training.taught_judge import learn_judge
+from crystalseg.training.taught_judge import MARGIN, learn_judge
 from crystalseg.training.teaching import Recipe, begin, learn
 
 LOOKED_AT = 3  # areas left out that are scored for the curve
-MARGIN = 64  # px about an area that are looked at with it
 
 
 @dataclass(frozen=True)

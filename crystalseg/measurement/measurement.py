@@ -30,5 +30,12 @@ def measure(
 ) -> Measurement:
     """Measure all crystals of labels, integer (H, W), and sum up those that `only` selects with the border rule `rule`;
     `only` and `pixels` as for `leave_out`, the other parameters as for `measure_crystals`."""
-    crystals = leave_out(measure_crystals(labels, um_per_px, confidence, marks), only, labels, pixels)
+    return sum_up(measure_crystals(labels, um_per_px, confidence, marks), labels, rule, only, pixels)
+
+
+def sum_up(
+    table: pd.DataFrame, labels: np.ndarray, rule: str, only: str = "", pixels: np.ndarray | None = None
+) -> Measurement:
+    """As `measure`, of labels whose `measure_crystals` table is there already."""
+    crystals = leave_out(table, only, labels, pixels)
     return Measurement(crystals, summarise(crystals, labels.shape, rule))

@@ -169,7 +169,7 @@ class _Tree(Transformer):
     def comparison(self, parts: list) -> tuple:
         column = "equivalent_diameter"
         if len(parts) == 2:
-            word = " ".join(str(parts.pop(0)).split())
+            word = str(parts.pop(0))
             column = _NAMES.get(word, word)
         limits = [(operator, _checked(column, *value)) for operator, value in parts[0]]
         return _joined("all", [("compare", column, operator, *value) for operator, value in limits])
@@ -213,7 +213,7 @@ def _plain(tree: tuple) -> tuple:
 def _operator(words: str) -> str:
     if words in _COMPARE:
         return words
-    if words.replace("  ", " ") in _AT_LEAST:
+    if words in _AT_LEAST:
         return ">="
     if words in _AT_MOST:
         return "<="

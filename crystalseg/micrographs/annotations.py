@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalseg.micrographs.decoding import read_micrograph
-from crystalseg.micrographs.labels import areas, keep_labels
+from crystalseg.micrographs.labels import areas, bounding_box, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.pairs import decode_labels
 
@@ -47,8 +47,7 @@ class Annotation:
 
 def cut_out(one: Annotation, margin: int) -> Annotation:
     """The part of an annotation that was checked, and `margin` px about it."""
-    rows, columns = (np.flatnonzero(one.checked.any(axis=axis)) for axis in (1, 0))
-    part = tuple(slice(max(0, int(at[0]) - margin), int(at[-1]) + margin + 1) for at in (rows, columns))
+    part = bounding_box(one.checked, margin)
     micrograph = replace(one.micrograph, pixels=np.ascontiguousarray(one.micrograph.pixels[part]))
     return Annotation(micrograph, np.ascontiguousarray(one.labels[part]), np.ascontiguousarray(one.checked[part]))
 

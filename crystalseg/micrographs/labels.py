@@ -107,6 +107,16 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     return np.where(labels > 0, labels, owner.astype(np.int32)[background]) if owner.any() else labels
 
 
+def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
+    """Rows and columns of what is true in a bool (H, W) mask, and `margin` px about it as far as the mask goes."""
+    ends = (np.flatnonzero(mask.any(axis=axis))[[0, -1]].tolist() for axis in (1, 0))
+    rows, columns = (
+        slice(max(0, first - margin), min(length, last + 1 + margin))
+        for (first, last), length in zip(ends, mask.shape, strict=True)
+    )
+    return rows, columns
+
+
 def crystal_lengths(labels: np.ndarray) -> np.ndarray:
     """Axis-aligned length (px) of each label, int (n + 1,); entry 0 and absent labels are 0."""
     lengths = [0]

@@ -6,6 +6,7 @@ Copy-Paste). Where crystals fill the area, a polycrystal of the measured sizes i
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from skimage.measure import regionprops
 
 from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.micrographs.annotations import inside
-from crystalseg.micrographs.labels import tidy
+from crystalseg.micrographs.labels import bounding_box, tidy
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 
@@ -97,17 +98,18 @@ def likeness_of(images: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> 
     for pixels, labels, valid in images:
         crystal += int(np.count_nonzero(labels[valid]))
         known += int(np.count_nonzero(valid))
-        for region in regionprops(inside(labels, valid)):
-            piece = _cut(pixels, labels == labels[tuple(region.coords[0])])
+        whole = inside(labels, valid)
+        for region in regionprops(whole):
+            piece = _cut(pixels, region)
             outlines += region.perimeter
             if piece is not None:
                 pieces.append(piece)
-        touching += _touching(inside(labels, valid)).tolist()
+        touching += _touching(whole).tolist()
         ground = valid & (labels == 0)
         apart = ground & (cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5) > EDGE)
         ground = apart if apart.any() else ground
         if ground.any():
-            grounds.append(_about(_reflected(pixels, ground), valid))
+            grounds.append(_reflected(pixels, ground)[bounding_box(valid)].copy())
     if len(pieces) < LEAST_CRYSTALS or not grounds:
         return None
     sizes = equivalent_diameter(np.array([piece.area for piece in pieces]))
@@ -127,19 +129,13 @@ def _touching(labels: np.ndarray) -> np.ndarray:
     return np.bincount(labels[other], minlength=labels.max() + 1)[1:] > 0
 
 
-def _cut(pixels: np.ndarray, mask: np.ndarray) -> Piece | None:
-    """A crystal with a little about it; None if the image's border may cut it."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    edges = [(int(at[0]) - CONTEXT, int(at[-1]) + 1 + CONTEXT) for at in (rows, columns)]
-    if any(low < 0 or high > length for (low, high), length in zip(edges, mask.shape, strict=True)):
+def _cut(pixels: np.ndarray, region: Any) -> Piece | None:
+    """A crystal, as `regionprops` gives it, with a little about it; None if the image's border may cut it."""
+    top, left, bottom, right = region.bbox
+    rows, columns = slice(top - CONTEXT, bottom + CONTEXT), slice(left - CONTEXT, right + CONTEXT)
+    if min(rows.start, columns.start) < 0 or rows.stop > pixels.shape[0] or columns.stop > pixels.shape[1]:
         return None
-    box = tuple(slice(*edge) for edge in edges)
-    return Piece(pixels[box].copy(), mask[box].copy())
-
-
-def _about(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+    return Piece(pixels[rows, columns].copy(), np.pad(region.image, CONTEXT))
 
 
 def _reflected(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:

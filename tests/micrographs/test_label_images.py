@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.measure import label
 
-from crystalseg.micrographs.labels import pieces, tidy
+from crystalseg.micrographs.labels import bounding_box, pieces, tidy
 from tests.conftest import discs, squares
 
 
@@ -28,3 +28,11 @@ def test_what_is_tidied_is_in_one_piece_without_holes():
     labels[2:4, 70:72] = 5  # dirt
     assert tidy(labels, 15).max() == 2
     assert (tidy(labels, 1) > 0).sum() == (labels > 0).sum()
+
+
+def test_a_bounding_box_ends_with_the_image():
+    mask = np.zeros((20, 30), bool)
+    mask[5:8, 2:4] = mask[6, 25] = True
+    assert bounding_box(mask) == (slice(5, 8), slice(2, 26))
+    assert bounding_box(mask, 3) == (slice(2, 11), slice(0, 29))
+    assert bounding_box(mask, 50) == (slice(0, 20), slice(0, 30))

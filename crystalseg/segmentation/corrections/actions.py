@@ -9,6 +9,7 @@ from scipy import ndimage
 from skimage.measure import label as connected_label
 from skimage.segmentation import watershed
 
+from crystalseg.micrographs.labels import bounding_box
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence, ridges
 from crystalseg.segmentation.flows import labels_from_flows
@@ -58,12 +59,7 @@ def _around(shape: tuple[int, int], y: float, x: float, reach: float) -> Box:
 
 
 def _box(labels: np.ndarray, ids: Sequence[int], margin: int = 1) -> Box:
-    mask = np.logical_or.reduce([labels == n for n in ids])
-    slices = []
-    for axis, length in zip((1, 0), labels.shape, strict=True):
-        there = np.flatnonzero(mask.any(axis=axis))
-        slices.append(slice(max(0, there[0] - margin), min(length, there[-1] + 1 + margin)))
-    return slices[0], slices[1]
+    return bounding_box(np.logical_or.reduce([labels == n for n in ids]), margin)
 
 
 def _one(c: Correction, verb: str) -> int:
