@@ -21,6 +21,7 @@ from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
+from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE
 from crystalseg.segmentation.settings import Settings, SettingsError
 from crystalseg.ui import run_controls, session, shared
@@ -32,12 +33,16 @@ GIVEN = "label image given"
 
 
 def choose_methods() -> list[str]:
-    """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, the user's own Cellpose model as
-    `cellpose-package:FILE`."""
+    """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, with less effort as `sima-plus/quick`, the
+    user's own Cellpose model as `cellpose-package:FILE`."""
     explained = " · ".join(f"{name}: {METHODS[name].words}" for name in NAMED)
     chosen = st.multiselect(
         "Methods",
-        [*NAMED, *(f"sima-plus@{model.setting}" for model in models(shared.engine()))],
+        [
+            *NAMED,
+            *(f"sima-plus/{effort}" for effort in EFFORTS if effort != Settings.effort),
+            *(f"sima-plus@{model.setting}" for model in models(shared.engine())),
+        ],
         ["sima-plus", "cellpose-original"],
         help="The first one is what the others are compared with. " + explained,
     )
@@ -94,12 +99,11 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
         micrograph = item.prepared()
         for method in missing:
             try:
-                own, _, network = method.partition("@")
-                chosen = Settings(
-                    own,
+                chosen = Settings.called(
+                    method,
                     instances=session.instances(),
                     measuring=session.measuring(),
-                    network=network or session.network(),
+                    network=session.network(),
                 )
                 item.run(micrograph, chosen, method)
             except SettingsError as error:

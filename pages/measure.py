@@ -272,7 +272,7 @@ def page() -> None:
         measuring = settings_controls.choose_measuring()
     st.title("Measure crystals")
     item = session.current()
-    settings = Settings(method, scales, choice, measuring, session.network()) if scales else None
+    settings = Settings(method, scales, choice, measuring, session.network(), session.effort()) if scales else None
     if item.opener:
         welcome()
     header(item)

@@ -10,6 +10,7 @@ from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
+from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.ui import account, session, settings_controls, shared
@@ -84,6 +85,12 @@ def edit(old: Profile) -> None:
             format_func=offered.get,
             help="The shipped ones, and the models of the Teach page: a profile keeps the version that is chosen here.",
         )
+        effort = left.selectbox(
+            "Effort of SiMA+",
+            list(EFFORTS),
+            list(EFFORTS).index(settings.effort),
+            format_func=lambda name: f"{name}: {EFFORTS[name].words}",
+        )
         rule = right.selectbox(
             "Border rule",
             list(settings_controls.RULES),
@@ -137,6 +144,7 @@ def edit(old: Profile) -> None:
             instances=Instances(threshold, smallest, lowest, limit),
             measuring=Measuring(rule, only),
             network=network,
+            effort=effort,
         )
         ordered = tuple(s for s in SECTIONS if s in sections)
         profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered, four_eyes, days)

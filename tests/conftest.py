@@ -9,9 +9,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 from sqlalchemy import event
+
+# machines that run tests are busy: how long an example takes says nothing
+hypothesis.settings.register_profile("crystalseg", deadline=None)
+hypothesis.settings.load_profile("crystalseg")
 
 
 def discs(shape, circles):

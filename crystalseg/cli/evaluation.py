@@ -106,6 +106,7 @@ class Experiment(StrEnum):
     crossval = "crossval"
     differences = "differences"
     reliability = "reliability"
+    effort = "effort"
     clicks = "clicks"
 
 

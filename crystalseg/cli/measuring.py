@@ -25,6 +25,7 @@ from crystalseg.cli.options import (
     on_flow_model,
     ordered,
 )
+from crystalseg.segmentation.effort import EFFORTS
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -54,6 +55,7 @@ def segment(
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: ProfileName = "",
     model: ModelName = "",
+    effort: Annotated[str, typer.Option(help=f"{', '.join(EFFORTS)}: how much SiMA+ looks at how finely.")] = "",
     only: Annotated[str, typer.Option(help="Count only these crystals: “round ones above 20 µm”, “ohne kleine”.")] = "",
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
@@ -66,7 +68,7 @@ def segment(
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
-    settings, profile, validation = chosen(engine, settings_file, method, profile_name, model, only)
+    settings, profile, validation = chosen(engine, settings_file, method, profile_name, model, only, effort)
     settings = on_flow_model(settings, flow_model)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
     out.mkdir(parents=True, exist_ok=True)

@@ -54,10 +54,16 @@ def ordered(
 
 
 def chosen(
-    engine: "Engine", settings_file: Path | None, method: str | None, profile_name: str, model: str = "", only: str = ""
+    engine: "Engine",
+    settings_file: Path | None,
+    method: str | None,
+    profile_name: str,
+    model: str = "",
+    only: str = "",
+    effort: str = "",
 ) -> "tuple[Settings, Profile | None, Validation | None]":
-    """Settings by file and method, or those of a profile with it, counting `only` some crystals if that is given; and
-    the method's validation."""
+    """Settings by file and method, or those of a profile with it, counting `only` some crystals if that is given, with
+    another effort if one is; and the method's validation."""
     from dataclasses import replace
 
     from crystalseg.record import profiles, validations
@@ -68,6 +74,8 @@ def chosen(
     settings = profile.settings if profile else settings_from(settings_file, method, model)
     if only:
         settings = replace(settings, measuring=replace(settings.measuring, only=only))
+    if effort:
+        settings = replace(settings, effort=effort)
     return settings, profile, validations.lookup(profile, settings)
 
 

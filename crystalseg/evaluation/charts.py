@@ -65,6 +65,26 @@ def reliability_svg(confidence: Sequence[float], right: Sequence[float], count: 
     return renderSVG.drawToString(drawing)
 
 
+def trade_svg(points: Mapping[str, tuple[float, float]]) -> str:
+    """Time against quality as SVG text: by name, mean PQ, 0..1, and seconds an image."""
+    side, most = 260, 1.1 * max(seconds for _, seconds in points.values())
+    drawing = Drawing(side + 150, side + 60)
+    plot = LinePlot()
+    plot.x, plot.y, plot.width, plot.height = 45, 40, side, side
+    plot.data = [sorted((seconds, pq) for pq, seconds in points.values())]
+    plot.xValueAxis.valueMin, plot.xValueAxis.valueMax = 0, most
+    plot.yValueAxis.valueMin, plot.yValueAxis.valueMax, plot.yValueAxis.valueStep = 0, 1, 0.2
+    plot.lines[0].strokeColor = PALETTE[0]
+    drawing.add(plot)
+    for name, (pq, seconds) in points.items():
+        x, y = 45 + side * seconds / most, 40 + side * pq
+        drawing.add(Rect(x - 2, y - 2, 4, 4, fillColor=PALETTE[0], strokeColor=None))
+        drawing.add(String(x, y - 14, name, fontSize=7, fillColor=INK))
+    drawing.add(String(45 + side / 2, 12, "s an image", fontSize=8, textAnchor="middle"))
+    drawing.add(String(48, 46 + side, "PQ, mean over the images", fontSize=8))
+    return renderSVG.drawToString(drawing)
+
+
 def scatter(rows: pd.DataFrame) -> str:
     """Figure 4 as SVG: PQ (left) and clDice (right) of every image against its relative size error, by method."""
     panels = [

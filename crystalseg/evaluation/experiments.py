@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from crystalseg.evaluation import clicks
-from crystalseg.evaluation.charts import reliability_svg, scatter
+from crystalseg.evaluation.charts import reliability_svg, scatter, trade_svg
 from crystalseg.evaluation.metrics import by_octave, overlap, score
 from crystalseg.evaluation.reliability import calibration_error, is_right, reliability
 from crystalseg.evaluation.tables import (
     clicks_table,
     crossval,
     differences,
+    effort_table,
     figure4,
     markdown,
     octave_table,
@@ -31,6 +32,7 @@ from crystalseg.evaluation.tables import (
 from crystalseg.micrographs.labels import size_class
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.models import Models
@@ -77,12 +79,8 @@ class SharedPyramid(Pyramid):
 
 
 def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
-    """Methods by name, with the settings a user finds; `sima-plus@cellpose` is SiMA+ on that flow network."""
-    found = []
-    for name in names:
-        method, _, network = name.partition("@")
-        found.append(Contender(name, Settings(method, network=network or Settings.network)))
-    return found
+    """Methods by name, as `Settings.called` reads them, with the settings a user finds."""
+    return [Contender(name, Settings.called(name)) for name in names]
 
 
 def table1_contenders() -> list[Contender]:
@@ -118,7 +116,9 @@ def run(
             if key in done:
                 continue
             pyramid = pyramid or SharedPyramid(models, micrograph.pixels)
-            row = dict(zip(keys, key, strict=True)) | _figures(micrograph, truth, c, models, pyramid)
+            # what is kept is of all tiles: less effort would see more than its own
+            own = pyramid if c.settings.effort == Settings.effort else None
+            row = dict(zip(keys, key, strict=True)) | _figures(micrograph, truth, c, models, own)
             pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
             report(f"{micrograph.name}  {c.name}  PQ {row['pq']:.3f}")
     rows = pd.read_csv(path, dtype={"image": str})
@@ -138,7 +138,7 @@ def _short(settings: Settings) -> str:
     return f"{settings.full_method} {settings.scales.factors} {settings.instances.name}"
 
 
-def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Models, pyramid: Pyramid) -> dict:
+def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Models, pyramid: Pyramid | None) -> dict:
     labels = segment(micrograph, c.settings, models, pyramid=pyramid).labels
     octaves = by_octave(overlap(truth, labels))
     text = ";".join(f"{k}:" + ",".join(f"{v:.6g}" for v in sums) for k, sums in octaves.items())
@@ -184,6 +184,13 @@ def conduct(
         tables = {"": clicks_table(clicks_of(folder, models, out, report))}
     elif name == "table1":
         tables = {"": table1(run(folder, table1_contenders(), models, out, report))}
+    elif name == "effort":
+        compared = contenders([Settings().short_method, *(f"{Settings().method}/{e}" for e in list(EFFORTS)[-2::-1])])
+        rows, spent = run(folder, compared, models, out, report), latency(folder, compared, models)
+        tables = {"": effort_table(rows, spent, compared[0].name)}
+        quality = rows.groupby("contender")["pq"].mean()
+        points = {name: (quality[name], seconds) for name, seconds in spent.set_index("contender")["seconds"].items()}
+        (out / "effort.svg").write_text(trade_svg(points))
     else:
         compared = contenders(methods)
         rows = run(folder, compared, models, out, report)

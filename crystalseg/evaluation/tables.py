@@ -137,6 +137,15 @@ def differences(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     return table
 
 
+def effort_table(rows: pd.DataFrame, latency: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """`differences`, with seconds an image and their share of the reference's."""
+    table = differences(rows, reference)
+    seconds = latency.set_index("contender")["seconds"]
+    table["s an image"] = [f"{seconds[name]:.2f}" for name in table["method"]]
+    table["share of the time, %"] = [f"{100 * seconds[name] / seconds[reference]:.0f}" for name in table["method"]]
+    return table
+
+
 def _with_interval(values: np.ndarray) -> str:
     """Mean and its 95 % interval; without one for a single value, or where all are equal."""
     words = f"{values.mean():+.1f}"

@@ -10,6 +10,7 @@ from crystalseg.measurement.intercept import Intercepts
 from crystalseg.measurement.specification import Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
+from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import method_of, runs_flow, words_of
 from crystalseg.segmentation.settings import Settings
 
@@ -127,6 +128,7 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     rows = [("Method", f"{method}: {method_of(method).words}")]
     if method_of(method).selects:
         rows.append(("Flow network", f"{settings.network}: {words_of(settings.network)}"))
+        rows.append(("Effort", f"{settings.effort}: the image was seen {EFFORTS[settings.effort].words}"))
     if factors:
         rows.append(("Resize factors", factors))
     if method_of(method).fusion == "attention":

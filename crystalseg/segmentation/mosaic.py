@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.effort import EFFORTS, ENLARGED
 from crystalseg.segmentation.progress import Clock, Progress
-from crystalseg.segmentation.proposals import ENLARGED, features_of, small_crystals
+from crystalseg.segmentation.proposals import features_of
 from crystalseg.segmentation.pyramid import BATCH, Level, Pyramid, relevant_tiles
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Instances, Settings, SettingsError
-from crystalseg.segmentation.sima_plus import Chosen, surest, without_maps
-from crystalseg.segmentation.tiling import Grid, blended_rows
+from crystalseg.segmentation.sima_plus import Chosen, places, surest, without_maps
+from crystalseg.segmentation.tiling import Grid, blended_rows, looks
 from crystalseg.segmentation.windows import (
     CORE,
     REACH,
@@ -99,29 +100,38 @@ def run(
     kept: Kept | None = None,
 ) -> Segmentation:
     """As `sima_plus.run`, without the maps. SettingsError for resize factors that cannot be done in windows."""
-    factors = settings.scales.octaves(pyramid.shape)
-    fixed = bool(settings.scales.factors)
-    _check(factors, pyramid.shape)
-    usual = settings.instances if fixed else Instances()
-    # Where to enlarge, the usual thresholds tell, see sima_plus.run; what these find may not be what is asked for.
+    shape, effort = pyramid.shape, EFFORTS[settings.effort]
+    factors = settings.scales.octaves(shape)
+    _check(factors, shape)
+    whole, finer = settings.steps(shape)
+    usual = Instances() if finer else settings.instances
+    # Where to look more finely, the usual thresholds tell, see sima_plus.run; they may not find what is asked for.
     choices = [usual] if _alike(usual, settings.instances) else [usual, settings.instances]
     work = _Work(pyramid, choices, compute or Here(pyramid, settings), kept or InMemory(), clock, progress)
     judge = pyramid.models.judge(settings)
-    plans = [pyramid.grid(factor).corners for factor in factors]
-    work.total = sum(map(len, plans)) * (1 if fixed else 2)
-    scales = [work.scale(k, factor, plan) for k, (factor, plan) in enumerate(zip(factors, plans, strict=True))]
-    if not fixed:
-        small = small_crystals(_chosen(judge, scales, 0, usual, pyramid.shape).labels)
-        corners = relevant_tiles(pyramid.grid(ENLARGED), small, 1.0) if small.any() else []
-        del small
+    # how much is enlarged is seen late: as much as the rest, if anything
+    work.total = looks(shape, factors) * (2 if ENLARGED in finer else 1)
+    used = whole
+    scales = [work.scale(k, factor, pyramid.grid(factor).corners) for k, factor in enumerate(whole)]
+
+    def chosen_by(lowest: float | None) -> Chosen:
+        choice = usual if lowest is None else replace(usual, min_confidence=lowest)
+        return _chosen(judge, scales, 0, choice, shape)
+
+    for factor in finer:
+        where = places(chosen_by, factor, used[-1], effort)
+        corners = relevant_tiles(pyramid.grid(factor), where, 1.0) if where.any() else []
+        del where
         clock.lap("crystals")
-        if corners:
+        if not corners:
+            break
+        if factor == ENLARGED:
             work.total = work.done + len(corners)
-            factors = (*factors, ENLARGED)
-            scales.append(work.scale(len(scales), ENLARGED, corners))
+        scales.append(work.scale(len(scales), factor, corners))
+        used += (factor,)
     progress(Progress("crystals", 0, 1, 0.96))
-    chosen = _chosen(judge, scales, len(choices) - 1, settings.instances, pyramid.shape)
-    return without_maps(chosen, settings, factors)
+    chosen = _chosen(judge, scales, len(choices) - 1, settings.instances, shape)
+    return without_maps(chosen, settings, used)
 
 
 def _chosen(

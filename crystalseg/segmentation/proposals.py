@@ -18,6 +18,7 @@ from scipy.special import expit
 from skimage.segmentation import find_boundaries
 
 from crystalseg.micrographs.labels import areas, keep_labels
+from crystalseg.segmentation.effort import Effort
 from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
 from crystalseg.segmentation.fusion import NOTHING, ScalePrediction
 from crystalseg.segmentation.masks import LabelMasks, Masks, overlaps
@@ -47,7 +48,6 @@ SMALLEST = 12  # px² at a scale's own resolution; less has no shape
 LARGEST = 1.25 * TILE  # px there; except on the coarsest scale, what exceeds the tile was never seen whole
 # Crystals narrower than this (square root of the area) at the image's own resolution show better enlarged.
 SMALL = 20  # px
-ENLARGED = 2.0
 # Where they are fewer than this share of all crystals, they are too often pieces of larger ones.
 LEAST_SMALL = 0.25
 
@@ -132,6 +132,13 @@ def small_crystals(labels: np.ndarray) -> np.ndarray:
     small = _width(labels) < SMALL
     many = small.sum() >= LEAST_SMALL * len(small)
     return np.concatenate(([False], small & many))[labels]
+
+
+def critical(labels: np.ndarray, confidence: np.ndarray, factor: float, effort: Effort) -> np.ndarray:
+    """Where to look more finely than at a resize factor: the doubtful and the small ones of the crystals int32 (H, W),
+    whose confidence is float (n,); bool (H, W)."""
+    small = _width(labels) * factor < effort.width
+    return np.concatenate(([False], small | (confidence < (effort.doubt or 0))))[labels]
 
 
 def _width(labels: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.precision import autocast, words
 from crystalseg.segmentation.progress import Clock, Progress
-from crystalseg.segmentation.tiling import Grid, blend, limits, normalise
+from crystalseg.segmentation.tiling import Grid, blend, grid_at, limits, normalise
 
 BATCH = 8
 
@@ -105,7 +105,7 @@ class Pyramid:
 
     def grid(self, factor: float) -> Grid:
         """The tiles at a resize factor."""
-        return Grid(*(max(1, round(length * factor)) for length in self.shape))
+        return grid_at(self.shape, factor)
 
     @cached_property
     def _gray(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

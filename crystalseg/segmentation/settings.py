@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs.names import visible
+from crystalseg.segmentation.effort import EFFORTS, divided
 from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
     METHODS,
@@ -190,13 +191,15 @@ class Measuring:
 class Settings:
     """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS; network: the
     flow network of SiMA+, one of methods.FLOW_NETWORKS, or `folded:NAME:VERSION` for one with the weights of a model on
-    record, which every method of its architecture then runs."""
+    record, which every method of its architecture then runs; effort: a name of effort.EFFORTS, how much of an image
+    SiMA+ looks at how finely."""
 
     method: str = "sima-plus"
     scales: Scales = field(default_factory=Scales)
     instances: Instances = field(default_factory=Instances)
     measuring: Measuring = field(default_factory=Measuring)
     network: str = "folded"
+    effort: str = "thorough"
 
     def __post_init__(self) -> None:
         name, _, model = str(self.method).partition(":")
@@ -206,11 +209,24 @@ class Settings:
         if not isinstance(self.network, str) or not _NETWORK.fullmatch(self.network):
             known = f"{', '.join(FLOW_NETWORKS)}, and each with :NAME:VERSION of a model on record"
             raise SettingsError(f"Unknown flow network '{_named(self.network)}'; known are {known}.")
+        if not isinstance(self.effort, str) or self.effort not in EFFORTS:
+            raise SettingsError(f"Unknown effort '{_named(self.effort)}'; known are {', '.join(EFFORTS)}.")
+
+    @property
+    def short_method(self) -> str:
+        """The method with an effort that is less than thorough, `sima-plus/quick`."""
+        return self._with_effort(self.method)
 
     @property
     def full_method(self) -> str:
-        """The method as validations name it: with its flow network where that is a choice, `sima-plus@folded`."""
-        return f"{self.method}@{self.network}" if method_of(self.method).selects or self.model else self.method
+        """The method as validations name it: as `short_method`, with its flow network where that is a choice,
+        `sima-plus@folded`."""
+        is_choice = method_of(self.method).selects or self.model
+        return self._with_effort(f"{self.method}@{self.network}" if is_choice else self.method)
+
+    def _with_effort(self, name: str) -> str:
+        is_less = method_of(self.method).selects and self.effort != Settings.effort
+        return f"{name}/{self.effort}" if is_less else name
 
     @property
     def architecture(self) -> str:
@@ -230,6 +246,23 @@ class Settings:
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
         """The resize factors of one of methods.LADDERS for an (H, W) image."""
         return self.scales.octaves(shape) if method_of(self.method).selects else self.scales.ladder(shape)
+
+    def steps(self, shape: tuple[int, int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """SiMA+'s resize factors for an (H, W) image: those at which all of it is seen, and those at which only some
+        places may be; it is enlarged only where the user chose no factors."""
+        return divided(self.scales.octaves(shape), EFFORTS[self.effort], not self.scales.factors)
+
+    @staticmethod
+    def called(name: str, **more: Any) -> "Settings":
+        """The settings of a method by its name, with flow network and effort as in `full_method` if these are not the
+        usual ones: `sima-plus`, `sima-plus@cellpose`, `sima-plus/quick`. more: the other settings."""
+        rest, _, effort = name.rpartition("/")
+        if effort in EFFORTS:
+            more["effort"] = effort
+        method, _, network = (rest if effort in EFFORTS else name).partition("@")
+        if network:
+            more["network"] = network
+        return Settings(method, **more)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -275,12 +308,14 @@ def _sections(given: Any) -> dict[str, Any]:
         raise SettingsError("The settings must be a JSON object.")
     sections = {}
     for name, values in given.items():
-        if name in ("method", "network"):
+        if name in ("method", "network", "effort"):
             sections[name] = values
             continue
         kind = kinds.get(name)
         if kind is None or not isinstance(values, dict):
-            raise SettingsError(f"Unknown setting '{_named(name)}'; known are method, network, {', '.join(kinds)}.")
+            raise SettingsError(
+                f"Unknown setting '{_named(name)}'; known are method, network, effort, {', '.join(kinds)}."
+            )
         unknown = set(values) - {f.name for f in fields(kind)}
         if unknown:
             raise SettingsError(f"Unknown setting '{name}.{_named(min(unknown))}'.")

@@ -10,15 +10,16 @@ from scipy.special import expit
 
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.weights import WeightsError
+from crystalseg.segmentation.effort import EFFORTS, ENLARGED, LEAST_CONFIDENCE, Effort
 from crystalseg.segmentation.fusion import ScalePrediction, fuse, no_maps
 from crystalseg.segmentation.masks import Masks
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.proposals import (
-    ENLARGED,
     FEATURES,
     Candidates,
     Proposed,
     compared,
+    critical,
     patches,
     propose,
     proposed,
@@ -35,27 +36,40 @@ LEAST_FIT = 0.3  # least foreground × fit, where nothing else judges
 
 
 def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
-    """SiMA+. Unless the user chose the factors, a last one enlarges the tiles where small crystals are."""
+    """SiMA+. Unless the user chose the factors, a last one enlarges the tiles where small crystals are. With less than
+    a thorough effort the finer factors see only the tiles where they matter."""
     judge_network = pyramid.models.judge(settings)
-    factors = settings.scales.octaves(pyramid.shape)
-    fixed = bool(settings.scales.factors)
-    span = (0, 0.95 if fixed else 0.5)
-    scales = predict_scales(pyramid, settings.architecture, factors, [None] * len(factors), 0.0, clock, progress, span)
-    progress(Progress("crystals", 0, 1, 0.96 if fixed else 0.55))
-    # Where to enlarge, the usual thresholds tell: others are then only another look at the same maps.
-    chooser = Chooser(judge_network, pyramid.pixels, settings.instances if fixed else Instances())
+    network, effort = settings.architecture, EFFORTS[settings.effort]
+    whole, finer = settings.steps(pyramid.shape)
+    ends = np.linspace(0.95 / (len(finer) + 1), 0.95, len(finer) + 1)
+    scales = predict_scales(pyramid, network, whole, [None] * len(whole), 0.0, clock, progress, (0, ends[0]))
+    # Where to look more finely, the usual thresholds tell: others are then only another look at the same maps.
+    chooser = Chooser(judge_network, pyramid.pixels, Instances() if finer else settings.instances)
     chooser.add(scales)
-    chosen = chooser.chosen()
-    clock.lap("crystals")
-    more = () if fixed else enlarged(pyramid, settings.architecture, chosen.labels, clock, progress)
-    progress(Progress("crystals", 0, 1, 0.96))
-    if chooser.choice != settings.instances:
-        chosen = choose(judge_network, (*scales, *more), pyramid.pixels, settings.instances)
-    elif more:
+    for factor, span in zip(finer, itertools.pairwise(ends), strict=True):
+        progress(Progress("crystals", 0, 1, span[0]))
+        where = places(chooser.chosen, factor, scales[-1].factor, effort)
+        clock.lap("crystals")
+        if not where.any():
+            break
+        more = predict_scales(pyramid, network, (factor,), [where], 1.0, clock, progress, span)
         chooser.add(more)
+        scales += more
+    progress(Progress("crystals", 0, 1, 0.96))
+    if chooser.choice == settings.instances:
         chosen = chooser.chosen()
-    scales += more
+    else:
+        chosen = choose(judge_network, scales, pyramid.pixels, settings.instances)
     return _segmentation(scales, chosen, settings)
+
+
+def places(chosen: Callable[[float | None], "Chosen"], factor: float, last: float, effort: Effort) -> np.ndarray:
+    """Where an image is looked at with a finer `factor` after the `last` one, bool (H, W). chosen: the surest above a
+    confidence of what was proposed until now, None for the usual one."""
+    if factor == ENLARGED:
+        return small_crystals(chosen(None).labels)
+    doubtful = chosen(LEAST_CONFIDENCE)
+    return critical(doubtful.labels, doubtful.confidence, last, effort)
 
 
 def rethreshold(
@@ -84,21 +98,6 @@ def rethreshold(
     )
 
 
-def enlarged(
-    pyramid: Pyramid,
-    network: str,
-    labels: np.ndarray,
-    clock: Clock,
-    progress: Callable[[Progress], None] = lambda _: None,
-) -> tuple[ScalePrediction, ...]:
-    """The flow network on the enlarged tiles where labels int32 (H, W) have small crystals; () if they have none."""
-    small = small_crystals(labels)
-    if not small.any():
-        return ()
-    share = small.astype(np.float32)
-    return predict_scales(pyramid, network, (ENLARGED,), [share], 1.0, clock, progress, (0.6, 0.95))
-
-
 @dataclass(frozen=True)
 class Chosen:
     """What `select` takes of the proposals: labels int32 (H, W); of each crystal its confidence float32 (n,), the scale
@@ -119,9 +118,11 @@ class Chooser:
         self._span = limits(pixels)
         self._proposed: list[Proposed] = []
         self._seen: list[torch.Tensor] = []
+        self._chosen: dict[float | None, Chosen] = {}
 
     def add(self, scales: Sequence[ScalePrediction]) -> None:
         """Further scales."""
+        self._chosen.clear()
         for scale in scales:
             is_first = not self._proposed
             own = proposed(scale, is_first, self.choice.foreground_threshold, self.choice.min_area)
@@ -129,12 +130,16 @@ class Chooser:
             self._proposed.append(own)
             self._seen.append(looked(self.confidence, own, scale, picture))
 
-    def chosen(self) -> Chosen:
-        """The surest of all scales."""
-        candidates = compared(self._proposed)
-        features = [c.features for c in candidates]
-        masks = [c.masks for c in candidates]
-        return surest(self.confidence, masks, features, self._seen, self.pixels.shape[:2], self.choice)
+    def chosen(self, lowest: float | None = None) -> Chosen:
+        """The surest of all scales; those above the `lowest` confidence, if it is given."""
+        if lowest not in self._chosen:
+            choice = self.choice if lowest is None else replace(self.choice, min_confidence=lowest)
+            candidates = compared(self._proposed)
+            features = [c.features for c in candidates]
+            masks = [c.masks for c in candidates]
+            shape = self.pixels.shape[:2]
+            self._chosen[lowest] = surest(self.confidence, masks, features, self._seen, shape, choice)
+        return self._chosen[lowest]
 
 
 def surest(

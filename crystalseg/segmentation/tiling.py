@@ -91,6 +91,16 @@ class Grid:
         return piece
 
 
+def grid_at(shape: tuple[int, int], factor: float) -> Grid:
+    """The tiles of an (H, W) image at a resize factor."""
+    return Grid(*(max(1, round(length * factor)) for length in shape))
+
+
+def looks(shape: tuple[int, int], factors: Iterable[float]) -> int:
+    """How many tiles an (H, W) image has at all resize factors together."""
+    return sum(len(grid_at(shape, factor).corners) for factor in factors)
+
+
 def tiles(grid: Grid, array: np.ndarray, corners: list[tuple[int, int]], batch: int) -> Iterator[np.ndarray]:
     """Batches (b, C, h, w), b up to `batch`, of the tiles of `array` at `corners`."""
     for i in range(0, len(corners), batch):

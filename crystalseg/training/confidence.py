@@ -20,15 +20,15 @@ from crystalseg.evaluation.reliability import best_iou, calibration_error, is_ri
 from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
+from crystalseg.segmentation.effort import ENLARGED
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.models import Models, load_models
-from crystalseg.segmentation.progress import Clock
-from crystalseg.segmentation.proposals import Candidates, patches, propose
-from crystalseg.segmentation.pyramid import Pyramid, resized
+from crystalseg.segmentation.proposals import Candidates, patches, propose, small_crystals
+from crystalseg.segmentation.pyramid import Pyramid, relevant_tiles, resized
 from crystalseg.segmentation.selection import select
 from crystalseg.segmentation.settings import Instances, Scales, Settings
-from crystalseg.segmentation.sima_plus import chosen_by_fit, enlarged, judge
+from crystalseg.segmentation.sima_plus import chosen_by_fit, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.sets import draw_grain, random_grain, sides_about
@@ -105,7 +105,9 @@ def proposals(
     pyramid, choice = Pyramid(models, pixels), Instances()
     scales = tuple(pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape))
     # where to enlarge is decided by foreground and fit, so that it does not depend on an earlier confidence
-    scales += enlarged(pyramid, network, chosen_by_fit(scales, pyramid.shape), Clock())
+    small = small_crystals(chosen_by_fit(scales, pyramid.shape))
+    if small.any():
+        scales += (pyramid.flow(network, ENLARGED, relevant_tiles(pyramid.grid(ENLARGED), small, 1.0)),)
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     return Judged(pixels, truth, scales, candidates, [_best_iou(truth, c.labels) for c in candidates], checked)
 

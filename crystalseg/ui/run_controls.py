@@ -5,7 +5,9 @@ from collections.abc import Callable
 import streamlit as st
 
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.methods import method_of
 from crystalseg.segmentation.settings import Settings
+from crystalseg.segmentation.tiling import TILE, looks
 from crystalseg.ui import session, shared
 from crystalseg.ui.image_controls import choose_micrographs
 from crystalseg.ui.plain import plain
@@ -64,6 +66,33 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
     if pressed and micrograph is not None and settings is not None:
         item.job = item.run(micrograph, settings)
         st.rerun()
+    if micrograph is not None and settings is not None and method_of(settings.method).selects:
+        st.caption(_cost(item, micrograph.shape, settings))
+
+
+def _cost(item: session.Item, shape: tuple[int, int], settings: Settings) -> str:
+    """What a run of an (H, W) image takes: how often the network looks, and how long by the last run of this image."""
+    whole, finer = settings.steps(shape)
+    least = looks(shape, whole)
+    most = least + looks(shape, finer)
+    words = f"{least}" if least == most else f"{least} to {most}, by what it finds"
+    text = f"Effort {settings.effort}: the network looks at {words} tiles of {TILE} px"
+    seconds = _seconds_a_look(item)
+    if seconds:
+        times = f"{seconds * least:.0f}" if least == most else f"{seconds * least:.0f} to {seconds * most:.0f}"
+        text += f"; about {times} s, going by the last run"
+    return f"{text}."
+
+
+def _seconds_a_look(item: session.Item) -> float | None:
+    """What a tile took in the run that is shown, if it was made here and now."""
+    kept = shared.result(item.job) if item.job and not item.opener else None
+    if kept is None or not method_of(kept[1].settings.method).selects:
+        return None
+    micrograph, segmentation = kept
+    whole, _ = segmentation.settings.steps(micrograph.shape)
+    spent = sum(segmentation.timings.get(f"scale {factor:.3g}", 0.0) for factor in whole)
+    return spent / looks(micrograph.shape, whole)
 
 
 @st.fragment(run_every=1.0)

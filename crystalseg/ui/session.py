@@ -26,6 +26,7 @@ from crystalseg.ui.shared import engine, first_job, queue
 KEPT = (
     "method",
     "network",
+    "effort",
     "package model",
     "factors plus",
     "factors",
@@ -86,7 +87,7 @@ class Item:
     def run(self, micrograph: Micrograph, settings: Settings, name: str = "") -> str:
         """Queue a run; returns the job, by which it is also known under its `name`, else its method's."""
         job = queue().submit(micrograph, settings, who=who(), asker=asker())
-        self.runs[name or settings.method] = job
+        self.runs[name or settings.short_method] = job
         return job
 
 
@@ -169,7 +170,7 @@ def take_up(run: Run) -> None:
     settings = find_run(engine(), job).chosen
     queue().bring_back(job, whole.crop(*run.region) if run.region else whole, settings)
     item.job = job
-    item.runs[settings.method] = job
+    item.runs[settings.short_method] = job
     forget_openers()
     items()[item.key] = item
     st.session_state["current"] = item.key
@@ -184,6 +185,7 @@ def choose(settings: Settings) -> None:
     factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
     held["method"] = settings.method.partition(":")[0]
     held["network"] = settings.network
+    held["effort"] = settings.effort
     held["package model"] = settings.method.partition(":")[2]
     held["factors plus"] = factors
     held["factors"] = factors or "auto, 0.5, 0.75, 1"
@@ -231,6 +233,11 @@ def selection_problem(only: str) -> str:
 def network() -> str:
     """SiMA+'s flow network, as chosen on any page."""
     return st.session_state.get("network", Settings().network)
+
+
+def effort() -> str:
+    """How much of an image SiMA+ looks at how finely, as chosen on any page."""
+    return st.session_state.get("effort", Settings().effort)
 
 
 def enter(role: str = "operator") -> None:

@@ -10,6 +10,7 @@ from crystalseg.measurement.query import WORDS
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.models import Model, models
 from crystalseg.record.profiles import default_of, profiles
+from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
     LADDERS,
@@ -125,6 +126,15 @@ def choose_method() -> str | None:
             format_func=offered.__getitem__,
             help="The shipped ones know many materials; models that know one better are made on the Teach page. A run "
             "is computed again as it was only with the network that made it.",
+        )
+        st.session_state.setdefault("effort", Settings().effort)
+        each = "; ".join(f"{name}: {effort.words}" for name, effort in EFFORTS.items())
+        st.segmented_control(
+            "Effort",
+            list(EFFORTS),
+            key="effort",
+            required=True,
+            help=f"What the network looks at. {each}. What it costs is said below Run.",
         )
     if method != PACKAGE:
         return method

@@ -33,7 +33,7 @@ def test_the_same_labels_agree():
     assert ((found.map == 1) == (labels > 0)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000))
 def test_every_crystal_of_the_reference_is_of_one_kind(seed):
     rng = np.random.default_rng(seed)

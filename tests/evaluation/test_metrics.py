@@ -62,7 +62,7 @@ label_images = st.integers(0, 2**32).map(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(label_images, label_images, st.integers(0, 17))
 def test_against_the_slow_versions(truth, other, shift):
     for predicted in (other, np.roll(truth, shift, axis=1), np.where(other > 2, truth, 0)):
@@ -134,7 +134,7 @@ def test_homogeneity_is_smallest_by_largest():
     assert homogeneity(labels) == pytest.approx(5 / 50)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(label_images, label_images)
 def test_detections_against_the_slow_iou(truth, predicted):
     t, p, table = slow_iou(truth, predicted)
@@ -155,7 +155,7 @@ def test_merges_and_splits_by_hand():
     assert merges_and_splits(overlap(truth, truth)) == (0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(label_images, label_images)
 def test_octaves_add_up_to_the_whole(truth, predicted):
     table = by_octave(overlap(truth, predicted))

@@ -110,7 +110,7 @@ def test_no_crystal_gives_an_empty_table():
     assert "equivalent_diameter_um" in table
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_feret_against_brute_force_over_directions(seed, points):
     rng = np.random.default_rng(seed)

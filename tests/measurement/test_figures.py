@@ -90,11 +90,11 @@ def test_pores_count_nowhere():
     assert {k: f.value for k, f in with_pore.items()} == {k: f.value for k, f in without.items()}
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.floats(0.01, 50))
 def test_lengths_scale_with_the_pixel_and_g_shifts(um):
     labels = squares(200, 40, (13, 21))
-    one, other = (figures([field(labels, u)], "exclude") for u in (1.0, um))
+    one, other = (figures([field(labels, u)], "exclude", resamples=0) for u in (1.0, um))
     for key, figure in other.items():
         power = DEFINITIONS[key].power
         if power == "G":

@@ -166,7 +166,7 @@ def test_size_is_checked_before_pixels_are_decoded():
         read_micrograph(PNG, max_megapixels=0.001)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example("TIFF", 134, 0, False)  # no samples per pixel
 @given(st.sampled_from(["PNG", "JPEG", "BMP", "TIFF"]), st.integers(0, 10**6), st.integers(0, 255), st.booleans())
 def test_a_damaged_byte_or_cut_gives_a_micrograph_or_one_sentence(kind, place, value, cut):
@@ -289,7 +289,7 @@ def test_memory_is_limited_by_what_pixels_take_not_by_their_number(monkeypatch):
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint16, np.int32, np.float32, np.float64]), st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_strips_give_what_the_whole_image_gives(seed, kind, channels):
     values = (np.random.default_rng(seed).normal(500, 200, (23, 17, channels))).clip(1).astype(kind)
     span = np.percentile(values[..., : 3 if channels > 2 else 1].astype(np.float32), (0.1, 99.9))
@@ -308,7 +308,7 @@ def test_huge_images_are_stretched_by_a_sample(monkeypatch):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_long_runs_are_what_a_morphological_opening_leaves(seed, least):
     mask = np.random.default_rng(seed).random((6, 40)) < 0.8
     padded = np.pad(mask, ((0, 0), (least, least)))  # outside is nothing

@@ -127,7 +127,7 @@ def test_values_of_large_files_lie_on_the_disk_and_it_is_asked_first(tmp_path, m
         read_micrograph(path, scratch=scratch)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([64, 500, 2500]))
 def test_a_part_of_a_pyramid_is_that_part_at_some_level(tmp_path_factory, seed, longest):
     path = tmp_path_factory.getbasetemp() / "pyramid.ome.tif"

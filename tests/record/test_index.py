@@ -128,7 +128,7 @@ def test_reports_are_found_by_run_and_by_file():
         issued(engine, b"other")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from("ra"), st.integers(0, 5), st.booleans()), max_size=15))
 def test_caught_up_step_by_step_it_is_what_it_is_made_at_once(tmp_path_factory, steps):
     """The plain version reads all entries."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crystalseg.record import store
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.binary(max_size=2000))
 def test_what_is_put_comes_back_under_its_hash(own_home, data):
     sha256 = store.put(data)

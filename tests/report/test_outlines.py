@@ -46,7 +46,7 @@ def test_a_square_by_hand():
     assert len(ring) == 4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(arrays(np.int32, st.tuples(st.integers(2, 14), st.integers(2, 14)), elements=st.integers(0, 2)))
 def test_rings_hold_exactly_the_labels_pixels(labels):
     for label, pieces in polygons(labels):

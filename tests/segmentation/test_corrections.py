@@ -192,7 +192,7 @@ asked = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(asked, st.sampled_from(["undo", "redo"])), max_size=14))
 def test_whatever_is_done_can_be_replayed_and_undone(asks):
     h, entries = history(), []

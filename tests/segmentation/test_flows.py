@@ -151,7 +151,7 @@ def label_maps(draw_from):
     return tidy(np.where(area[labels] >= 50, labels, 0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(label_maps())
 def test_tracking_recovers_every_instance_that_euler_recovers(labels):
     if labels.max():
@@ -201,7 +201,7 @@ def test_threshold_and_smallest_area_apply():
     assert labels_from_flows(flow, foreground, 2.5, 1).max() == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 20))
 def test_tidy_makes_single_pieces_without_holes(seed, crystals, min_area):
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ def packed(labels):
     return PackedMasks.of(labels, range(1, int(labels.max()) + 1), labels.shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(9, 70), st.integers(9, 70))
 def test_packed_masks_are_those_of_the_labels(seed, height, width):
     labels = random_labels(seed, (height, width))
@@ -32,7 +32,7 @@ def test_packed_masks_are_those_of_the_labels(seed, height, width):
     assert ours.ordered().tolist() == list(range(len(ours.boxes)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(9, 40), st.integers(9, 40), st.integers(1, 3))
 def test_overlaps_are_counted_pixel_by_pixel(seed, height, width, factor):
     coarse = random_labels(seed, (height, width))

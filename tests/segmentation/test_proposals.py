@@ -190,7 +190,7 @@ def test_a_coarse_crystal_is_enlarged_with_smooth_edges():
     assert found[0, 0] == 2  # a crystal cut by the border stays cut by it
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_what_is_selected_keeps_the_rules(seed, lowest):
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ def test_taper_is_cellposes():
         np.testing.assert_allclose(taper(height, width), _taper_mask(height, width), atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(8, 700), st.integers(8, 700))
 def test_tiles_are_cellposes(height, width):
     """The same tiles that cellpose cuts from its padded image."""
@@ -27,7 +27,7 @@ def test_tiles_are_cellposes(height, width):
     np.testing.assert_array_equal(np.stack([grid.cut(image, c) for c in grid.corners]), theirs)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 9), st.integers(0, 2**32))
 def test_identity_network_gives_the_image_back(height, width, batch, seed):
     image = np.random.default_rng(seed).random((2, height, width), np.float32)

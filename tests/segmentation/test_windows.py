@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from crystalseg.micrographs.micrograph import Micrograph
@@ -45,11 +46,17 @@ def quiet(_):
 
 
 @pytest.mark.parametrize(
-    "choice", [Instances(), Instances(foreground_threshold=0.5, min_area=30)], ids=["usual", "own"]
+    "settings",
+    [
+        Settings(),
+        Settings(instances=Instances(foreground_threshold=0.5, min_area=30)),
+        Settings(effort="balanced"),
+    ],
+    ids=["usual", "own", "balanced"],
 )
-def test_windows_find_what_the_whole_does_to_the_last_bit(models, drawn, small_windows, choice):
-    whole = sima_plus.run(Pyramid(models, drawn), Settings(instances=choice), Clock(), quiet)
-    parts = mosaic.run(Pyramid(models, drawn), Settings(instances=choice), Clock(), quiet)
+def test_windows_find_what_the_whole_does_to_the_last_bit(models, drawn, small_windows, settings):
+    whole = sima_plus.run(Pyramid(models, drawn), settings, Clock(), quiet)
+    parts = mosaic.run(Pyramid(models, drawn), settings, Clock(), quiet)
     assert whole.labels.max() > 150
     assert whole.factors[-1] == 2  # small crystals were enlarged
     assert parts.factors == whole.factors
@@ -125,7 +132,7 @@ def test_what_cannot_be_done_in_windows_is_said(models, drawn, small_windows, mo
         segment(Micrograph(drawn, "drawn", ""), settings, models)
 
 
-@settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 @given(st.integers(1, 900), st.integers(1, 300), st.integers(0, 2**32))
 def test_rows_come_in_order_and_blend_to_the_whole(height, width, seed):
     rng = np.random.default_rng(seed)
@@ -142,7 +149,7 @@ def test_rows_come_in_order_and_blend_to_the_whole(height, width, seed):
     assert (np.concatenate([maps for maps, _ in pieces], axis=1) == whole).all()
 
 
-@settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(st.integers(1, 4000), st.integers(20, 300), st.integers(0, 2**32))
 def test_bands_hold_the_rows_that_their_windows_read(height, core, seed):
     rng = np.random.default_rng(seed)
@@ -173,7 +180,7 @@ def test_cores_are_a_partition(length, core):
     assert all(high - low <= core + 2 * windows.REACH for low, high in edges)
 
 
-@settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 @given(st.sampled_from([0.25, 0.4, 0.5, 1.0, 2.0]), st.integers(0, 2**32))
 def test_parts_of_a_level_are_parts_of_the_resized_image(factor, seed):
     rng = np.random.default_rng(seed)

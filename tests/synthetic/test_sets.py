@@ -15,7 +15,7 @@ from crystalseg.synthetic.structure import Structure
 KINDS = ("polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**50), st.integers(64, 300), st.integers(64, 300))
 def test_any_seed_and_size_gives_an_image_with_sound_labels(seed, height, width):
     made = draw(seed, (height, width))
