@@ -66,6 +66,11 @@ class Job:
     def active(self) -> bool:
         return self.status in ACTIVE
 
+    @property
+    def is_example(self) -> bool:
+        """Whether it is of a micrograph that comes with the program."""
+        return self.id.startswith(EXAMPLE)
+
 
 def _job(row: JobRow) -> Job:
     return Job(row.id, row.name, row.status, row.stage, row.share, row.error, row.who, row.asker, row.worker)
@@ -154,14 +159,19 @@ class Queue:
             return [_job(row) for row in rows if (self.folder / row.id).is_dir()]
 
     def waiting(self) -> list[Job]:
-        """Jobs that wait, in the order in which they will be taken: whoever has fewest under way comes first."""
+        """Jobs that wait, in the order in which they will be taken: whoever has fewest under way comes first, and last
+        the examples, which nobody asked for."""
         active = self.active()
         under_way = Counter(job.asker for job in active if job.status == "running")
-        turns: list[tuple[int, int, Job]] = []
+        turns: list[tuple[bool, int, int, Job]] = []
         for job in (job for job in active if job.status == "queued"):
-            turns.append((under_way[job.asker], len(turns), job))
+            turns.append((job.is_example, under_way[job.asker], len(turns), job))
             under_way[job.asker] += 1
-        return [job for *_, job in sorted(turns, key=lambda turn: turn[:2])]
+        return [job for *_, job in sorted(turns, key=lambda turn: turn[:3])]
+
+    def give_back(self, job: str) -> None:
+        """A job that was taken waits again."""
+        self.set(job, status="queued", stage="waiting", share=0.0)
 
     def take(self, worker: int) -> str | None:
         """The next job for a worker, which runs from now on; None if none waits."""

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from filelock import Timeout
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from crystalseg.execution.cluster import connected, equip, measured_elsewhere
 from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
-from crystalseg.execution.queue import JobRow, Queue
+from crystalseg.execution.queue import EXAMPLE, JobRow, Queue
 from crystalseg.execution.result import Result
 from crystalseg.execution.workers import scheduler
 from crystalseg.micrographs.micrograph import Micrograph
@@ -91,7 +90,10 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
         queue.set(job, status="failed", error=sentence)
         return
     try:
-        result = measure(micrograph, settings, model, _Watched(queue.engine, job))
+        result = measure(micrograph, settings, model, _Watched(queue, job))
+    except _GaveWay:
+        queue.give_back(job)
+        return
     except Cancelled:
         queue.set(job, status="cancelled")
         return
@@ -116,21 +118,27 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
     queue.set(job, status="done", stage="done", share=1.0)
 
 
+class _GaveWay(Cancelled):
+    """An example stops for what somebody asked for."""
+
+
 class _Watched:
     """Called with a job's progress: writes it into the job's row, at most five times a second, and raises `Cancelled`
-    if that asks for it."""
+    if that asks for it, `_GaveWay` if the job is an example's and another waits."""
 
-    def __init__(self, engine: Engine, job: str):
-        self.engine, self.job, self.last = engine, job, 0.0
+    def __init__(self, queue: Queue, job: str):
+        self.queue, self.job, self.last = queue, job, 0.0
 
     def __call__(self, progress: Progress) -> None:
         if time.monotonic() - self.last < 0.2:
             return
         self.last = time.monotonic()
         stage = progress.stage
-        with Session(self.engine) as session, session.begin():
+        with Session(self.queue.engine) as session, session.begin():
             row = session.get_one(JobRow, self.job)
             if row.cancel:
                 raise Cancelled
             tiles = f", tile {progress.done} of {progress.total}" if stage.startswith("scale") else ""
             row.stage, row.share = stage + tiles, progress.share
+        if self.job.startswith(EXAMPLE) and any(not job.is_example for job in self.queue.waiting()):
+            raise _GaveWay

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from crystalseg.execution.queue import JobRow, Queue
+from crystalseg.execution.queue import EXAMPLE, JobRow, Queue
 from crystalseg.execution.worker import measured_by, run_job
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
@@ -211,6 +211,23 @@ def test_without_names_it_is_first_come_first_served(without_worker):
     queue = without_worker
     jobs = [queue.submit(PROBE, Settings()) for _ in range(4)]
     assert [queue.take(0) for _ in range(5)] == [*jobs, None]
+
+
+def test_an_example_gives_way_to_what_somebody_asked_for(without_worker, random_models):
+    queue = without_worker
+    example = queue.submit(PROBE, Settings("cellpose-multiscale"), f"{EXAMPLE}probe")
+    assert queue.take(0) == example
+    asked = queue.submit(PROBE, Settings("cellpose-multiscale"), asker="ada")
+    run_job(queue, example, random_models, measured_by(random_models))
+    assert queue.job(example).status == "queued"
+    assert [job.id for job in queue.waiting()] == [asked, example]
+    assert queue.take(0) == asked
+    # another example does not
+    put(queue, [asked], status="done")
+    queue.submit(PROBE, Settings(), f"{EXAMPLE}other")
+    assert queue.take(0) == example
+    run_job(queue, example, random_models, measured_by(random_models))
+    assert queue.job(example).status == "done"
 
 
 def test_of_several_workers_one_gets_a_job(without_worker):
