@@ -23,6 +23,7 @@ PAGES = (
     ("correct", "Correct", ":material/edit:", "operator"),
     ("batch", "Batch", ":material/stacks:", "operator"),
     ("mosaic", "Mosaic", ":material/grid_on:", "operator"),
+    ("series", "Series", ":material/timeline:", "operator"),
     ("teach", "Teach", ":material/school:", "operator"),
     ("history", "History", ":material/history:", "viewer"),
     ("profiles", "Profiles", ":material/tune:", "operator"),

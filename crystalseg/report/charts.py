@@ -72,6 +72,46 @@ def distribution_chart(
     return drawing
 
 
+def growth_chart(
+    seconds: np.ndarray,
+    sizes: np.ndarray,
+    law: tuple[np.ndarray, np.ndarray] | None,
+    unit: str,
+    size: tuple[float, float],
+    font: str,
+) -> Drawing:
+    """Mean sizes (3, n) against time: value, and the ends of its interval; law: points of a fitted curve. `size`: width
+    and height, points."""
+    width, height = size
+    left, bottom = 36.0, 30.0
+    plot_w, plot_h = width - left - 10, height - bottom - 10
+    everything = np.concatenate([sizes.ravel(), law[1] if law else []])
+    low, high = 0.9 * np.nanmin(everything), 1.1 * np.nanmax(everything)
+    first, last = float(seconds.min()), float(seconds.max())
+
+    def x(value: float) -> float:
+        return float(left + plot_w * (value - first) / (last - first))
+
+    def y(value: float) -> float:
+        return float(bottom + plot_h * (value - low) / (high - low))
+
+    drawing = Drawing(width, height)
+    for tick in ticks(low, high, logarithmic=False):
+        drawing.add(Line(left, y(tick), left + plot_w, y(tick), strokeColor=GRID, strokeWidth=0.5))
+        drawing.add(String(left - 4, y(tick) - 2.5, f"{tick:g}", fontName=font, fontSize=7, textAnchor="end"))
+    for tick in ticks(first, last, logarithmic=False):
+        drawing.add(String(x(tick), bottom - 11, f"{tick:g}", fontName=font, fontSize=7, textAnchor="middle"))
+    if law:
+        drawing.add(PolyLine([v for t, d in zip(*law, strict=True) for v in (x(t), y(d))], strokeColor=CURVE))
+    for t, (value, least, most) in zip(seconds, sizes.T, strict=True):
+        if np.isfinite(least):
+            drawing.add(Line(x(t), y(least), x(t), y(most), strokeColor=INK, strokeWidth=0.7))
+        drawing.add(Rect(x(t) - 1.8, y(value) - 1.8, 3.6, 3.6, fillColor=PALETTE[0], strokeColor=None))
+    words = f"mean equivalent circular diameter, {unit}, against time, s"
+    drawing.add(String(left + plot_w / 2, 6, words, fontName=font, fontSize=7, textAnchor="middle", fillColor=INK))
+    return drawing
+
+
 def cumulative_chart(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str, size: tuple[float, float], font: str
 ) -> Drawing:

@@ -1,7 +1,7 @@
 """A report as PDF (reportlab): text that can be searched, vector charts, embedded fonts."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from typing import Any
@@ -66,9 +66,22 @@ class _Numbered(Canvas):
 
 def build_pdf(report: Report) -> bytes:
     """The report as PDF bytes."""
+    return typeset(
+        report.title,
+        content(report),
+        report.identity,
+        paper=report.details.paper,
+        author=visible(report.details.operator) or "crystalseg",
+        subject=f"run {report.parts[0].run.id}",
+        keywords=str(report.anchor or ""),
+    )
+
+
+def typeset(title: str, blocks: Sequence[Block], footer: str, paper: str = "A4", **facts: str) -> bytes:
+    """Blocks below a title as PDF bytes, the footer at the foot of every page; facts: of the document, such as its
+    author."""
     buffer = io.BytesIO()
-    page = PAGES[report.details.paper]
-    run = report.parts[0].run
+    page = PAGES[paper]
     document = SimpleDocTemplate(
         buffer,
         pagesize=page,
@@ -76,19 +89,16 @@ def build_pdf(report: Report) -> bytes:
         rightMargin=MARGIN,
         topMargin=15 * mm,
         bottomMargin=18 * mm,
-        title=visible(report.title),
-        author=visible(report.details.operator) or "crystalseg",
-        subject=f"run {run.id}",
+        title=visible(title),
         creator="crystalseg",
-        keywords=str(report.anchor or ""),
+        **facts,
     )
     width = page[0] - 2 * MARGIN - 12  # the frame's own padding
-    blocks = content(report)
-    with typeface("".join(_words([report.title, *blocks]))) as face:
-        story = [_paragraph(report.title, _TITLE, width, face)]
+    with typeface("".join(_words([title, *blocks]))) as face:
+        story = [_paragraph(title, _TITLE, width, face)]
         for block in blocks:
             story += _set(block, width, face)
-        canvas = type("Canvas", (_Numbered,), {"footer": plain(report.identity)})
+        canvas = type("Canvas", (_Numbered,), {"footer": plain(footer)})
         document.build(story, canvasmaker=canvas)
     return buffer.getvalue()
 

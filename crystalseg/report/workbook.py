@@ -1,6 +1,7 @@
 """A report's figures as an Excel workbook."""
 
 import io
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -19,9 +20,14 @@ def build_workbook(report: Report) -> bytes:
         [(visible(p.run.image_name), name, value) for p in report.parts for name, value in _run_rows(p.run)],
         columns=["image", "name", "value"],
     )
+    return workbook(sheets, report.anchor.signed if report.anchor else "")
+
+
+def workbook(sheets: Mapping[str, pd.DataFrame], keywords: str = "") -> bytes:
+    """Tables as the sheets of an Excel file, by name."""
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
-        writer.book.properties.keywords = report.anchor.signed if report.anchor else ""
+        writer.book.properties.keywords = keywords
         for name, table in sheets.items():
             in_text(table, shown).to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
             for row in writer.sheets[name].iter_rows():

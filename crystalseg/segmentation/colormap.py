@@ -14,6 +14,13 @@ def colours_by_size(diameters: np.ndarray) -> np.ndarray:
     return viridis(level.astype(np.uint8)[:, None])[:, 0]
 
 
+def colours_apart(count: int) -> np.ndarray:
+    """So many colours, uint8 (count, 3), of which neighbours are far apart: hues by the golden section."""
+    hues = np.arange(count) * 0.618034 % 1 * 180
+    hsv = np.stack((hues, np.full(count, 190), np.full(count, 255)), axis=1).astype(np.uint8)
+    return cv2.cvtColor(hsv[:, None], cv2.COLOR_HSV2RGB)[:, 0]
+
+
 def viridis(levels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
 

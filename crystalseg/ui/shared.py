@@ -6,11 +6,12 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
-from crystalseg.execution import first_run
+from crystalseg.execution import first_run, series
 from crystalseg.execution.corrected import Corrected, reopen_corrected
 from crystalseg.execution.decoder import Decoder
 from crystalseg.execution.failure import FORESEEN, failure
@@ -125,6 +126,12 @@ def with_instances(job: str, choice: Instances) -> Segmentation:
 
     judge = load_judge(segmentation.settings, taught(engine(), segmentation.settings))
     return rethreshold(segmentation, micrograph.pixels, choice, judge)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def frame(run: str) -> tuple[np.ndarray, np.ndarray]:
+    """As `series.frame`, shared by all sessions: do not change the arrays."""
+    return series.frame(engine(), run)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

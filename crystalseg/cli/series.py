@@ -1,0 +1,61 @@
+"""The verb that measures frames of one experiment and follows their crystals."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crystalseg.cli.app import app
+from crystalseg.cli.options import InstrumentName, Percent, ProfileName, Scheduler, UmPerPx, ordered
+
+
+@app.command("series")
+def follow_series(
+    source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images, or a TIFF file of several pages.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the series goes on.")],
+    times: Annotated[
+        Path | None, typer.Option(help="CSV table: time_s (_min, _h), temperature_C (_K), image; else by metadata.")
+    ] = None,
+    interval: Annotated[float | None, typer.Option(min=0.0, help="Seconds between frames, without a table.")] = None,
+    profile_name: ProfileName = "",
+    um_per_px: UmPerPx = None,
+    uncertainty: Percent = None,
+    instrument: InstrumentName = "",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    scheduler: Scheduler = None,
+    operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
+    go_on: Annotated[bool, typer.Option(help="Go on with the series in --out as it was begun.")] = False,
+) -> None:
+    """Measure the frames of an experiment and follow every crystal: growth curves, births, merges, growth law."""
+    from crystalseg.execution import batch, series, work_folder
+    from crystalseg.measurement.series import law_words
+    from crystalseg.micrographs.frames import read_moments
+    from crystalseg.record.database import open_database
+
+    engine = open_database()
+    if go_on:
+        made = batch.load(out)  # says so if there is none
+    else:
+        profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
+        made = series.prepare(out, source, profile, calibration, operator, interval)
+        work_folder.ask(out, "")
+    if times is not None:
+        try:
+            text = times.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{times}: cannot be read as a table of times ({error}).") from error
+        series.set_moments(out, read_moments(text, made.names))
+    try:
+        state = series.run(out, engine, workers, scheduler, print)
+    except KeyboardInterrupt:
+        print("Paused: the same command goes on with it.")
+        raise typer.Exit(130) from None
+    if state.state != "done":
+        print(f"{state.done} of {state.total} frames measured: {state.state}")
+        return
+    found = series.write(out, engine)
+    for frame in found.frames.itertuples():
+        print(f"{frame.image}: {frame.seconds:g} s, {frame.counted} crystals, mean {frame.mean:.4g} {found.unit}")
+    events = found.tracks.events["event"].value_counts()
+    print(f"{len(found.lengths)} tracks; " + ", ".join(f"{count} × {event}" for event, count in events.items()))
+    print(law_words(found.law) if found.law else found.why)

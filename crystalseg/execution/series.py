@@ -1,0 +1,209 @@
+"""A series: the frames of one experiment measured as a batch, then followed from frame to frame.
+
+A series is a batch whose folder also holds `moments.csv`. The frames of one TIFF file are unpacked into the folder.
+"""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Engine
+
+from crystalseg.execution import batch
+from crystalseg.execution.batch import Batch
+from crystalseg.execution.batch_source import BatchError
+from crystalseg.execution.work_folder import is_locked, locked
+from crystalseg.measurement.series import Series, series
+from crystalseg.measurement.tracks import Tracks, link
+from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.drift import drift
+from crystalseg.micrographs.frames import Moment, is_stack, unpack
+from crystalseg.record import ledger, store
+from crystalseg.record.profiles import Profile
+from crystalseg.record.reopening import reopen, whole_image
+from crystalseg.record.reports import issue
+from crystalseg.record.runs import Run, find
+from crystalseg.report.exports import csv
+from crystalseg.report.series import build_series_pdf, build_series_workbook, tracked
+from crystalseg.report.words import settings_rows
+
+FRAMES, MOMENTS, DRIFT = "frames", "moments.csv", "drift.csv"
+
+
+def prepare(
+    folder: Path,
+    source: Path,
+    profile: Profile,
+    calibration: Calibration | None = None,
+    operator: str = "",
+    interval: float | None = None,
+) -> Batch:
+    """The series in `folder`: the one that is there, or a new one of a folder or ZIP file of images, in the order of
+    their names, or of a TIFF file of several pages, whose own pixel size counts unless another is given. interval: s
+    between frames, where the file does not say when they were taken. BatchError or MicrographError says why not."""
+    given: list[Moment] = []
+    if source.is_file() and is_stack(source):
+        frames = folder / FRAMES
+        if not (folder / "batch.json").exists():
+            given, own = unpack(source, frames)
+            calibration = calibration or own
+        elif calibration is None:
+            calibration = batch.load(folder).calibration
+        source = frames
+    made = batch.prepare(folder, source, profile, calibration, operator)
+    if len(made.names) < 2:
+        raise BatchError("A series needs at least two frames.")
+    if not (folder / MOMENTS).exists():
+        given = given or [Moment()] * len(made.names)
+        if interval is not None:
+            given = [Moment(k * interval, moment.celsius) for k, moment in enumerate(given)]
+        set_moments(folder, given)
+    return made
+
+
+def set_moments(folder: Path, moments: Sequence[Moment]) -> None:
+    """Keep when the frames of the series were taken, in the order of their names."""
+    names = batch.load(folder).names
+    table = pd.DataFrame(
+        {"image": names, "seconds": [m.seconds for m in moments], "celsius": [m.celsius for m in moments]}
+    )
+    store.write_safely(folder / MOMENTS, table.to_csv(index=False).encode())
+
+
+def moments(folder: Path) -> pd.DataFrame:
+    """When the frames were taken: image, seconds, celsius, a row a frame."""
+    return pd.read_csv(folder / MOMENTS, dtype={"image": str, "seconds": float, "celsius": float})
+
+
+def run(
+    folder: Path,
+    engine: Engine,
+    workers: int = 1,
+    scheduler: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> batch.State:
+    """Measure what is left of the frames, and if all are there follow the crystals through them."""
+    from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
+
+    state = batch_run.run(folder, engine, workers, scheduler, report)
+    if state.state == "done" and not is_linked(folder):
+        with locked(folder):
+            follow(folder, engine, report)
+    return state
+
+
+def state_of(folder: Path, engine: Engine) -> batch.State:
+    """How far the series is: as of its batch, but done only once the crystals were followed."""
+    state = batch.state_of(folder, engine)
+    if state.state != "done" or is_linked(folder):
+        return state
+    return replace(state, state="running" if is_locked(folder) else "paused")
+
+
+def is_linked(folder: Path) -> bool:
+    """Whether the crystals of the series were followed."""
+    return (folder / "tracks.csv").exists()
+
+
+def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda _: None) -> Tracks:
+    """Find the drift and the tracks of the measured frames, write them to the folder and put them on record."""
+    made, runs = batch.load(folder), _runs(folder, engine)
+    labels, shifts = [], [np.zeros(2)]
+    before = None
+    for k, one in enumerate(runs):
+        labels.append(reopen(one, with_image=False).labels)
+        image = whole_image(one)
+        pixels = (image.crop(*one.region) if one.region else image).pixels
+        if before is not None and before.shape == pixels.shape:
+            shifts.append(shifts[-1] + drift(before, pixels))
+        elif before is not None:
+            raise BatchError(f"{one.image_name} has another size than the frame before it: a series has one size.")
+        before = pixels
+        report(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
+    tracks = link(labels, np.array(shifts))
+    names = {k: one.image_name for k, one in enumerate(runs)}
+    moved = pd.DataFrame(
+        {"image": list(names.values()), "dy_px": np.array(shifts)[:, 0], "dx_px": np.array(shifts)[:, 1]}
+    )
+    files = {DRIFT: csv(moved), "tracks.csv": csv(tracks.crystals), "events.csv": csv(tracks.events)}
+    for name, data in files.items():
+        store.write_safely(folder / name, data)
+    body = {"runs": [one.id for one in runs], "files": {name: store.put(data) for name, data in files.items()}}
+    ledger.append(engine, "series", made.id, body, made.operator)
+    return tracks
+
+
+def _runs(folder: Path, engine: Engine) -> list[Run]:
+    """The runs of the frames that were measured, in order."""
+    made = batch.load(folder)
+    entries = ledger.entries(engine, "run", prefix=made.run_id())
+    return [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda entry: entry.subject)]
+
+
+def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
+    """The series as it was measured and followed; BatchError if it was not yet. exponent: n of the law, if known."""
+    if not is_linked(folder):
+        raise BatchError("The crystals of this series were not followed yet.")
+    made, times, rows = batch.load(folder), moments(folder), []
+    for frame, one in enumerate(_runs(folder, engine)):
+        figures, moment = one.figures or {}, times.iloc[made.index(one.id)]
+        average = figures.get("average", {})
+        rows.append(
+            {
+                "frame": frame,
+                "image": one.image_name,
+                "run": one.id,
+                "seconds": moment["seconds"],
+                "celsius": moment["celsius"],
+                "counted": figures.get("counted", 0),
+                "found": figures.get("found", 0),
+                **{
+                    key: average.get(name, np.nan)
+                    for key, name in (("mean", "value"), ("low", "low"), ("high", "high"))
+                },
+                "um_per_px": one.um_per_px or np.nan,
+            }
+        )
+    crystals, events = (_table(folder / name) for name in ("tracks.csv", "events.csv"))
+    return series(pd.DataFrame(rows), Tracks(crystals, events), exponent)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(path.read_bytes()), encoding="utf-8-sig")
+
+
+def frame(engine: Engine, run_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """A frame as it was measured, uint8 (H, W, 3), and its labels int32 (H, W); StoreError if they are gone."""
+    kept = reopen(find(engine, run_id))
+    if kept.micrograph is None:
+        raise store.StoreError(f"The image of run {run_id} was not kept.")
+    return kept.micrograph.pixels, kept.labels
+
+
+def issue_report(folder: Path, engine: Engine, found: Series, who: str = "") -> bytes:
+    """The PDF report of a series, which is put on record."""
+    made, runs = batch.load(folder), found.frames["run"].tolist()
+    ends = [tracked(*frame(engine, runs[k]), found, k) for k in (0, len(runs) - 1)]
+    rows = settings_rows(made.profile.settings, "")
+    data = build_series_pdf(found, f"Growth of crystals, series {made.id}", rows, ends)
+    return issue(engine, runs, "PDF", data, who)
+
+
+def write(folder: Path, engine: Engine) -> Series:
+    """The results as files in the folder: report, workbook, `frames.csv`, `growth.csv` with each crystal's curve, and
+    `law.json`."""
+    found, made = load(folder, engine), batch.load(folder)
+    law = vars(found.law) if found.law else {"why": found.why}
+    for name, data in (
+        ("series_report.pdf", issue_report(folder, engine, found, made.operator)),
+        ("series.xlsx", build_series_workbook(found)),
+        ("frames.csv", csv(found.frames)),
+        ("growth.csv", csv(found.curves)),
+        ("law.json", json.dumps(law, indent=1).encode()),
+    ):
+        store.write_safely(folder / name, data)
+    return found

@@ -1,0 +1,142 @@
+"""How crystals grow: the law dⁿ − d₀ⁿ = K·t fitted to mean sizes, and the activation energy from several temperatures.
+
+n = 2 is growth driven by the curvature of grain boundaries (Burke & Turnbull 1952, Progress in Metal Physics 3, 220),
+n = 3 ripening limited by diffusion (Lifshitz & Slyozov 1961, Wagner 1961), n = 4 by diffusion along boundaries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+GAS_CONSTANT = 8.314462618  # J / (mol K), CODATA 2018
+EXPONENTS = (0.5, 12.0)  # between which n is sought
+LEAST_GROWTH = 1.05  # last mean size over the first: of less no law can be told
+CONFIDENCE = 0.95
+
+
+class GrowthError(ValueError):
+    """A law that cannot be fitted; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class GrowthLaw:
+    """dⁿ − d₀ⁿ = K·t. exponent: n, with its 95 % interval, equal to it where it was given; rate: K, in unitⁿ a second,
+    with its interval at that n; initial: d₀, in `unit`; spread: standard deviation of the sizes about the law."""
+
+    exponent: float
+    exponent_low: float
+    exponent_high: float
+    rate: float
+    rate_low: float
+    rate_high: float
+    initial: float
+    spread: float
+    unit: str
+
+    def size(self, seconds: np.ndarray) -> np.ndarray:
+        """Mean size after so many seconds."""
+        return np.maximum(self.initial**self.exponent + self.rate * seconds, 0) ** (1 / self.exponent)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the data leave n open on one side."""
+        return self.exponent_low <= EXPONENTS[0] * 1.01 or self.exponent_high >= EXPONENTS[1] / 1.01
+
+
+def fit(
+    seconds: Sequence[float],
+    sizes: Sequence[float],
+    uncertainties: Sequence[float] | None = None,
+    exponent: float | None = None,
+    unit: str = "µm",
+) -> GrowthLaw:
+    """The law through mean sizes at times, by least squares, each weighed by its standard uncertainty if these are
+    given. n is fitted unless `exponent` gives it; its interval is where the sum of squares stays below the F limit
+    (profile likelihood; Bates & Watts 1988, Nonlinear Regression Analysis, section 6.1). GrowthError says why not."""
+    t, d = np.asarray(seconds, float), np.asarray(sizes, float)
+    sigma = np.ones_like(d) if uncertainties is None else np.asarray(uncertainties, float)
+    good = np.isfinite(t) & np.isfinite(d) & (d > 0) & np.isfinite(sigma) & (sigma > 0)
+    t, d, sigma = t[good], d[good], sigma[good]
+    free = 2 if exponent else 3
+    if len(np.unique(t)) <= free:
+        raise GrowthError(f"A growth law needs at least {free + 1} frames with crystals at different times.")
+    if d[t.argmax()] < LEAST_GROWTH * d[t.argmin()]:
+        raise GrowthError(
+            "The mean size grows by less than 5 % from the first frame to the last: no growth law can be told."
+        )
+    begin = t.min()
+    series = _Series(t - begin, d, sigma)
+    n = exponent or series.best()
+    squares, rate, rate_error, initial = series.at(n)
+    degrees = len(d) - free
+    low = high = n
+    if not exponent:
+        limit = squares * (1 + stats.f.ppf(CONFIDENCE, 1, degrees) / degrees)
+        low, high = (series.edge(n, end, limit) for end in EXPONENTS)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * rate_error
+    law = GrowthLaw(n, low, high, rate, rate - reach, rate + reach, initial, 0.0, unit)
+    rest = d - law.size(t - begin)
+    return GrowthLaw(n, low, high, rate, rate - reach, rate + reach, initial, float(np.sqrt((rest**2).mean())), unit)
+
+
+class _Series:
+    """Sizes at times, to which a law of a given n is fitted; sizes and times are scaled, so that dⁿ stays small."""
+
+    def __init__(self, t: np.ndarray, d: np.ndarray, sigma: np.ndarray):
+        self.time, self.size = float(t.max()), float(d.mean())
+        self.t, self.d, self.sigma = t / self.time, d / self.size, sigma / sigma.mean()
+
+    def at(self, n: float) -> tuple[float, float, float, float]:
+        """Sum of squares, K and its standard error, and d₀, of the best law with this n."""
+        slope, offset = np.polyfit(self.t, self.d**n, 1)
+        start = max(slope, 1e-6), max(offset, 0.1 * self.d.min() ** n) ** (1 / n)
+
+        def law(t: np.ndarray, rate: float, initial: float) -> np.ndarray:
+            return np.maximum(initial**n + rate * t, 1e-12) ** (1 / n)
+
+        bounds = ([0, 0], [np.inf, np.inf])
+        found, covariance = optimize.curve_fit(law, self.t, self.d, start, self.sigma, False, bounds=bounds)
+        squares = float((((self.d - law(self.t, *found)) / self.sigma) ** 2).sum())
+        scale = self.size**n / self.time
+        return squares, float(found[0] * scale), float(np.sqrt(covariance[0, 0]) * scale), float(found[1] * self.size)
+
+    def best(self) -> float:
+        """The n of least squares."""
+        grid = np.geomspace(*EXPONENTS, 25)
+        squares = [self.at(n)[0] for n in grid]
+        middle = int(np.argmin(squares))
+        around = grid[max(middle - 1, 0)], grid[min(middle + 1, len(grid) - 1)]
+        return float(optimize.minimize_scalar(lambda n: self.at(n)[0], bounds=around, method="bounded").x)
+
+    def edge(self, n: float, end: float, limit: float) -> float:
+        """How far towards `end` n may go before the sum of squares is above the limit."""
+        if self.at(end)[0] <= limit or n == end:
+            return end
+        return float(optimize.brentq(lambda other: self.at(other)[0] - limit, n, end, xtol=1e-3))
+
+
+@dataclass(frozen=True)
+class Activation:
+    """energy: Q, kJ/mol, with its 95 % interval (NaN with two temperatures); factor: K₀ of K = K₀·exp(−Q/RT)."""
+
+    energy: float
+    low: float
+    high: float
+    factor: float
+
+
+def activation(celsius: Sequence[float], rates: Sequence[float]) -> Activation:
+    """Arrhenius: Q from the K of one n at several temperatures, by regression of ln K on 1/T."""
+    kelvin, k = np.asarray(celsius, float) + 273.15, np.asarray(rates, float)
+    if len(np.unique(kelvin)) < 2:
+        raise GrowthError("An activation energy needs series at two temperatures or more.")
+    if (k <= 0).any() or (kelvin <= 0).any():
+        raise GrowthError("An activation energy needs rates above zero at temperatures above −273.15 °C.")
+    line = stats.linregress(1 / kelvin, np.log(k))
+    energy = -GAS_CONSTANT * line.slope / 1000
+    reach = np.nan
+    if len(k) > 2:
+        reach = GAS_CONSTANT * line.stderr / 1000 * stats.t.ppf((1 + CONFIDENCE) / 2, len(k) - 2)
+    return Activation(float(energy), float(energy - reach), float(energy + reach), float(np.exp(line.intercept)))

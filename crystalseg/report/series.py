@@ -1,0 +1,102 @@
+"""A series on paper, as a workbook, and as pictures that move."""
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from crystalseg.measurement.series import Series, events_of, law_words
+from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Facts, Heading, Pictures, Rows, Text
+from crystalseg.report.charts import growth_chart
+from crystalseg.report.fonts import FONT
+from crystalseg.report.pdf import typeset
+from crystalseg.report.workbook import workbook
+from crystalseg.segmentation.colormap import colours_apart
+from crystalseg.segmentation.overlay import boundaries, fit
+
+SHOWN = 700  # px, longest side of a frame of the animation
+EACH = 500  # ms that it shows a frame
+STATEMENT = (
+    "Each frame was measured alone. The drift from frame to frame is where the images correlate best; crystals are the "
+    "same where their labels overlap most, or are near each other if they do not (linear assignment after Jaqaman et "
+    "al. 2008, by laptrack). A crystal split or merged where most of it lies in another that shrinks or grows by as "
+    "much; otherwise it was born or disappeared. Sizes are the equivalent circular diameters of sections. The law is "
+    "fitted by least squares to the mean sizes, weighed by their intervals; the interval of n is that of the profile "
+    "likelihood (F limit, 95 %)."
+)
+
+
+def law_curve(series: Series) -> tuple[np.ndarray, np.ndarray] | None:
+    """Points (seconds, size) of the law over the time of the series; None if there is none."""
+    if series.law is None:
+        return None
+    seconds = series.frames["seconds"].to_numpy()
+    times = np.linspace(seconds.min(), seconds.max(), 100)
+    return times, series.law.size(times - seconds.min())
+
+
+def build_series_pdf(
+    series: Series, title: str, settings: list[tuple[str, str]], first_and_last: list[np.ndarray]
+) -> bytes:
+    """The report of a series. settings: what all frames were measured with, in words; first_and_last: those frames,
+    with outlines, uint8 (H, W, 3)."""
+    frames = series.frames
+    blocks: list[Block] = [Heading("Growth")]
+    blocks.append(Text(law_words(series.law) if series.law else f"No growth law: {series.why}"))
+    if frames["seconds"].notna().all() and frames["mean"].notna().any():
+        sizes = frames[["mean", "low", "high"]].to_numpy().T
+        size, times = (CHART_POINTS, 200.0), frames["seconds"].to_numpy()
+        blocks.append(Chart(growth_chart(times, sizes, law_curve(series), series.unit, size, FONT)))
+    events = events_of(series.tracks, len(frames)).drop(columns="frame")
+    header = ["frame", "time, s", "°C", "counted", f"mean, {series.unit}", "95 % interval", *events.columns]
+    rows = []
+    for frame, of in zip(frames.itertuples(), events.itertuples(index=False), strict=True):
+        interval = f"{frame.low:.4g} – {frame.high:.4g}" if np.isfinite(frame.low) else "–"
+        numbers = (f"{value:g}" if np.isfinite(value) else "–" for value in (frame.seconds, frame.celsius))
+        rows.append([frame.image, *numbers, str(frame.counted), f"{frame.mean:.4g}", interval, *map(str, of)])
+    blocks += [Heading("Frames"), Rows(header, rows)]
+    names = (frames["image"].iloc[0], frames["image"].iloc[-1])
+    blocks.append(Pictures(list(zip(first_and_last, names, strict=True)), across=2, height=80))
+    whole = int((series.lengths == len(frames)).sum())
+    facts = [("Tracks", f"{len(series.lengths)}, of which {whole} from the first frame to the last"), *settings]
+    blocks += [Heading("Method"), Text(STATEMENT), Facts([*facts, ("Runs", ", ".join(frames["run"]))])]
+    return typeset(title, blocks, f"series of {len(frames)} frames, runs {frames['run'].iloc[0]} and following")
+
+
+def build_series_workbook(series: Series) -> bytes:
+    """Sheets: Frames, Law, Growth (each crystal in each frame), Events."""
+    facts = vars(series.law) if series.law else {"why": series.why}
+    law = pd.DataFrame({"name": list(facts), "value": list(map(str, facts.values()))})
+    sheets = {"Frames": series.frames, "Law": law, "Growth": series.curves}
+    return workbook(sheets | {"Events": series.tracks.events})
+
+
+def tracked(pixels: np.ndarray, labels: np.ndarray, series: Series, frame: int, only: int = 0) -> np.ndarray:
+    """A frame uint8 (H, W, 3) with each crystal filled lightly in the colour of its track; if `only` one is given, the
+    others are outlined alone."""
+    rows = series.tracks.crystals
+    rows = rows[rows["frame"] == frame]
+    track = np.zeros(int(labels.max(initial=0)) + 1, int)
+    track[rows["id"]] = rows["track"]
+    if only:
+        track[track != only] = 0
+    colours = colours_apart(1 + int(series.tracks.crystals["track"].max()) if len(series.tracks.crystals) else 0)
+    shown, filled = pixels.copy(), track[labels] > 0
+    shown[filled] = (0.55 * pixels[filled] + 0.45 * colours[track[labels[filled]]]).astype(np.uint8)
+    shown[boundaries(labels)] = 255 if only else 0
+    return shown
+
+
+def animation(pictures: Iterable[np.ndarray]) -> bytes:
+    """Frames uint8 (H, W, 3) as an animated WebP that repeats."""
+    shown = [Image.fromarray(fit(picture, SHOWN)) for picture in pictures]
+    buffer = io.BytesIO()
+    shown[0].save(buffer, "WEBP", save_all=True, append_images=shown[1:], duration=EACH, loop=0, quality=80)
+    return buffer.getvalue()
+
+
+def kymograph(rows: Iterable[np.ndarray], height: int = 12) -> np.ndarray:
+    """One line of each frame, uint8 (W, 3), below each other, `height` px each: how what lies on it moves."""
+    return np.repeat(np.stack(list(rows)), height, axis=0)

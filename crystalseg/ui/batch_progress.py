@@ -1,0 +1,73 @@
+"""What the pages of batches and series share: their images as files, and how far they are."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from sqlalchemy import Engine
+
+from crystalseg.execution import batch, work_folder
+from crystalseg.micrographs.names import file_names
+from crystalseg.ui import background, shared
+
+
+def copied(uploads: list, folder: Path) -> Path:
+    """The uploads as files; those of one name get numbers."""
+    folder.mkdir()
+    for upload, name in zip(uploads, file_names(upload.name for upload in uploads), strict=True):
+        (folder / name).write_bytes(upload.getvalue())
+    return folder
+
+
+def progress(
+    folder: Path,
+    watched: bool,
+    start: Callable[[Path, int], None],
+    state_of: Callable[[Path, Engine], batch.State] = batch.state_of,
+) -> None:
+    """How far a batch is, what failed, its results. A fragment: it looks again by itself while it is `watched`. start:
+    begins the work in a folder, or goes on with it, with so many workers; state_of: says how far it is."""
+    now = state_of(folder, shared.engine())
+    if watched and not background.is_watched(folder, now.state):
+        st.rerun()
+    settled = now.done + len(now.reasons)
+    words = f"{now.done} measured, {len(now.reasons)} failed, {now.total - settled} to do · {now.state}"
+    st.progress(settled / now.total, text=words)
+    left, middle, right = st.columns(3)
+    if now.state == "running":
+        asked = work_folder.asked(folder)
+        if asked:
+            st.caption("It stops after the images in work.")
+        if left.button("Pause", icon=":material/pause:", key=f"pause {folder.name}", disabled=bool(asked)):
+            work_folder.ask(folder, "paused")
+        if middle.button("Cancel", icon=":material/stop_circle:", key=f"stop {folder.name}", disabled=bool(asked)):
+            work_folder.ask(folder, "cancelled")
+    elif now.state != "done" and left.button("Go on", icon=":material/play_arrow:", key=f"go {folder.name}"):
+        start(folder, 1)
+        st.rerun()
+    if now.reasons:
+        st.dataframe(pd.DataFrame(now.reasons, columns=["image", "why it failed"]), hide_index=True)
+    if now.done and now.state != "running":
+        right.download_button(
+            "All results (ZIP)",
+            lambda: _packed(folder),
+            f"batch-{batch.load(folder).id}.zip",
+            "application/zip",
+            key=f"zip {folder.name}",
+            type="primary",
+        )
+        table = pd.read_csv(folder / "summary.csv") if (folder / "summary.csv").exists() else None
+        if table is not None:
+            st.dataframe(table, hide_index=True, height=300)
+
+
+def _packed(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.glob("*.*")):
+            if path.suffix in (".pdf", ".csv", ".npz") or path.name == "batch.json":
+                archive.write(path, path.name)
+    return buffer.getvalue()

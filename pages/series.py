@@ -1,0 +1,225 @@
+"""Series: frames of one experiment; every crystal followed from frame to frame, and the law of growth."""
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from crystalseg.execution import batch, series
+from crystalseg.measurement.growth import GrowthError, activation
+from crystalseg.measurement.series import Series, events_of, law_words
+from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.micrographs.frames import Moment, read_moments
+from crystalseg.record.store import home
+from crystalseg.report.exports import csv
+from crystalseg.report.series import animation, build_series_workbook, kymograph, tracked
+from crystalseg.ui import background, batch_progress, session, shared
+from crystalseg.ui.plain import plain
+from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
+
+FOLDER = "series"
+
+
+def start(folder: Path, workers: int) -> None:
+    """Begin a series, or go on with it."""
+    source = batch.load(folder).source
+    background.start(folder, "series", source, "--go-on", "--workers", str(workers), "--out", str(folder))
+
+
+def new() -> None:
+    """Frames, their times, profile, pixel size; then it starts."""
+    uploads = st.file_uploader(
+        "Frames: one TIFF or OME-TIFF of several pages, or images in the order of their names, or a ZIP file of them",
+        accept_multiple_files=True,
+        type=[*FORMATS, "zip"],
+    )
+    path = st.text_input("Or a file or folder on this machine")
+    left, right = st.columns(2)
+    table = left.file_uploader(
+        "Table of times (CSV, optional)",
+        type=["csv", "txt"],
+        help="Columns time_s, time_min or time_h; temperature_C or temperature_K; image with the frames' names, or the "
+        "rows in their order. Without it the file's metadata count, and times can be typed below once it is measured.",
+    )
+    interval = right.number_input("Or seconds between frames", 0.0, value=None, help="Where nothing else tells.")
+    profile, calibration, workers = background.choose("series", 1, "Processes; each needs 1 to 2 GB.")
+    if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
+        return
+    folder = home() / FOLDER / uuid.uuid4().hex[:10]
+    folder.mkdir(parents=True)
+    try:
+        source = batch_progress.copied(uploads, folder / "images") if uploads else shared.server_path(path)
+        if len(uploads) == 1:
+            source /= next(source.iterdir()).name
+        made = series.prepare(folder, source, profile, calibration, session.who(), interval or None)
+        if table is not None:
+            series.set_moments(folder, read_moments(table.getvalue().decode("utf-8", "replace"), made.names))
+    except ValueError as error:
+        (folder / "batch.json").unlink(missing_ok=True)
+        st.error(plain(error), icon=":material/block:")
+        return
+    start(folder, workers)
+    st.rerun()
+
+
+def times(folder: Path) -> None:
+    """When the frames were taken, to be typed."""
+    known = series.moments(folder)
+    with st.expander("Times and temperatures", expanded=known["seconds"].isna().any()):
+        edited = st.data_editor(
+            known,
+            hide_index=True,
+            disabled=["image"],
+            key=f"times {folder.name}",
+            column_config={
+                "seconds": st.column_config.NumberColumn("time, s"),
+                "celsius": st.column_config.NumberColumn("temperature, °C"),
+            },
+        )
+        if st.button("Take these times", key=f"take {folder.name}", icon=":material/schedule:"):
+            series.set_moments(folder, [Moment(row.seconds, row.celsius) for row in edited.itertuples()])
+            st.rerun()
+
+
+def numbers(found: Series) -> None:
+    """The law and what the tracks say, in figures."""
+    columns = st.columns(4)
+    columns[0].metric("Frames", len(found.frames))
+    whole = int((found.lengths == len(found.frames)).sum())
+    columns[1].metric(
+        "Crystals followed", len(found.lengths), help=f"{whole} of them from the first frame to the last."
+    )
+    if found.law is None:
+        st.info(found.why, icon=":material/timeline:")
+        return
+    law = found.law
+    columns[2].metric("Exponent n", f"{law.exponent:.2f}", help="2: boundaries move by their curvature; 3: ripening.")
+    columns[3].metric("95 % interval of n", f"{law.exponent_low:.2f} – {law.exponent_high:.2f}")
+    st.markdown(plain(law_words(law)))
+
+
+def pictures(folder: Path, found: Series) -> None:
+    """A frame with its tracks, and one crystal's growth."""
+    count = len(found.frames)
+    longest = found.lengths.sort_values(ascending=False, kind="stable").index.tolist()
+    left, right = st.columns((2, 1))
+    frame = left.slider("Frame", 1, count, 1, key=f"frame {folder.name}") - 1
+    only = right.selectbox(
+        "Crystal", [0, *longest], format_func=lambda t: f"track {t}" if t else "all", key=f"track {folder.name}"
+    )
+    left.image(tracked(*shared.frame(found.frames["run"].iloc[frame]), found, frame, only), width="stretch")
+    curves = found.curves
+    right.plotly_chart(
+        tracks_chart(curves[curves["track"].isin([only] if only else longest[:40])], found.unit),
+        width="stretch",
+        key=f"curves {folder.name}",
+    )
+    lineage = found.tracks.events
+    of = lineage[(lineage["track"] == only) | (lineage["other"] == only)] if only else lineage
+    right.dataframe(of.assign(frame=of["frame"] + 1), hide_index=True, height=200)
+
+
+def files(folder: Path, found: Series) -> None:
+    """What is downloaded."""
+    runs, name = found.frames["run"].tolist(), batch.load(folder).id
+
+    def shown(frame: int) -> np.ndarray:
+        return tracked(*shared.frame(runs[frame]), found, frame)
+
+    def pdf() -> bytes:
+        return series.issue_report(folder, shared.engine(), found, session.who())
+
+    row = st.slider("Line of the kymograph, % from the top", 0, 99, 50, key=f"line {folder.name}")
+
+    def lines() -> bytes:
+        pixels = (shared.frame(run)[0] for run in runs)
+        return animation([kymograph(p[row * len(p) // 100] for p in pixels)])
+
+    columns = st.columns(5)
+    for column, (words, make, ending, kind) in zip(
+        columns,
+        (
+            ("PDF report", pdf, "report.pdf", "application/pdf"),
+            (
+                "Excel workbook",
+                lambda: build_series_workbook(found),
+                "series.xlsx",
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            ),
+            ("Growth curves (CSV)", lambda: csv(found.curves), "growth.csv", "text/csv"),
+            ("Animation (WebP)", lambda: animation(shown(k) for k in range(len(runs))), "tracks.webp", "image/webp"),
+            ("Kymograph (WebP)", lines, "kymograph.webp", "image/webp"),
+        ),
+        strict=True,
+    ):
+        column.download_button(words, make, f"series-{name}_{ending}", kind, key=f"{words} {folder.name}")
+
+
+def results(folder: Path) -> None:
+    """All about a series that was measured and followed."""
+    given = st.segmented_control(
+        "Exponent n", ["fitted", "2", "3", "4"], default="fitted", required=True, key=f"n {folder.name}"
+    )
+    found = series.load(folder, shared.engine(), None if given == "fitted" else float(given))
+    numbers(found)
+    times(folder)
+    left, right = st.columns(2)
+    left.plotly_chart(growth_chart(found), width="stretch", key=f"growth {folder.name}")
+    events = events_of(found.tracks, len(found.frames))
+    right.plotly_chart(events_chart(found.frames, events), width="stretch", key=f"events {folder.name}")
+    pictures(folder, found)
+    files(folder, found)
+
+
+def arrhenius(folders: list[Path]) -> None:
+    """The activation energy from series at several temperatures."""
+    n = st.selectbox("Exponent n of all", [2.0, 3.0, 4.0], format_func=lambda n: f"{n:g}")
+    rows = []
+    for folder in folders:
+        found = series.load(folder, shared.engine(), n)
+        celsius = found.frames["celsius"].mean()
+        if found.law is not None and np.isfinite(celsius):
+            rows.append({"series": batch.load(folder).id, "temperature, °C": celsius, "K": found.law.rate})
+    table = pd.DataFrame(rows)
+    if len(table):
+        st.dataframe(table, hide_index=True)
+    try:
+        energy = activation(*(table[c].tolist() if rows else [] for c in ("temperature, °C", "K")))
+    except GrowthError as error:
+        st.info(plain(error), icon=":material/thermostat:")
+        return
+    interval = f" (95 %: {energy.low:.4g} to {energy.high:.4g})" if np.isfinite(energy.low) else ""
+    st.markdown(f"**Activation energy Q = {energy.energy:.4g} kJ/mol{interval}**, from K = K₀·exp(−Q/RT).")
+
+
+def page() -> None:
+    session.enter()
+    st.title("Series")
+    st.caption(
+        "Frames of one experiment, such as a heating stage: every frame is measured, drift is taken out, every crystal "
+        "followed; mean size against time, growth curves, births and merges, and the growth law dⁿ − d₀ⁿ = K·t."
+    )
+    with st.expander("New series", expanded=not background.folders(FOLDER, "batch.json"), icon=":material/add:"):
+        new()
+    folders = background.folders(FOLDER, "batch.json")
+    for folder in folders:
+        listed = batch.load(folder)
+        with st.container(border=True):
+            st.markdown(f"**{listed.id}** · {len(listed.names)} frames · profile {plain(listed.profile.name)}")
+            state = series.state_of(folder, shared.engine()).state
+            watched = background.is_watched(folder, state)
+            if state != "done" or watched:
+                st.fragment(batch_progress.progress, run_every=1.0 if watched else None)(
+                    folder, watched, start, series.state_of
+                )
+            elif st.toggle("Show", value=folder == folders[0], key=f"show {folder.name}"):
+                results(folder)
+    linked = [folder for folder in folders if series.is_linked(folder)]
+    if len(linked) > 1:
+        with st.expander("Activation energy from series at several temperatures", icon=":material/thermostat:"):
+            arrhenius(linked)
+
+
+page()

@@ -1,0 +1,120 @@
+"""A series from a file to tracks on record; small frames and no network."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from distributed import LocalCluster
+
+from crystalseg.execution import batch, series
+from crystalseg.execution.batch_source import BatchError
+from crystalseg.micrographs.frames import Moment
+from crystalseg.micrographs.micrograph import MicrographError
+from crystalseg.record import ledger
+from crystalseg.record.audit import audit
+from crystalseg.record.database import open_database
+from crystalseg.record.profiles import Profile
+from crystalseg.segmentation.settings import Settings
+from crystalseg.synthetic.growth import pictures, ripening
+from tests.conftest import png
+
+QUICK = Profile("quick", settings=Settings("watershed"))
+MADE = ripening(4, 220, 40, 4, radius=9, growth=1.5)
+SHOWN = pictures(MADE, 1, (1, -2), noise=2)
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of workers that are there already: to start processes would take longer than all the rest."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def stack(path, shown=SHOWN):
+    planes = {name: [0] * len(shown) for name in ("TheC", "TheZ")}
+    planes |= {"TheT": list(range(len(shown))), "DeltaT": MADE.seconds.tolist(), "DeltaTUnit": ["s"] * len(shown)}
+    facts = {"axes": "TYXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "Plane": planes}
+    tifffile.imwrite(path, shown, photometric="rgb", ome=True, metadata=facts)
+    return path
+
+
+def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
+    engine, out, told = open_database(), tmp_path / "out", []
+    source = stack(tmp_path / "hot.ome.tif")
+    made = series.prepare(out, source, QUICK, operator="A. Kern")
+    assert made.names == tuple(f"{k:04d}.tif" for k in range(1, 5))
+    assert made.calibration.um_per_px == 0.5
+    assert not series.is_linked(out)
+    with pytest.raises(BatchError, match="not followed yet"):
+        series.load(out, engine)
+    state = series.run(out, engine, 1, address, told.append)
+    assert (state.state, state.done) == ("done", 4)
+    assert series.state_of(out, engine).state == "done"
+    assert len(told) == 8
+    drift = pd.read_csv(out / "drift.csv", encoding="utf-8-sig")
+    np.testing.assert_allclose(drift[["dy_px", "dx_px"]], [(k, -2 * k) for k in range(4)], atol=0.5)
+    found = series.load(out, engine)
+    np.testing.assert_allclose(found.frames["seconds"], MADE.seconds)
+    assert found.unit == "µm"
+    # what is found is what was drawn: as many, and the same from frame to frame
+    drawn = [len(np.unique(frame)) - 1 for frame in MADE.labels]
+    np.testing.assert_allclose(found.frames["found"], drawn, atol=3)
+    whole = (found.lengths == 4).sum()
+    assert abs(whole - drawn[-1]) <= 3
+    assert found.law.exponent_low < 3 < found.law.exponent_high
+    curves = found.curves.query("track == 1")
+    assert curves["diameter_um"].iloc[0] == pytest.approx(
+        2 * np.sqrt(found.tracks.crystals.query("track == 1 and frame == 0")["area_px2"].iloc[0] / np.pi) * 0.5
+    )
+    # on record, with its files
+    (entry,) = ledger.entries(engine, "series", made.id)
+    assert (entry.who, len(entry.body["runs"])) == ("A. Kern", 4)
+    assert list(audit(engine)) == []
+    assert series.run(out, engine, 1, address).state == "done"  # nothing is done twice
+    assert len(ledger.entries(engine, "series", made.id)) == 1
+    series.write(out, engine)
+    assert {"series_report.pdf", "series.xlsx"} <= {path.name for path in out.iterdir()}
+    assert list(audit(engine)) == []
+    assert json.loads((out / "law.json").read_text())["exponent"] == found.law.exponent
+    assert len(pd.read_csv(out / "growth.csv", encoding="utf-8-sig")) == len(found.tracks.crystals)
+    # prepared again it is the same series
+    assert series.prepare(out, source, QUICK, operator="A. Kern").id == made.id
+
+
+def test_times_come_later_and_heat_must_be_one(tmp_path, address):
+    engine, out, folder = open_database(), tmp_path / "out", tmp_path / "frames"
+    folder.mkdir()
+    for k, pixels in enumerate(SHOWN):
+        (folder / f"f{k}.png").write_bytes(png(pixels))
+    series.prepare(out, folder, QUICK)
+    series.run(out, engine, 1, address)
+    assert "time of every frame" in series.load(out, engine).why
+    series.set_moments(out, [Moment(60.0 * k, 900.0) for k in range(4)])
+    assert series.load(out, engine).law is not None
+    assert series.load(out, engine, exponent=3).law.exponent == 3
+    series.set_moments(out, [Moment(60.0 * k, 900.0 + 50 * k) for k in range(4)])
+    assert "from 900 to 1050 °C" in series.load(out, engine).why
+    assert series.load(out, engine).unit == "px"
+
+
+def test_what_is_no_series_is_said(tmp_path, address):
+    engine = open_database()
+    with pytest.raises(BatchError, match="neither a folder nor a ZIP"):
+        series.prepare(tmp_path / "a", tmp_path / "nothing", QUICK)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "f.png").write_bytes(png(SHOWN[0]))
+    with pytest.raises(BatchError, match="at least two frames"):
+        series.prepare(tmp_path / "b", tmp_path / "one", QUICK)
+    (tmp_path / "one" / "g.png").write_bytes(png(SHOWN[0][:150]))
+    series.prepare(tmp_path / "c", tmp_path / "one", QUICK, interval=5)
+    with pytest.raises(BatchError, match=r"g\.png has another size than the frame before it"):
+        series.run(tmp_path / "c", engine, 1, address)
+    assert series.state_of(tmp_path / "c", engine).state == "paused"
+    damaged = stack(tmp_path / "cut.ome.tif")
+    damaged.write_bytes(damaged.read_bytes()[:-200_000])
+    with pytest.raises((MicrographError, BatchError)):
+        series.prepare(tmp_path / "d", damaged, QUICK)
+    assert not (tmp_path / "d" / "batch.json").exists()
+    assert batch.load(tmp_path / "c").names == ("f.png", "g.png")
