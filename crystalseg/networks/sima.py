@@ -1,6 +1,5 @@
 """SiMA: the size-aware multi-scale attention network (paper section III-B1)."""
 
-import segmentation_models_pytorch as smp
 from torch import nn
 
 SIDE = 224
@@ -15,4 +14,6 @@ def build_sima(levels: int = 4, encoder_weights: str | None = None) -> nn.Module
     `encoder_weights="imagenet"` starts from pretrained weights as the paper does; they are downloaded by
     segmentation-models-pytorch, so it needs the network. The shipped weights were trained without them.
     """
+    import segmentation_models_pytorch as smp  # takes as long to import as torch, and SiMA+ does without
+
     return smp.Unet("mit_b0", encoder_weights=encoder_weights, classes=levels + 1)

@@ -1,8 +1,9 @@
 """The networks of a run, loaded together and ready on a device."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,6 @@ from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.sima import build_sima
 from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import (
-    Card,
     WeightsError,
     file_hash,
     flow_inputs,
@@ -39,6 +39,35 @@ BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
 }
 _JUDGE = "judge."  # begins the names of a judge's weights in the file of a model
 REQUIRED = ("cellpose", "sima")  # a folder of weights has these at least
+
+
+class Networks(Mapping[str, nn.Module]):
+    """Networks by name, each made when it is first asked for: a run needs two of seven."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], nn.Module]]):
+        self._makers = {name: cache(make) for name, make in makers.items()}
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self._makers[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def drop(self, name: str) -> None:
+        """Do without one."""
+        self._makers.pop(name, None)
+
+    @staticmethod
+    def with_others(before: Mapping[str, nn.Module], others: Mapping[str, nn.Module]) -> "Networks":
+        """Those `before`, with others in the place of some of them."""
+        kept: dict[str, Callable[[], nn.Module]] = {n: partial(before.__getitem__, n) for n in before}
+        return Networks(kept | {name: partial(others.__getitem__, name) for name in others})
 
 
 @dataclass(frozen=True)
@@ -107,7 +136,7 @@ def load_judge(settings: Settings, taught: Taught | None = None, directory: Path
     `taught`, if it has its own."""
     name = JUDGES[settings.architecture]
     own = taught.networks() if taught else {}
-    network = own[name] if name in own else _load(directory, name)[0]
+    network = own[name] if name in own else _load(directory, name)
     assert isinstance(network, Confidence)
     return network
 
@@ -118,11 +147,12 @@ def with_taught(models: Models, taught: Taught | None) -> Models:
     if taught is None:
         return models
     own = {name: _ready(network, models.device) for name, network in taught.networks().items()}
-    # the SizeModel reads the style vectors of our CPNet only
-    others = {n: m for n, m in models.networks.items() if (taught.network, n) != ("cellpose", "size")}
+    networks = Networks.with_others(models.networks, own)
+    if taught.network == "cellpose":
+        networks.drop("size")  # it reads the style vectors of our CPNet only
     return replace(
         models,
-        networks=others | own,
+        networks=networks,
         hashes=models.hashes | dict.fromkeys(own, taught.sha256),
         versions=models.versions | dict.fromkeys(own, taught.reference),
     )
@@ -130,7 +160,7 @@ def with_taught(models: Models, taught: Taught | None) -> Models:
 
 def with_network(models: Models, name: str, network: nn.Module) -> Models:
     """The same networks with another one in the place of `name`, ready as it is."""
-    return replace(models, networks={**models.networks, name: network})
+    return replace(models, networks=Networks.with_others(models.networks, {name: network}))
 
 
 def _ready(network: nn.Module, device: torch.device) -> nn.Module:
@@ -147,11 +177,11 @@ def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
     return network.eval()
 
 
-def _load(directory: Path, name: str) -> tuple[nn.Module, Card]:
+def _load(directory: Path, name: str) -> nn.Module:
     path = directory / f"{name}.safetensors"
-    state, card = load_weights(path, name)
+    state, _ = load_weights(path, name)
     try:
-        return _built(name, state, str(path)), card
+        return _built(name, state, str(path))
     except WeightsError as error:
         remedy = f"take the file that came with this one, or remove it and train (python -m crystalseg train {name})"
         raise WeightsError(f"{path} is of another version of crystalseg: {remedy}.") from error
@@ -171,19 +201,15 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     if flow_file is not None:
         # the SizeModel reads the style vectors of our CPNet only
         given = {name: p for name, p in given.items() if name not in ("cellpose", "size")}
-    loaded = {name: _load(directory, name) for name in given}
-    networks = {name: network for name, (network, _) in loaded.items()}
+    cards = {name: load_weights(p, name)[1] for name, p in given.items()}
     hashes = {name: file_hash(p) for name, p in given.items()}
-    versions = {name: card.version for name, (_, card) in loaded.items()}
+    versions = {name: card.version for name, card in cards.items()}
+    networks = Networks({name: partial(lambda n: _ready(_load(directory, n), where), name) for name in given})
     if flow_file is not None:
         state = load_cellpose_file(flow_file)
-        networks["cellpose"] = CPNet(flow_inputs(state))
-        networks["cellpose"].load_state_dict(state)
+        own = CPNet(flow_inputs(state))
+        own.load_state_dict(state)
+        networks = Networks.with_others(networks, {"cellpose": _ready(own, where)})
         hashes["cellpose"], versions["cellpose"] = file_hash(flow_file), f"file {Path(flow_file).name}"
-    return Models(
-        {name: _ready(network, where) for name, network in networks.items()},
-        where,
-        tuple(json.loads(loaded["sima"][1].settings).get("thresholds", THRESHOLDS)),
-        hashes,
-        versions,
-    )
+    thresholds = tuple(json.loads(cards["sima"].settings).get("thresholds", THRESHOLDS))
+    return Models(networks, where, thresholds, hashes, versions)
