@@ -269,6 +269,8 @@ def train(order: Order, network: str = "cellpose") -> Path:
     networks it will judge, else the shipped ones. Validation folders and fresh grains calibrate it; the loss on record
     is the calibration error there, and `experiment reliability` tells that on other images."""
     choice = changed(Recipe(), order.recipe)
+    if not (order.validation or choice.grains):
+        raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
     torch.manual_seed(choice.seed)
     models = load_models(order.start or DIRECTORY)
     began, images = time.monotonic(), 0
@@ -283,8 +285,6 @@ def train(order: Order, network: str = "cellpose") -> Path:
     whole = [(m.pixels, labels) for folder in order.validation for m, labels in read_pairs(folder)]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
     whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]
-    if not whole:
-        raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
     judged = [proposals(models, network, *pair) for pair in whole]
     calibrate(judge_network, judged, choice.lowest)
     table = reliability(*selected(judge_network, judged, choice.lowest))

@@ -87,10 +87,21 @@ def model(name: str) -> str:
     return name if re.fullmatch(r"\w+", name) else str(server_path(name))
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
 def result(job: str) -> tuple[Micrograph, Segmentation] | None:
-    """A finished job's micrograph and segmentation, shared by all sessions: do not change the arrays."""
-    return queue().result(job)
+    """A finished job's micrograph and segmentation, shared by all sessions: do not change the arrays. None as long as
+    its files are not there."""
+    try:
+        return _kept(job)
+    except LookupError:
+        return None  # and asked for again the next time: they may be computed meanwhile
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _kept(job: str) -> tuple[Micrograph, Segmentation]:
+    found = queue().result(job)
+    if found is None:
+        raise LookupError(job)
+    return found
 
 
 def finished(job: str) -> tuple[Micrograph, Segmentation]:

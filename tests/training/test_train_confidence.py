@@ -43,7 +43,7 @@ def judged(seed, sureness=1.0):
 def test_confidence_learns_from_pictures_and_figures():
     torch.manual_seed(0)
     network = Confidence()
-    recipe = confidence.Recipe(epochs=6, batch=64, learning_rate=5e-3, average=0.9)
+    recipe = confidence.Recipe(epochs=4, batch=64, learning_rate=5e-3, average=0.9)
     confidence.fit(network, confidence.examples([judged(k) for k in range(40)], 40, 0), recipe)
     sure, right = confidence.selected(network, [judged(k) for k in range(100, 130)], 0.0)
     # alone, the figure orders 0.82 of pairs rightly and the picture 0.9
@@ -95,7 +95,7 @@ def test_the_best_iou_of_each_proposal_by_hand():
 
 
 def test_confidence_trains(folder, tmp_path):
-    recipe = {"images": 3, "synthetic": 0.0, "crop": [150, 200], "grains": 0, "epochs": 1}
+    recipe = {"images": 2, "synthetic": 0.0, "crop": [120, 150], "grains": 0, "epochs": 1}
     path = confidence.train(Order(tmp_path / "out", [folder], [folder], None, json.dumps(recipe)))
     assert load_weights(path, "confidence")[0]["decide.0.weight"].shape[1] == 96 + len(FEATURES)
     with pytest.raises(ValueError, match="give --validation"):
