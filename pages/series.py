@@ -10,14 +10,16 @@ import streamlit as st
 from crystalseg.execution import batch, series
 from crystalseg.measurement.growth import GrowthError, activation
 from crystalseg.measurement.series import Series, events_of, law_words
+from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.frames import Moment, read_moments
 from crystalseg.record.store import home
 from crystalseg.report.exports import csv
 from crystalseg.report.series import animation, build_series_workbook, kymograph, tracked
-from crystalseg.ui import background, batch_progress, session, shared
+from crystalseg.ui import account, background, batch_progress, session, shared
 from crystalseg.ui.plain import plain
 from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
+from crystalseg.ui.viewer import Crystals, viewer
 
 FOLDER = "series"
 
@@ -106,10 +108,37 @@ def pictures(folder: Path, found: Series) -> None:
     longest = found.lengths.sort_values(ascending=False, kind="stable").index.tolist()
     left, right = st.columns((2, 1))
     frame = left.slider("Frame", 1, count, 1, key=f"frame {folder.name}") - 1
+    key = f"track {folder.name}"
+    if f"chosen {folder.name}" in st.session_state:
+        st.session_state[key] = st.session_state.pop(f"chosen {folder.name}")
+    if st.session_state.get(key) not in longest:
+        st.session_state[key] = 0  # a track may be gone by a correction
     only = right.selectbox(
-        "Crystal", [0, *longest], format_func=lambda t: f"track {t}" if t else "all", key=f"track {folder.name}"
+        "Crystal",
+        [0, *longest],
+        format_func=lambda track: f"track {track}" if track else "all: click one",
+        key=key,
     )
-    left.image(tracked(*shared.frame(found.frames["run"].iloc[frame]), found, frame, only), width="stretch")
+    run = found.frames["run"].iloc[frame]
+    pixels, labels, crystals = shared.frame(run)
+    with left:
+        shown = f"{run} {only} {len(series.corrections(folder, shared.engine()))}"
+        answer = viewer(
+            tracked(pixels, labels, found, frame, only),
+            shown,
+            found.frames["um_per_px"].iloc[frame] if found.unit == "µm" else None,
+            [Crystals(labels, crystals, shown)],
+            key=f"viewer {folder.name}",
+        )
+    if answer.selected:
+        rows = found.tracks.crystals
+        chosen = rows.loc[(rows["frame"] == frame) & (rows["id"] == answer.selected[0]), "track"]
+        if len(chosen) and (run, answer.selected[0]) != st.session_state.get(f"picked {folder.name}"):
+            st.session_state[f"picked {folder.name}"] = run, answer.selected[0]
+            st.session_state[f"chosen {folder.name}"] = int(chosen.iloc[0])
+            st.rerun()
+    with right:
+        correct(folder, found, frame, only)
     curves = found.curves
     right.plotly_chart(
         tracks_chart(curves[curves["track"].isin([only] if only else longest[:40])], found.unit),
@@ -121,12 +150,48 @@ def pictures(folder: Path, found: Series) -> None:
     right.dataframe(of.assign(frame=of["frame"] + 1), hide_index=True, height=200)
 
 
+def correct(folder: Path, found: Series, frame: int, track: int) -> None:
+    """Cut a track before the frame that is shown, join it with one that begins later, take back."""
+    log = series.corrections(folder, shared.engine())
+    with st.expander(f"Correct the tracks ({len(log)} corrections)" if log else "Correct the tracks"):
+        who = account.name_box(f"who {folder.name}", "Each correction is logged with it.", "needed to correct")
+        rows = found.tracks.crystals
+        own = rows[rows["track"] == track]
+        here = own.loc[own["frame"] == frame, "id"]
+        begins = rows.groupby("track")["frame"].min()
+        ready = bool(who and len(own))
+        change = None
+        if st.button(
+            "From this frame on, another crystal", disabled=not (ready and len(here)), key=f"cut {folder.name}"
+        ):
+            change = TrackCorrection("cut", frame, int(here.iloc[0]))
+        last = int(own["frame"].max()) if len(own) else 0
+        later = begins[begins > last].index.tolist() if len(own) else []
+        onto = st.selectbox("It goes on as", later, None, lambda t: f"track {t}", key=f"onto {folder.name}")
+        if st.button("Join", disabled=not ready or onto is None, key=f"join {folder.name}"):
+            first = rows[rows["track"] == onto].iloc[0]
+            end = own[own["frame"] == last].iloc[0]
+            change = TrackCorrection("join", int(first["frame"]), int(first["id"]), last, int(end["id"]))
+        if st.button("Take back the last", disabled=not (log and who), key=f"undo {folder.name}"):
+            series.undo(folder, shared.engine(), who)
+            st.rerun()
+        if change is not None:
+            try:
+                series.correct(folder, shared.engine(), change, who)
+            except ValueError as error:
+                st.error(plain(error), icon=":material/block:")
+                return
+            st.rerun()
+        for entry, one in reversed(log):
+            st.caption(plain(f"{entry.created[:19].replace('T', ' ')} UTC, {entry.who}: {one.words}"))
+
+
 def files(folder: Path, found: Series) -> None:
     """What is downloaded."""
     runs, name = found.frames["run"].tolist(), batch.load(folder).id
 
     def shown(frame: int) -> np.ndarray:
-        return tracked(*shared.frame(runs[frame]), found, frame)
+        return tracked(*shared.frame(runs[frame])[:2], found, frame)
 
     def pdf() -> bytes:
         return series.issue_report(folder, shared.engine(), found, session.who())

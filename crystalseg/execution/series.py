@@ -6,7 +6,7 @@ A series is a batch whose folder also holds `moments.csv`. The frames of one TIF
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from crystalseg.execution.batch import Batch
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.execution.work_folder import is_locked, locked
 from crystalseg.measurement.series import Series, series
+from crystalseg.measurement.track_corrections import TrackCorrection, corrected
 from crystalseg.measurement.tracks import Tracks, link
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.drift import drift
@@ -144,8 +145,41 @@ def _runs(folder: Path, engine: Engine) -> list[Run]:
     return [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda entry: entry.subject)]
 
 
+def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackCorrection]]:
+    """What was put right by hand in the tracks and was not taken back, oldest first, with its entry on record."""
+    standing: list[tuple[ledger.Entry, TrackCorrection]] = []
+    for entry in ledger.entries(engine, "track", batch.load(folder).id):
+        if entry.body["kind"] == "undo":
+            standing.pop()
+        else:
+            standing.append((entry, TrackCorrection(**entry.body)))
+    return standing
+
+
+def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str) -> None:
+    """Put a correction of the tracks on record; ValueError, in a sentence, if it cannot be made."""
+    tracks, frames = _tracks(folder, engine), len(_runs(folder, engine))
+    corrected(tracks, [correction], frames)
+    ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who)
+
+
+def undo(folder: Path, engine: Engine, who: str) -> None:
+    """Take the last correction back, which stays on record."""
+    if not corrections(folder, engine):
+        raise ValueError("There is no correction to take back.")
+    ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who)
+
+
+def _tracks(folder: Path, engine: Engine) -> Tracks:
+    """As found, and with what was corrected by hand."""
+    found = Tracks(*(_table(folder / name) for name in ("tracks.csv", "events.csv")))
+    changes = [correction for _, correction in corrections(folder, engine)]
+    return corrected(found, changes, len(_runs(folder, engine)))
+
+
 def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
-    """The series as it was measured and followed; BatchError if it was not yet. exponent: n of the law, if known."""
+    """The series as it was measured and followed, with what was corrected by hand; BatchError if it was not yet.
+    exponent: n of the law, if known."""
     if not is_linked(folder):
         raise BatchError("The crystals of this series were not followed yet.")
     made, times, rows = batch.load(folder), moments(folder), []
@@ -168,27 +202,28 @@ def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
                 "um_per_px": one.um_per_px or np.nan,
             }
         )
-    crystals, events = (_table(folder / name) for name in ("tracks.csv", "events.csv"))
-    return series(pd.DataFrame(rows), Tracks(crystals, events), exponent)
+    return series(pd.DataFrame(rows), _tracks(folder, engine), exponent)
 
 
 def _table(path: Path) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(path.read_bytes()), encoding="utf-8-sig")
 
 
-def frame(engine: Engine, run_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """A frame as it was measured, uint8 (H, W, 3), and its labels int32 (H, W); StoreError if they are gone."""
+def frame(engine: Engine, run_id: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """A frame as it was measured, uint8 (H, W, 3), its labels int32 (H, W) and crystals table; StoreError if they are
+    gone."""
     kept = reopen(find(engine, run_id))
     if kept.micrograph is None:
         raise store.StoreError(f"The image of run {run_id} was not kept.")
-    return kept.micrograph.pixels, kept.labels
+    return kept.micrograph.pixels, kept.labels, kept.measurement.crystals
 
 
 def issue_report(folder: Path, engine: Engine, found: Series, who: str = "") -> bytes:
     """The PDF report of a series, which is put on record."""
     made, runs = batch.load(folder), found.frames["run"].tolist()
-    ends = [tracked(*frame(engine, runs[k]), found, k) for k in (0, len(runs) - 1)]
+    ends = [tracked(*frame(engine, runs[k])[:2], found, k) for k in (0, len(runs) - 1)]
     rows = settings_rows(made.profile.settings, "")
+    rows += [(f"Corrected by {entry.who or 'hand'}", one.words) for entry, one in corrections(folder, engine)]
     data = build_series_pdf(found, f"Growth of crystals, series {made.id}", rows, ends)
     return issue(engine, runs, "PDF", data, who)
 

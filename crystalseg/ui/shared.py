@@ -140,7 +140,7 @@ def with_instances(job: str, choice: Instances) -> Segmentation:
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def frame(run: str) -> tuple[np.ndarray, np.ndarray]:
+def frame(run: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """As `series.frame`, shared by all sessions: do not change the arrays."""
     return series.frame(engine(), run)
 

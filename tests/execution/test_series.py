@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import tifffile
 from distributed import LocalCluster
+from pypdf import PdfReader
 
 from crystalseg.execution import batch, series
 from crystalseg.execution.batch_source import BatchError
+from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.frames import Moment
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.record import ledger
@@ -79,6 +81,25 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
     assert list(audit(engine)) == []
     assert json.loads((out / "law.json").read_text())["exponent"] == found.law.exponent
     assert len(pd.read_csv(out / "growth.csv", encoding="utf-8-sig")) == len(found.tracks.crystals)
+    # put right by hand, on record with who did it; taken back
+    first = found.tracks.crystals.query("frame == 1").iloc[0]
+    change = TrackCorrection("cut", 1, int(first["id"]))
+    series.correct(out, engine, change, "A. Kern")
+    assert len(series.load(out, engine).lengths) == len(found.lengths) + 1
+    ((entry, kept),) = series.corrections(out, engine)
+    assert (entry.who, kept) == ("A. Kern", change)
+    with pytest.raises(ValueError, match="begins in frame 2"):
+        series.correct(out, engine, change, "A. Kern")
+    series.write(out, engine)
+    text = " ".join(page.extract_text() for page in PdfReader(out / "series_report.pdf").pages)
+    assert f"Corrected by A. Kern {change.words}" in text.replace("\n", " ")
+    series.undo(out, engine, "B. Lang")
+    assert series.corrections(out, engine) == []
+    pd.testing.assert_frame_equal(series.load(out, engine).tracks.crystals, found.tracks.crystals)
+    with pytest.raises(ValueError, match="no correction to take back"):
+        series.undo(out, engine, "B. Lang")
+    assert [e.who for e in ledger.entries(engine, "track", made.id)] == ["A. Kern", "B. Lang"]
+    assert list(audit(engine)) == []
     # prepared again it is the same series
     assert series.prepare(out, source, QUICK, operator="A. Kern").id == made.id
 

@@ -87,6 +87,21 @@ def test_growth_is_shown_crystal_by_crystal_and_downloaded(page, frames):
     page.selectbox(key=f"track {folder.name}").select(longest).run()
     page.slider(key=f"frame {folder.name}").set_value(4).run()
     assert not page.exception
+    # put right by hand
+    assert labelled(page.button, "Join").disabled
+    page.text_input(key=f"who {folder.name}").set_value("A. Kern").run()
+    labelled(page.button, "From this frame on, another crystal").click().run()
+    assert not page.exception
+    assert any("Kern: from crystal" in words.value.replace("\\", "") for words in page.caption), page.caption
+    assert len(series.load(folder, open_database()).lengths) == len(found.lengths) + 1
+    new = int(series.load(folder, open_database()).lengths.index.max())
+    page.selectbox(key=f"onto {folder.name}").select(new).run()
+    labelled(page.button, "Join").click().run()
+    assert len(series.load(folder, open_database()).lengths) == len(found.lengths)
+    for _ in range(2):
+        labelled(page.button, "Take back the last").click().run()
+    assert labelled(page.button, "Take back the last").disabled
+    assert not page.exception
     buttons = {button.label: button for button in page.get("download_button")}
     assert len(buttons) == 5
     assert "activation" not in " ".join(words.value.lower() for words in page.markdown)
