@@ -32,7 +32,7 @@ from crystalseg.report.exports import csv
 from crystalseg.report.series import build_series_pdf, build_series_workbook, tracked
 from crystalseg.report.words import settings_rows
 
-FRAMES, MOMENTS, DRIFT = "frames", "moments.csv", "drift.csv"
+FRAMES, MOMENTS, DRIFT, LOCK = "frames", "moments.csv", "drift.csv", "series.lock"
 
 
 def prepare(
@@ -90,9 +90,9 @@ def run(
     """Measure what is left of the frames, and if all are there follow the crystals through them."""
     from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
 
-    state = batch_run.run(folder, engine, workers, scheduler, report)
-    if state.state == "done" and not is_linked(folder):
-        with locked(folder):
+    with locked(folder, LOCK):  # from the first frame to the last track: between them a batch counts as done
+        state = batch_run.run(folder, engine, workers, scheduler, report)
+        if state.state == "done" and not is_linked(folder):
             follow(folder, engine, report)
     return state
 
@@ -100,9 +100,11 @@ def run(
 def state_of(folder: Path, engine: Engine) -> batch.State:
     """How far the series is: as of its batch, but done only once the crystals were followed."""
     state = batch.state_of(folder, engine)
-    if state.state != "done" or is_linked(folder):
+    if state.state == "running" or (state.state == "done" and is_linked(folder)):
         return state
-    return replace(state, state="running" if is_locked(folder) else "paused")
+    if is_locked(folder, LOCK):
+        return replace(state, state="running")
+    return replace(state, state="paused") if state.state == "done" else state
 
 
 def is_linked(folder: Path) -> bool:

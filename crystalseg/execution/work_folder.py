@@ -13,27 +13,23 @@ LOCK = "batch.lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The work in `folder` is this process's; BatchError if it is another's."""
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """The work in `folder` is this process's; BatchError if it is another's. name: of the file that says so."""
     try:
-        lock = _lock(folder).acquire(timeout=0)
+        lock = FileLock(folder / name).acquire(timeout=0)
     except Timeout:
         raise BatchError(f"The work in {folder} is running already.") from None
     with lock:
         yield
 
 
-def is_locked(folder: Path) -> bool:
+def is_locked(folder: Path, name: str = LOCK) -> bool:
     """Whether a process does the work in `folder`."""
     try:
-        with _lock(folder).acquire(timeout=0):
+        with FileLock(folder / name).acquire(timeout=0):
             return False
     except Timeout:
         return True
-
-
-def _lock(folder: Path) -> FileLock:
-    return FileLock(folder / LOCK)
 
 
 def ask(folder: Path, what: str) -> None:

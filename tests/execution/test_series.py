@@ -36,7 +36,11 @@ def address():
 
 def stack(path, shown=SHOWN):
     planes = {name: [0] * len(shown) for name in ("TheC", "TheZ")}
-    planes |= {"TheT": list(range(len(shown))), "DeltaT": MADE.seconds.tolist(), "DeltaTUnit": ["s"] * len(shown)}
+    planes |= {
+        "TheT": list(range(len(shown))),
+        "DeltaT": MADE.seconds[: len(shown)].tolist(),
+        "DeltaTUnit": ["s"] * len(shown),
+    }
     facts = {"axes": "TYXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "Plane": planes}
     tifffile.imwrite(path, shown, photometric="rgb", ome=True, metadata=facts)
     return path
@@ -102,6 +106,26 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
     assert list(audit(engine)) == []
     # prepared again it is the same series
     assert series.prepare(out, source, QUICK, operator="A. Kern").id == made.id
+
+
+def test_a_series_runs_until_its_crystals_were_followed(tmp_path, address, monkeypatch):
+    """Also while the last report of its batch is written, which holds no lock."""
+    engine, out = open_database(), tmp_path / "out"
+    series.prepare(out, stack(tmp_path / "hot.ome.tif", SHOWN[:2]), QUICK)
+    seen, real = [], series.follow
+
+    def follow(*given):
+        seen.append(series.state_of(out, engine).state)
+        assert batch.state_of(out, engine).state == "done"
+        with pytest.raises(BatchError, match="running already"):
+            series.run(out, engine, 1, address)
+        return real(*given)
+
+    monkeypatch.setattr(series, "follow", follow)
+    assert series.state_of(out, engine).state == "paused"
+    series.run(out, engine, 1, address)
+    assert seen == ["running"]
+    assert series.state_of(out, engine).state == "done"
 
 
 def test_times_come_later_and_heat_must_be_one(tmp_path, address):
