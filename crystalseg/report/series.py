@@ -56,7 +56,8 @@ def build_series_pdf(
         interval = f"{frame.low:.4g} – {frame.high:.4g}" if np.isfinite(frame.low) else "–"
         numbers = (f"{value:g}" if np.isfinite(value) else "–" for value in (frame.seconds, frame.celsius))
         rows.append([frame.image, *numbers, str(frame.counted), f"{frame.mean:.4g}", interval, *map(str, of)])
-    blocks += [Heading("Frames"), Rows(header, rows)]
+    shares = (0.15, 0.1, 0.06, 0.09, 0.11, 0.16, 0.06, 0.06, 0.07, 0.14)
+    blocks += [Heading("Frames"), Rows(header, rows, shares)]
     names = (frames["image"].iloc[0], frames["image"].iloc[-1])
     blocks.append(Pictures(list(zip(first_and_last, names, strict=True)), across=2, height=80))
     whole = int((series.lengths == len(frames)).sum())

@@ -128,7 +128,7 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     rows = [("Method", f"{method}: {method_of(method).words}")]
     if method_of(method).selects:
         rows.append(("Flow network", f"{settings.network}: {words_of(settings.network)}"))
-        rows.append(("Effort", f"{settings.effort}: the image was seen {EFFORTS[settings.effort].words}"))
+        rows.append(("Effort", f"{settings.effort}: {EFFORTS[settings.effort].words}"))
     if factors:
         rows.append(("Resize factors", factors))
     if method_of(method).fusion == "attention":

@@ -75,8 +75,9 @@ def _cost(item: session.Item, shape: tuple[int, int], settings: Settings) -> str
     whole, finer = settings.steps(shape)
     least = looks(shape, whole)
     most = least + looks(shape, finer)
-    words = f"{least}" if least == most else f"{least} to {most}, by what it finds"
-    text = f"Effort {settings.effort}: the network looks at {words} tiles of {TILE} px"
+    words = f"{least}" if least == most else f"{least} to {most}"
+    depends = "" if least == most else ", depending on what it finds"
+    text = f"Effort {settings.effort}: the network looks at {words} tiles of {TILE} px{depends}"
     seconds = _seconds_a_look(item)
     if seconds:
         times = f"{seconds * least:.0f}" if least == most else f"{seconds * least:.0f} to {seconds * most:.0f}"

@@ -129,11 +129,10 @@ def choose_method() -> str | None:
         )
         st.session_state.setdefault("effort", Settings().effort)
         each = "; ".join(f"{name}: {effort.words}" for name, effort in EFFORTS.items())
-        st.segmented_control(
+        st.select_slider(
             "Effort",
             list(EFFORTS),
             key="effort",
-            required=True,
             help=f"What the network looks at. {each}. What it costs is said below Run.",
         )
     if method != PACKAGE:

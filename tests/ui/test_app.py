@@ -1,6 +1,7 @@
 """The app through Streamlit's AppTest, with the real worker and the shipped weights."""
 
 import io
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from crystalseg.record.annotations import annotations, keep
 from crystalseg.record.store import now
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.settings import Instances
+from crystalseg.segmentation.tiling import looks
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from crystalseg.ui import shared
@@ -319,3 +321,17 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     wrong = png(shape=(64, 64))
     labelled(app.main.file_uploader, "Label image (optional)").upload("wrong.png", wrong, "image/png").run()
     assert any("one channel" in e.value for e in app.error)
+
+
+def test_less_effort_is_chosen_and_what_it_costs_is_said(app):
+    upload(app, png(shape=(600, 700)))
+    thorough = next(c.value for c in app.caption if c.value.startswith("Effort"))
+    app.select_slider(key="effort").set_value("quick").run()
+    assert not app.exception
+    quick = next(c.value for c in app.caption if c.value.startswith("Effort"))
+    assert quick.startswith("Effort quick: the network looks at ")
+    least = [int(re.search(r"at (\d+)", words)[1]) for words in (thorough, quick)]
+    # 600 × 700 px are seen whole at 1, 0.5 and 0.25, or at 0.25 alone
+    assert least == [looks((600, 700), (0.25, 0.5, 1)), looks((600, 700), (0.25,))]
+    app.selectbox(key="method").select("watershed").run()
+    assert not [c for c in app.caption if c.value.startswith("Effort")]
