@@ -42,8 +42,10 @@ def follow_series(
     if times is not None:
         try:
             text = times.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{times}: cannot be read as a table of times ({error}).") from error
+        except OSError as error:
+            raise ValueError(f"{times}: cannot be opened ({error.strerror}).") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{times}: not a text file; save the table of times as CSV in UTF-8.") from error
         series.set_moments(out, read_moments(text, made.names))
     try:
         state = series.run(out, engine, workers, scheduler, print)

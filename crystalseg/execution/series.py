@@ -5,6 +5,7 @@ A series is a batch whose folder also holds `moments.csv`. The frames of one TIF
 
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,6 +56,8 @@ def prepare(
         elif calibration is None:
             calibration = batch.load(folder).calibration
         source = frames
+    elif source.is_file() and not zipfile.is_zipfile(source):
+        raise BatchError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
     made = batch.prepare(folder, source, profile, calibration, operator)
     if len(made.names) < 2:
         raise BatchError("A series needs at least two frames.")

@@ -148,6 +148,9 @@ def test_what_is_no_series_is_said(tmp_path, address):
     engine = open_database()
     with pytest.raises(BatchError, match="neither a folder nor a ZIP"):
         series.prepare(tmp_path / "a", tmp_path / "nothing", QUICK)
+    (tmp_path / "single.png").write_bytes(png(SHOWN[0]))
+    with pytest.raises(BatchError, match="no TIFF file of several pages"):
+        series.prepare(tmp_path / "a", tmp_path / "single.png", QUICK)
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "f.png").write_bytes(png(SHOWN[0]))
     with pytest.raises(BatchError, match="at least two frames"):
