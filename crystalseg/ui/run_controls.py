@@ -81,7 +81,7 @@ def _cost(item: session.Item, shape: tuple[int, int], settings: Settings) -> str
     seconds = _seconds_a_look(item)
     if seconds:
         times = f"{seconds * least:.0f}" if least == most else f"{seconds * least:.0f} to {seconds * most:.0f}"
-        text += f"; about {times} s, going by the last run"
+        text += f"; that takes it about {times} s, going by the last run"
     return f"{text}."
 
 
