@@ -1,7 +1,6 @@
 """Batch: many images with one profile, in the background; progress, pause, failures, results."""
 
 import uuid
-from pathlib import Path
 
 import streamlit as st
 
@@ -15,10 +14,7 @@ from crystalseg.ui.plain import plain
 FOLDER = "batches"
 
 
-def start(folder: Path, workers: int) -> None:
-    """Begin a batch, or go on with it."""
-    source = batch.load(folder).source
-    background.start(folder, "batch", source, "--go-on", "--workers", str(workers), "--out", str(folder))
+start = batch_progress.starter("batch")
 
 
 def new() -> None:

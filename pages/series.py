@@ -24,10 +24,7 @@ from crystalseg.ui.viewer import Crystals, viewer
 FOLDER = "series"
 
 
-def start(folder: Path, workers: int) -> None:
-    """Begin a series, or go on with it."""
-    source = batch.load(folder).source
-    background.start(folder, "series", source, "--go-on", "--workers", str(workers), "--out", str(folder))
+start = batch_progress.starter("series")
 
 
 def new() -> None:

@@ -14,6 +14,16 @@ from crystalseg.micrographs.names import file_names
 from crystalseg.ui import background, shared
 
 
+def starter(verb: str) -> Callable[[Path, int], None]:
+    """What begins the work in a folder, or goes on with it, by a verb of the command line, with so many workers."""
+
+    def start(folder: Path, workers: int) -> None:
+        source = batch.load(folder).source
+        background.start(folder, verb, source, "--go-on", "--workers", str(workers), "--out", str(folder))
+
+    return start
+
+
 def copied(uploads: list, folder: Path) -> Path:
     """The uploads as files; those of one name get numbers."""
     folder.mkdir()
