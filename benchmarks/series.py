@@ -21,6 +21,7 @@ from ctc_metrics.scripts.evaluate import evaluate_sequence
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
+from crystalseg.measurement.diameter import diameters
 from crystalseg.measurement.growth import GrowthError, fit
 from crystalseg.measurement.tracks import link
 from crystalseg.micrographs.micrograph import Micrograph
@@ -91,9 +92,8 @@ def scored(true: GrowthSeries, labels: list[np.ndarray], crystals: pd.DataFrame)
 
 def exponent(seconds: np.ndarray, labels: list[np.ndarray]) -> str:
     """n of the growth law of the mean sizes, with its interval."""
-    sizes = [2 * np.sqrt(np.bincount(frame.ravel())[1:].astype(float) / np.pi) for frame in labels]
     try:
-        law = fit(seconds, [s[s > 0].mean() for s in sizes], unit="px")
+        law = fit(seconds, [diameters(frame).mean() for frame in labels], unit="px")
     except GrowthError as error:
         return str(error)
     return f"{law.exponent:.2f} ({law.exponent_low:.2f} to {law.exponent_high:.2f})"

@@ -12,8 +12,6 @@ from crystalseg.ui import background, batch_progress, session, shared
 from crystalseg.ui.plain import plain
 
 FOLDER = "batches"
-
-
 start = batch_progress.starter("batch")
 
 

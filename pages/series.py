@@ -22,8 +22,6 @@ from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
 from crystalseg.ui.viewer import Crystals, viewer
 
 FOLDER = "series"
-
-
 start = batch_progress.starter("series")
 
 

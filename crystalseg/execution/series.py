@@ -26,7 +26,7 @@ from crystalseg.micrographs.drift import drift
 from crystalseg.micrographs.frames import Moment, is_stack, unpack
 from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
-from crystalseg.record.reopening import reopen, whole_image
+from crystalseg.record.reopening import reopen
 from crystalseg.record.reports import issue
 from crystalseg.record.runs import Run, find
 from crystalseg.report.exports import csv
@@ -121,20 +121,17 @@ def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda 
     labels, shifts = [], [np.zeros(2)]
     before = None
     for k, one in enumerate(runs):
-        labels.append(reopen(one, with_image=False).labels)
-        image = whole_image(one)
-        pixels = (image.crop(*one.region) if one.region else image).pixels
+        pixels, own, _ = _opened(one)
+        labels.append(own)
         if before is not None and before.shape == pixels.shape:
             shifts.append(shifts[-1] + drift(before, pixels))
         elif before is not None:
             raise BatchError(f"{one.image_name} has another size than the frame before it: a series has one size.")
         before = pixels
         report(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
-    tracks = link(labels, np.array(shifts))
-    names = {k: one.image_name for k, one in enumerate(runs)}
-    moved = pd.DataFrame(
-        {"image": list(names.values()), "dy_px": np.array(shifts)[:, 0], "dx_px": np.array(shifts)[:, 1]}
-    )
+    away = np.array(shifts)
+    tracks = link(labels, away)
+    moved = pd.DataFrame({"image": [one.image_name for one in runs], "dy_px": away[:, 0], "dx_px": away[:, 1]})
     files = {DRIFT: csv(moved), "tracks.csv": csv(tracks.crystals), "events.csv": csv(tracks.events)}
     for name, data in files.items():
         store.write_safely(folder / name, data)
@@ -163,8 +160,7 @@ def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackC
 
 def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str) -> None:
     """Put a correction of the tracks on record; ValueError, in a sentence, if it cannot be made."""
-    tracks, frames = _tracks(folder, engine), len(_runs(folder, engine))
-    corrected(tracks, [correction], frames)
+    corrected(_tracks(folder, engine), [correction])
     ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who)
 
 
@@ -178,8 +174,7 @@ def undo(folder: Path, engine: Engine, who: str) -> None:
 def _tracks(folder: Path, engine: Engine) -> Tracks:
     """As found, and with what was corrected by hand."""
     found = Tracks(*(_table(folder / name) for name in ("tracks.csv", "events.csv")))
-    changes = [correction for _, correction in corrections(folder, engine)]
-    return corrected(found, changes, len(_runs(folder, engine)))
+    return corrected(found, [correction for _, correction in corrections(folder, engine)])
 
 
 def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
@@ -200,10 +195,9 @@ def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
                 "celsius": moment["celsius"],
                 "counted": figures.get("counted", 0),
                 "found": figures.get("found", 0),
-                **{
-                    key: average.get(name, np.nan)
-                    for key, name in (("mean", "value"), ("low", "low"), ("high", "high"))
-                },
+                "mean": average.get("value", np.nan),
+                "low": average.get("low", np.nan),
+                "high": average.get("high", np.nan),
                 "um_per_px": one.um_per_px or np.nan,
             }
         )
@@ -217,9 +211,14 @@ def _table(path: Path) -> pd.DataFrame:
 def frame(engine: Engine, run_id: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """A frame as it was measured, uint8 (H, W, 3), its labels int32 (H, W) and crystals table; StoreError if they are
     gone."""
-    kept = reopen(find(engine, run_id))
+    return _opened(find(engine, run_id))
+
+
+def _opened(run: Run) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """As `frame`, of a run at hand."""
+    kept = reopen(run)
     if kept.micrograph is None:
-        raise store.StoreError(f"The image of run {run_id} was not kept.")
+        raise store.StoreError(f"The image of run {run.id} was not kept.")
     return kept.micrograph.pixels, kept.labels, kept.measurement.crystals
 
 

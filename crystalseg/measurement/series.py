@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.measurement.growth import GrowthError, GrowthLaw, fit
 from crystalseg.measurement.tracks import Tracks
 
@@ -30,7 +31,7 @@ class Series:
         """Each crystal's growth: track, frame, seconds, celsius, diameter in the unit, id."""
         table = self.tracks.crystals.merge(self.frames[["frame", "seconds", "celsius", "um_per_px"]], on="frame")
         scale = table["um_per_px"] if self.unit == "µm" else 1.0
-        table[f"diameter_{'um' if self.unit == 'µm' else 'px'}"] = 2 * np.sqrt(table["area_px2"] / np.pi) * scale
+        table[f"diameter_{'um' if self.unit == 'µm' else 'px'}"] = equivalent_diameter(table["area_px2"]) * scale
         return table.drop(columns=["area_px2", "um_per_px"]).sort_values(["track", "frame"], ignore_index=True)
 
     @property

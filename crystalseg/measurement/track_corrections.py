@@ -28,15 +28,15 @@ class TrackCorrection:
         return f"{what} is crystal {self.before_id} of frame {self.before + 1}"
 
 
-def corrected(tracks: Tracks, corrections: Sequence[TrackCorrection], frames: int) -> Tracks:
-    """The tracks with corrections made in their order, of a series of so many frames. A new track has a new number; of
-    two that are joined, that of the earlier stays. ValueError, in a sentence, for one that cannot be made."""
+def corrected(tracks: Tracks, corrections: Sequence[TrackCorrection]) -> Tracks:
+    """The tracks with corrections made in their order. A new track has a new number; of two that are joined, that of
+    the earlier stays. ValueError, in a sentence, for one that cannot be made."""
     for correction in corrections:
-        tracks = _made(tracks, correction, frames)
+        tracks = _made(tracks, correction)
     return tracks
 
 
-def _made(tracks: Tracks, correction: TrackCorrection, frames: int) -> Tracks:
+def _made(tracks: Tracks, correction: TrackCorrection) -> Tracks:
     crystals, events = tracks.crystals.copy(), tracks.events.copy()
     later = _track(tracks, correction.frame, correction.id)
     spans = crystals.groupby("track")["frame"].agg(["min", "max"])

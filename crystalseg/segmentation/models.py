@@ -1,7 +1,7 @@
 """The networks of a run, loaded together and ready on a device."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -59,14 +59,14 @@ class Networks(Mapping[str, nn.Module]):
     def __len__(self) -> int:
         return len(self._makers)
 
-    def drop(self, name: str) -> None:
-        """Do without one."""
-        self._makers.pop(name, None)
-
     @staticmethod
-    def with_others(before: Mapping[str, nn.Module], others: Mapping[str, nn.Module]) -> "Networks":
-        """Those `before`, with others in the place of some of them."""
-        kept: dict[str, Callable[[], nn.Module]] = {n: partial(before.__getitem__, n) for n in before}
+    def with_others(
+        before: Mapping[str, nn.Module], others: Mapping[str, nn.Module], without: Collection[str] = ()
+    ) -> "Networks":
+        """Those `before`, but `without` some, with others in the place of some of them."""
+        kept: dict[str, Callable[[], nn.Module]] = {
+            name: partial(before.__getitem__, name) for name in before if name not in without
+        }
         return Networks(kept | {name: partial(others.__getitem__, name) for name in others})
 
 
@@ -147,9 +147,8 @@ def with_taught(models: Models, taught: Taught | None) -> Models:
     if taught is None:
         return models
     own = {name: _ready(network, models.device) for name, network in taught.networks().items()}
-    networks = Networks.with_others(models.networks, own)
-    if taught.network == "cellpose":
-        networks.drop("size")  # it reads the style vectors of our CPNet only
+    # the SizeModel reads the style vectors of our CPNet only
+    networks = Networks.with_others(models.networks, own, ("size",) if taught.network == "cellpose" else ())
     return replace(
         models,
         networks=networks,

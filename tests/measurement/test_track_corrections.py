@@ -28,13 +28,13 @@ def events(tracks):
 
 def test_two_tracks_become_one():
     assert events(FOUND) == {(1, "disappearance", 2, 0), (2, "birth", 3, 0)}
-    one = corrected(FOUND, [TrackCorrection("join", 2, 2, 1, 2)], 4)
+    one = corrected(FOUND, [TrackCorrection("join", 2, 2, 1, 2)])
     assert rows(one) == [(k, 1, 1) for k in range(4)] + [(k, 2, 2) for k in range(4)]
     assert events(one) == set()
 
 
 def test_one_track_becomes_two():
-    two = corrected(FOUND, [TrackCorrection("cut", 2, 1)], 4)
+    two = corrected(FOUND, [TrackCorrection("cut", 2, 1)])
     assert [row for row in rows(two) if row[1] == 1] == [(0, 1, 1), (1, 1, 1), (2, 1, 4), (3, 1, 4)]
     assert events(two) == events(FOUND) | {(1, "disappearance", 1, 0), (2, "birth", 4, 0)}
 
@@ -42,7 +42,7 @@ def test_one_track_becomes_two():
 @given(st.integers(1, 3))
 def test_a_cut_that_is_joined_again_changes_nothing(frame):
     changes = [TrackCorrection("cut", frame, 1), TrackCorrection("join", frame, 1, frame - 1, 1)]
-    same = corrected(FOUND, changes, 4)
+    same = corrected(FOUND, changes)
     assert rows(same) == rows(FOUND)
     assert events(same) == events(FOUND)
 
@@ -52,7 +52,7 @@ def test_lineage_follows_the_part_that_it_is_of():
     together = (apart > 0).astype("int32")
     merged = link([apart, apart, together, together])
     assert events(merged) == {(1, "merge", 2, 1)}
-    cut = corrected(merged, [TrackCorrection("cut", 1, 1)], 4)
+    cut = corrected(merged, [TrackCorrection("cut", 1, 1)])
     assert (1, "merge", 2, 3) in events(cut)  # into what goes on from there
 
 
@@ -67,7 +67,7 @@ def test_lineage_follows_the_part_that_it_is_of():
 )
 def test_what_cannot_be_done_is_said(change, words):
     with pytest.raises(ValueError, match=words):
-        corrected(FOUND, [change], 4)
+        corrected(FOUND, [change])
 
 
 def test_words_count_frames_from_one():
