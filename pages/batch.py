@@ -7,7 +7,6 @@ import streamlit as st
 from crystalseg.execution import batch
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.record.store import home
-from crystalseg.segmentation.methods import PACKAGE
 from crystalseg.ui import background, batch_progress, session, shared
 from crystalseg.ui.plain import plain
 
@@ -31,8 +30,7 @@ def new() -> None:
     folder.mkdir(parents=True)
     try:
         source = batch_progress.copied(uploads, folder / "images") if uploads else shared.server_path(path)
-        package, _, model = profile.settings.method.partition(":")
-        if package == PACKAGE:
+        if model := profile.settings.method.partition(":")[2]:
             shared.model(model)
         batch.prepare(folder, source, profile, calibration, session.who())
     except ValueError as error:

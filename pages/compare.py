@@ -22,7 +22,7 @@ from crystalseg.report.report import Details
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
 from crystalseg.segmentation.effort import EFFORTS
-from crystalseg.segmentation.methods import METHODS, NAMED, PACKAGE
+from crystalseg.segmentation.methods import METHODS, NAMED
 from crystalseg.segmentation.settings import Settings, SettingsError
 from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.charts import agreement_chart, cumulative_chart
@@ -34,7 +34,7 @@ GIVEN = "label image given"
 
 def choose_methods() -> list[str]:
     """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, with less effort as `sima-plus/quick`, the
-    user's own Cellpose model as `cellpose-package:FILE`."""
+    user's own model as `cellpose-package:FILE` or `hub:FOLDER`."""
     explained = " · ".join(f"{name}: {METHODS[name].words}" for name in NAMED)
     chosen = st.multiselect(
         "Methods",
@@ -46,13 +46,16 @@ def choose_methods() -> list[str]:
         ["sima-plus", "cellpose-original"],
         help="The first one is what the others are compared with. " + explained,
     )
-    own = st.text_input(
-        "Your own Cellpose model", help="A model file, or a name the cellpose package knows; it must be installed here."
+    way, place = st.columns(2)
+    ways = [name for name, method in METHODS.items() if method.model]
+    kinds = way.multiselect(
+        "Your own model is", ways, ways[:1], help=" · ".join(f"{n}: {METHODS[n].words}" for n in ways)
     )
-    if not own.strip():
+    own = place.text_input("Your own model", help=" · ".join(f"{n}: {METHODS[n].model}" for n in ways)).strip()
+    if not own:
         return chosen
     try:
-        return [*chosen, f"{PACKAGE}:{shared.model(own.strip())}"]
+        return [*chosen, *(f"{kind}:{shared.model(own)}" for kind in kinds)]
     except ValueError as error:
         st.error(plain(error), icon=":material/block:")
         return chosen

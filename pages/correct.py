@@ -10,7 +10,7 @@ from crystalseg.record.store import now
 from crystalseg.report.words import corrections_words
 from crystalseg.segmentation.corrections.actions import line_between
 from crystalseg.segmentation.corrections.correction import Correction
-from crystalseg.ui import account, run_controls, session, shared, teaching_controls
+from crystalseg.ui import account, clicking, run_controls, session, shared, teaching_controls
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 
 CHECKED = "#27c46b"  # the line round a checked area
@@ -20,17 +20,22 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
     """What was asked for in the viewer; a sentence if it cannot be done."""
     try:
         if edit["kind"] in ("undo", "redo"):
+            clicking.forget()
             corrected.do(edit["kind"])
             return
         if edit["kind"] == "check":
             checked.check(corrected.engine, corrected.job, edit["points"], who)
             return
         facts = {"points": edit["points"], "mark": edit["mark"], "who": who, "when": now()}
+        if edit["kind"] == "add" and clicking.add(corrected, edit, who):
+            return
+        clicking.forget()
         if edit["kind"] == "join":
             ids = line_between(corrected.history.labels, *edit["points"][0])
             corrected.do(Correction("merge", ids, **(facts | {"points": ()})))
         else:
-            corrected.do(Correction(edit["kind"], edit["ids"], **facts))
+            ids = () if edit["kind"] == "add" else edit["ids"]
+            corrected.do(Correction(edit["kind"], ids, **facts))
     except ValueError as error:
         st.toast(str(error), icon=":material/block:")
 
@@ -85,6 +90,7 @@ def result(item: session.Item) -> None:
         st.info(
             f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
         )
+    clicking.prepare(corrected)
     left, right = st.columns((5, 2))
     with right:
         who = account.name_box("who", "Each correction is logged with it.", "needed to correct")

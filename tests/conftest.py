@@ -53,6 +53,7 @@ def random_models():
     from crystalseg.networks.cellpose import CPNet
     from crystalseg.networks.confidence import Confidence
     from crystalseg.networks.folded import FoldedCPNet
+    from crystalseg.networks.sa2 import SA2Net
     from crystalseg.networks.sima import build_sima
     from crystalseg.networks.size import SizeModel
     from crystalseg.segmentation.models import Models
@@ -64,6 +65,7 @@ def random_models():
         "confidence": Confidence(),
         "size": SizeModel(),
         "boundary": build_boundary(),
+        "sima-sa2": SA2Net(5),
         "folded": FoldedCPNet(),
         "folded-confidence": Confidence(10, 10),
     }

@@ -121,7 +121,9 @@ def experiment(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for CSV, Markdown and figure; made if missing.")] = Path("results"),
-    methods: Annotated[str, typer.Option(help="Methods to compare, by name, with commas; sima-plus@NETWORK too.")] = "",
+    methods: Annotated[
+        str, typer.Option(help="Methods to compare, by name, with commas; sima-plus@NETWORK, hub:PATH too.")
+    ] = "",
     weights: Weights = None,
 ) -> None:
     """A comparison on labelled images: CSV and Markdown tables. Called again, the paper's go on where they stopped."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crystalseg.segmentation.methods import NAMED, PACKAGE
+from crystalseg.segmentation.methods import METHODS
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -22,7 +22,7 @@ FlowModel = Annotated[
 ]
 MethodName = Annotated[
     str | None,
-    typer.Option(help=f"{', '.join(NAMED)}, {PACKAGE}:MODEL."),
+    typer.Option(help=", ".join(f"{name}:MODEL" if method.model else name for name, method in METHODS.items())),
 ]
 ModelName = Annotated[
     str,

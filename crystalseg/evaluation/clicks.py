@@ -3,9 +3,11 @@
 The measure is the number of clicks (NoC) of interactive segmentation (Xu et al. 2016, Sofiiuk et al. 2022): how many
 until a wanted quality is reached. Here it is of the corrections that the Correct page offers. A merge costs a click for
 each line between two parts, a split one for each piece, a deletion and an addition one; an outline one for each corner.
+With ClickNet a click also draws a crystal, or draws one again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +15,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from crystalseg.evaluation.metrics import Overlap, overlap, panoptic_quality
+from crystalseg.micrographs.labels import crystal_lengths
+from crystalseg.segmentation.corrections.clicks import Clicks, Network, Point, Seen, clicked
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence
 from crystalseg.segmentation.corrections.history import History
@@ -20,6 +24,7 @@ from crystalseg.segmentation.segmentation import Segmentation
 
 GOALS = (0.85, 0.90)  # of PQ
 GOOD = 0.85  # IoU wanted of one crystal
+MOST = 20  # clicks after which a crystal is given up, as is usual (Sofiiuk et al. 2022)
 # Corners of an outline: the fewest whose polygon has this IoU with the crystal.
 OUTLINE = 0.9
 
@@ -32,8 +37,13 @@ class Attempt:
     clicks: int
 
 
-def correct_by_truth(history: History, truth: np.ndarray, most: int) -> list[tuple[int, float]]:
-    """Correct `history` until it matches `truth`, integer (H, W), or `most` clicks are spent.
+OneClick = Callable[[np.ndarray, int, Point], Correction]  # labels, number of the crystal (0: a new one), where
+
+
+def correct_by_truth(
+    history: History, truth: np.ndarray, most: int, draw: OneClick | None = None
+) -> list[tuple[int, float]]:
+    """Correct `history` until it matches `truth`, integer (H, W), or `most` clicks are spent; `draw`: what one draws.
 
     Returns (clicks so far, PQ) from (0, PQ of the labels as they were) on, a pair for each correction that stayed. A
     correction that does not help is taken back and its clicks count all the same.
@@ -45,7 +55,7 @@ def correct_by_truth(history: History, truth: np.ndarray, most: int) -> list[tup
         error = _largest_error(overlap(truth, history.labels), np.unique(truth), np.unique(history.labels), hopeless)
         if error is None:
             break
-        for attempt in _attempts(history.labels, truth, *error):
+        for attempt in _attempts(history.labels, truth, *error, draw):
             clicks += attempt.clicks
             quality = _tried(history, attempt.correction, truth, curve[-1][1])
             if quality is not None:
@@ -75,24 +85,82 @@ def clicks_for_one(shape: tuple[int, int], evidence: Evidence, mask: np.ndarray)
     return 1 + len(_corners(mask))
 
 
+def iou_by_clicks(seen: Seen, network: Network, mask: np.ndarray, most: int = MOST, enough: float = 1.0) -> list[float]:
+    """IoU with one crystal, bool (H, W), after each click: the first in its middle, each further one in the middle of
+    the largest piece that is wrong (Xu et al. 2016); up to `most`, or until the IoU is `enough`."""
+    inside: list[Point] = [_inside(mask)]
+    outside: list[Point] = []
+    found = None
+    curve: list[float] = []
+    while True:
+        with suppress(CorrectionError):  # what there was before stays
+            box, part = clicked(seen, network, inside, outside, found)
+            found = np.zeros(mask.shape, bool)
+            found[box] = part
+        now = np.zeros(mask.shape, bool) if found is None else found
+        curve.append(float(np.count_nonzero(now & mask) / np.count_nonzero(now | mask)))
+        if len(curve) == most or curve[-1] >= enough:
+            return curve
+        missed, extra = (wrong & ~_near(inside + outside, mask.shape) for wrong in (mask & ~now, now & ~mask))
+        if not (missed.any() or extra.any()):
+            return curve
+        depths = [distance_transform_edt(np.pad(wrong, 1)).max() for wrong in (missed, extra)]
+        (inside if depths[0] >= depths[1] else outside).append(_inside(missed if depths[0] >= depths[1] else extra))
+
+
+def _near(points: Sequence[Point], shape: tuple[int, ...]) -> np.ndarray:
+    """Where somebody clicked already, give or take a pixel; bool (H, W)."""
+    near = np.zeros(shape, bool)
+    for y, x in points:
+        near[max(0, int(y) - 1) : int(y) + 2, max(0, int(x) - 1) : int(x) + 2] = True
+    return near
+
+
+def noc(curve: list[float], goal: float) -> int:
+    """Number of clicks until the IoU has reached `goal`; MOST if it never did."""
+    return next((k for k, iou in enumerate(curve, start=1) if iou >= goal), MOST)
+
+
 def figures(
-    segmentation: Segmentation, pixels: np.ndarray, truth: np.ndarray, crystals: int = 30, seed: int = 0
-) -> dict[str, float]:
+    segmentation: Segmentation,
+    pixels: np.ndarray,
+    truth: np.ndarray,
+    network: Network | None = None,
+    crystals: int = 30,
+    seed: int = 0,
+) -> tuple[dict[str, float], list[dict[str, float]]]:
     """NoC of one image: PQ at first; clicks to each of GOALS, as they are and for 100 crystals, NaN where an outline of
-    every crystal did not get there; and for `crystals` true ones drawn by `seed`, mean clicks to one and the share that
-    one click gets."""
+    every crystal did not get there, with `network` drawing crystals from clicks if there is one. And of each of
+    `crystals` true ones drawn by `seed`: its length, px, clicks to GOOD without the network, and with it NoC at each of
+    GOALS."""
     evidence = Evidence(pixels, segmentation.scales, segmentation.settings.instances.foreground_threshold)
     history = History(segmentation.labels, segmentation.confidence, evidence)
     names = np.setdiff1d(np.unique(truth), 0)
-    curve = correct_by_truth(history, truth, most=20 * len(names))
+    seen = Seen.of(pixels, segmentation.scales)
+    draw: OneClick | None = None
+    if network is not None:
+        clicker = network
+
+        def draw(labels: np.ndarray, number: int, point: Point) -> Correction:
+            return Clicks(number, (point,)).correction(labels, seen, clicker)
+
+    curve = correct_by_truth(history, truth, 20 * len(names), draw)
     result: dict[str, float] = {"crystals": len(names), "pq": curve[0][1]}
     for goal in GOALS:
         clicks = clicks_to(curve, goal)
         result[f"clicks_{100 * goal:.0f}"] = np.nan if clicks is None else clicks
         result[f"clicks_{100 * goal:.0f}_in_100"] = np.nan if clicks is None else 100 * clicks / len(names)
     chosen = np.random.default_rng(seed).permutation(names)[:crystals]
-    single = [clicks_for_one(truth.shape, evidence, truth == n) for n in chosen]
-    return result | {"clicks_one": float(np.mean(single)), "one_click": float(np.mean(np.equal(single, 1)))}
+    lengths = crystal_lengths(truth)
+    single = []
+    for n in chosen.tolist():
+        mask = truth == n
+        row = {"length": float(lengths[n]), "clicks_without": clicks_for_one(truth.shape, evidence, mask)}
+        if network is not None:
+            by_clicks = iou_by_clicks(seen, network, mask, enough=max(GOALS))
+            row |= {f"noc_{100 * goal:.0f}": noc(by_clicks, goal) for goal in GOALS} | {"iou_1": by_clicks[0]}
+        single.append(row)
+    return result, single
 
 
 def _largest_error(
@@ -117,7 +185,9 @@ def _largest_error(
     return max(mistakes)[1:] if mistakes else None
 
 
-def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> Iterator[Attempt]:
+def _attempts(
+    labels: np.ndarray, truth: np.ndarray, kind: str, number: int, draw: OneClick | None
+) -> Iterator[Attempt]:
     """What a user would try on an error, the cheapest first."""
     if kind == "extra":
         mask = labels == number
@@ -137,6 +207,7 @@ def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> 
         yield from _merge(_parts(labels, mask))
         shares = np.bincount(labels[mask])
         shares[0] = 0
+        yield from _drawn(draw, labels, int(shares.argmax()), mask)
         yield Attempt(Correction("redraw", (int(shares.argmax()),), corners), len(corners))
         return
     parts = _parts(labels, mask)
@@ -149,12 +220,19 @@ def _attempts(labels: np.ndarray, truth: np.ndarray, kind: str, number: int) -> 
         if len(here) > 1:
             yield _split(truth, labels == around[0], around[0], here)
     point = _inside(mask)
+    yield from _drawn(draw, labels, parts[0] if parts else 0, mask)
     if not labels[tuple(int(v) for v in point)]:
         yield Attempt(Correction("add", points=(point,)), 1)
     # What lies on the crystal and is not its own has to go first, or the outline gets only what is free.
     for n in parts[1:]:
         yield Attempt(Correction("delete", (n,)), 1)
     yield Attempt(Correction("redraw", tuple(parts[:1]), corners), len(corners))
+
+
+def _drawn(draw: OneClick | None, labels: np.ndarray, number: int, mask: np.ndarray) -> Iterator[Attempt]:
+    if draw is not None:
+        with suppress(CorrectionError):  # nothing was found there
+            yield Attempt(draw(labels, number, _inside(mask)), 1)
 
 
 def _parts(labels: np.ndarray, mask: np.ndarray) -> list[int]:

@@ -18,6 +18,7 @@ from crystalseg.evaluation.charts import reliability_svg, scatter, trade_svg
 from crystalseg.evaluation.metrics import by_octave, overlap, score
 from crystalseg.evaluation.reliability import calibration_error, is_right, reliability
 from crystalseg.evaluation.tables import (
+    clicks_by_octave,
     clicks_table,
     crossval,
     differences,
@@ -181,7 +182,8 @@ def conduct(
         (out / "reliability.md").write_text(text + "\n")
         return text
     if name == "clicks":
-        tables = {"": clicks_table(clicks_of(folder, models, out, report))}
+        images, crystals = clicks_of(folder, models, out, report)
+        tables = {"": clicks_table(images, crystals), "octaves": clicks_by_octave(crystals)}
     elif name == "table1":
         tables = {"": table1(run(folder, table1_contenders(), models, out, report))}
     elif name == "effort":
@@ -224,14 +226,21 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
     return table, calibration_error(table)
 
 
-def clicks_of(folder: Path, models: Models, out: Path, report: Callable[[str], None]) -> pd.DataFrame:
-    """A row an image: what `clicks.figures` says of the default method's result, also in `out`/clicks_images.csv."""
-    rows = []
+def clicks_of(
+    folder: Path, models: Models, out: Path, report: Callable[[str], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What `clicks.figures` says of the default method's results: a row an image, and a row a crystal, also in
+    `out`/clicks_images.csv and clicks_crystals.csv."""
+    network = models.networks.get("clicks")
+    rows, crystals = [], []
     for micrograph, truth in read_pairs(folder):
         segmentation = segment(micrograph, Settings(), models)
-        row = {"image": micrograph.name} | clicks.figures(segmentation, micrograph.pixels, truth)
+        figures, single = clicks.figures(segmentation, micrograph.pixels, truth, network)
+        row = {"image": micrograph.name} | figures
         rows.append(row)
+        crystals += [{"image": micrograph.name} | crystal for crystal in single]
         report("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
-    table = pd.DataFrame(rows)
-    table.to_csv(out / "clicks_images.csv", index=False)
-    return table
+    tables = pd.DataFrame(rows), pd.DataFrame(crystals)
+    for table, kind in zip(tables, ("images", "crystals"), strict=True):
+        table.to_csv(out / f"clicks_{kind}.csv", index=False)
+    return tables

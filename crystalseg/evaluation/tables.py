@@ -73,7 +73,7 @@ def octave_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def clicks_table(rows: pd.DataFrame) -> pd.DataFrame:
+def clicks_table(rows: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
     """Median clicks of an image to each PQ and of a crystal to IoU 0.85; images that never got there count as more than
     any other, and how many did is said."""
     lines = [("PQ before", f"{rows['pq'].mean():.3f}", "")]
@@ -83,9 +83,26 @@ def clicks_table(rows: pd.DataFrame) -> pd.DataFrame:
         words = [f"{value:.0f}" if np.isfinite(value) else "not reached" for value in middle]
         lines.append((f"clicks to PQ {goal:.2f}", words[0], f"{of.notna().sum()} of {len(of)} images"))
         lines.append(("the same for 100 crystals", words[1], ""))
-    lines.append((f"clicks to one crystal of IoU {clicks.GOOD}", f"{rows['clicks_one'].mean():.1f}", ""))
-    lines.append(("crystals that one click gets", f"{100 * rows['one_click'].mean():.0f} %", ""))
+    by_flow = crystals["clicks_without"]
+    lines.append((f"clicks to one crystal of IoU {clicks.GOOD}, by flow or outline", f"{by_flow.mean():.1f}", ""))
+    lines.append(("crystals that one such click gets", f"{100 * (by_flow == 1).mean():.0f} %", ""))
+    if "noc_85" in crystals:
+        for goal in clicks.GOALS:
+            counts = crystals[f"noc_{100 * goal:.0f}"]
+            reached = f"{(counts < clicks.MOST).sum()} of {len(counts)} crystals"
+            lines.append((f"clicks to one crystal of IoU {goal:g} by ClickNet", f"{counts.mean():.1f}", reached))
+        share = f"{100 * (crystals['noc_85'] == 1).mean():.0f} %"
+        lines.append(("crystals that one click of ClickNet gets", share, f"mean IoU {crystals['iou_1'].mean():.3f}"))
     return pd.DataFrame(lines, columns=["figure", "value", "reached by"])
+
+
+def clicks_by_octave(crystals: pd.DataFrame) -> pd.DataFrame:
+    """Mean clicks to one crystal by the octave of its length, px."""
+    octave = np.floor(np.log2(crystals["length"].clip(lower=1))).astype(int)
+    means = crystals.groupby(octave).mean(numeric_only=True).round(2)
+    means.insert(0, "crystals", crystals.groupby(octave).size())
+    means.insert(0, "length, px", [f"{2**k} to {2 ** (k + 1)}" for k in means.index])
+    return means.drop(columns="length").reset_index(drop=True)
 
 
 def figure4(rows: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +150,7 @@ def differences(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     for key, words in (("pq", "PQ, %"), ("mre_acs", "MRE ACS, %")):
         values = 100 * rows.pivot(index="image", columns="contender", values=key)
         table[words] = [f"{values[c].mean():.1f}" for c in table["method"]]
-        table[f"{words} more"] = ["", *(_with_interval((values[c] - values[reference]).to_numpy()) for c in others)]
+        table[f"{words} more"] = ["", *(with_interval((values[c] - values[reference]).to_numpy()) for c in others)]
     return table
 
 
@@ -146,8 +163,10 @@ def effort_table(rows: pd.DataFrame, latency: pd.DataFrame, reference: str) -> p
     return table
 
 
-def _with_interval(values: np.ndarray) -> str:
-    """Mean and its 95 % interval; without one for a single value, or where all are equal."""
+def with_interval(values: np.ndarray) -> str:
+    """Mean and its 95 % interval; without one for a single value, or where all are equal; "" of none."""
+    if not len(values):
+        return ""
     words = f"{values.mean():+.1f}"
     if np.ptp(values) == 0:
         return words

@@ -109,15 +109,26 @@ def weights_in(data: bytes, name: str, what: str) -> tuple[dict[str, Tensor], Ca
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, card
 
 
-def load_cellpose_file(path: Path) -> dict[str, Tensor]:
-    """State dict of a Cellpose 2 or 3 model file (a PyTorch pickle, read without executing code)."""
+def load_tensors(path: Path, what: str = "weights") -> dict[str, Tensor]:
+    """State dict of somebody's `what` file: safetensors, or a PyTorch pickle, read without executing code; WeightsError
+    if it is none."""
     try:
+        if Path(path).suffix == ".safetensors":
+            return load(Path(path).read_bytes())
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise WeightsError(f"No Cellpose model file at {path}.") from error
+        raise WeightsError(f"No {what} file at {path}.") from error
     except Exception as error:  # torch.load raises many kinds for a file that is none of its own
-        raise WeightsError(f"{path} is not a Cellpose 2 or 3 model file ({type(error).__name__}).") from error
-    if not isinstance(state, dict) or "output.2.weight" not in state:
+        raise WeightsError(f"{path} is not a {what} file ({type(error).__name__}).") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} is not a {what} file, though a PyTorch file.")
+    return state
+
+
+def load_cellpose_file(path: Path) -> dict[str, Tensor]:
+    """State dict of a Cellpose 2 or 3 model file."""
+    state = load_tensors(path, "Cellpose 2 or 3 model")
+    if "output.2.weight" not in state:
         raise WeightsError(f"{path} is a PyTorch file, but not of Cellpose's CPnet.")
     return state
 

@@ -117,7 +117,7 @@ def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
     choice, method = settings.instances, settings.method
     if not runs_flow(method):
         return []
-    if method_of(method).selects or choice.flow_threshold is None:
+    if method_of(method).runs_sima_plus or choice.flow_threshold is None:
         return [("Lowest confidence kept", f"{choice.min_confidence:g}")]
     return [("Flow threshold", f"{choice.flow_threshold:g}" if choice.flow_threshold else "off")]
 
@@ -126,7 +126,7 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
     """What was chosen, a row each."""
     method, scales, instances = settings.method, settings.scales, settings.instances
     rows = [("Method", f"{method}: {method_of(method).words}")]
-    if method_of(method).selects:
+    if method_of(method).runs_sima_plus:
         rows.append(("Flow network", f"{settings.network}: {words_of(settings.network)}"))
         rows.append(("Effort", f"{settings.effort}: {EFFORTS[settings.effort].words}"))
     if factors:

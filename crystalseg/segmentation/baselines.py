@@ -15,6 +15,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 from skimage.morphology import dilation, disk, remove_small_holes, skeletonize
 from skimage.segmentation import watershed
+from torch import nn
 
 from crystalseg.measurement.diameter import diameters
 from crystalseg.micrographs.labels import BOUNDARY_WIDTH, keep_labels, tidy
@@ -134,7 +135,7 @@ def _kept(labels: np.ndarray, sure: np.ndarray, keep: np.ndarray) -> tuple[np.nd
 # --- lines and thresholds --------------------------------------------------------------------------------------------
 
 
-def _without_flow(labels: np.ndarray, ground: np.ndarray, settings: Settings) -> Segmentation:
+def without_flow(labels: np.ndarray, ground: np.ndarray, settings: Settings) -> Segmentation:
     """`ground` bool is shown as foreground; every crystal counts as sure."""
     fused = Prediction(np.zeros((2, *labels.shape), np.float32), np.where(ground, -NOTHING, NOTHING).astype(np.float32))
     return Segmentation(labels, np.ones(int(labels.max()), np.float32), fused, (), None, settings)
@@ -142,15 +143,15 @@ def _without_flow(labels: np.ndarray, ground: np.ndarray, settings: Settings) ->
 
 def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """Regions between the lines that the boundary network sees."""
-    line, ground = boundary_probability(pyramid, progress)
+    line, ground = probabilities(pyramid, pyramid.models["boundary"], progress)
     clock.lap("scale 1")
     labels = regions_between(line, ground > 0.5, BOUNDARY_THRESHOLD, settings.instances.min_area)
-    return _without_flow(labels, ground > 0.5, settings)
+    return without_flow(labels, ground > 0.5, settings)
 
 
-def boundary_probability(pyramid: Pyramid, progress: Report = lambda _: None) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of boundary line and foreground, float32 (H, W) each."""
-    network = pyramid.models["boundary"]
+def probabilities(pyramid: Pyramid, network: nn.Module, progress: Report = lambda _: None) -> np.ndarray:
+    """What a network draws on the image in colour, tile by tile, as probabilities float32 (K, H, W): boundary lines and
+    foreground if it is ours."""
     height, width = pyramid.shape
     grid = Grid(height, width, multiple=32)  # the encoder halves five times
     done = 0
@@ -161,8 +162,7 @@ def boundary_probability(pyramid: Pyramid, progress: Report = lambda _: None) ->
         progress(Progress("boundary", done, len(grid.corners), 0.9 * done / len(grid.corners)))
         return pyramid.run(lambda x: network(x).sigmoid(), stack)
 
-    line, ground = blend(grid, pyramid.picture(), predict)[0]
-    return line, ground
+    return blend(grid, pyramid.picture(), predict)[0]
 
 
 def regions_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
@@ -175,14 +175,27 @@ def regions_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_
     return tidy(label(ground & ~lines, connectivity=1), min_area)
 
 
+def basins_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
+    """`ground` bool divided by a watershed of the lines' probability, labels int32 (H, W): one crystal a region that no
+    line crosses, and the lines themselves to the crystals beside them."""
+    seeds = label(ground & (line <= threshold), connectivity=1)
+    seeds = keep_labels(seeds, np.bincount(seeds.ravel())[1:] >= min_area)
+    return tidy(watershed(line, seeds, mask=ground), min_area)
+
+
 def watershed_of_distance(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
     """Otsu's threshold, the distance transform's maxima as seeds, watershed (scikit-image)."""
     gray = gaussian(pyramid.pixels.mean(axis=2), 1.0)
     ground = gray > threshold_otsu(gray) if gray.max() > gray.min() else np.zeros(gray.shape, bool)
-    ground = remove_small_holes(ground, max_size=settings.instances.min_area)
+    labels = split_by_distance(ground, settings.instances.min_area)
+    return without_flow(labels, ground, settings)
+
+
+def split_by_distance(ground: np.ndarray, min_area: int) -> np.ndarray:
+    """`ground` bool divided by a watershed of its distance transform, one crystal a maximum: labels int32 (H, W)."""
+    ground = remove_small_holes(ground, max_size=min_area)
     distance = gaussian(ndimage.distance_transform_edt(ground), 1.0)
     peaks = peak_local_max(distance, min_distance=5, labels=label(ground), exclude_border=False)
-    seeds = np.zeros(gray.shape, np.int32)
+    seeds = np.zeros(ground.shape, np.int32)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    labels = tidy(watershed(-distance, seeds, mask=ground), settings.instances.min_area)
-    return _without_flow(labels, ground, settings)
+    return tidy(watershed(-distance, seeds, mask=ground), min_area)

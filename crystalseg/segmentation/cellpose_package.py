@@ -8,21 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from crystalseg.micrographs.labels import tidy
-from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.weights import flow_inputs, load_cellpose_file
 from crystalseg.segmentation.fusion import Prediction
 from crystalseg.segmentation.instances import confidences
 from crystalseg.segmentation.progress import Clock, Progress
+from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings, SettingsError
 
 
-def segment_with_package(
-    micrograph: Micrograph, settings: Settings, progress: Callable[[Progress], None]
-) -> Segmentation:
+def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
     """A model of the installed cellpose package, version 3 or 4, with its own defaults and our foreground threshold.
     `settings.method` names the model after a colon, by file or as the package knows it; SettingsError if unusable."""
-    clock = Clock()
     model = settings.method.partition(":")[2]
     try:
         package = import_module("cellpose.models")
@@ -41,7 +38,7 @@ def segment_with_package(
     try:
         network = package.CellposeModel(pretrained_model=str(path.resolve()) if path.is_file() else model, **make)
         masks, flows, _ = network.eval(
-            micrograph.pixels, cellprob_threshold=choice.foreground_threshold, min_size=choice.min_area, **channels
+            pyramid.pixels, cellprob_threshold=choice.foreground_threshold, min_size=choice.min_area, **channels
         )
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         raise SettingsError(f"cellpose {version} could not use '{model}' ({error}).") from error
@@ -50,7 +47,4 @@ def segment_with_package(
     flow, foreground = np.asarray(flows[1], np.float32), np.asarray(flows[2], np.float32)
     fused = Prediction(flow / 5, foreground)
     confidence = confidences(labels, fused)
-    clock.lap("crystals")
-    progress(Progress("done", 1, 1, 1.0))
-    versions = {"cellpose package": version}
-    return Segmentation(labels, confidence, fused, (), None, settings, clock.timings, versions=versions)
+    return Segmentation(labels, confidence, fused, (), None, settings, versions={"cellpose package": version})

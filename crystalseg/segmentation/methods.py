@@ -14,21 +14,31 @@ class Method:
     """words: what it is, in a few; statement: the first sentence or two of a report's method statement, with
     `{factors}` for the resize factors and `{network}` for the flow network's words; networks: the weights it needs, by
     name (SiMA+: see `networks_of`); ladder: whether it takes the resize factors a user may choose; fusion: how it adds
-    up the scales' flows (`attention`, `average`, `maximum`), or ""; selects: whether each crystal comes from one scale
+    up the scales' flows (`attention`, `average`, `maximum`), or ""; attention: the weights of the network whose size
+    levels weigh them, by name; selects: whether each crystal comes from one scale
     of a ladder of octaves; as_cellpose: whether crystals are traced by Cellpose's own steps (`cellpose_tracking`), so
-    that the result is what users of Cellpose get, instead of exactly (`flows.track`)."""
+    that the result is what users of Cellpose get, instead of exactly (`flows.track`); model: what model its name must
+    give after a colon, in words, or ""; prompted: whether that model draws again what SiMA+ found."""
 
     words: str
     statement: str
     networks: tuple[str, ...] = ()
     ladder: bool = False
     fusion: str = ""
+    attention: str = ""
     selects: bool = False
     as_cellpose: bool = False
+    model: str = ""
+    prompted: bool = False
+
+    @property
+    def runs_sima_plus(self) -> bool:
+        """Whether SiMA+ finds the crystals, at first or for good."""
+        return self.selects or self.prompted
 
 
-PACKAGE = "cellpose-package"
-# In the order in which they are offered; `cellpose-package:MODEL` too, MODEL a file or a name the package knows.
+PACKAGE, HUB, PROMPTED = "cellpose-package", "hub", "hub-prompted"
+# In the order in which they are offered; those with a model as NAME:MODEL.
 METHODS = {
     "sima-plus": Method(
         "SiMA+: each crystal from the resolution that shows it best",
@@ -44,6 +54,16 @@ METHODS = {
         ("cellpose", "sima"),
         ladder=True,
         fusion="attention",
+        attention="sima",
+    ),
+    "sima-sa2": Method(
+        "Cellpose+SiMA with attention maps by SA2-Net",
+        f"{_NETWORK}; its predictions were weighted by size-aware attention maps (Cellpose+SiMA, arXiv 2401.03939), "
+        f"which an SA2-Net (arXiv 2309.16661) drew, and {_TRACED}.",
+        ("cellpose", "sima-sa2"),
+        ladder=True,
+        fusion="attention",
+        attention="sima-sa2",
     ),
     "cellpose-original": Method(
         "Cellpose: the image rescaled once by its mean crystal size",
@@ -87,7 +107,21 @@ METHODS = {
         "The image was divided by Otsu's threshold and a watershed of the distance transform.",
     ),
     PACKAGE: Method(
-        "a model of the cellpose package, if it is installed", "A model of the cellpose package segmented the image."
+        "a model of the cellpose package, if it is installed",
+        "A model of the cellpose package segmented the image.",
+        model="Model of the cellpose package: its file, or a name such as cyto3",
+    ),
+    HUB: Method(
+        "a model of another family by its checkpoint: SAM, Mask2Former, Mask R-CNN, U-Net",
+        "A model of another family segmented the image as its own library does.",
+        model="Model: a folder as from_pretrained reads it, or a file of Mask R-CNN's weights",
+    ),
+    PROMPTED: Method(
+        "SAM, SAM 2 or their like, asked for a mask in the box of each crystal that SiMA+ finds",
+        f"{_NETWORK}; crystals were chosen among what every resolution proposed (SiMA+), and a promptable model drew "
+        "the outline of each in its box.",
+        model="Model: a folder as from_pretrained reads it",
+        prompted=True,
     ),
 }
 # The flow networks, in words; SiMA+ can run each, the others run CPNet as published. `folded:NAME:VERSION` is one with
@@ -99,11 +133,11 @@ FLOW_NETWORKS = {
 # The weights that judge what each proposes to SiMA+.
 JUDGES = {"folded": "folded-confidence", "cellpose": "confidence"}
 LADDERS = tuple(name for name, method in METHODS.items() if method.ladder)
-NAMED = tuple(name for name in METHODS if name != PACKAGE)  # those that a name says all of
+NAMED = tuple(name for name, method in METHODS.items() if not method.model)  # those that a name says all of
 
 
 def method_of(name: str) -> Method:
-    """The method that `Settings.method` names; for the package, `name` also says which model."""
+    """The method that `Settings.method` names, whatever model it gives after a colon."""
     return METHODS[name.partition(":")[0]]
 
 
@@ -126,14 +160,14 @@ def words_of(network: str) -> str:
 def statement_of(method: str, network: str, factors: str) -> str:
     """The method's statement, with resize factors in words and the flow network of the settings."""
     known = method_of(method)
-    runs = known.selects or architecture_of(network) in known.networks
+    runs = known.runs_sima_plus or architecture_of(network) in known.networks
     return known.statement.format(factors=factors, network=words_of(network if runs else "cellpose"))
 
 
 def runs_flow(method: str) -> bool:
     """Whether a flow network makes the method's crystals."""
     known = method_of(method)
-    return known.selects or "cellpose" in known.networks
+    return known.runs_sima_plus or "cellpose" in known.networks
 
 
 def networks_in(directory: Path = DIRECTORY) -> list[str]:
@@ -144,4 +178,4 @@ def networks_in(directory: Path = DIRECTORY) -> list[str]:
 def networks_of(method: str, network: str) -> tuple[str, ...]:
     """The weights that a method needs, by name, if SiMA+ runs `network`."""
     known, flow = method_of(method), architecture_of(network)
-    return (flow, JUDGES[flow]) if known.selects else known.networks
+    return (flow, JUDGES[flow]) if known.runs_sima_plus else known.networks

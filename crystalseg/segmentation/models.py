@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.clicks import ClickNet
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.folded import FoldedCPNet
+from crystalseg.networks.sa2 import FOLD, SA2Net
 from crystalseg.networks.sima import build_sima
 from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import (
@@ -25,6 +27,7 @@ from crystalseg.networks.weights import (
     weights_in,
 )
 from crystalseg.segmentation.methods import JUDGES
+from crystalseg.segmentation.precision import best_device
 from crystalseg.segmentation.settings import THRESHOLDS, Settings
 
 # What each weights file is loaded into, from what is in it.
@@ -32,17 +35,19 @@ BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "cellpose": lambda state: CPNet(flow_inputs(state)),
     "folded": lambda _: FoldedCPNet(),
     "sima": lambda state: build_sima(len(state["segmentation_head.0.bias"]) - 1),
+    "sima-sa2": lambda state: SA2Net(len(state["heads.0.bias"]) // FOLD**2),
     "confidence": Confidence.shaped,
     "folded-confidence": Confidence.shaped,
     "size": lambda _: SizeModel(),
     "boundary": lambda _: build_boundary(),
+    "clicks": lambda _: ClickNet(),
 }
 _JUDGE = "judge."  # begins the names of a judge's weights in the file of a model
 REQUIRED = ("cellpose", "sima")  # a folder of weights has these at least
 
 
 class Networks(Mapping[str, nn.Module]):
-    """Networks by name, each made when it is first asked for: a run needs two of seven."""
+    """Networks by name, each made when it is first asked for: a run needs two of many."""
 
     def __init__(self, makers: Mapping[str, Callable[[], nn.Module]]):
         self._makers = {name: cache(make) for name, make in makers.items()}
@@ -73,12 +78,13 @@ class Networks(Mapping[str, nn.Module]):
 @dataclass(frozen=True)
 class Models:
     """The networks, ready on a device, by the name of their weights; `models["sima"]` is one of them, or WeightsError
-    with the remedy if there are no weights for it. thresholds: the size limits (%) SiMA was trained for; hashes:
-    SHA-256 of each weights file; versions: their names and versions in words."""
+    with the remedy if there are no weights for it. thresholds: the size limits (%) that each network of size levels was
+    trained for, by name, if others than THRESHOLDS; hashes: SHA-256 of each weights file; versions: their names and
+    versions in words."""
 
     networks: Mapping[str, nn.Module]
     device: torch.device
-    thresholds: tuple[float, ...] = THRESHOLDS
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -86,6 +92,10 @@ class Models:
         if name not in self.networks:
             raise WeightsError(f"This method needs {name} weights: train them (python -m crystalseg train {name}).")
         return self.networks[name]
+
+    def levels_of(self, name: str) -> tuple[float, ...]:
+        """The size limits (%) that a network of size levels was trained for."""
+        return self.thresholds.get(name, THRESHOLDS)
 
     def judge(self, settings: Settings) -> Confidence:
         """The network that judges what SiMA+'s flow network proposes."""
@@ -141,6 +151,15 @@ def load_judge(settings: Settings, taught: Taught | None = None, directory: Path
     return network
 
 
+def load_clicks(directory: Path = DIRECTORY) -> ClickNet | None:
+    """The network that makes a crystal from clicks, alone, on the CPU; None if there are no weights for it."""
+    if not (directory / "clicks.safetensors").is_file():
+        return None
+    network = _load(directory, "clicks")
+    assert isinstance(network, ClickNet)
+    return network
+
+
 def with_taught(models: Models, taught: Taught | None) -> Models:
     """The same networks, with the weights of `taught` in place of those of its architecture, and of its judge if it has
     its own; WeightsError if they do not fit."""
@@ -192,9 +211,7 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     Only those of REQUIRED must be there; methods that need another file say so. `flow_file`: a Cellpose 2 or 3 model
     file, with two channels or three, to be used instead of our CPNet.
     """
-    where = torch.device(
-        "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
-    )
+    where = best_device() if device == "auto" else torch.device(device)
     path = {name: directory / f"{name}.safetensors" for name in BUILD}
     given = {name: p for name, p in path.items() if name in REQUIRED or p.is_file()}
     if flow_file is not None:
@@ -210,5 +227,6 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
         own.load_state_dict(state)
         networks = Networks.with_others(networks, {"cellpose": _ready(own, where)})
         hashes["cellpose"], versions["cellpose"] = file_hash(flow_file), f"file {Path(flow_file).name}"
-    thresholds = tuple(json.loads(cards["sima"].settings).get("thresholds", THRESHOLDS))
+    trained = {name: json.loads(card.settings).get("thresholds", THRESHOLDS) for name, card in cards.items()}
+    thresholds = {name: tuple(limits) for name, limits in trained.items()}
     return Models(networks, where, thresholds, hashes, versions)

@@ -10,12 +10,11 @@ import numpy as np
 from crystalseg.micrographs.labels import keep_labels
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.confidence import Confidence
-from crystalseg.segmentation import baselines, mosaic, sima_plus
+from crystalseg.segmentation import baselines, cellpose_package, hub, mosaic, sima_plus
 from crystalseg.segmentation.attention import regroup
-from crystalseg.segmentation.cellpose_package import segment_with_package
 from crystalseg.segmentation.fusion import fuse
 from crystalseg.segmentation.instances import instances
-from crystalseg.segmentation.methods import METHODS, PACKAGE, method_of
+from crystalseg.segmentation.methods import HUB, METHODS, PACKAGE, PROMPTED, method_of
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.mosaic import Compute, Kept
 from crystalseg.segmentation.progress import Clock, Progress
@@ -46,10 +45,8 @@ def segment(
             f"{pixels / 1e6:.0f} megapixels are a mosaic: it is segmented by SiMA+; for another method crop it to "
             f"{mosaic.MOST / 1e6:.0f}."
         )
-    if settings.method.startswith(PACKAGE):
-        return segment_with_package(micrograph, settings, progress)
     clock = Clock()
-    run = RUNS[settings.method]
+    run = RUNS[settings.method.partition(":")[0]]
     pyramid = pyramid or Pyramid(models, micrograph.pixels)
     # Levels of an image are read in colour: a network of two channels still sees it whole.
     if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.architecture):
@@ -63,6 +60,7 @@ def segment(
     clock.lap("crystals")
     progress(Progress("done", 1, 1, 1.0))
     hashes, versions = models.used_by(settings) if models else ({}, {})
+    versions |= segmentation.versions
     return replace(segmentation, timings=clock.timings, hashes=hashes, versions=versions, device=device)
 
 
@@ -74,15 +72,17 @@ def _by_fusion(
     factors = settings.ladder(pyramid.shape)
     shares: list[np.ndarray | None] = [None] * len(factors)
     attention = None
-    fusion = METHODS[settings.method].fusion
-    if fusion == "attention":
+    method = METHODS[settings.method]
+    if method.attention:
         progress(Progress("attention", 0, 1, 0.0))
-        attention = regroup(pyramid.attention(), pyramid.models.thresholds, choice.levels)
+        attention = regroup(
+            pyramid.attention(method.attention), pyramid.models.levels_of(method.attention), choice.levels
+        )
         shares = list(attention[:-1] / np.maximum(attention[:-1].sum(axis=0), 1e-6))
         clock.lap("attention")
     scales = predict_scales(pyramid, "cellpose", factors, shares, choice.tile_relevance, clock, progress)
     progress(Progress("fusion", 0, 1, 0.96))
-    fused = fuse(scales, attention, pyramid.shape, fusion)
+    fused = fuse(scales, attention, pyramid.shape, method.fusion)
     clock.lap("fusion")
     progress(Progress("crystals", 0, 1, 0.98))
     labels, confidence = instances(fused, settings.instances)
@@ -93,6 +93,7 @@ def _by_fusion(
 RUNS: dict[str, Callable[[Pyramid, Settings, Clock, Callable[[Progress], None]], Segmentation]] = {
     "sima-plus": sima_plus.run,
     "sima": _by_fusion,
+    "sima-sa2": _by_fusion,
     "cellpose-multiscale": _by_fusion,
     "cellpose-maximum": _by_fusion,
     "cellpose-original": baselines.original,
@@ -100,6 +101,9 @@ RUNS: dict[str, Callable[[Pyramid, Settings, Clock, Callable[[Progress], None]],
     "two-scale": baselines.two_scale,
     "boundary": baselines.boundary,
     "watershed": baselines.watershed_of_distance,
+    PACKAGE: cellpose_package.run,
+    HUB: hub.run,
+    PROMPTED: hub.run_prompted,
 }
 
 

@@ -3,6 +3,11 @@
 import torch
 
 
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def autocast(device: torch.device) -> torch.autocast:
     """bf16 where the hardware computes in it; elsewhere it would only be slower."""
     return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))

@@ -49,12 +49,13 @@ class Pyramid:
         """The image in colour, float32 (3, H, W), normalised."""
         return normalise(self.pixels, *self._limits)
 
-    def attention(self) -> np.ndarray:
-        """SiMA on the whole image: maps float32 (N + 1, h, w), 0..1, longer side 224."""
+    def attention(self, network: str) -> np.ndarray:
+        """A network of size levels (`Method.attention`) on the whole image: maps float32 (N + 1, h, w), 0..1, longer
+        side 224."""
         _, (h, w) = place(self.shape, SIDE)
         small = normalise(cv2.resize(self.pixels, (w, h), interpolation=cv2.INTER_AREA), *self._limits)
         padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
-        return self.run(lambda x: self.models["sima"](x).sigmoid(), padded[None])[0, :, :h, :w]
+        return self.run(lambda x: self.models[network](x).sigmoid(), padded[None])[0, :, :h, :w]
 
     @property
     def device(self) -> torch.device:

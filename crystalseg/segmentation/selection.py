@@ -1,18 +1,32 @@
 """Which proposals become crystals: the surest first, where no surer one lies."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from crystalseg.segmentation.masks import Masks, nearest
+from crystalseg.segmentation.masks import nearest
 
 # A proposal is refused if more than this share of it is taken already.
 MOST_TAKEN = 0.5
 
 
+class Shapes(Protocol):
+    """What is selected from, as the kinds of masks.py give it: masks of an image of `shape`, and their boxes."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def boxes(self) -> np.ndarray: ...
+
+    def mask(self, index: int) -> np.ndarray:
+        """bool (h, w) within its box."""
+
+
 def select(
-    masks: Sequence[Masks], scores: Sequence[np.ndarray], shape: tuple[int, int], min_area: int, lowest: float
+    masks: Sequence[Shapes], scores: Sequence[np.ndarray], shape: tuple[int, int], min_area: int, lowest: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Take proposals of at least `lowest` score, the best first, where they do not lie on those taken before.
 
@@ -36,7 +50,7 @@ def select(
         if left < max(min_area, (1 - MOST_TAKEN) * area):
             continue
         if left < area:
-            free = _largest_piece(free)
+            free = largest_piece(free)
             if np.count_nonzero(free) < min_area:
                 continue
         won.append(at)
@@ -75,7 +89,8 @@ def full_size(
     return slices[0], slices[1], grown >= 0.5
 
 
-def _largest_piece(mask: np.ndarray) -> np.ndarray:
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest 4-connected piece of a mask bool (h, w)."""
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return pieces == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if len(stats) > 1 else mask
 

@@ -13,8 +13,6 @@ from crystalseg.segmentation.effort import EFFORTS, divided
 from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
     METHODS,
-    NAMED,
-    PACKAGE,
     architecture_of,
     method_of,
     model_of,
@@ -203,8 +201,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         name, _, model = str(self.method).partition(":")
-        if not isinstance(self.method, str) or name not in METHODS or bool(model) != (name == PACKAGE):
-            known = f"{', '.join(NAMED)} and {PACKAGE}:MODEL"
+        if not isinstance(self.method, str) or name not in METHODS or bool(model) != bool(METHODS[name].model):
+            known = ", ".join(f"{known}:MODEL" if method.model else known for known, method in METHODS.items())
             raise SettingsError(f"Unknown method '{_named(self.method)}'; known are {known}.")
         if not isinstance(self.network, str) or not _NETWORK.fullmatch(self.network):
             known = f"{', '.join(FLOW_NETWORKS)}, and each with :NAME:VERSION of a model on record"
@@ -221,11 +219,11 @@ class Settings:
     def full_method(self) -> str:
         """The method as validations name it: as `short_method`, with its flow network where that is a choice,
         `sima-plus@folded`."""
-        is_choice = method_of(self.method).selects or self.model
+        is_choice = method_of(self.method).runs_sima_plus or self.model
         return self._with_effort(f"{self.method}@{self.network}" if is_choice else self.method)
 
     def _with_effort(self, name: str) -> str:
-        is_less = method_of(self.method).selects and self.effort != Settings.effort
+        is_less = method_of(self.method).runs_sima_plus and self.effort != Settings.effort
         return f"{name}/{self.effort}" if is_less else name
 
     @property
@@ -256,6 +254,9 @@ class Settings:
     def called(name: str, **more: Any) -> "Settings":
         """The settings of a method by its name, with flow network and effort as in `full_method` if these are not the
         usual ones: `sima-plus`, `sima-plus@cellpose`, `sima-plus/quick`. more: the other settings."""
+        known = METHODS.get(name.partition(":")[0])
+        if known and known.model:
+            return Settings(name, **more)  # a path, which may have all of these signs
         rest, _, effort = name.rpartition("/")
         if effort in EFFORTS:
             more["effort"] = effort

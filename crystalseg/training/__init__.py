@@ -7,7 +7,10 @@ saw. One loop for all networks, one short file a network. This room must not kno
 import lazy_loader
 
 # What can be trained, by the name of its weights (`plan.TRAIN`).
-NETWORKS = ("cellpose", "folded", "sima", "size", "confidence", "folded-confidence", "boundary")
+NETWORKS = (
+    *("cellpose", "folded", "sima", "sima-sa2", "size"),
+    *("confidence", "folded-confidence", "clicks", "boundary"),
+)
 
 # Loaded when asked for: what only shows results does without torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(

@@ -30,12 +30,11 @@ from crystalseg.segmentation.selection import select
 from crystalseg.segmentation.settings import Instances, Scales, Settings
 from crystalseg.segmentation.sima_plus import chosen_by_fit, judge
 from crystalseg.segmentation.tiling import limits
-from crystalseg.synthetic.drawing import draw
-from crystalseg.synthetic.sets import draw_grain, random_grain, sides_about
+from crystalseg.synthetic.sets import draw_grain
+from crystalseg.training.data import MOST_PIXELS, endless_images
 from crystalseg.training.loop import Order, changed, keep_best
 
 GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
-MOST_PIXELS = 1_500_000
 COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; what is left is for the calibration
 TRIED = 10  # steps by which the time of one is judged
 
@@ -116,32 +115,6 @@ def _best_iou(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
     # float32 holds every label exactly
     full = cv2.resize(labels.astype(np.float32), truth.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.int32)
     return best_iou(truth, full, int(labels.max()))
-
-
-def _images(folders: Sequence[Path], recipe: Recipe) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless synthetic images and crops of the folders' images, with labels. Seeds are even, as in all training."""
-    rng = np.random.default_rng(recipe.seed)
-    sets = [[(m.pixels, labels) for m, labels in read_pairs(folder)] for folder in folders]
-    while True:
-        if not sets or rng.random() < recipe.synthetic:
-            seed = 2 * int(rng.integers(2**60))
-            if rng.random() < 0.5:
-                shape, structure, look = random_grain(rng, int(rng.integers(1, 4)))
-            else:
-                side = np.exp(rng.uniform(*np.log(recipe.sides)))
-                shape, structure, look = sides_about(side, rng, 0.2), None, None
-            if shape[0] * shape[1] < MOST_PIXELS:
-                drawn = draw(seed, shape, structure, look)
-                yield drawn.image, drawn.labels
-            continue
-        chosen = sets[rng.integers(len(sets))]
-        pixels, labels = chosen[rng.integers(len(chosen))]
-        crop = int(rng.integers(recipe.crop[0], recipe.crop[1] + 1))
-        cut = []
-        for length in labels.shape:
-            start = int(rng.integers(max(length - crop, 0) + 1))
-            cut.append(slice(start, start + crop))
-        yield np.ascontiguousarray(pixels[tuple(cut)]), labels[tuple(cut)]
 
 
 def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
@@ -300,7 +273,7 @@ def train(order: Order, network: str = "cellpose") -> Path:
 
 
 def _proposed(models: Models, network: str, order: Order, recipe: Recipe) -> Iterator[Judged]:
-    source = _images(order.folders, recipe)
+    source = endless_images(order.folders, recipe.synthetic, recipe.sides, recipe.crop, recipe.seed)
     return (proposals(models, network, *next(source)) for _ in range(recipe.images))
 
 

@@ -17,8 +17,9 @@ from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
-from crystalseg.synthetic.sets import sides_about
+from crystalseg.synthetic.sets import random_grain, sides_about
 
+MOST_PIXELS = 1_500_000  # of a synthetic image that is seen whole
 Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and target, (C, H, W) each
 
 
@@ -111,6 +112,36 @@ class Mixture:
             return self.generator(rng)
         chosen = self.sets[rng.integers(len(self.sets))]
         return chosen[rng.integers(len(chosen))]
+
+
+def endless_images(
+    folders: Sequence[Path], synthetic: float, sides: tuple[int, int], crop: tuple[int, int], seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless synthetic images, a share `synthetic`, half of them grains, and crops of the folders' images: pixels
+    uint8 (H, W, 3) and labels int32 (H, W). sides: range of the synthetic ones' sides, px; crop: range of the longest
+    side cut from real ones. Seeds are even, as in all training."""
+    rng = np.random.default_rng(seed)
+    sets = [[(m.pixels, labels) for m, labels in read_pairs(folder)] for folder in folders]
+    while True:
+        if not sets or rng.random() < synthetic:
+            number = 2 * int(rng.integers(2**60))
+            if rng.random() < 0.5:
+                shape, structure, look = random_grain(rng, int(rng.integers(1, 4)))
+            else:
+                side = np.exp(rng.uniform(*np.log(sides)))
+                shape, structure, look = sides_about(side, rng, 0.2), None, None
+            if shape[0] * shape[1] < MOST_PIXELS:
+                drawn = draw(number, shape, structure, look)
+                yield drawn.image, drawn.labels
+            continue
+        chosen = sets[rng.integers(len(sets))]
+        pixels, labels = chosen[rng.integers(len(chosen))]
+        longest = int(rng.integers(crop[0], crop[1] + 1))
+        cut = []
+        for length in labels.shape:
+            start = int(rng.integers(max(length - longest, 0) + 1))
+            cut.append(slice(start, start + longest))
+        yield np.ascontiguousarray(pixels[tuple(cut)]), labels[tuple(cut)]
 
 
 class Stream(IterableDataset):

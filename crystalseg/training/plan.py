@@ -13,16 +13,18 @@ from pathlib import Path
 
 import torch
 
-from crystalseg.training import boundary, cellpose, confidence, folded, sima, size
+from crystalseg.training import boundary, cellpose, clicks, confidence, folded, sima, size
 from crystalseg.training.loop import Order
 
 TRAIN: dict[str, Callable[[Order], Path]] = {
     "cellpose": cellpose.train,
     "folded": folded.train,
     "sima": sima.train,
+    "sima-sa2": partial(sima.train, name="sima-sa2"),
     "size": size.train,
     "confidence": partial(confidence.train, network="cellpose"),
     "folded-confidence": partial(confidence.train, network="folded"),
+    "clicks": clicks.train,
     "boundary": boundary.train,
 }
 
@@ -44,13 +46,15 @@ _NEAR = {"scales": [0.2, 2.0], "whole": 0.1, "focus": 0.55, "patch": 128, "last_
 _AVERAGED = {"average": 0.998, "every": 200}
 # In this order: a judge needs its flow network, the SizeModel CPNet's styles.
 STAGES = (
-    Stage("folded", 0.46, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
-    Stage("cellpose", 0.22, _NEAR, _AVERAGED, (8, 64)),
-    Stage("sima", 0.1, {}, _AVERAGED, (12, 48)),
+    Stage("folded", 0.42, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
+    Stage("cellpose", 0.2, _NEAR, _AVERAGED, (8, 64)),
+    Stage("sima", 0.08, {}, _AVERAGED, (12, 48)),
+    Stage("sima-sa2", 0.06, {}, _AVERAGED, (6, 48)),
     Stage("boundary", 0.04, {}, _AVERAGED, (6, 32)),
+    Stage("clicks", 0.04, {}, {**_AVERAGED, "average": 0.997}, (8, 64)),
     Stage("size", 0.02, {}, {}, whole=True),
     Stage("folded-confidence", 0.1, {"images": 100_000}, {}, whole=True),
-    Stage("confidence", 0.06, {"images": 100_000}, {}, whole=True),
+    Stage("confidence", 0.04, {"images": 100_000}, {}, whole=True),
 )
 
 

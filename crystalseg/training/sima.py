@@ -1,20 +1,22 @@
 """Training SiMA (paper sections III-B1 and IV-B)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from crystalseg.networks.sa2 import SA2Net
 from crystalseg.networks.sima import SIDE, build_sima
 from crystalseg.segmentation.settings import THRESHOLDS
 from crystalseg.training.augmentation import attention_item
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.losses import supervised_deeply
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Recipe:
     encoder: str | None = None
 
 
-def loss_of(network: nn.Module, image: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:
+def loss_of(network: Callable[[Tensor], Tensor], image: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:
     """Weighted mean over the maps of their per-pixel binary cross-entropy.
 
     `image` (B, 3, H, W); `target` (B, N + 1, H, W), 0 or 1.
@@ -57,15 +59,17 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64)
     return fixed_batches(folders, Synthetic(1, False, pool=32, reuse=1), turn, partial(_augment, recipe=recipe), count)
 
 
-def train(order: Order) -> Path:
-    """Train SiMA; returns the path of the best weights, `<output>/sima.safetensors`."""
+def train(order: Order, name: str = "sima") -> Path:
+    """Train SiMA, or SA2-Net in its place (`sima-sa2`); returns the path of the best weights,
+    `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     if len(choice.weights) != len(choice.thresholds) + 1:
         raise ValueError("SiMA needs one loss weight a threshold and one for the background.")
     torch.manual_seed(limit.seed)
-    network = build_sima(len(choice.thresholds), choice.encoder)
+    levels = len(choice.thresholds)
+    network = build_sima(levels, choice.encoder) if name == "sima" else SA2Net(levels + 1)
     source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
-    loss = partial(loss_of, weights=choice.weights)
+    loss = supervised_deeply(partial(loss_of, weights=choice.weights))
     batches = validation_batches(order.validation, choice)
-    return fit_and_keep("sima", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)
+    return fit_and_keep(name, network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)

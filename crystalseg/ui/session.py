@@ -27,7 +27,7 @@ KEPT = (
     "method",
     "network",
     "effort",
-    "package model",
+    "own model",
     "factors plus",
     "factors",
     "thresholds",
@@ -186,7 +186,7 @@ def choose(settings: Settings) -> None:
     held["method"] = settings.method.partition(":")[0]
     held["network"] = settings.network
     held["effort"] = settings.effort
-    held["package model"] = settings.method.partition(":")[2]
+    held["own model"] = settings.method.partition(":")[2]
     held["factors plus"] = factors
     held["factors"] = factors or "auto, 0.5, 0.75, 1"
     held["thresholds"] = ", ".join(f"{t:g}" for t in scales.levels)

@@ -15,7 +15,6 @@ from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
     LADDERS,
     METHODS,
-    PACKAGE,
     method_of,
     networks_in,
     runs_flow,
@@ -117,7 +116,7 @@ def choose_method() -> str | None:
     )
     st.caption(METHODS[method].words)
     st.session_state.setdefault("network", Settings().network)
-    if METHODS[method].selects:
+    if METHODS[method].runs_sima_plus:
         offered = flow_networks(st.session_state["network"])
         st.selectbox(
             "Flow network",
@@ -135,16 +134,15 @@ def choose_method() -> str | None:
             key="effort",
             help=f"What the network looks at. {each}. What it costs is said below Run.",
         )
-    if method != PACKAGE:
+    if not METHODS[method].model:
         return method
-    model = st.text_input(
-        "Model of the cellpose package", key="package model", help="The path of a model file, or a name such as cyto3."
-    )
+    what, _, how = METHODS[method].model.partition(": ")
+    model = st.text_input(what, key="own model", help=f"{how.capitalize()}, on the machine that computes.")
     if not model:
         st.info("Name a model first.", icon=":material/edit:")
         return None
     try:
-        return f"{PACKAGE}:{shared.model(model)}"
+        return f"{method}:{shared.model(model)}"
     except ValueError as error:
         st.error(plain(error), icon=":material/block:")
         return None
@@ -202,7 +200,7 @@ def choose_instances(method: str | None) -> Instances:
     st.number_input(
         "Smallest crystal, px²", 1, 100_000, key="min area", help="Smaller pieces are dropped as noise, not measured."
     )
-    by_confidence = method is None or method_of(method).selects
+    by_confidence = method is None or method_of(method).runs_sima_plus
     if method is not None and runs_flow(method) and not by_confidence:
         st.number_input(
             "Flow threshold",

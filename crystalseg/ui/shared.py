@@ -83,7 +83,7 @@ def server_path(text: str) -> Path:
 
 
 def model(name: str) -> str:
-    """A model of the cellpose package that a visitor names: one that it knows, or a file that may be read here."""
+    """A model that a visitor names: one that the cellpose package knows, or a file or folder that may be read here."""
     return name if re.fullmatch(r"\w+", name) else str(server_path(name))
 
 

@@ -117,7 +117,7 @@ def test_from_upload_to_report(page, tmp_path):
     canvas.click(position=spot)
     expect(page.get_by_text("Weight of each scale")).to_be_visible()
 
-    # correct: delete that crystal, and take it back
+    # correct: delete that crystal, let a click draw it again, and take both back
     page.get_by_role("link", name="Correct", exact=True).click()
     expect(page.get_by_role("heading", name="Correct")).to_be_visible()
     settled(page)
@@ -133,7 +133,15 @@ def test_from_upload_to_report(page, tmp_path):
     page.keyboard.press("Delete")
     expect(page.get_by_text("1 correction by hand, by A. Smith")).to_be_visible()
     settled(page)
+    page.keyboard.press("a")
+    canvas.click(position=spot)
+    expect(page.get_by_text("2 corrections by hand, by A. Smith")).to_be_visible()
+    settled(page)
+    page.keyboard.press("v")
     canvas.click(position={"x": 2, "y": 2})
+    page.keyboard.press("z")
+    expect(page.get_by_text("1 correction by hand, by A. Smith")).to_be_visible()
+    settled(page)
     page.keyboard.press("z")
     expect(page.get_by_text("No corrections yet")).to_be_visible()
     page.get_by_role("link", name="Measure", exact=True).click()

@@ -3,9 +3,11 @@
 import itertools
 
 import numpy as np
+import pytest
 
-from crystalseg.evaluation.clicks import clicks_for_one, clicks_to, correct_by_truth, figures
+from crystalseg.evaluation.clicks import MOST, clicks_for_one, clicks_to, correct_by_truth, figures, iou_by_clicks, noc
 from crystalseg.evaluation.metrics import panoptic_quality
+from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence
 from crystalseg.segmentation.corrections.history import History
 from crystalseg.segmentation.flows import flows_from_labels
@@ -89,9 +91,64 @@ def test_figures_of_an_image():
     fused = Prediction(seen.scales[0].flow, seen.scales[0].foreground)
     labels = np.where(TRUTH == 3, 0, TRUTH)
     found = Segmentation(labels, np.ones(2, np.float32), fused, tuple(seen.scales), None, Settings(), {}, {}, {})
-    f = figures(found, seen.pixels, TRUTH)
+    f, single = figures(found, seen.pixels, TRUTH)
     assert f["crystals"] == 3
     assert f["pq"] == 0.8  # two of three found whole: 2 / (2 + 1 / 2)
     assert f["clicks_85"] == f["clicks_90"] == 1
     assert f["clicks_90_in_100"] == 100 / 3
-    assert (f["clicks_one"], f["one_click"]) == (1, 1)
+    assert sorted(single, key=lambda row: row["length"]) == [
+        {"length": length, "clicks_without": 1} for length in (25.0, 61.0, 71.0)
+    ]
+
+
+def by_clicks(answers):
+    """A network of which each answer is given: crystal 2, or part of it."""
+
+    def answer(seen, network, inside, outside, before):
+        part = answers.pop(0)
+        if part is None:
+            raise CorrectionError("nothing")
+        asked.append((list(inside), list(outside), before is not None))
+        return (slice(0, TRUTH.shape[0]), slice(0, TRUTH.shape[1])), part
+
+    asked = []
+    return answer, asked
+
+
+def test_each_click_goes_where_most_is_wrong(monkeypatch):
+    truth = TRUTH == 2  # a disc of 35 px about (60, 150)
+    left, much = truth.copy(), truth.copy()
+    left[:, 150:] = False
+    much[20:40, 20:40] = True
+    answer, asked = by_clicks([left, None, much, truth])
+    monkeypatch.setattr("crystalseg.evaluation.clicks.clicked", answer)
+    curve = iou_by_clicks(None, None, truth, enough=0.99)
+    size = truth.sum()
+    assert curve == pytest.approx([left.sum() / size, left.sum() / size, size / (size + 400), 1])
+    first, second, third = asked
+    assert first == ([(60.0, 150.0)], [], False)
+    # two more inside, in the half that was missed; the answer to the first of them was none
+    assert len(second[0]) == 3
+    assert all(x > 150 for _, x in second[0][1:])
+    assert second[2]
+    ((y, x),) = third[1]
+    assert 25 < y < 35
+    assert 25 < x < 35
+    assert (noc(curve, 0.85), noc(curve, 0.95), noc(curve, 1.1)) == (3, 4, MOST)
+
+
+def test_a_network_that_draws_crystals_saves_clicks(monkeypatch):
+    truth = TRUTH
+    calls = []
+
+    def draw(labels, number, point):
+        calls.append(point)
+        corners = ((30, 115), (30, 186), (96, 186), (96, 115))  # a box about crystal 2
+        return Correction("redraw", (number,) if number else (), corners, clicks=1)
+
+    rough = np.where(truth == 2, 0, truth)
+    history = History(rough, np.ones(3, np.float32), Evidence(np.zeros((*truth.shape, 3), np.uint8), []))
+    curve = correct_by_truth(history, truth, 40, draw)
+    assert calls[0] == (60.0, 150.0)
+    assert [c for c, _ in curve][:2] == [0, 1]
+    assert history.log[0].clicks == 1

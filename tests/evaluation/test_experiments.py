@@ -13,7 +13,7 @@ from crystalseg.evaluation.benchmark import folds
 from crystalseg.evaluation.experiments import COMPARED, SharedPyramid, conduct, contenders, run, table1_contenders
 from crystalseg.evaluation.tables import crossval, figure4, markdown, octave_table, table3
 from crystalseg.micrographs.pairs import read_pairs, write_pair
-from crystalseg.segmentation.methods import METHODS, PACKAGE
+from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def test_all_methods_are_compared():
-    assert set(COMPARED) == set(METHODS) - {PACKAGE, "cellpose-maximum"}
+    assert set(COMPARED) == set(NAMED) - {"cellpose-maximum"}
     ladders = [c.settings.ladder((1000, 1000)) for c in table1_contenders()]
     assert ladders[::2] == ladders[1::2] == [(0.224, 1.0), (0.224, 0.5, 1.0), (0.224, 0.5, 0.75, 1.0)]
 
@@ -113,17 +113,27 @@ def test_clicks_by_hand():
             "clicks_85_in_100": [50, 40, 0],
             "clicks_90": [30, np.nan, 0],
             "clicks_90_in_100": [150, np.nan, 0],
-            "clicks_one": [3, 2, 1],
-            "one_click": [0.5, 0.75, 1],
         }
     )
-    table = tables.clicks_table(rows).set_index("figure")
+    crystals = pd.DataFrame({"length": [9.0, 15.9, 16.0, 40.0], "clicks_without": [1, 1, 1, 9]})
+    table = tables.clicks_table(rows, crystals).set_index("figure")
     assert table.loc["PQ before", "value"] == "0.683"
     assert table["value"].tolist()[1:5] == ["10", "40", "30", "150"]
     assert table.loc["clicks to PQ 0.90", "reached by"] == "2 of 3 images"
-    assert table.loc["crystals that one click gets", "value"] == "75 %"
+    assert table.loc["clicks to one crystal of IoU 0.85, by flow or outline", "value"] == "3.0"
+    assert table.loc["crystals that one such click gets", "value"] == "75 %"
     rows.loc[0, "clicks_90"] = np.nan
-    assert tables.clicks_table(rows).set_index("figure").loc["clicks to PQ 0.90", "value"] == "not reached"
+    with_network = crystals.assign(noc_85=[1, 2, 1, 20], noc_90=[1, 3, 2, 20], iou_1=[0.9, 0.8, 0.9, 0.2])
+    table = tables.clicks_table(rows, with_network).set_index("figure")
+    assert table.loc["clicks to PQ 0.90", "value"] == "not reached"
+    lines = [f"clicks to one crystal of IoU {goal} by ClickNet" for goal in (0.85, 0.9)]
+    assert table.loc[lines, "value"].tolist() == ["6.0", "6.5"]
+    assert table.loc[lines, "reached by"].tolist() == ["3 of 4 crystals"] * 2
+    assert table.loc["crystals that one click of ClickNet gets", "value"] == "50 %"
+    octaves = tables.clicks_by_octave(with_network)
+    assert octaves["length, px"].tolist() == ["8 to 16", "16 to 32", "32 to 64"]
+    assert octaves["crystals"].tolist() == [2, 1, 1]
+    assert octaves["noc_90"].tolist() == [2, 2, 20]
 
 
 def test_by_class_by_hand():

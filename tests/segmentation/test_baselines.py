@@ -9,7 +9,7 @@ import torch
 from crystalseg.evaluation.metrics import detections, overlap, panoptic_quality
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.weights import WeightsError
-from crystalseg.segmentation.baselines import estimate_diameter, regions_between, two_scale_labels
+from crystalseg.segmentation.baselines import basins_between, estimate_diameter, regions_between, two_scale_labels
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.methods import JUDGES, NAMED, PACKAGE
@@ -68,6 +68,22 @@ def test_regions_between_lines_by_hand():
     assert labels.max() == 2
     assert (labels[10] == np.repeat([0, 1, 0, 2, 0], [5, 23, 5, 22, 5])).all()
     assert regions_between(line, ground, 0.5, 15).max() == 1
+
+
+def test_basins_between_lines_by_hand():
+    ground = np.zeros((60, 60), bool)
+    ground[5:55, 5:55] = True
+    line = np.zeros((60, 60))
+    line[5:55, 29:32] = (0.3, 0.9, 0.3)
+    labels = basins_between(line, ground, 0.2, 15)
+    # the crest of the line is the border: of its three columns one goes to either side or the other
+    assert labels.max() == 2
+    assert ((labels > 0) == ground).all()
+    assert (labels[10, 5:30] == labels[10, 5]).all()
+    assert (labels[10, 31:55] == labels[10, 54]).all()
+    assert labels[10, 5] != labels[10, 54]
+    line[20:24] = 0  # a line with a gap divides nothing
+    assert basins_between(line, ground, 0.2, 15).max() == 1
 
 
 def test_one_rescale_brings_the_mean_crystal_to_50_px(random_models, monkeypatch):

@@ -63,7 +63,9 @@ def test_a_method_s_name_says_its_effort(name):
 
 
 def test_a_path_is_no_effort():
-    assert Settings.called("cellpose-package:/models/quick/cyto3").effort == "thorough"
+    for name in ("cellpose-package:/models/quick/cyto3", "hub:/models/sam/quick", "hub-prompted:C:\\sam@2/quick"):
+        assert Settings.called(name) == Settings(name)
+    assert Settings("hub-prompted:/sam", effort="quick").full_method == "hub-prompted:/sam@folded/quick"
     assert Settings.called("watershed").full_method == "watershed"
     assert Settings("watershed", effort="quick").full_method == "watershed"  # it has no choice
 

@@ -4,7 +4,6 @@ from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
     LADDERS,
     METHODS,
-    NAMED,
     PACKAGE,
     method_of,
     networks_in,
@@ -16,7 +15,7 @@ from crystalseg.segmentation.settings import Settings
 
 
 def test_every_method_can_be_run_and_every_run_has_its_words():
-    assert set(RUNS) == set(NAMED) == set(METHODS) - {PACKAGE}
+    assert set(RUNS) == set(METHODS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -28,7 +27,7 @@ def test_a_method_says_what_it_is(name):
         runs_it = "cellpose" in networks_of(name, "cellpose")
         assert statement.endswith(".")
         assert ("0.5, 1" in statement) == runs_it
-        assert (f"({words})" in statement) == (runs_it and (method.selects or network == "cellpose"))
+        assert (f"({words})" in statement) == (runs_it and (method.runs_sima_plus or network == "cellpose"))
 
 
 def test_what_takes_a_ladder_selects_or_fuses():

@@ -123,7 +123,7 @@ def test_relevance_zero_computes_everything_and_skipping_changes_little(random_m
 
 def test_attention_is_of_the_unsqueezed_image(random_models):
     image = picture(100, 400).pixels
-    assert Pyramid(random_models, image).attention().shape == (5, 56, 224)
+    assert Pyramid(random_models, image).attention("sima").shape == (5, 56, 224)
 
 
 @pytest.mark.parametrize("method", ["sima-plus", "sima"])
@@ -204,7 +204,7 @@ def test_shipped_weights_load_and_say_what_they_are():
     models = load_models(device="cpu")
     assert set(models.hashes) == set(BUILD)
     assert all(len(h) == 64 for h in models.hashes.values())
-    assert models.thresholds == (100.0, 50.0, 25.0, 12.5)
+    assert models.levels_of("sima") == (100.0, 50.0, 25.0, 12.5)
 
 
 def test_shipped_weights_find_drawn_particles():

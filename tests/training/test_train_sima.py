@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from crystalseg.networks.weights import load_weights
+from crystalseg.segmentation.models import BUILD
 from crystalseg.segmentation.settings import THRESHOLDS
 from crystalseg.training import sima
 from crystalseg.training.loop import Order
+from crystalseg.training.plan import TRAIN
 from tests.training.training_cases import SMALL
 
 
@@ -23,10 +25,12 @@ def test_attention_loss_by_hand():
     assert loss.item() == pytest.approx(20 * 8 / 21, rel=1e-3)
 
 
-def test_sima_trains(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["sima", "sima-sa2"])
+def test_sima_trains(name, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sima, "validation_batches", partial(sima.validation_batches, count=2))
-    path = sima.train(Order(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL))
-    _, card = load_weights(path, "sima")
+    path = TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL))
+    state, card = load_weights(path, name)
+    BUILD[name](state).load_state_dict(state)
     assert json.loads(card.settings)["thresholds"] == list(THRESHOLDS)
     with pytest.raises(ValueError, match="one loss weight"):
-        sima.train(Order(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))
+        TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))

@@ -26,6 +26,7 @@ from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from crystalseg.ui import shared
 from tests.conftest import labelled
+from tests.segmentation import hub_models
 
 ROOT = Path(__file__).parents[2]
 
@@ -335,3 +336,24 @@ def test_less_effort_is_chosen_and_what_it_costs_is_said(app):
     assert least == [looks((600, 700), (0.25, 0.5, 1)), looks((600, 700), (0.25,))]
     app.selectbox(key="method").select("watershed").run()
     assert not [c for c in app.caption if c.value.startswith("Effort")]
+
+
+def test_a_model_by_its_checkpoint_is_compared(app, tmp_path):
+    folder = tmp_path / "our network"
+    hub_models.network(folder, 1)
+    upload(app, png())
+    app.selectbox(key="method").select("watershed").run()
+    press(app, "Run")
+    finish(app)
+    go(app, "compare")
+    labelled(app.multiselect, "Methods").set_value(["watershed"]).run()
+    labelled(app.multiselect, "Your own model is").set_value(["hub"]).run()
+    labelled(app.text_input, "Your own model").set_value(str(folder)).run()
+    press(app, next(b.label for b in app.button if b.label.startswith("Run hub")))
+    finish(app)
+    table = next(d.value for d in app.dataframe if "average, px" in d.value.columns)
+    assert list(table["method"]) == ["watershed", f"hub:{folder}"]
+    labelled(app.multiselect, "Your own model is").set_value(["hub-prompted"]).run()
+    press(app, next(b.label for b in app.button if b.label.startswith("Run hub")))
+    finish(app)
+    assert any("which takes no prompts" in e.value for e in app.error)

@@ -18,7 +18,8 @@ class Correction:
 
     kind: `merge` crystals `ids`; `split` one at two or more `points`, one in each future piece; `cut` one along the
     line through `points`; `delete` crystals `ids`; `add` one about the first of `points`; `redraw` the crystal `ids`
-    (none: a new one) as the polygon `points`; `mark` crystals `ids` as `mark`; `accept` doubtful ones as they are.
+    (none: a new one) as the polygon `points`, which a network drew from `clicks` clicks, or a hand from none; `mark`
+    crystals `ids` as `mark`; `accept` doubtful ones as they are.
     points: (y, x), px of the measured image. who, when: for the log; when in ISO 8601.
     """
 
@@ -26,6 +27,7 @@ class Correction:
     ids: tuple[int, ...] = ()
     points: tuple[tuple[float, float], ...] = ()
     mark: Mark = "crystal"
+    clicks: int = 0
     who: str = ""
     when: str = ""
 
@@ -38,6 +40,7 @@ class Correction:
     def words(self) -> str:
         """The correction in a few words, for the log on page and report."""
         names = ", ".join(map(str, self.ids))
+        clicks = f" by {self.clicks} click{'s' * (self.clicks > 1)}" if self.clicks else ""
         where = f" at ({self.points[0][1]:.0f}, {self.points[0][0]:.0f})" if self.points else ""
         return {
             "merge": f"merged {names}",
@@ -45,7 +48,7 @@ class Correction:
             "cut": f"cut {names} along a line",
             "delete": f"deleted {names}",
             "add": f"added one{where}",
-            "redraw": f"redrew {names}" if self.ids else f"drew one{where}",
+            "redraw": (f"redrew {names}" if self.ids else f"drew one{where}") + clicks,
             "mark": f"marked {names} as {self.mark}",
             "accept": f"accepted {names}",
         }[self.kind]

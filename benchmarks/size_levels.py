@@ -1,0 +1,85 @@
+"""Networks of size levels side by side: IoU of each level, PQ of the pipeline that they weigh, and their time an image.
+
+    python -m benchmarks.size_levels FOLDER … --weights A B [--network sima sima-sa2] [--grains 24] [--mixed 16]
+        [--out size_levels.csv]
+
+Each of the --weights holds the weights of the --network in its place, A of the first and B of the second; all others
+are the shipped ones. Each FOLDER holds <id>.png and <id>_label.png; synthetic grains (seed 9100) and mixed images (seed
+9200) are added. Printed are means, %, and the difference of the second to the first with the paired 95 % interval of a
+bootstrap over images.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.flow_networks import images
+from crystalseg.evaluation.experiments import SharedPyramid
+from crystalseg.evaluation.metrics import average_crystal_size, centreline_dice, panoptic_quality
+from crystalseg.evaluation.tables import with_interval
+from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.networks.weights import load_weights
+from crystalseg.segmentation.attention import enlarge, levels_from_labels
+from crystalseg.segmentation.models import BUILD, Models, load_models, with_network
+from crystalseg.segmentation.pipeline import segment
+from crystalseg.segmentation.settings import Settings
+
+
+def with_weights(models: Models, network: str, path: Path) -> Models:
+    """The same networks with that file's in the place of `network`."""
+    state, _ = load_weights(path, network)
+    built = BUILD[network](state)
+    built.load_state_dict(state)
+    return with_network(models, network, built.eval())
+
+
+def level_iou(maps: np.ndarray, truth: np.ndarray) -> list[float]:
+    """IoU of each level where it is the likeliest, NaN where neither has it; maps float32 (N + 1, h, w), truth bool
+    (N + 1, H, W)."""
+    likeliest = enlarge(maps, truth.shape[1:]).argmax(axis=0) == np.arange(len(maps))[:, None, None]
+    both, either = (likeliest & truth).sum(axis=(1, 2)), (likeliest | truth).sum(axis=(1, 2))
+    return np.where(either > 0, both / np.maximum(either, 1), np.nan).tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--weights", type=Path, nargs=2, required=True)
+    parser.add_argument("--network", nargs=2, default=["sima", "sima-sa2"])
+    parser.add_argument("--out", type=Path, default=Path("size_levels.csv"))
+    parser.add_argument("--grains", type=int, default=24)
+    parser.add_argument("--mixed", type=int, default=16)
+    options = parser.parse_args()
+    models = load_models(device="cpu")
+    for network, path in zip(options.network, options.weights, strict=True):
+        models = with_weights(models, network, path)
+    rows = []
+    for number, (kind, pixels, truth) in enumerate(images(options.folders, options.grains, options.mixed)):
+        pyramid = SharedPyramid(models, pixels)
+        levels = levels_from_labels(truth)
+        for name in options.network:
+            start = time.perf_counter()
+            maps = pyramid.attention(name)
+            seconds = time.perf_counter() - start
+            labels = segment(Micrograph(pixels, "", ""), Settings(name), models, pyramid=pyramid).labels
+            ious = {f"IoU level {k}": iou for k, iou in enumerate(level_iou(maps, levels), start=1)}
+            size = abs(average_crystal_size(labels) / average_crystal_size(truth) - 1)
+            quality = {"PQ": panoptic_quality(truth, labels), "clDice": centreline_dice(truth, labels)}
+            rows.append({"network": name, "image": number, "kind": kind, **ious, **quality, "size error": size})
+            rows[-1]["seconds"] = seconds
+        pd.DataFrame(rows).to_csv(options.out, index=False)
+    table = pd.DataFrame(rows)
+    figures = table.columns.drop(["network", "image", "kind", "seconds"])
+    table[figures] *= 100
+    for kind, part in [("all", table), *table.groupby("kind", sort=False)]:
+        first, second = (part[part["network"] == name].reset_index()[[*figures, "seconds"]] for name in options.network)
+        shown = pd.DataFrame(dict(zip(options.network, (first.mean().round(2), second.mean().round(2)), strict=True)))
+        shown["difference"] = [with_interval(values.dropna().to_numpy()) for _, values in (second - first).items()]
+        print(f"\n{kind}, {len(first)} images\n{shown.to_string()}")
+
+
+if __name__ == "__main__":
+    main()

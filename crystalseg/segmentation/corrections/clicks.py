@@ -1,0 +1,184 @@
+"""From clicks to the outline of one crystal, by ClickNet: what it is shown, and what becomes of its answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from scipy import ndimage
+from scipy.special import expit
+from torch import Tensor
+
+from crystalseg.micrographs.labels import bounding_box
+from crystalseg.networks.clicks import CHANNELS, SIDE
+from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
+from crystalseg.segmentation.fusion import ScalePrediction
+from crystalseg.segmentation.pyramid import resized, scaled
+from crystalseg.segmentation.selection import full_size, largest_piece
+from crystalseg.segmentation.settings import Scales
+from crystalseg.segmentation.tiling import limits
+
+Point = tuple[float, float]
+Network = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # a ClickNet
+
+ENLARGED = 2.0  # the finest resolution: crystals of a few pixels are seen there
+DOT = 2  # px, half the side of a click in a window, less half a pixel
+INSIDE, OUTSIDE, BEFORE = 7, 8, 9  # channels of a window
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image of `shape` as ClickNet sees it: at each of `factors`, an octave apart and coarsest first, float16
+    (7, h, w): the picture, normalised, and what the flow network said there (flow, foreground and outline as
+    probabilities), zero where it said nothing. The last factor is made of the one before when it is needed."""
+
+    shape: tuple[int, int]
+    factors: tuple[float, ...]
+    maps: tuple[np.ndarray, ...]
+
+    @staticmethod
+    def of(pixels: np.ndarray, scales: Sequence[ScalePrediction]) -> "Seen":
+        """From pixels uint8 (H, W, 3) and a run's predictions, if it has some."""
+        shape, span = pixels.shape[:2], limits(pixels)
+        factors = Scales().octaves(shape)
+        while max(shape) * factors[0] > SIDE:  # down to where a window shows all of it
+            factors = (factors[0] / 2, *factors)
+        maps = []
+        for factor in factors:
+            size = (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
+            said = min(scales, key=lambda s: abs(np.log(s.factor / factor)), default=None)
+            picture = resized(pixels, size, span)
+            maps.append(np.concatenate((picture, _said(said, size))).astype(np.float16))
+        return Seen(shape, (*factors, ENLARGED), tuple(maps))
+
+    def windows(
+        self, centre: Point, inside: Sequence[Point], outside: Sequence[Point], before: np.ndarray
+    ) -> np.ndarray:
+        """Float32 (K, CHANNELS, SIDE, SIDE): about `centre` (y, x) at every factor, with clicks in and not in the
+        crystal, and the mask before, bool (H, W)."""
+        found = np.zeros((len(self.factors), CHANNELS, SIDE, SIDE), np.float32)
+        for window, k in zip(found, range(len(self.factors)), strict=True):
+            factor = self.factors[k]
+            corner = self.corner(centre, factor)
+            if k < len(self.maps):
+                _copy(self.maps[k], corner, window)
+            else:
+                half = np.zeros((INSIDE, SIDE // 2 + 2, SIDE // 2 + 2), np.float32)
+                _copy(self.maps[-1], (corner[0] // 2 - 1, corner[1] // 2 - 1), half)
+                large = np.stack([cv2.resize(m, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR) for m in half])
+                window[:INSIDE] = large[:, 2 : 2 + SIDE, 2 : 2 + SIDE]
+            for channel, points in ((INSIDE, inside), (OUTSIDE, outside)):
+                for point in points:
+                    y, x = (int((p + 0.5) * factor) - c for p, c in zip(point, corner, strict=True))
+                    if -DOT <= y < SIDE + DOT and -DOT <= x < SIDE + DOT:
+                        window[channel, max(0, y - DOT) : y + DOT + 1, max(0, x - DOT) : x + DOT + 1] = 1
+            window[BEFORE] = sampled(before, corner, factor)
+        return found
+
+    def corner(self, centre: Point, factor: float) -> tuple[int, int]:
+        """The first pixel, at a factor, of the window about `centre`; even, so that halves fit."""
+        top, left = (2 * (int((p + 0.5) * factor - SIDE / 2) // 2) for p in centre)
+        return top, left
+
+
+def _said(scale: ScalePrediction | None, size: tuple[int, int]) -> np.ndarray:
+    """A scale's flow, foreground and outline, brought to a size: float32 (4, h, w); zero where nothing was computed."""
+    if scale is None:
+        return np.zeros((4, *size), np.float32)
+    outline = np.full(scale.foreground.shape, -20, np.float32) if scale.outline is None else scale.outline
+    parts = np.stack([*scale.flow, expit(scale.foreground), expit(outline)], axis=2) * scale.covered[..., None]
+    return scaled(parts, size).transpose(2, 0, 1)
+
+
+def _copy(maps: np.ndarray, corner: tuple[int, int], window: np.ndarray) -> None:
+    """The part of maps (C, h, w) from `corner` on into the first C channels of a window; what lies beyond stays."""
+    inner, outer = [], []
+    for first, length, side in zip(corner, maps.shape[1:], window.shape[1:], strict=True):
+        start, stop = max(0, first), min(length, first + side)
+        inner.append(slice(start - first, max(stop, start) - first))
+        outer.append(slice(start, max(stop, start)))
+    window[: len(maps), *inner] = maps[:, *outer]
+
+
+def sampled(full: np.ndarray, corner: tuple[int, int], factor: float) -> np.ndarray:
+    """What (H, W) shows at the pixels of a window (SIDE, SIDE) that begins at `corner` at a factor; 0 beyond it."""
+    rows, columns = (np.floor((np.arange(SIDE) + first + 0.5) / factor).astype(int) for first in corner)
+    inside = ((rows >= 0) & (rows < full.shape[0]))[:, None] & ((columns >= 0) & (columns < full.shape[1]))
+    part = full[np.clip(rows, 0, full.shape[0] - 1)[:, None], np.clip(columns, 0, full.shape[1] - 1)]
+    return np.where(inside, part, 0)
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Those that make one crystal. number: its label, 0 as long as there is none; inside, outside: points (y, x)."""
+
+    number: int = 0
+    inside: tuple[Point, ...] = ()
+    outside: tuple[Point, ...] = ()
+
+    def correction(self, labels: np.ndarray, seen: Seen, network: Network) -> Correction:
+        """What draws that crystal, int32 (H, W) being the labels as they are; CorrectionError if nothing is found."""
+        if not self.inside:
+            raise CorrectionError("Click inside a crystal first: Shift and Ctrl mend what that click found.")
+        before = labels == self.number if self.number and len(self.inside) + len(self.outside) > 1 else None
+        outline = outline_of(*clicked(seen, network, self.inside, self.outside, before))
+        ids = (self.number,) if self.number else ()
+        return Correction("redraw", ids, outline, clicks=len(self.inside) + len(self.outside))
+
+
+def clicked(
+    seen: Seen,
+    network: Network,
+    inside: Sequence[Point],
+    outside: Sequence[Point] = (),
+    before: np.ndarray | None = None,
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The crystal in which the points `inside` (y, x) lie and those `outside` do not: rows and columns of the image,
+    and its mask there, bool (h, w). `before`: the mask that further clicks are to mend, bool (H, W). CorrectionError if
+    nothing is found."""
+    if before is None:
+        before = np.zeros(seen.shape, bool)
+    windows = seen.windows(inside[0], inside, outside, before)
+    with torch.inference_mode():
+        logits, quality, _ = network(torch.from_numpy(windows)[None])
+    answers = []
+    for factor, logit, good in zip(seen.factors, logits[0].numpy(), quality[0].tolist(), strict=True):
+        corner = seen.corner(inside[0], factor)
+        there = sampled(np.broadcast_to(np.True_, seen.shape), corner, factor)
+        mask, right = _of_clicks(
+            (logit > 0) & there, *(_placed(points, corner, factor) for points in (inside, outside))
+        )
+        if mask.any():
+            answers.append((right, good, factor, corner, mask))
+    if not answers:
+        raise CorrectionError("Nothing that looks like a crystal lies there: draw its outline.")
+    _, _, factor, corner, mask = max(answers, key=lambda answer: answer[:2])
+    rows, columns = bounding_box(mask)
+    box = [rows.start + corner[0], columns.start + corner[1], rows.stop + corner[0], columns.stop + corner[1]]
+    size = (round(seen.shape[0] * factor), round(seen.shape[1] * factor))
+    top, left, grown = full_size(mask[rows, columns], box, size, seen.shape)
+    return (top, left), grown
+
+
+def _placed(points: Sequence[Point], corner: tuple[int, int], factor: float) -> list[tuple[int, int]]:
+    """The window's pixels (row, column) in which points lie, without those beyond it."""
+    places = [tuple(int((p + 0.5) * factor) - c for p, c in zip(point, corner, strict=True)) for point in points]
+    return [(y, x) for y, x in places if 0 <= y < SIDE and 0 <= x < SIDE]
+
+
+def _of_clicks(
+    mask: np.ndarray, inside: Sequence[tuple[int, int]], outside: Sequence[tuple[int, int]]
+) -> tuple[np.ndarray, int]:
+    """The pieces of a window's mask with a click inside, without holes; and how many clicks they heed: those inside
+    that lie in them, less those outside that do."""
+    _, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    named = np.isin(pieces, [n for n in {int(pieces[place]) for place in inside} if n])
+    filled = ndimage.binary_fill_holes(named)
+    return filled, sum(bool(filled[place]) for place in inside) - sum(bool(filled[place]) for place in outside)
+
+
+def outline_of(box: tuple[slice, slice], mask: np.ndarray) -> tuple[Point, ...]:
+    """The corners (y, x) of a mask's outline, which drawn as a polygon gives the mask's largest piece again."""
+    (line, *_), _ = cv2.findContours(largest_piece(mask).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return tuple((float(y + box[0].start), float(x + box[1].start)) for x, y in line[:, 0])

@@ -1,0 +1,281 @@
+"""Models of other families from a checkpoint on disk, as methods among ours.
+
+`hub:PATH` runs a model as its own library does: SAM, SAM 2, SAM-HQ and EdgeTAM find masks from a grid of points;
+MaskFormer, Mask2Former and OneFormer find instances (these by transformers); so does Mask R-CNN (torchvision); a
+network of segmentation-models-pytorch, a U-Net on a Swin transformer say, draws the ground, or lines and ground.
+`hub-prompted:PATH` asks a model of the first kind for one mask in the box of each crystal that SiMA+ finds.
+
+Nothing is downloaded, and no file that could execute code is read.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from crystalseg.micrographs.labels import bounding_box
+from crystalseg.networks.weights import file_hash, load_tensors
+from crystalseg.segmentation import baselines, sima_plus
+from crystalseg.segmentation.masks import boxes_of
+from crystalseg.segmentation.precision import best_device
+from crystalseg.segmentation.progress import Clock, Progress
+from crystalseg.segmentation.pyramid import Pyramid
+from crystalseg.segmentation.segmentation import Segmentation
+from crystalseg.segmentation.selection import select
+from crystalseg.segmentation.settings import Settings, SettingsError
+
+Report = Callable[[Progress], None]
+
+# What config.json calls the families: those that answer prompts, and those that find instances at once.
+PROMPTABLE = ("sam", "sam2", "sam_hq", "edgetam")
+INSTANCE = ("maskformer", "mask2former", "oneformer")
+MASK_R_CNN = "Mask R-CNN"
+NETWORK = "segmentation-models-pytorch"
+LEAST_SCORE = 0.5  # of an instance that is kept; where masks overlap, the surest takes the pixels
+PROMPTS = 32  # boxes at once
+MOST = 2000  # instances that Mask R-CNN may find; torchvision's 100 are few for a micrograph
+
+
+@dataclass(frozen=True)
+class Found:
+    """Masks in an image of `shape`, as selection.select takes them: boxes int32 (n, 4), top, left, bottom, right, ends
+    excluded; crops: bool (h, w) each; scores float32 (n,), 0..1."""
+
+    shape: tuple[int, int]
+    boxes: np.ndarray
+    crops: list[np.ndarray]
+    scores: np.ndarray
+
+    @staticmethod
+    def of(shape: tuple[int, int], masks: Iterable[tuple[np.ndarray, float]]) -> "Found":
+        """From masks bool (H, W) and their scores; empty ones are left out."""
+        boxes, crops, scores = [], [], []
+        for mask, score in masks:
+            if mask.any():
+                rows, columns = bounding_box(mask)
+                boxes.append((rows.start, columns.start, rows.stop, columns.stop))
+                crops.append(mask[rows, columns].copy())
+                scores.append(min(max(score, 0.0), 1.0))
+        return Found(shape, np.array(boxes, np.int32).reshape(-1, 4), crops, np.array(scores, np.float32))
+
+    def mask(self, index: int) -> np.ndarray:
+        """bool (h, w) within its box."""
+        return self.crops[index]
+
+    def crystals(self, min_area: int) -> tuple[np.ndarray, np.ndarray]:
+        """Labels int32 (H, W), the surest first, and their scores."""
+        labels, scores, _ = select([self], [self.scores], self.shape, min_area, 0.0)
+        return labels, scores
+
+
+# --- the two methods -------------------------------------------------------------------------------------------------
+
+
+def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
+    """A model by itself; SettingsError says why it cannot be used."""
+    path, kind, model = _opened(settings)
+    progress(Progress(kind, 0, 1, 0.1))
+    if kind == NETWORK:
+        labels = _by_network(model, pyramid, settings, progress)
+        sure = np.ones(int(labels.max()), np.float32)
+    else:
+        find = _points if kind in PROMPTABLE else _mask_r_cnn if kind == MASK_R_CNN else _instances
+        labels, sure = Found.of(pyramid.shape, find(model, pyramid.pixels)).crystals(settings.instances.min_area)
+    clock.lap(kind)
+    return _segmentation(labels, sure, settings, path, kind)
+
+
+def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
+    """A promptable model that SiMA+ asks; SettingsError says why it cannot be used."""
+    path, kind, model = _opened(settings)
+    if kind not in PROMPTABLE:
+        raise SettingsError(f"{path} is of {kind}, which takes no prompts: {', '.join(PROMPTABLE)} do.")
+    first = sima_plus.run(
+        pyramid,
+        replace(settings, method="sima-plus"),
+        clock,
+        lambda p: progress(replace(p, share=0.6 * p.share)),
+    )
+    clock.lap("sima-plus")
+
+    def said(done: int, count: int) -> None:
+        progress(Progress(kind, done, count, 0.6 + 0.4 * done / count))
+
+    masks = _boxes(model, pyramid.pixels, boxes_of(first.labels)[:, [1, 0, 3, 2]], said)
+    labels, sure = Found.of(pyramid.shape, masks).crystals(settings.instances.min_area)
+    clock.lap(kind)
+    return _segmentation(labels, sure, settings, path, kind)
+
+
+def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path: Path, kind: str) -> Segmentation:
+    found = baselines.without_flow(labels, labels > 0, settings)
+    weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    hashes = ", ".join(file_hash(file)[:16] for file in weights)
+    library = {MASK_R_CNN: "torchvision", NETWORK: "segmentation-models-pytorch"}.get(kind, "transformers")
+    what = f"{kind} of {library} {version(library)}, SHA-256 {hashes}"
+    return replace(found, confidence=sure, versions={f"model {path.name}": what})
+
+
+# --- which model a path holds ----------------------------------------------------------------------------------------
+
+
+def _opened(settings: Settings) -> tuple[Path, str, Any]:
+    """The path that a method names, its family, and the model, ready."""
+    path = Path(settings.method.partition(":")[2])
+    kind = kind_of(path)
+    changed = max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
+    try:
+        return path, kind, _loaded(path, kind, changed)
+    except (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{path} could not be read as a model of {kind} ({reason}).") from error
+
+
+def kind_of(path: Path) -> str:
+    """The family of the model at a path: one of PROMPTABLE or INSTANCE, MASK_R_CNN or NETWORK, or SettingsError."""
+    if path.is_file() and path.suffix in (".safetensors", ".pth", ".pt"):
+        return MASK_R_CNN
+    config = path / "config.json"
+    if not config.is_file():
+        raise SettingsError(
+            f"{path} holds no model: give a folder as from_pretrained reads it, with config.json and "
+            "model.safetensors, or a file of Mask R-CNN's weights."
+        )
+    try:
+        said = json.loads(config.read_text())
+    except ValueError as error:
+        raise SettingsError(f"{config} is not valid JSON.") from error
+    if not isinstance(said, dict):
+        raise SettingsError(f"{config} is not a model's configuration.")
+    if "encoder_name" in said:
+        return NETWORK
+    kind = str(said.get("model_type"))
+    kind = {"sam2_video": "sam2"}.get(kind, kind)  # the checkpoints of SAM 2 are of both
+    if kind not in (*PROMPTABLE, *INSTANCE):
+        known = ", ".join((*PROMPTABLE, *INSTANCE))
+        raise SettingsError(f"{path} is of {kind}, which finds no single crystals here; known are {known}.")
+    return kind
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, kind: str, changed: int) -> Any:
+    """The model, kept for the next image. changed: of its files, ns, so that others are read again."""
+    device = best_device()
+    if kind == MASK_R_CNN:
+        return _built_mask_r_cnn(path).eval().to(device)
+    if kind == NETWORK:
+        return import_module("segmentation_models_pytorch").from_pretrained(str(path)).eval().to(device)
+    task = "mask-generation" if kind in PROMPTABLE else "image-segmentation"
+    more = {"use_safetensors": True}
+    return _transformers().pipeline(task, model=str(path), device=device, model_kwargs=more)
+
+
+def _transformers() -> ModuleType:
+    try:
+        transformers = import_module("transformers")
+    except ImportError as error:
+        raise SettingsError("The transformers package is not installed (pip install crystalseg[hub]).") from error
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+# --- what each family finds: masks bool (H, W) and scores ------------------------------------------------------------
+
+
+def _points(pipeline: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """By transformers' own mask generation, with its defaults: a grid of 32 × 32 points."""
+    found = pipeline(_picture(pixels))
+    for mask, score in zip(found["masks"], found["scores"], strict=True):
+        yield np.asarray(mask, bool), float(score)
+
+
+def _instances(pipeline: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """By transformers' own image segmentation."""
+    for found in pipeline(_picture(pixels), subtask="instance", threshold=LEAST_SCORE):
+        yield np.asarray(found["mask"]) > 0, float(found["score"])
+
+
+def _boxes(
+    pipeline: Any, pixels: np.ndarray, boxes: np.ndarray, report: Callable[[int, int], None]
+) -> Iterator[tuple[np.ndarray, float]]:
+    """One mask in each box (n, 4), left, top, right, bottom. The image is embedded once."""
+    model, processor = pipeline.model, pipeline.image_processor
+    inputs = processor(images=_picture(pixels), return_tensors="pt").to(model.device)
+    sizes, scaled = inputs["original_sizes"].tolist(), inputs.get("reshaped_input_sizes")
+    grow = _scale_to_input(inputs, pixels.shape[:2])
+    with torch.inference_mode():
+        embedded = model.get_image_embeddings(inputs["pixel_values"])
+        seen = {"image_embeddings": embedded}
+        if isinstance(embedded, tuple):  # of SAM-HQ
+            seen = {"image_embeddings": embedded[0], "intermediate_embeddings": embedded[1]}
+        for start in range(0, len(boxes), PROMPTS):
+            part = torch.tensor(boxes[None, start : start + PROMPTS], dtype=torch.float32) * grow
+            answer = model(**seen, input_boxes=part.to(model.device), multimask_output=False)
+            masks = processor.post_process_masks(
+                answer["pred_masks"], sizes, reshaped_input_sizes=None if scaled is None else scaled.tolist()
+            )[0]
+            for mask, score in zip(masks[:, 0], answer["iou_scores"][0, :, 0].tolist(), strict=True):
+                yield mask.cpu().numpy().astype(bool), score
+            report(min(start + PROMPTS, len(boxes)), len(boxes))
+
+
+def _scale_to_input(inputs: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """What coordinates (x, y, x, y) of the image are multiplied with to be those of the network's input."""
+    scaled = inputs.get("reshaped_input_sizes")
+    height, width = inputs["pixel_values"].shape[-2:] if scaled is None else scaled[0].tolist()
+    return torch.tensor([width / shape[1], height / shape[0]] * 2)
+
+
+def _picture(pixels: np.ndarray) -> Any:
+    return import_module("PIL.Image").fromarray(pixels)
+
+
+def _built_mask_r_cnn(path: Path) -> torch.nn.Module:
+    """torchvision's Mask R-CNN on ResNet-50 with these weights, of its first or second version."""
+    state = load_tensors(path)
+    detection = import_module("torchvision.models.detection")
+    is_second = "backbone.fpn.inner_blocks.0.1.weight" in state
+    build = detection.maskrcnn_resnet50_fpn_v2 if is_second else detection.maskrcnn_resnet50_fpn
+    classes = len(state["roi_heads.box_predictor.cls_score.bias"])
+    network = build(weights=None, weights_backbone=None, num_classes=classes, box_detections_per_img=MOST)
+    network.load_state_dict(state)
+    # masks stay small until they are asked for: those of 2000 crystals would not fit
+    network.transform.postprocess = lambda found, *_: found
+    return network
+
+
+def _mask_r_cnn(network: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    device = next(network.parameters()).device
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255).to(device)
+    paste = import_module("torchvision.models.detection.roi_heads").paste_masks_in_image
+    resize = import_module("torchvision.models.detection.transform").resize_boxes
+    with torch.inference_mode():
+        images, _ = network.transform([image])
+        (found,) = network([image])
+        boxes = resize(found["boxes"], list(images.image_sizes[0]), list(pixels.shape[:2]))
+        for box, mask, score in zip(boxes, found["masks"], found["scores"].tolist(), strict=True):
+            if score >= LEAST_SCORE:
+                full = paste(mask[None], box[None], pixels.shape[:2])
+                yield (full[0, 0] > 0.5).cpu().numpy(), score
+
+
+def _by_network(network: torch.nn.Module, pyramid: Pyramid, settings: Settings, progress: Report) -> np.ndarray:
+    """Labels of the ground that a network draws, divided by its lines if it draws those first, else by distance."""
+    maps = baselines.probabilities(pyramid, network, progress)
+    least = settings.instances.min_area
+    if len(maps) == 1:
+        return baselines.split_by_distance(maps[0] > 0.5, least)
+    if len(maps) == 2:
+        return baselines.basins_between(maps[0], maps[1] > 0.5, baselines.BOUNDARY_THRESHOLD, least)
+    raise SettingsError(
+        f"A network must draw one map, the ground, or two, lines and ground; this one draws {len(maps)}."
+    )

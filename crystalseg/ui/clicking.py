@@ -1,0 +1,78 @@
+"""One click, one crystal: the clicks of a session on the Correct page, and what the network sees of its images."""
+
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from crystalseg.execution.corrected import Corrected
+from crystalseg.record.store import now
+
+if TYPE_CHECKING:  # it loads torch
+    from crystalseg.segmentation.corrections.clicks import Network, Seen
+
+_KEY = "clicks"
+
+
+@cache
+def _network() -> "Network | None":
+    """The network, or None where there are no weights for it: then a click asks the flow network's scales."""
+    from crystalseg.segmentation.models import load_clicks
+
+    return load_clicks()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _seen(job: str, _corrected: Corrected) -> "Future[Seen]":
+    """A job's image as the network sees it, made in the background, so that the first click is as quick as the next."""
+    seen: Future[Seen] = Future()
+
+    def make() -> None:
+        from crystalseg.segmentation.corrections.clicks import Seen
+
+        evidence = _corrected.history.evidence
+        try:
+            _network()
+            seen.set_result(Seen.of(evidence.pixels, evidence.scales))
+        except Exception as error:  # whoever asks for it is told
+            seen.set_exception(error)
+
+    threading.Thread(target=make, daemon=True).start()
+    return seen
+
+
+def prepare(corrected: Corrected) -> None:
+    """Begin with what clicks will need."""
+    _seen(corrected.job, corrected)
+
+
+def add(corrected: Corrected, edit: dict, who: str) -> bool:
+    """The crystal under a click, or mended by it, as `edit["role"]` says; False if there is no network to ask.
+    CorrectionError if nothing is found."""
+    network = _network()
+    if network is None:
+        return False
+    from crystalseg.segmentation.corrections.clicks import Clicks
+
+    point = tuple(edit["points"][0])
+    job, clicks = st.session_state.get(_KEY, ("", Clicks()))
+    role = edit.get("role", "new")
+    if role == "new":
+        clicks = Clicks(edit["ids"][0] if edit["ids"] else 0, (point,))
+    else:
+        known = clicks if job == corrected.job else Clicks()
+        clicks = replace(known, **{role: (*getattr(known, role), point)})
+    labels = corrected.history.labels
+    correction = clicks.correction(labels, _seen(corrected.job, corrected).result(), network)
+    corrected.do(replace(correction, who=who, when=now()))
+    number = clicks.number or len(corrected.history.confidence)
+    st.session_state[_KEY] = corrected.job, replace(clicks, number=number)
+    return True
+
+
+def forget() -> None:
+    """The next click begins a crystal."""
+    st.session_state.pop(_KEY, None)
