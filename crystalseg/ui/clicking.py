@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # it loads torch
     from crystalseg.segmentation.corrections.clicks import Network, Seen
 
 _KEY = "clicks"
+LARGEST = 32_000_000  # px; what is seen of an image takes 19 bytes a pixel
 
 
 @cache
@@ -25,7 +26,7 @@ def _network() -> "Network | None":
     return load_clicks()
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _seen(job: str, _corrected: Corrected) -> "Future[Seen]":
     """A job's image as the network sees it, made in the background, so that the first click is as quick as the next."""
     seen: Future[Seen] = Future()
@@ -46,14 +47,15 @@ def _seen(job: str, _corrected: Corrected) -> "Future[Seen]":
 
 def prepare(corrected: Corrected) -> None:
     """Begin with what clicks will need."""
-    _seen(corrected.job, corrected)
+    if corrected.history.labels.size <= LARGEST:
+        _seen(corrected.job, corrected)
 
 
 def add(corrected: Corrected, edit: dict, who: str) -> bool:
-    """The crystal under a click, or mended by it, as `edit["role"]` says; False if there is no network to ask.
+    """The crystal under a click, or mended by it, as `edit["role"]` says; False if no network can be asked.
     CorrectionError if nothing is found."""
     network = _network()
-    if network is None:
+    if network is None or corrected.history.labels.size > LARGEST:
         return False
     from crystalseg.segmentation.corrections.clicks import Clicks
 

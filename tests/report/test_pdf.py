@@ -93,7 +93,7 @@ def test_pdf_shows_a_comparison_with_every_figure_of_its_tables():
             assert all(cell in text for cell in row)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.text(max_size=200), st.text(max_size=2000))
 def test_any_text_of_the_users_makes_a_pdf(sample, remarks):
     micrograph, found, measurement, run = case()

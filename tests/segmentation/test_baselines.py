@@ -200,9 +200,10 @@ def test_a_cellpose_file_works_in_the_multi_scale_pipeline(cellpose_files):
     models = load_models(device="cpu", flow_file=cellpose_files[2])
     assert "size" not in models.networks
     assert models.versions["cellpose"] == "file model_2"
-    probe = Micrograph(POWDER.image, "powder", "")
+    part = slice(0, 240), slice(0, 300)
+    probe = Micrograph(np.ascontiguousarray(POWDER.image[part]), "powder", "")
     for method in ("sima", "sima-plus", "cellpose-original"):
-        assert panoptic_quality(POWDER.labels, segment(probe, Settings(method), models).labels) > 0.5
+        assert panoptic_quality(POWDER.labels[part], segment(probe, Settings(method), models).labels) > 0.5
 
 
 def test_the_package_runs_a_file_by_path(cellpose_files):

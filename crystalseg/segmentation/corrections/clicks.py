@@ -58,8 +58,7 @@ class Seen:
         """Float32 (K, CHANNELS, SIDE, SIDE): about `centre` (y, x) at every factor, with clicks in and not in the
         crystal, and the mask before, bool (H, W)."""
         found = np.zeros((len(self.factors), CHANNELS, SIDE, SIDE), np.float32)
-        for window, k in zip(found, range(len(self.factors)), strict=True):
-            factor = self.factors[k]
+        for k, (factor, window) in enumerate(zip(self.factors, found, strict=True)):
             corner = self.corner(centre, factor)
             if k < len(self.maps):
                 _copy(self.maps[k], corner, window)
