@@ -27,15 +27,15 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
             checked.check(corrected.engine, corrected.job, edit["points"], who)
             return
         facts = {"points": edit["points"], "mark": edit["mark"], "who": who, "when": now()}
-        if edit["kind"] == "add" and clicking.add(corrected, edit, who):
+        if edit["kind"] == "click":
+            clicking.click(corrected, edit, who)
             return
         clicking.forget()
         if edit["kind"] == "join":
             ids = line_between(corrected.history.labels, *edit["points"][0])
             corrected.do(Correction("merge", ids, **(facts | {"points": ()})))
         else:
-            ids = () if edit["kind"] == "add" else edit["ids"]
-            corrected.do(Correction(edit["kind"], ids, **facts))
+            corrected.do(Correction(edit["kind"], edit["ids"], **facts))
     except ValueError as error:
         st.toast(str(error), icon=":material/block:")
 

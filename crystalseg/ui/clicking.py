@@ -10,6 +10,7 @@ import streamlit as st
 
 from crystalseg.execution.corrected import Corrected
 from crystalseg.record.store import now
+from crystalseg.segmentation.corrections.correction import CorrectionError
 
 if TYPE_CHECKING:  # it loads torch
     from crystalseg.segmentation.corrections.clicks import Network, Seen
@@ -20,7 +21,7 @@ LARGEST = 32_000_000  # px; what is seen of an image takes 19 bytes a pixel
 
 @cache
 def _network() -> "Network | None":
-    """The network, or None where there are no weights for it: then a click asks the flow network's scales."""
+    """The network, or None where there are no weights for it."""
     from crystalseg.segmentation.models import load_clicks
 
     return load_clicks()
@@ -51,13 +52,16 @@ def prepare(corrected: Corrected) -> None:
         _seen(corrected.job, corrected)
 
 
-def add(corrected: Corrected, edit: dict, who: str) -> bool:
-    """The crystal under a click, or mended by it, as `edit["role"]` says; False if no network can be asked.
-    CorrectionError if nothing is found."""
-    network = _network()
-    if network is None or corrected.history.labels.size > LARGEST:
-        return False
+def click(corrected: Corrected, edit: dict, who: str) -> None:
+    """The crystal under a click, or mended by it, as `edit["role"]` says; CorrectionError if nothing is found, or no
+    network can be asked."""
     from crystalseg.segmentation.corrections.clicks import Clicks
+
+    network = _network()
+    if network is None:
+        raise CorrectionError("There are no weights for clicks (weights/clicks.safetensors): use add or draw instead.")
+    if corrected.history.labels.size > LARGEST:
+        raise CorrectionError(f"Images of more than {LARGEST / 1e6:.0f} megapixels take no clicks: use add or draw.")
 
     point = tuple(edit["points"][0])
     job, clicks = st.session_state.get(_KEY, ("", Clicks()))
@@ -72,7 +76,6 @@ def add(corrected: Corrected, edit: dict, who: str) -> bool:
     corrected.do(replace(correction, who=who, when=now()))
     number = clicks.number or len(corrected.history.confidence)
     st.session_state[_KEY] = corrected.job, replace(clicks, number=number)
-    return True
 
 
 def forget() -> None:

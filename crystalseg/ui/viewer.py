@@ -28,9 +28,11 @@ TOOLS = (
     (".merge", "m", "merge chosen", "Merge the chosen crystals (Shift-click to choose several)."),
     ("split", "s", "split", "Click once in each of the two crystals that were taken for one."),
     ("cut", "c", "cut", "Drag a line across a crystal."),
+    ("add", "a", "add", "Click inside a crystal that was missed: what the flow network saw there is taken."),
     (
-        *("add", "a", "click"),
-        "Click inside a crystal that was missed or is drawn wrongly. Shift-click: not here. Ctrl-click: here too.",
+        *("click", "w", "click"),
+        "Click inside a crystal that was missed or is drawn wrongly: a network draws it. Shift-click: not here. "
+        "Ctrl-click: here too.",
     ),
     ("lasso", "l", "draw", "Drag round a crystal: the chosen one is redrawn, or a new one is drawn."),
     ("check", "r", "checked", "Drag round an area in which every crystal is right: models are taught with it."),

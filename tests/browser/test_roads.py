@@ -133,7 +133,7 @@ def test_from_upload_to_report(page, tmp_path):
     page.keyboard.press("Delete")
     expect(page.get_by_text("1 correction by hand, by A. Smith")).to_be_visible()
     settled(page)
-    page.keyboard.press("a")
+    page.keyboard.press("w")
     canvas.click(position=spot)
     expect(page.get_by_text("2 corrections by hand, by A. Smith")).to_be_visible()
     settled(page)

@@ -27,8 +27,8 @@ def corrected(own_home, monkeypatch):
 
 def click(corrected, point, role="new"):
     number = int(corrected.history.labels[point])
-    edit = {"kind": "add", "points": [list(point)], "ids": [number] if number else [], "role": role}
-    assert clicking.add(corrected, edit, "A. Smith")
+    edit = {"kind": "click", "points": [list(point)], "ids": [number] if number else [], "role": role}
+    clicking.click(corrected, edit, "A. Smith")
 
 
 def iou(corrected, label, number):
@@ -73,6 +73,10 @@ def test_there_must_be_a_crystal_to_mend(corrected):
     assert len(corrected.history.log) == 1
 
 
-def test_without_weights_the_flow_is_asked(corrected, monkeypatch):
+def test_without_weights_or_on_a_huge_image_it_says_so(corrected, monkeypatch):
+    monkeypatch.setattr(clicking, "LARGEST", 1000)
+    with pytest.raises(CorrectionError, match="use add or draw"):
+        click(corrected, (60, 60))
     monkeypatch.setattr(clicking, "_network", lambda: None)
-    assert not clicking.add(corrected, {"kind": "add", "points": [[60, 60]], "ids": []}, "A. Smith")
+    with pytest.raises(CorrectionError, match="no weights for clicks"):
+        click(corrected, (60, 60))

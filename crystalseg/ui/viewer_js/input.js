@@ -65,9 +65,10 @@ function input(v) {
       if (state.points.length === 2) ask("split", { points: state.points });
       else draw();
     } else if (name === "join") ask("join", { ids: [], points: [full(where)] });
-    else if (name === "add") {
+    else if (name === "add") ask("add", { ids: [], points: [full(where)] });
+    else if (name === "click") {
       const role = event.shiftKey ? "outside" : event.ctrlKey || event.metaKey ? "inside" : "new";
-      ask("add", { ids: id ? [id] : [], points: [full(where)], role });
+      ask("click", { ids: id ? [id] : [], points: [full(where)], role });
     }
     else if (name === "select") {
       const more = event.shiftKey || event.ctrlKey || event.metaKey;
