@@ -90,12 +90,13 @@ def result(item: session.Item) -> None:
         st.info(
             f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
         )
-    clicking.prepare(corrected)
     left, right = st.columns((5, 2))
     with right:
         who = account.name_box("who", "Each correction is logged with it.", "needed to correct")
         figures = st.empty()
         focus = doubtful(corrected, micrograph.um_per_px) if who else None
+    if who:
+        clicking.prepare(corrected)
     with left:
         if not who:
             st.info("Enter your name on the right first: corrections are logged with it.", icon=":material/badge:")
