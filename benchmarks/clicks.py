@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from crystalseg.micrographs.decoding import read_micrograph
-from crystalseg.micrographs.labels import decode_labels
+from crystalseg.micrographs.pairs import decode_labels
 from crystalseg.segmentation.corrections.clicks import Clicks, Seen
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence
