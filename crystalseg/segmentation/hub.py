@@ -1,6 +1,6 @@
 """Models of other families from a checkpoint on disk, as methods among ours.
 
-`hub:PATH` runs a model as its own library does: SAM, SAM 2, SAM-HQ and EdgeTAM find masks from a grid of points;
+`hub:PATH` runs a model as its own library does: SAM, SAM 2 and SAM-HQ find masks from a grid of points;
 MaskFormer, Mask2Former and OneFormer find instances (these by transformers); so does Mask R-CNN (torchvision); a
 network of segmentation-models-pytorch, a U-Net on a Swin transformer say, draws the ground, or lines and ground.
 `hub-prompted:PATH` asks a model of the first kind for one mask in the box of each crystal that SiMA+ finds.
@@ -35,7 +35,7 @@ from crystalseg.segmentation.settings import Settings, SettingsError
 Report = Callable[[Progress], None]
 
 # What config.json calls the families: those that answer prompts, and those that find instances at once.
-PROMPTABLE = ("sam", "sam2", "sam_hq", "edgetam")
+PROMPTABLE = ("sam", "sam2", "sam_hq")
 INSTANCE = ("maskformer", "mask2former", "oneformer")
 MASK_R_CNN = "Mask R-CNN"
 NETWORK = "segmentation-models-pytorch"
