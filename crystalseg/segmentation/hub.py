@@ -38,7 +38,7 @@ Report = Callable[[Progress], None]
 PROMPTABLE = ("sam", "sam2", "sam_hq")
 INSTANCE = ("maskformer", "mask2former", "oneformer")
 MASK_R_CNN = "Mask R-CNN"
-NETWORK = "segmentation-models-pytorch"
+NETWORK = "U-Net or the like"
 LEAST_SCORE = 0.5  # of an instance that is kept; where masks overlap, the surest takes the pixels
 PROMPTS = 32  # boxes at once
 MOST = 2000  # instances that Mask R-CNN may find; torchvision's 100 are few for a micrograph
@@ -270,7 +270,10 @@ def _mask_r_cnn(network: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, 
 
 def _by_network(network: torch.nn.Module, pyramid: Pyramid, settings: Settings, progress: Report) -> np.ndarray:
     """Labels of the ground that a network draws, divided by its lines if it draws those first, else by distance."""
-    maps = baselines.probabilities(pyramid, network, progress)
+    try:
+        maps = baselines.probabilities(pyramid, network, progress)
+    except (AssertionError, RuntimeError) as error:  # a Swin transformer takes tiles of its own size only
+        raise SettingsError(f"The network could not see this image ({' '.join(str(error).split())[:200]}).") from error
     least = settings.instances.min_area
     if len(maps) == 1:
         return baselines.split_by_distance(maps[0] > 0.5, least)

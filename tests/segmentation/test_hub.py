@@ -168,6 +168,14 @@ def test_any_network_of_the_library_is_run_tile_by_tile(tmp_path, random_models)
     assert found.labels.shape == (270, 360)
 
 
+def test_a_network_that_cannot_see_an_image_says_so(tmp_path, random_models):
+    hub_models.network(tmp_path, 1, "tu-swin_tiny_patch4_window7_224")
+    large = Micrograph(np.tile(PIXELS, (3, 3, 1)), "", "")
+    assert segment(large, Settings(f"hub:{tmp_path}"), random_models).labels.shape == (270, 360)
+    with pytest.raises(SettingsError, match="could not see this image"):  # it takes tiles of 224 px
+        segment(PROBE, Settings(f"hub:{tmp_path}"), random_models)
+
+
 def refused(path, method="hub"):
     with pytest.raises(SettingsError) as caught:
         segment(PROBE, Settings(f"{method}:{path}"), None)
