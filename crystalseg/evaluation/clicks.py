@@ -104,8 +104,11 @@ def iou_by_clicks(seen: Seen, network: Network, mask: np.ndarray, most: int = MO
         missed, extra = (wrong & ~_near(inside + outside, mask.shape) for wrong in (mask & ~now, now & ~mask))
         if not (missed.any() or extra.any()):
             return curve
-        depths = [distance_transform_edt(np.pad(wrong, 1)).max() for wrong in (missed, extra)]
-        (inside if depths[0] >= depths[1] else outside).append(_inside(missed if depths[0] >= depths[1] else extra))
+        (within, most_missed), (beyond, most_extra) = _deepest(missed), _deepest(extra)
+        if most_missed >= most_extra:
+            inside.append(within)
+        else:
+            outside.append(beyond)
 
 
 def _near(points: Sequence[Point], shape: tuple[int, ...]) -> np.ndarray:
@@ -267,9 +270,14 @@ def _tried(history: History, correction: Correction, truth: np.ndarray, before: 
 
 def _inside(mask: np.ndarray) -> tuple[float, float]:
     """The pixel farthest from the mask's edge, (y, x)."""
+    return _deepest(mask)[0]
+
+
+def _deepest(mask: np.ndarray) -> tuple[Point, float]:
+    """That pixel, and how far from the edge it is, px; 0 where the mask is empty."""
     away = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(away.argmax(), mask.shape)
-    return float(y), float(x)
+    return (float(y), float(x)), float(away.max())
 
 
 def _corners(mask: np.ndarray) -> tuple[tuple[float, float], ...]:

@@ -17,6 +17,7 @@ from crystalseg.networks.cellpose import conv_block
 SIDE = 80  # px of a window, at every resolution
 # What a window shows: picture (3), flow (2), foreground, outline, clicks inside, clicks outside, the mask before.
 CHANNELS = 10
+INSIDE, OUTSIDE, BEFORE = 7, 8, 9
 WIDTHS = (16, 32, 64, 96)  # at 1, 1/2, 1/4 and 1/8 of the window's resolution, the last of the tokens
 PATCH = 8  # px of a token
 TAKEN = 24  # tokens taken from the finer and from the coarser window, of 100
@@ -48,19 +49,19 @@ class ClickNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         count, levels = x.shape[:2]
-        clicked = _tokens(functional.max_pool2d(x[:, :, 7].flatten(0, 1)[:, None], PATCH))  # (BK, tokens, 1)
+        clicked = _tokens(functional.max_pool2d(x[:, :, INSIDE].flatten(0, 1)[:, None], PATCH))
+        share = clicked / clicked.sum(dim=1, keepdim=True).clamp(min=1e-6)  # (B K, tokens, 1): of the clicks
         features = []
         y = x.flatten(0, 1)
         for depth, block in enumerate(self.down):
             y = block(functional.max_pool2d(y, 2) if depth else y)
             features.append(y)
         tokens = _tokens(y) + self.place
-        alike = self._alike(tokens, clicked)
+        alike = self._alike(tokens, share)
         helpers = self._helpers(tokens.unflatten(0, (count, levels)), alike.unflatten(0, (count, levels)))
         for block in self.blocks:
             tokens = block(tokens, helpers)
         tokens = self.norm(tokens)
-        share = clicked / clicked.sum(dim=1, keepdim=True).clamp(min=1e-6)
         quality = self.quality(torch.cat(((tokens * share).sum(dim=1), tokens.mean(dim=1)), dim=1))
         y = tokens.transpose(1, 2).unflatten(2, y.shape[-2:])
         for feature, block in zip(reversed(features[:-1]), reversed(self.up), strict=True):
@@ -68,10 +69,9 @@ class ClickNet(nn.Module):
         shape = count, levels
         return self.mask(y)[:, 0].unflatten(0, shape), quality[:, 0].unflatten(0, shape), alike.unflatten(0, shape)
 
-    def _alike(self, tokens: Tensor, clicked: Tensor) -> Tensor:
+    def _alike(self, tokens: Tensor, share: Tensor) -> Tensor:
         """Cosine of each token, (B, tokens, dim), with the mean of the clicked ones: (B, tokens)."""
         said = functional.normalize(self.likeness(tokens), dim=2)
-        share = clicked / clicked.sum(dim=1, keepdim=True).clamp(min=1e-6)
         return (said * functional.normalize((said * share).sum(dim=1, keepdim=True), dim=2)).sum(dim=2)
 
     def _helpers(self, tokens: Tensor, alike: Tensor) -> Tensor:

@@ -117,11 +117,8 @@ def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: R
 
 def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path: Path, kind: str) -> Segmentation:
     found = baselines.without_flow(labels, labels > 0, settings)
-    weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    hashes = ", ".join(file_hash(file)[:16] for file in weights)
-    library = {MASK_R_CNN: "torchvision", NETWORK: "segmentation-models-pytorch"}.get(kind, "transformers")
-    what = f"{kind} of {library} {version(library)}, SHA-256 {hashes}"
-    return replace(found, confidence=sure, versions={f"model {path.name}": what})
+    versions = {f"model {path.name}": _described(path, kind, _changed(path))}
+    return replace(found, confidence=sure, versions=versions)
 
 
 # --- which model a path holds ----------------------------------------------------------------------------------------
@@ -131,9 +128,8 @@ def _opened(settings: Settings) -> tuple[Path, str, Any]:
     """The path that a method names, its family, and the model, ready."""
     path = Path(settings.method.partition(":")[2])
     kind = kind_of(path)
-    changed = max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
     try:
-        return path, kind, _loaded(path, kind, changed)
+        return path, kind, _loaded(path, kind, _changed(path))
     except (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(f"{path} could not be read as a model of {kind} ({reason}).") from error
@@ -165,9 +161,23 @@ def kind_of(path: Path) -> str:
     return kind
 
 
+def _changed(path: Path) -> int:
+    """When a model's files were written last, ns: what is kept of a model holds until then."""
+    return max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
+
+
+@lru_cache(maxsize=1)
+def _described(path: Path, kind: str, changed: int) -> str:
+    """Family, library and hashes of the weights for the record; these may be gigabytes, and are read once."""
+    weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    hashes = ", ".join(file_hash(file)[:16] for file in weights)
+    library = {MASK_R_CNN: "torchvision", NETWORK: "segmentation-models-pytorch"}.get(kind, "transformers")
+    return f"{kind} of {library} {version(library)}, SHA-256 {hashes}"
+
+
 @lru_cache(maxsize=1)
 def _loaded(path: Path, kind: str, changed: int) -> Any:
-    """The model, kept for the next image. changed: of its files, ns, so that others are read again."""
+    """The model, kept for the next image."""
     device = best_device()
     if kind == MASK_R_CNN:
         return _built_mask_r_cnn(path).eval().to(device)
@@ -249,7 +259,9 @@ def _built_mask_r_cnn(path: Path) -> torch.nn.Module:
     network = build(weights=None, weights_backbone=None, num_classes=classes, box_detections_per_img=MOST)
     network.load_state_dict(state)
     # masks stay small until they are asked for: those of 2000 crystals would not fit
-    network.transform.postprocess = lambda found, *_: found
+    network.transform.postprocess = lambda found, sizes, _: [
+        one | {"size": size} for one, size in zip(found, sizes, strict=True)
+    ]
     return network
 
 
@@ -259,9 +271,8 @@ def _mask_r_cnn(network: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, 
     paste = import_module("torchvision.models.detection.roi_heads").paste_masks_in_image
     resize = import_module("torchvision.models.detection.transform").resize_boxes
     with torch.inference_mode():
-        images, _ = network.transform([image])
         (found,) = network([image])
-        boxes = resize(found["boxes"], list(images.image_sizes[0]), list(pixels.shape[:2]))
+        boxes = resize(found["boxes"], list(found["size"]), list(pixels.shape[:2]))
         for box, mask, score in zip(boxes, found["masks"], found["scores"].tolist(), strict=True):
             if score >= LEAST_SCORE:
                 full = paste(mask[None], box[None], pixels.shape[:2])

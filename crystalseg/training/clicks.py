@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from crystalseg.networks import DIRECTORY
-from crystalseg.networks.clicks import CHANNELS, PATCH, SIDE, ClickNet
-from crystalseg.segmentation.corrections.clicks import BEFORE, DOT, INSIDE, OUTSIDE, Seen, sampled
+from crystalseg.networks.clicks import BEFORE, CHANNELS, INSIDE, OUTSIDE, PATCH, SIDE, ClickNet
+from crystalseg.segmentation.corrections.clicks import Seen, dot, sampled
 from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.settings import Scales
@@ -206,10 +206,7 @@ def with_more_clicks(network: Callable, image: Tensor, target: Tensor) -> Tensor
             zoom = 2.0 ** (k - level)
             image[item, k, BEFORE] = _zoomed(mask, zoom)
             if depth.max() > 0:
-                row, column = round(y * zoom) + SIDE // 2, round(x * zoom) + SIDE // 2
-                if -DOT <= row < SIDE + DOT and -DOT <= column < SIDE + DOT:
-                    rows, columns = (slice(max(0, p - DOT), p + DOT + 1) for p in (row, column))
-                    image[item, k, channel, rows, columns] = 1
+                dot(image[item, k, channel], round(y * zoom) + SIDE // 2, round(x * zoom) + SIDE // 2)
     return image
 
 

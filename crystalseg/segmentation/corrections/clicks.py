@@ -11,7 +11,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from crystalseg.micrographs.labels import bounding_box
-from crystalseg.networks.clicks import CHANNELS, SIDE
+from crystalseg.networks.clicks import BEFORE, CHANNELS, INSIDE, OUTSIDE, SIDE
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.pyramid import resized, scaled
@@ -24,7 +24,6 @@ Network = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # a ClickNet
 
 ENLARGED = 2.0  # the finest resolution: crystals of a few pixels are seen there
 DOT = 2  # px, half the side of a click in a window, less half a pixel
-INSIDE, OUTSIDE, BEFORE = 7, 8, 9  # channels of a window
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,8 @@ class Seen:
                 large = np.stack([cv2.resize(m, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR) for m in half])
                 window[:INSIDE] = large[:, 2 : 2 + SIDE, 2 : 2 + SIDE]
             for channel, points in ((INSIDE, inside), (OUTSIDE, outside)):
-                for point in points:
-                    y, x = (int((p + 0.5) * factor) - c for p, c in zip(point, corner, strict=True))
-                    if -DOT <= y < SIDE + DOT and -DOT <= x < SIDE + DOT:
-                        window[channel, max(0, y - DOT) : y + DOT + 1, max(0, x - DOT) : x + DOT + 1] = 1
+                for place in _places(points, corner, factor):
+                    dot(window[channel], *place)
             window[BEFORE] = sampled(before, corner, factor)
         return found
 
@@ -98,6 +95,12 @@ def _copy(maps: np.ndarray, corner: tuple[int, int], window: np.ndarray) -> None
         inner.append(slice(start - first, max(stop, start) - first))
         outer.append(slice(start, max(stop, start)))
     window[: len(maps), *inner] = maps[:, *outer]
+
+
+def dot(channel: np.ndarray | Tensor, row: int, column: int) -> None:
+    """Draw a click into a channel (SIDE, SIDE) of a window, as much of it as lies there."""
+    if -DOT <= row < SIDE + DOT and -DOT <= column < SIDE + DOT:
+        channel[max(0, row - DOT) : row + DOT + 1, max(0, column - DOT) : column + DOT + 1] = 1
 
 
 def sampled(full: np.ndarray, corner: tuple[int, int], factor: float) -> np.ndarray:
@@ -160,10 +163,14 @@ def clicked(
     return (top, left), grown
 
 
+def _places(points: Sequence[Point], corner: tuple[int, int], factor: float) -> list[tuple[int, int]]:
+    """Row and column of points in the window that begins at `corner` at a factor; they may lie beyond it."""
+    return [(int((y + 0.5) * factor) - corner[0], int((x + 0.5) * factor) - corner[1]) for y, x in points]
+
+
 def _placed(points: Sequence[Point], corner: tuple[int, int], factor: float) -> list[tuple[int, int]]:
-    """The window's pixels (row, column) in which points lie, without those beyond it."""
-    places = [tuple(int((p + 0.5) * factor) - c for p, c in zip(point, corner, strict=True)) for point in points]
-    return [(y, x) for y, x in places if 0 <= y < SIDE and 0 <= x < SIDE]
+    """As `_places`, without those beyond it."""
+    return [(y, x) for y, x in _places(points, corner, factor) if 0 <= y < SIDE and 0 <= x < SIDE]
 
 
 def _of_clicks(
