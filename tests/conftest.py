@@ -66,6 +66,7 @@ def random_models():
         "size": SizeModel(),
         "boundary": build_boundary(),
         "sima-sa2": SA2Net(5),
+        "boundary-sa2": SA2Net(2),
         "folded": FoldedCPNet(),
         "folded-confidence": Confidence(10, 10),
     }

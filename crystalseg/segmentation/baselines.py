@@ -142,10 +142,11 @@ def without_flow(labels: np.ndarray, ground: np.ndarray, settings: Settings) -> 
 
 
 def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """Regions between the lines that the boundary network sees."""
-    line, ground = probabilities(pyramid, pyramid.models["boundary"], progress)
+    """Regions between the lines that the boundary network sees; with SA2-Net in its place, basins of a watershed."""
+    line, ground = probabilities(pyramid, pyramid.models[settings.method], progress)
     clock.lap("scale 1")
-    labels = regions_between(line, ground > 0.5, BOUNDARY_THRESHOLD, settings.instances.min_area)
+    divide = basins_between if settings.method == "boundary-sa2" else regions_between
+    labels = divide(line, ground > 0.5, BOUNDARY_THRESHOLD, settings.instances.min_area)
     return without_flow(labels, ground > 0.5, settings)
 
 

@@ -102,6 +102,12 @@ METHODS = {
         "A boundary network drew the lines between crystals; the regions between lines are crystals.",
         ("boundary",),
     ),
+    "boundary-sa2": Method(
+        "boundary lines (SA2-Net), watershed",
+        "A boundary network (SA2-Net, arXiv 2309.16661) drew the lines between crystals and the ground they lie on; a "
+        "watershed of the lines divided the ground.",
+        ("boundary-sa2",),
+    ),
     "watershed": Method(
         "Otsu threshold, distance transform, watershed; no network",
         "The image was divided by Otsu's threshold and a watershed of the distance transform.",

@@ -40,6 +40,7 @@ BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "folded-confidence": Confidence.shaped,
     "size": lambda _: SizeModel(),
     "boundary": lambda _: build_boundary(),
+    "boundary-sa2": lambda state: SA2Net(len(state["heads.0.bias"]) // FOLD**2),
     "clicks": lambda _: ClickNet(),
 }
 _JUDGE = "judge."  # begins the names of a judge's weights in the file of a model

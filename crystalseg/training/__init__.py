@@ -9,7 +9,8 @@ import lazy_loader
 # What can be trained, by the name of its weights (`plan.TRAIN`).
 NETWORKS = (
     *("cellpose", "folded", "sima", "sima-sa2", "size"),
-    *("confidence", "folded-confidence", "clicks", "boundary"),
+    *("confidence", "folded-confidence", "clicks", "boundary", "boundary-sa2"),
+    *("mask-r-cnn", "mask2former"),
 )
 
 # Loaded when asked for: what only shows results does without torch.

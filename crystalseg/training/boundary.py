@@ -1,6 +1,6 @@
 """Training the boundary network (paper section IV-B, "Boundary model", after Yu et al.)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from skimage.segmentation import expand_labels
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from crystalseg.evaluation.metrics import boundary_lines
 from crystalseg.micrographs.labels import BOUNDARY_WIDTH
 from crystalseg.networks.boundary import build_boundary
+from crystalseg.networks.sa2 import SA2Net
 from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
-from crystalseg.training.losses import mean_of_valid
+from crystalseg.training.losses import mean_of_valid, supervised_deeply
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def soft_skeleton(x: Tensor, rounds: int) -> Tensor:
     return skeleton
 
 
-def loss_of(network: nn.Module, image: Tensor, target: Tensor, topology: float, rounds: int) -> Tensor:
+def loss_of(network: Callable[[Tensor], Tensor], image: Tensor, target: Tensor, topology: float, rounds: int) -> Tensor:
     """Cross-entropy of both maps, plus dice and centreline dice of the lines.
 
     `image` (B, 3, H, W); `target` (B, 3, H, W): line, foreground, valid. Invalid pixels do not count.
@@ -96,13 +97,14 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48)
     return fixed_batches(folders, Synthetic(1, False, pool=24, reuse=2), turn, partial(_augment, recipe=recipe), count)
 
 
-def train(order: Order) -> Path:
-    """Train the boundary network; returns the path of the best weights, `<output>/boundary.safetensors`."""
+def train(order: Order, name: str = "boundary") -> Path:
+    """Train the boundary network, or SA2-Net in its place (`boundary-sa2`); returns the path of the best weights,
+    `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
-    network = build_boundary()
+    network = build_boundary() if name == "boundary" else SA2Net(2)
     source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
-    loss = partial(loss_of, topology=choice.topology, rounds=choice.rounds)
+    loss = supervised_deeply(partial(loss_of, topology=choice.topology, rounds=choice.rounds))
     batches = validation_batches(order.validation, choice)
-    return fit_and_keep("boundary", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)
+    return fit_and_keep(name, network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)

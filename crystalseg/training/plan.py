@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from crystalseg.training import boundary, cellpose, clicks, confidence, folded, sima, size
+from crystalseg.training import boundary, cellpose, clicks, confidence, folded, instances, sima, size
 from crystalseg.training.loop import Order
 
 TRAIN: dict[str, Callable[[Order], Path]] = {
@@ -26,6 +26,9 @@ TRAIN: dict[str, Callable[[Order], Path]] = {
     "folded-confidence": partial(confidence.train, network="folded"),
     "clicks": clicks.train,
     "boundary": boundary.train,
+    "boundary-sa2": partial(boundary.train, name="boundary-sa2"),
+    "mask-r-cnn": partial(instances.train, name="mask-r-cnn"),
+    "mask2former": partial(instances.train, name="mask2former"),
 }
 
 
@@ -49,8 +52,9 @@ STAGES = (
     Stage("folded", 0.42, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
     Stage("cellpose", 0.2, _NEAR, _AVERAGED, (8, 64)),
     Stage("sima", 0.08, {}, _AVERAGED, (12, 48)),
-    Stage("sima-sa2", 0.06, {}, _AVERAGED, (6, 48)),
-    Stage("boundary", 0.04, {}, _AVERAGED, (6, 32)),
+    Stage("sima-sa2", 0.04, {}, _AVERAGED, (6, 48)),
+    Stage("boundary", 0.03, {}, _AVERAGED, (6, 32)),
+    Stage("boundary-sa2", 0.03, {}, _AVERAGED, (6, 32)),
     Stage("clicks", 0.04, {}, {**_AVERAGED, "average": 0.997}, (8, 64)),
     Stage("size", 0.02, {}, {}, whole=True),
     Stage("folded-confidence", 0.1, {"images": 100_000}, {}, whole=True),
