@@ -33,6 +33,15 @@ def _holes(labels: np.ndarray, background: np.ndarray, count: int) -> np.ndarray
 
 
 @njit(cache=True, nogil=True)
+def _fill(labels: np.ndarray, background: np.ndarray, owner: np.ndarray) -> None:
+    """Give each background component, in place, to the label around it."""
+    for row, components in zip(labels, background):  # noqa: B905 - numba knows no strict
+        for j in range(row.size):
+            if components[j] > 0:
+                row[j] = owner[components[j]]
+
+
+@njit(cache=True, nogil=True)
 def _root(parent: np.ndarray, place: int) -> int:
     while parent[place] != place:
         parent[place] = parent[parent[place]]
@@ -80,18 +89,24 @@ def pieces(labels: np.ndarray) -> np.ndarray:
     return found
 
 
+@njit(cache=True, nogil=True)
+def _counted(labels: np.ndarray, count: int) -> np.ndarray:
+    found = np.zeros(count, np.int64)
+    for row in labels:
+        for label in row:
+            found[label] += 1
+    return found
+
+
 def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
-    """Pixels of each label of an image (H, W), int64 (n + 1,), the background's first; n is at `least` so many. Some
-    rows at a time: `numpy.bincount` makes 8 bytes of every pixel."""
-    count = max(int(labels.max(initial=0)), least) + 1
-    step = max(1, 2**24 // max(1, labels.shape[1]))
-    parts = (labels[top : top + step] for top in range(0, len(labels), step))
-    return sum((np.bincount(part.ravel(), minlength=count) for part in parts), np.zeros(count, np.int64))
+    """Pixels of each label of an image (H, W), int64 (n + 1,), the background's first; n is at `least` so many.
+    `numpy.bincount` would make 8 bytes of every pixel first."""
+    return _counted(labels, max(int(labels.max(initial=0)), least) + 1)
 
 
 def keep_labels(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Labels (H, W) 1..n of which those with `keep` bool (n,) stay, renumbered in their order; int32 (H, W)."""
-    return np.concatenate(([0], np.where(keep, np.cumsum(keep), 0))).astype(np.int32)[labels]
+    return np.concatenate(([0], np.where(keep, np.cumsum(keep), 0))).astype(np.int32).take(labels)
 
 
 def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
@@ -103,8 +118,8 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     connected = pieces(labels)
     labels = keep_labels(connected, areas(connected)[1:] >= max(min_area, 1))
     count, background = cv2.connectedComponents((labels == 0).astype(np.uint8), connectivity=4)
-    owner = _holes(labels, background, count)
-    return np.where(labels > 0, labels, owner.astype(np.int32)[background]) if owner.any() else labels
+    _fill(labels, background, _holes(labels, background, count))
+    return labels
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:

@@ -228,7 +228,7 @@ def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
     pairs = cKDTree(sinks).query_pairs(SINK_RADIUS, output_type="ndarray")
     graph = coo_array((np.ones(len(pairs), np.uint8), pairs.T), shape=(len(sinks), len(sinks)))
     group = connected_components(graph, directed=False)[1]
-    return np.concatenate(([0], group + 1)).astype(np.int32)[basins]
+    return np.concatenate(([0], group + 1)).astype(np.int32).take(basins)
 
 
 def labels_from_flows(

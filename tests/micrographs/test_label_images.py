@@ -2,13 +2,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import binary_dilation
 from skimage.measure import label
 
-from crystalseg.micrographs.labels import bounding_box, pieces, tidy
+from crystalseg.micrographs.labels import areas, bounding_box, pieces, tidy
 from tests.conftest import discs, squares
 
+SMALL_LABELS = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3))
 
-@given(arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3)))
+
+@given(SMALL_LABELS)
 def test_pieces_are_those_of_scikit_image(labels):
     np.testing.assert_array_equal(pieces(labels), label(labels, connectivity=1, background=0))
 
@@ -28,6 +31,28 @@ def test_what_is_tidied_is_in_one_piece_without_holes():
     labels[2:4, 70:72] = 5  # dirt
     assert tidy(labels, 15).max() == 2
     assert (tidy(labels, 1) > 0).sum() == (labels > 0).sum()
+
+
+def tidied_slowly(labels, min_area):
+    found = label(labels, connectivity=1, background=0)
+    kept = [n for n in range(1, found.max() + 1) if (found == n).sum() >= min_area]
+    found = sum(((found == n) * k for k, n in enumerate(kept, start=1)), np.zeros_like(found))
+    ground = label(found == 0, connectivity=1)
+    for hole in (ground == n for n in range(1, ground.max() + 1)):
+        around = np.unique(np.pad(found, 1, constant_values=-1)[binary_dilation(np.pad(hole, 1)) & ~np.pad(hole, 1)])
+        if len(around) == 1 and around[0] > 0:
+            found[hole] = around[0]
+    return found
+
+
+@given(SMALL_LABELS, st.integers(1, 6))
+def test_tidying_is_what_its_words_say(labels, min_area):
+    np.testing.assert_array_equal(tidy(labels, min_area), tidied_slowly(labels, min_area))
+
+
+@given(SMALL_LABELS, st.integers(0, 6))
+def test_areas_are_those_that_numpy_counts(labels, least):
+    np.testing.assert_array_equal(areas(labels, least), np.bincount(labels.ravel(), minlength=least + 1))
 
 
 def test_a_bounding_box_ends_with_the_image():

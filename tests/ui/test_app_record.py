@@ -52,6 +52,8 @@ def measure_example():
     while shared.queue().is_active(job):
         assert time.monotonic() < end
         time.sleep(0.1)
+    done = shared.queue().job(job)
+    assert (done.status, done.error) == ("done", "")
 
 
 def test_a_profile_is_made_changed_exported_and_removed(page):
