@@ -57,6 +57,9 @@ def segment(
     model: ModelName = "",
     effort: Annotated[str, typer.Option(help=f"{', '.join(EFFORTS)}: how much SiMA+ looks at how finely.")] = "",
     only: Annotated[str, typer.Option(help="Count only these crystals: “round ones above 20 µm”, “ohne kleine”.")] = "",
+    only_by: Annotated[
+        Path | None, typer.Option(help="Folder of a language model of yours, which makes a filter of --only.")
+    ] = None,
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
 ) -> None:
     """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
@@ -68,6 +71,8 @@ def segment(
     if paper not in PAGES:
         raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
+    if only_by:
+        only = _by_model(only, only_by)
     settings, profile, validation = chosen(engine, settings_file, method, profile_name, model, only, effort)
     settings = on_flow_model(settings, flow_model)
     calibration = calibration_from(engine, um_per_px, uncertainty, instrument)
@@ -86,6 +91,17 @@ def segment(
             complain(error)
     if failed:
         raise typer.Exit(2)
+
+
+def _by_model(only: str, model: Path) -> str:
+    """The filter that a language model makes of words, which is shown."""
+    from crystalseg.segmentation.wording import filter_by_model
+
+    if not only:
+        raise ValueError("--only-by makes a filter of the words of --only: give both.")
+    found = filter_by_model(only, model)
+    print(f"Counted: {found}")
+    return found
 
 
 @dataclass(frozen=True)

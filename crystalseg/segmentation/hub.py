@@ -117,7 +117,7 @@ def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: R
 
 def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path: Path, kind: str) -> Segmentation:
     found = baselines.without_flow(labels, labels > 0, settings)
-    versions = {f"model {path.name}": _described(path, kind, _changed(path))}
+    versions = {f"model {path.name}": _described(path, kind, changed(path))}
     return replace(found, confidence=sure, versions=versions)
 
 
@@ -129,7 +129,7 @@ def _opened(settings: Settings) -> tuple[Path, str, Any]:
     path = Path(settings.method.partition(":")[2])
     kind = kind_of(path)
     try:
-        return path, kind, _loaded(path, kind, _changed(path))
+        return path, kind, _loaded(path, kind, changed(path))
     except (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(f"{path} could not be read as a model of {kind} ({reason}).") from error
@@ -161,7 +161,7 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def _changed(path: Path) -> int:
+def changed(path: Path) -> int:
     """When a model's files were written last, ns: what is kept of a model holds until then."""
     return max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
 
@@ -185,10 +185,10 @@ def _loaded(path: Path, kind: str, changed: int) -> Any:
         return import_module("segmentation_models_pytorch").from_pretrained(str(path)).eval().to(device)
     task = "mask-generation" if kind in PROMPTABLE else "image-segmentation"
     more = {"use_safetensors": True}
-    return _transformers().pipeline(task, model=str(path), device=device, model_kwargs=more)
+    return transformers().pipeline(task, model=str(path), device=device, model_kwargs=more)
 
 
-def _transformers() -> ModuleType:
+def transformers() -> ModuleType:
     try:
         transformers = import_module("transformers")
     except ImportError as error:

@@ -22,7 +22,7 @@ from crystalseg.segmentation.methods import (
 )
 from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
-from crystalseg.ui import session, shared
+from crystalseg.ui import session, shared, wording_controls
 from crystalseg.ui.plain import plain
 
 RULES: dict[str, str] = {
@@ -249,6 +249,7 @@ def choose_measuring() -> Measuring:
         st.error(f"{plain(problem)} Until then all crystals count.", icon=":material/filter_alt_off:")
     elif words:
         st.caption(f"Counted: `{session.measuring().only}`")
+    wording_controls.ask_a_model()
     return session.measuring()
 
 

@@ -142,6 +142,8 @@ def test_evaluate_writes_the_figures(tmp_path):
         ("segment", "x.png", "--out", "{tmp}", "--weights", "/nowhere"),
         ("train", "size", "--recipe", '{"x": 1}'),
         ("segment", "x.png", "--out", "{tmp}", "--method", "magic"),
+        ("segment", "x.png", "--out", "{tmp}", "--only-by", "/nowhere"),
+        ("segment", "x.png", "--out", "{tmp}", "--only", "nice ones", "--only-by", "/nowhere"),
         ("segment", "x.png", "--out", "{tmp}", "--flow-model", "/nowhere"),
         ("experiment", "table2", "--data", "/nowhere", "--out", "{tmp}"),
         ("experiment", "table3", "--data", "/nowhere", "--out", "{tmp}", "--methods", "magic"),

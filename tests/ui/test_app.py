@@ -159,7 +159,11 @@ def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, tex
 def test_another_method_by_name(app, method):
     upload(app, png())
     app.selectbox(key="method").select(method).run()
-    assert [t.label for t in app.sidebar.text_input] == ["Count only"]  # there is no ladder to choose
+    assert [t.label for t in app.sidebar.text_input] == [
+        "Count only",
+        "Wish",
+        "Folder of the model",
+    ]  # no ladder to choose
     press(app, "Run")
     finish(app)
     assert metrics(app)["Average crystal size"].endswith("px")

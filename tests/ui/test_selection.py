@@ -28,3 +28,31 @@ def test_settings_keep_what_the_words_became():
     with pytest.raises(SettingsError, match="twins"):
         Measuring(only="leave out twins")
     assert "only" in session.KEPT
+
+
+def test_a_language_model_fills_the_field_or_says_why_not(monkeypatch):
+    def page():
+        from crystalseg.ui import settings_controls
+
+        settings_controls.choose_measuring()
+
+    def answer(words, path, pixels):
+        assert (words, str(path), pixels.ndim) == ("no holes", "/models/mine", 3)  # the example that is open
+        return "not pore"
+
+    monkeypatch.setattr("crystalseg.segmentation.wording.filter_by_model", answer)
+    app = AppTest.from_function(page, default_timeout=60).run()
+    ask = "Ask it for a filter"
+    labelled(app.button, ask).click().run()
+    assert "Say what to count" in app.error[0].value
+    labelled(app.text_input, "Wish").set_value("no holes").run()
+    labelled(app.text_input, "Folder of the model").set_value(" /models/mine ").run()
+    assert not app.error
+    labelled(app.button, ask).click().run()
+    assert not app.exception
+    assert labelled(app.text_input, "Count only").value == "not pore"
+    assert app.caption[0].value == "Counted: `not pore`"
+    monkeypatch.undo()
+    labelled(app.button, ask).click().run()
+    assert "holds no language model" in app.error[0].value
+    assert labelled(app.text_input, "Count only").value == "not pore"
