@@ -23,10 +23,10 @@ import psutil
 import tifffile
 
 from crystalseg.evaluation.metrics import panoptic_quality
-from crystalseg.micrographs.pyramids import Pyramid
+from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.segmentation import load_models, mosaic, sima_plus
 from crystalseg.segmentation.progress import Clock
-from crystalseg.segmentation.pyramid import Pyramid as Levels
+from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
@@ -82,7 +82,7 @@ def measured(side: int, seed: int, workers: int) -> dict[str, float]:
         environment = os.environ | {"CRYSTALSEG_HOME": str(place / "home")}
         seconds, memory = watched([*command, "--workers", str(workers)], environment)
         run = json.loads((place / "out" / "mosaic_run.json").read_text())
-        labels = Pyramid(place / "out" / "mosaic_labels.ome.tif")
+        labels = PyramidFile(place / "out" / "mosaic_labels.ome.tif")
         megapixels = side**2 / 1e6
         return {
             "side_px": side,
@@ -102,7 +102,7 @@ def _some(side: int, most: int = 9) -> list[tuple[int, int]]:
     return every[:: max(1, len(every) // most)]
 
 
-def _quality(truth: np.ndarray, labels: Pyramid, top: int, left: int) -> float:
+def _quality(truth: np.ndarray, labels: PyramidFile, top: int, left: int) -> float:
     """PQ in one field."""
     own = truth[top : top + FIELD, left : left + FIELD]
     found, _ = labels.read((top, left, top + own.shape[0], left + own.shape[1]), FIELD)
@@ -113,8 +113,8 @@ def differing(side: int, seed: int) -> tuple[int, int]:
     """Crystals found, and pixels that windows give to another crystal than the whole does."""
     image, _ = drawn_mosaic(side, seed)
     models = load_models(device="cpu")
-    whole = sima_plus.run(Levels(models, image), Settings(), Clock(), lambda _: None).labels
-    parts = mosaic.run(Levels(models, image), Settings(), Clock(), lambda _: None).labels
+    whole = sima_plus.run(Pyramid(models, image), Settings(), Clock(), lambda _: None).labels
+    parts = mosaic.run(Pyramid(models, image), Settings(), Clock(), lambda _: None).labels
     return int(whole.max()), int(np.count_nonzero(whole != parts))
 
 

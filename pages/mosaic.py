@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.execution import mosaic, work_folder
-from crystalseg.micrographs.pyramids import Pyramid
+from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.record.runs import find
 from crystalseg.record.store import home
 from crystalseg.segmentation.overlay import OUTLINE
@@ -84,7 +84,7 @@ def results(folder: Path, stem: str) -> None:
         st.warning("No crystal counts.", icon=":material/search:")
     else:
         size_metrics(run.figures)
-    image, labels = (Pyramid(folder / f"{stem}_{kind}.ome.tif") for kind in ("image", "labels"))
+    image, labels = (PyramidFile(folder / f"{stem}_{kind}.ome.tif") for kind in ("image", "labels"))
     crystals = table(str(folder / f"{stem}_crystals.parquet"))
     look(folder, image, labels, crystals, run.um_per_px)
     rule = run.chosen.measuring.border_rule
@@ -109,7 +109,9 @@ def table(path: str) -> pd.DataFrame:
 
 
 @st.fragment
-def look(folder: Path, image: Pyramid, labels: Pyramid, crystals: pd.DataFrame, um_per_px: float | None) -> None:
+def look(
+    folder: Path, image: PyramidFile, labels: PyramidFile, crystals: pd.DataFrame, um_per_px: float | None
+) -> None:
     """The whole mosaic, small, where a click chooses the field shown beside it at its own resolution."""
     height, width = image.shape
     overview, field = st.columns((2, 5))

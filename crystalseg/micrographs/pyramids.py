@@ -8,7 +8,7 @@ import tifffile
 import zarr
 
 
-class Pyramid:
+class PyramidFile:
     """A tiled TIFF file with its smaller levels (`report.exports`); shape: (H, W) of the image."""
 
     def __init__(self, path: Path):

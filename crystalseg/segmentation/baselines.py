@@ -160,7 +160,7 @@ def probabilities(pyramid: Pyramid, network: nn.Module, progress: Report = lambd
     def predict(stack: np.ndarray) -> np.ndarray:
         nonlocal done
         done += len(stack)
-        progress(Progress("boundary", done, len(grid.corners), 0.9 * done / len(grid.corners)))
+        progress(Progress("tiles", done, len(grid.corners), 0.9 * done / len(grid.corners)))
         return pyramid.run(lambda x: network(x).sigmoid(), stack)
 
     return blend(grid, pyramid.picture(), predict)[0]

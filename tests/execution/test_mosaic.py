@@ -11,7 +11,7 @@ from crystalseg.execution import mosaic, work_folder
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.execution.cluster import ClusterError, OnCluster, connected
 from crystalseg.micrographs.calibration import from_um_per_px
-from crystalseg.micrographs.pyramids import Pyramid
+from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.record.audit import audit
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
@@ -20,7 +20,7 @@ from crystalseg.record.runs import find
 from crystalseg.segmentation import mosaic as in_windows
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.progress import Clock
-from crystalseg.segmentation.pyramid import Pyramid as Levels
+from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.settings import Scales, Settings
 from crystalseg.segmentation.sima_plus import run as whole_run
 from tests.conftest import discs
@@ -72,9 +72,9 @@ def test_a_mosaic_is_paused_goes_on_and_leaves_all_files(source, tmp_path, engin
     assert same_figures(run, reopened.measurement.summary)
     assert list(audit(engine)) == []
     # files
-    labels = Pyramid(out / "mosaic_labels.ome.tif")
+    labels = PyramidFile(out / "mosaic_labels.ome.tif")
     assert (labels.read((0, 0, *labels.shape), 10_000)[0] == reopened.labels).all()
-    assert Pyramid(out / "mosaic_image.ome.tif").shape == LABELS.shape
+    assert PyramidFile(out / "mosaic_image.ome.tif").shape == LABELS.shape
     crystals = pd.read_csv(out / "mosaic_crystals.csv")
     assert len(crystals) == len(pd.read_parquet(out / "mosaic_crystals.parquet")) == reopened.labels.max() >= 12
     assert (out / "mosaic_report.pdf").read_bytes().startswith(b"%PDF")
@@ -85,7 +85,7 @@ def test_what_was_found_is_the_same_from_the_disk(source, tmp_path, models):
     pixels = tifffile.imread(source)[..., None].repeat(3, axis=2)
     kept, stored = in_windows.InMemory(), mosaic.KeptInFolder(tmp_path / "kept")
     for each in (kept, stored):
-        in_windows.run(Levels(models, pixels), QUICK.settings, Clock(), lambda _: None, kept=each)
+        in_windows.run(Pyramid(models, pixels), QUICK.settings, Clock(), lambda _: None, kept=each)
     for scale in (0, 1):
         assert kept.bands(scale) == stored.bands(scale) == 1
         (ours,), (theirs,) = kept.get(scale, 0), stored.get(scale, 0)
@@ -105,7 +105,7 @@ def test_workers_find_the_same_also_when_one_dies(source, models):
     """What workers of a cluster make is what one process makes, to the last bit, and one that dies is replaced."""
     pixels = tifffile.imread(source)[..., None].repeat(3, axis=2)
     settings = QUICK.settings
-    alone = whole_run(Levels(models, pixels), settings, Clock(), lambda _: None)
+    alone = whole_run(Pyramid(models, pixels), settings, Clock(), lambda _: None)
     with connected(2, None) as client:
         compute, killed = OnCluster(client, settings.network, 1), []
 
@@ -115,7 +115,7 @@ def test_workers_find_the_same_also_when_one_dies(source, models):
                 killed.append(nanny.pid)
                 nanny.process.process.kill()
 
-        found = in_windows.run(Levels(models, pixels), settings, Clock(), kill, compute)
+        found = in_windows.run(Pyramid(models, pixels), settings, Clock(), kill, compute)
     assert killed
     np.testing.assert_array_equal(found.labels, alone.labels)
     np.testing.assert_array_equal(found.confidence, alone.confidence)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crystalseg.micrographs import decoding
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import MicrographError
-from crystalseg.micrographs.pyramids import Pyramid
+from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.report.exports import image_pyramid, labels_pyramid
 
 rng = np.random.default_rng(1)
@@ -135,7 +135,7 @@ def test_a_part_of_a_pyramid_is_that_part_at_some_level(tmp_path_factory, seed, 
     if not path.exists():
         with path.open("wb") as file:
             labels_pyramid(file, labels, 0.25)
-    file = Pyramid(path)
+    file = PyramidFile(path)
     assert file.shapes == [(2600, 1400), (1300, 700), (650, 350)]
     draws = np.random.default_rng(seed)
     (top, bottom), (left, right) = (np.sort(draws.choice(n + 1, 2, replace=False)).tolist() for n in labels.shape)
