@@ -24,7 +24,7 @@ from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation import load_models
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Scales
+from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.sima_plus import chosen_by_fit
 from crystalseg.synthetic.sets import draw_grain, draw_random
 

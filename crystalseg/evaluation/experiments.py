@@ -39,7 +39,8 @@ from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Scales, Settings
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Settings
 
 LATENCY_IMAGES = 6
 COMPARED = tuple(name for name in NAMED if name != "cellpose-maximum")

@@ -11,7 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "pipeline": ["rethreshold", "segment"],
-        "settings": ["Instances", "Measuring", "Scales", "Settings", "SettingsError"],
+        "scales": ["Scales", "SettingsError"],
+        "settings": ["Instances", "Measuring", "Settings"],
         "methods": ["METHODS"],
         "models": ["Models", "load_models"],
         "segmentation": ["Segmentation"],

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from crystalseg.micrographs.labels import crystal_lengths
-from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.segmentation.scales import THRESHOLDS
 
 
 def levels_from_labels(labels: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:

@@ -28,7 +28,8 @@ from crystalseg.networks.weights import (
 )
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.precision import best_device
-from crystalseg.segmentation.settings import THRESHOLDS, Settings
+from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.settings import Settings
 
 # What each weights file is loaded into, from what is in it.
 BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {

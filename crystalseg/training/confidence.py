@@ -26,8 +26,9 @@ from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.proposals import Candidates, patches, propose, small_crystals
 from crystalseg.segmentation.pyramid import Pyramid, relevant_tiles, resized
+from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.selection import select
-from crystalseg.segmentation.settings import Instances, Scales, Settings
+from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.segmentation.sima_plus import chosen_by_fit, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.sets import draw_grain

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from crystalseg.networks.sa2 import SA2Net
 from crystalseg.networks.sima import SIDE, build_sima
-from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.segmentation.scales import THRESHOLDS
 from crystalseg.training.augmentation import attention_item
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep

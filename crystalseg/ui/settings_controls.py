@@ -20,7 +20,8 @@ from crystalseg.segmentation.methods import (
     runs_flow,
     words_of,
 )
-from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared, wording_controls
 from crystalseg.ui.plain import plain

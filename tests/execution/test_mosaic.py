@@ -21,7 +21,8 @@ from crystalseg.segmentation import mosaic as in_windows
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.progress import Clock
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Scales, Settings
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Settings
 from crystalseg.segmentation.sima_plus import run as whole_run
 from tests.conftest import discs
 

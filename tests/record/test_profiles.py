@@ -11,7 +11,8 @@ from crystalseg.record import ledger
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save
 from crystalseg.segmentation.methods import NAMED
-from crystalseg.segmentation.settings import Instances, Scales, Settings, SettingsError
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 
 CORUNDUM = Profile(
     "corundum 80",

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from crystalseg.micrographs.labels import crystal_lengths
 from crystalseg.segmentation.attention import levels_from_labels, place, regroup
-from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.segmentation.scales import THRESHOLDS
 
 T = THRESHOLDS
 

@@ -16,7 +16,8 @@ from crystalseg.segmentation.methods import JUDGES, NAMED, PACKAGE
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Instances, Scales, Settings, SettingsError
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from tests.conftest import discs

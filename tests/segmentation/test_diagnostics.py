@@ -6,8 +6,9 @@ import pytest
 from crystalseg.segmentation.colormap import categories
 from crystalseg.segmentation.diagnostics import explain, layers, scale_weights, scale_words, tile_grid
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
+from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Scales, Settings
+from crystalseg.segmentation.settings import Settings
 from crystalseg.segmentation.tiling import TILE
 from tests.conftest import discs
 

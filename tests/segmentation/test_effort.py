@@ -9,7 +9,8 @@ from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.proposals import critical
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Scales, Settings, SettingsError
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Settings, SettingsError
 from crystalseg.segmentation.tiling import looks
 from tests.conftest import discs
 

@@ -17,7 +17,8 @@ from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.progress import Cancelled
 from crystalseg.segmentation.proposals import propose
 from crystalseg.segmentation.pyramid import Pyramid, relevant_tiles
-from crystalseg.segmentation.settings import Instances, Scales, Settings
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.segmentation.sima_plus import Chooser, choose, judge
 from crystalseg.segmentation.tiling import Grid
 from crystalseg.synthetic.drawing import draw

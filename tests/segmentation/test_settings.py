@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystalseg.segmentation.methods import LADDERS
-from crystalseg.segmentation.settings import Instances, Measuring, Scales, Settings, SettingsError, as_then
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError, as_then
 
 
 @pytest.mark.parametrize(

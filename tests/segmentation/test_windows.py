@@ -16,7 +16,8 @@ from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.progress import Cancelled, Clock
 from crystalseg.segmentation.pyramid import Pyramid, scaled
-from crystalseg.segmentation.settings import Instances, Scales, Settings, SettingsError
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 from crystalseg.segmentation.tiling import Grid, blend, blended_rows, tiles
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from crystalseg.segmentation.flows import flows_from_labels
-from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.segmentation.scales import THRESHOLDS
 from crystalseg.training.augmentation import attention_item, flow_patch, transform
 from crystalseg.training.data import labelled_image
 from tests.conftest import squares

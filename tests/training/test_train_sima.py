@@ -7,7 +7,7 @@ import torch
 
 from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation.models import BUILD
-from crystalseg.segmentation.settings import THRESHOLDS
+from crystalseg.segmentation.scales import THRESHOLDS
 from crystalseg.training import sima
 from crystalseg.training.loop import Order
 from crystalseg.training.plan import TRAIN
