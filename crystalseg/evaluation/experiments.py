@@ -35,7 +35,8 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.fusion import ScalePrediction
-from crystalseg.segmentation.methods import NAMED
+from crystalseg.segmentation.hub import described
+from crystalseg.segmentation.methods import HUB, NAMED, PROMPTED
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.pyramid import Pyramid
@@ -132,6 +133,9 @@ def run(
 
 def _weights(c: Contender, models: Models) -> str:
     """Which weights decide a contender's labels."""
+    name, _, model = c.settings.method.partition(":")
+    if name in (HUB, PROMPTED):
+        return described(Path(model))
     return " ".join(models.hashes.get(name, "")[:8] for name in c.settings.networks) or "none"
 
 

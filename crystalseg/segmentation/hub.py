@@ -90,7 +90,7 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) ->
         find = _points if kind in PROMPTABLE else _mask_r_cnn if kind == MASK_R_CNN else _instances
         labels, sure = Found.of(pyramid.shape, find(model, pyramid.pixels)).crystals(settings.instances.min_area)
     clock.lap(kind)
-    return _segmentation(labels, sure, settings, path, kind)
+    return _segmentation(labels, sure, settings, path)
 
 
 def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
@@ -112,12 +112,12 @@ def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: R
     masks = _boxes(model, pyramid.pixels, boxes_of(first.labels)[:, [1, 0, 3, 2]], said)
     labels, sure = Found.of(pyramid.shape, masks).crystals(settings.instances.min_area)
     clock.lap(kind)
-    return _segmentation(labels, sure, settings, path, kind)
+    return _segmentation(labels, sure, settings, path)
 
 
-def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path: Path, kind: str) -> Segmentation:
+def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path: Path) -> Segmentation:
     found = baselines.without_flow(labels, labels > 0, settings)
-    versions = {f"model {path.name}": _described(path, kind, changed(path))}
+    versions = {f"model {path.name}": described(path)}
     return replace(found, confidence=sure, versions=versions)
 
 
@@ -166,9 +166,14 @@ def changed(path: Path) -> int:
     return max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
 
 
+def described(path: Path) -> str:
+    """Family, library and hashes of the model at a path, for the record; SettingsError if there is none."""
+    return _described(path, kind_of(path), changed(path))
+
+
 @lru_cache(maxsize=1)
 def _described(path: Path, kind: str, changed: int) -> str:
-    """Family, library and hashes of the weights for the record; these may be gigabytes, and are read once."""
+    # weights may be gigabytes, and are read once
     weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     hashes = ", ".join(file_hash(file)[:16] for file in weights)
     library = {MASK_R_CNN: "torchvision", NETWORK: "segmentation-models-pytorch"}.get(kind, "transformers")

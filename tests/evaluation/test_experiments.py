@@ -6,17 +6,27 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import wilcoxon
 
 from crystalseg.evaluation import tables
 from crystalseg.evaluation.benchmark import folds
-from crystalseg.evaluation.experiments import COMPARED, SharedPyramid, conduct, contenders, run, table1_contenders
+from crystalseg.evaluation.experiments import (
+    COMPARED,
+    SharedPyramid,
+    _weights,
+    conduct,
+    contenders,
+    run,
+    table1_contenders,
+)
 from crystalseg.evaluation.tables import crossval, figure4, markdown, octave_table, table3
 from crystalseg.micrographs.pairs import read_pairs, write_pair
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
+from tests.segmentation import hub_models
 
 
 @pytest.fixture
@@ -194,3 +204,14 @@ def test_crossval_tests_folds_against_the_reference():
 
 def test_markdown_by_hand():
     assert markdown(pd.DataFrame({"a": [1], "b": ["x"]})) == "| a | b |\n| --- | --- |\n| 1 | x |"
+
+
+def test_a_model_by_its_path_is_computed_again_once_its_file_has_changed(random_models, tmp_path):
+    (contender,) = contenders([f"hub:{tmp_path}"])
+    seen = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        hub_models.network(tmp_path)
+        seen.append(_weights(contender, random_models))
+    assert seen[0] != seen[1]
+    assert all(words.startswith("U-Net or the like") for words in seen)
