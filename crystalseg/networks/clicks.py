@@ -26,20 +26,21 @@ HEADS = 4
 
 
 class ClickNet(nn.Module):
-    """Masks from windows about a click; 700,710 parameters.
+    """Masks from windows about a click; 700,614 parameters.
 
     `forward` takes float (B, K, CHANNELS, SIDE, SIDE), windows at K resolutions an octave apart, coarsest first, and
     returns mask logits (B, K, SIDE, SIDE), the logit of each mask's IoU (B, K), and how like the clicked tokens each
-    token is, (B, K, tokens), -1..1.
+    token is, (B, K, tokens), -1..1. `helped` false: each resolution by itself, to measure what helping brings.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, helped: bool = True) -> None:
         super().__init__()
+        self.helped = helped
         before = (CHANNELS, *WIDTHS[:-1])
         self.down = nn.ModuleList(_twice(b, w) for b, w in zip(before, WIDTHS, strict=True))
         tokens = (SIDE // PATCH) ** 2
         self.place = nn.Parameter(0.02 * torch.randn(tokens, WIDTHS[-1]))
-        self.kind = nn.Parameter(0.02 * torch.randn(3, WIDTHS[-1]))  # own, finer, coarser
+        self.kind = nn.Parameter(0.02 * torch.randn(2, WIDTHS[-1]))  # finer, coarser
         self.likeness = nn.Linear(WIDTHS[-1], WIDTHS[-1])
         self.blocks = nn.ModuleList(_Block(WIDTHS[-1]) for _ in range(BLOCKS))
         self.norm = nn.LayerNorm(WIDTHS[-1])
@@ -58,7 +59,9 @@ class ClickNet(nn.Module):
             features.append(y)
         tokens = _tokens(y) + self.place
         alike = self._alike(tokens, share)
-        helpers = self._helpers(tokens.unflatten(0, (count, levels)), alike.unflatten(0, (count, levels)))
+        helpers = tokens[:, :0]
+        if self.helped:
+            helpers = self._helpers(tokens.unflatten(0, (count, levels)), alike.unflatten(0, (count, levels)))
         for block in self.blocks:
             tokens = block(tokens, helpers)
         tokens = self.norm(tokens)
@@ -81,8 +84,8 @@ class ClickNet(nn.Module):
         index = best.indices[..., None].expand(-1, -1, -1, tokens.shape[-1])
         taken = tokens.gather(2, index) * best.values[..., None].sigmoid()
         nothing = torch.zeros_like(taken[:, :1])
-        finer = torch.cat((taken[:, 1:], nothing), dim=1) + self.kind[1]
-        coarser = torch.cat((nothing, taken[:, :-1]), dim=1) + self.kind[2]
+        finer = torch.cat((taken[:, 1:], nothing), dim=1) + self.kind[0]
+        coarser = torch.cat((nothing, taken[:, :-1]), dim=1) + self.kind[1]
         return torch.cat((finer, coarser), dim=2).flatten(0, 1)
 
 

@@ -17,7 +17,7 @@ from crystalseg.networks.clicks import BEFORE, CHANNELS, INSIDE, OUTSIDE, PATCH,
 from crystalseg.segmentation.corrections.clicks import Seen, dot, sampled
 from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.pyramid import Pyramid
-from crystalseg.segmentation.settings import Scales
+from crystalseg.segmentation.scales import Scales
 from crystalseg.training.data import Item, Stream, endless_images, stacked
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
 
@@ -31,8 +31,8 @@ SMALLEST = 5  # px, the least width of a crystal that is clicked
 class Recipe:
     """synthetic: share of synthetic images; sides, crop: as of `data.endless_images`; pool: images held; reuse: clicks
     before another image comes. blind: share of the items that do not see what the flow network says, so that pictures
-    alone are enough. more: share of the steps in which a wrong answer gets one to three more clicks. margin: of the
-    triplet loss, in cosine. network: the flow network, by its weights."""
+    alone are enough. more: share of the steps in which a wrong answer gets further clicks, up to `most`. margin: of the
+    triplet loss, in cosine. network: the flow network, by its weights. helped: as of ClickNet."""
 
     synthetic: float = 0.5
     sides: tuple[int, int] = (200, 900)
@@ -40,9 +40,11 @@ class Recipe:
     pool: int = 120
     reuse: int = 40
     blind: float = 0.25
-    more: float = 0.4
+    more: float = 0.5
+    most: int = 5
     margin: float = 0.5
     network: str = "folded"
+    helped: bool = True
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def loss_of(network: ClickNet, image: Tensor, target: Tensor, recipe: Recipe) ->
     if network.training and torch.rand(()).item() < recipe.more:
         network.eval()
         with torch.no_grad():
-            for _ in range(int(torch.randint(1, 4, ()))):
+            for _ in range(int(torch.randint(1, recipe.most + 1, ()))):
                 image = with_more_clicks(network, image, target)
         network.train()
     logits, quality, alike = (part.float() for part in network(image))
@@ -237,7 +239,7 @@ def train(order: Order) -> Path:
     """Train ClickNet; returns the path of the best weights, `<output>/clicks.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
-    network = ClickNet()
+    network = ClickNet(choice.helped)
     source = partial(Pool, tuple(order.folders), choice, limit.seed)
     stream = Stream(source, partial(item_of, recipe=choice), limit.seed)
     batches = validation_batches(order.validation, choice)

@@ -54,8 +54,8 @@ class Perfect:
         return logits, torch.tensor([quality]), None
 
 
-def test_resolutions_reach_from_the_whole_image_to_twice_its_size():
-    assert SEEN.factors == (0.125, 0.25, 0.5, 1.0, 2.0)  # 620 px at 1/8 are 78
+def test_resolutions_reach_from_the_whole_image_to_four_times_its_size():
+    assert SEEN.factors == (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  # 620 px at 1/8 are 78
     assert [m.shape for m in SEEN.maps[-2:]] == [(7, 200, 310), (7, 400, 620)]
     # picture 0 to 1, flow, foreground; this scale gives no outline
     assert SEEN.maps[3][0, 200, 320] == 1
@@ -71,7 +71,7 @@ def test_without_a_run_s_maps_the_picture_is_enough():
     assert (box[0].start, box[1].start) == (pytest.approx(40, abs=1), pytest.approx(40, abs=1))
 
 
-@pytest.mark.parametrize("factor", [0.125, 0.25, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("factor", [0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize("point", [(200.0, 320.0), (60.0, 60.0), (3.0, 600.0)])
 def test_windows_show_the_same_place_at_every_resolution(factor, point):
     before = TRUTH == 1

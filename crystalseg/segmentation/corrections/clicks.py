@@ -15,14 +15,14 @@ from crystalseg.networks.clicks import BEFORE, CHANNELS, INSIDE, OUTSIDE, SIDE
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.pyramid import resized, scaled
+from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.selection import full_size, largest_piece
-from crystalseg.segmentation.settings import Scales
 from crystalseg.segmentation.tiling import limits
 
 Point = tuple[float, float]
 Network = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # a ClickNet
 
-ENLARGED = 2.0  # the finest resolution: crystals of a few pixels are seen there
+ENLARGED = (2, 4)  # the finest resolutions: crystals of a few pixels are seen there
 DOT = 2  # px, half the side of a click in a window, less half a pixel
 
 
@@ -30,7 +30,7 @@ DOT = 2  # px, half the side of a click in a window, less half a pixel
 class Seen:
     """An image of `shape` as ClickNet sees it: at each of `factors`, an octave apart and coarsest first, float16
     (7, h, w): the picture, normalised, and what the flow network said there (flow, foreground and outline as
-    probabilities), zero where it said nothing. The last factor is made of the one before when it is needed."""
+    probabilities), zero where it said nothing. Those of ENLARGED are made of the one before when they are needed."""
 
     shape: tuple[int, int]
     factors: tuple[float, ...]
@@ -49,7 +49,7 @@ class Seen:
             said = min(scales, key=lambda s: abs(np.log(s.factor / factor)), default=None)
             picture = resized(pixels, size, span)
             maps.append(np.concatenate((picture, _said(said, size))).astype(np.float16))
-        return Seen(shape, (*factors, ENLARGED), tuple(maps))
+        return Seen(shape, (*factors, *ENLARGED), tuple(maps))
 
     def windows(
         self, centre: Point, inside: Sequence[Point], outside: Sequence[Point], before: np.ndarray
@@ -62,10 +62,11 @@ class Seen:
             if k < len(self.maps):
                 _copy(self.maps[k], corner, window)
             else:
-                half = np.zeros((INSIDE, SIDE // 2 + 2, SIDE // 2 + 2), np.float32)
-                _copy(self.maps[-1], (corner[0] // 2 - 1, corner[1] // 2 - 1), half)
-                large = np.stack([cv2.resize(m, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR) for m in half])
-                window[:INSIDE] = large[:, 2 : 2 + SIDE, 2 : 2 + SIDE]
+                zoom = int(factor)
+                part = np.zeros((INSIDE, SIDE // zoom + 2, SIDE // zoom + 2), np.float32)
+                _copy(self.maps[-1], (corner[0] // zoom - 1, corner[1] // zoom - 1), part)
+                large = [cv2.resize(m, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR) for m in part]
+                window[:INSIDE] = np.stack(large)[:, zoom : zoom + SIDE, zoom : zoom + SIDE]
             for channel, points in ((INSIDE, inside), (OUTSIDE, outside)):
                 for place in _places(points, corner, factor):
                     dot(window[channel], *place)
@@ -73,8 +74,9 @@ class Seen:
         return found
 
     def corner(self, centre: Point, factor: float) -> tuple[int, int]:
-        """The first pixel, at a factor, of the window about `centre`; even, so that halves fit."""
-        top, left = (2 * (int((p + 0.5) * factor - SIDE / 2) // 2) for p in centre)
+        """The first pixel, at a factor, of the window about `centre`; where it is enlarged, that of a whole pixel."""
+        step = max(1, int(factor))
+        top, left = (step * int(((p + 0.5) * factor - SIDE / 2) // step) for p in centre)
         return top, left
 
 
@@ -148,11 +150,11 @@ def clicked(
     for factor, logit, good in zip(seen.factors, logits[0].numpy(), quality[0].tolist(), strict=True):
         corner = seen.corner(inside[0], factor)
         there = sampled(np.broadcast_to(np.True_, seen.shape), corner, factor)
-        mask, right = _of_clicks(
-            (logit > 0) & there, *(_placed(points, corner, factor) for points in (inside, outside))
-        )
+        shown, forbidden = (_placed(points, corner, factor) for points in (inside, outside))
+        mask, right = _of_clicks((logit > 0) & there, shown, forbidden)
         if mask.any():
-            answers.append((right, good, factor, corner, mask))
+            # a click that a window does not show was not heeded there
+            answers.append((right - len(outside) + len(forbidden), good, factor, corner, mask))
     if not answers:
         raise CorrectionError("Nothing that looks like a crystal lies there: draw its outline.")
     _, _, factor, corner, mask = max(answers, key=lambda answer: answer[:2])
