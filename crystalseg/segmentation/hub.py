@@ -172,7 +172,7 @@ def described(path: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _described(path: Path, kind: str, changed: int) -> str:
+def _described(path: Path, kind: str, since: int) -> str:
     # weights may be gigabytes, and are read once
     weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     hashes = ", ".join(file_hash(file)[:16] for file in weights)
@@ -181,7 +181,7 @@ def _described(path: Path, kind: str, changed: int) -> str:
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: Path, kind: str, changed: int) -> Any:
+def _loaded(path: Path, kind: str, since: int) -> Any:
     """The model, kept for the next image."""
     device = best_device()
     if kind == MASK_R_CNN:

@@ -61,8 +61,8 @@ def filter_by_model(words: str, path: Path, pixels: np.ndarray | None = None) ->
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: Path, task: str, changed: int) -> Any:
-    """The pipeline, kept for the next wish."""
+def _loaded(path: Path, task: str, since: int) -> Any:
+    """The pipeline, kept for the next wish until its files change."""
     return transformers().pipeline(task, model=str(path), device=best_device(), model_kwargs={"use_safetensors": True})
 
 

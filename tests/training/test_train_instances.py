@@ -9,6 +9,7 @@ from PIL import Image
 from transformers import Mask2FormerImageProcessor
 
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation import hub
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.settings import Settings
 from crystalseg.training import instances
@@ -19,15 +20,27 @@ from tests.training.training_cases import DRAWN, SAMPLE, SMALL
 RECIPE = instances.Recipe(patch=96, side=260, scales=(1.0, 1.0 + 1e-9), synthetic=0.0)
 
 
-@pytest.mark.parametrize("name", ["mask-r-cnn", "mask2former"])
-def test_what_is_trained_runs_as_a_model_of_the_hub(name, folder, tmp_path, monkeypatch):
+@pytest.fixture
+def trained(folder, tmp_path, monkeypatch):
+    """What a training of two steps leaves."""
     monkeypatch.setattr(instances, "validation_batches", partial(instances.validation_batches, count=1))
     recipe = json.dumps({"patch": 64, "synthetic": 0.0})
-    path = TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    return lambda name: TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+
+
+def test_a_trained_mask2former_runs_as_a_model_of_the_hub(trained):
+    path = trained("mask2former")
     found = segment(Micrograph(DRAWN.image[:80, :100], "", ""), Settings(f"hub:{path}"), None)
     assert found.labels.shape == (80, 100)
     (version,) = found.versions.values()
-    assert ("torchvision" if name == "mask-r-cnn" else "mask2former of transformers") in version
+    assert version.startswith("mask2former of transformers")
+
+
+def test_a_trained_mask_r_cnn_is_read_as_a_model_of_the_hub(trained):
+    path = trained("mask-r-cnn")
+    assert hub.described(path).startswith("Mask R-CNN of torchvision")
+    read = hub._built_mask_r_cnn(path)  # runs as those of tests/segmentation/test_hub.py
+    assert read.roi_heads.box_predictor.cls_score.out_features == 2
 
 
 def test_a_patch_shows_the_file_as_it_is_and_numbers_its_crystals():
