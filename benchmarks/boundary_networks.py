@@ -18,12 +18,12 @@ from benchmarks.flow_networks import images
 from benchmarks.size_levels import with_weights
 from crystalseg.evaluation.metrics import average_crystal_size, centreline_dice, panoptic_quality
 from crystalseg.evaluation.tables import with_interval
-from crystalseg.segmentation.baselines import BOUNDARY_THRESHOLD, basins_between, probabilities, regions_between
+from crystalseg.segmentation.baselines import BOUNDARY_THRESHOLD, basins_within, probabilities, regions_between
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.settings import Instances
 
-DIVIDED = {"regions": regions_between, "watershed": basins_between}
+DIVIDED = {"regions": regions_between, "watershed": basins_within}
 FIGURES = ["PQ", "clDice", "size error", "seconds"]
 
 

@@ -145,7 +145,7 @@ def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repor
     """Regions between the lines that the boundary network sees; with SA2-Net in its place, basins of a watershed."""
     line, ground = probabilities(pyramid, pyramid.models[settings.method], progress)
     clock.lap("scale 1")
-    divide = basins_between if settings.method == "boundary-sa2" else regions_between
+    divide = basins_within if settings.method == "boundary-sa2" else regions_between
     labels = divide(line, ground > 0.5, BOUNDARY_THRESHOLD, settings.instances.min_area)
     return without_flow(labels, ground > 0.5, settings)
 
@@ -182,6 +182,13 @@ def basins_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_a
     seeds = label(ground & (line <= threshold), connectivity=1)
     seeds = keep_labels(seeds, np.bincount(seeds.ravel())[1:] >= min_area)
     return tidy(watershed(line, seeds, mask=ground), min_area)
+
+
+def basins_within(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
+    """As `basins_between`, where the ground has the lines about the crystals too, as our networks draw it: what is
+    theirs is taken off its edge."""
+    width = BOUNDARY_WIDTH // 2 + 1
+    return basins_between(line, ndimage.binary_erosion(ground, disk(width), border_value=1), threshold, min_area)
 
 
 def watershed_of_distance(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:

@@ -5,11 +5,19 @@ import sys
 import numpy as np
 import pytest
 import torch
+from skimage.segmentation import expand_labels
 
-from crystalseg.evaluation.metrics import detections, overlap, panoptic_quality
+from crystalseg.evaluation.metrics import boundary_lines, detections, overlap, panoptic_quality
+from crystalseg.micrographs.labels import BOUNDARY_WIDTH
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.weights import WeightsError
-from crystalseg.segmentation.baselines import basins_between, estimate_diameter, regions_between, two_scale_labels
+from crystalseg.segmentation.baselines import (
+    basins_between,
+    basins_within,
+    estimate_diameter,
+    regions_between,
+    two_scale_labels,
+)
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.methods import JUDGES, NAMED, PACKAGE
@@ -85,6 +93,15 @@ def test_basins_between_lines_by_hand():
     assert labels[10, 5] != labels[10, 54]
     line[20:24] = 0  # a line with a gap divides nothing
     assert basins_between(line, ground, 0.2, 15).max() == 1
+
+
+def test_basins_within_ground_that_has_the_lines_too_are_the_crystals_themselves():
+    truth = discs((90, 120), [(45, 30, 20), (45, 85, 25)])
+    line, _ = boundary_lines(truth)
+    ground = expand_labels(truth, (BOUNDARY_WIDTH + 1) / 2) > 0  # as networks are taught it
+    found = basins_within(line.astype(float), ground, 0.2, 15)
+    assert panoptic_quality(truth, found) > 0.95
+    assert panoptic_quality(truth, basins_between(line.astype(float), ground, 0.2, 15)) < 0.9
 
 
 def test_one_rescale_brings_the_mean_crystal_to_50_px(random_models, monkeypatch):
