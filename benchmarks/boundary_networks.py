@@ -8,18 +8,14 @@ synthetic grains (seed 9100) and mixed images (seed 9200) are added. Printed are
 second network to the first with the paired 95 % interval of a bootstrap over images.
 """
 
-import argparse
 import time
-from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.flow_networks import images
-from benchmarks.size_levels import with_weights
+from benchmarks.side_by_side import beside, models_of, parser_of
 from crystalseg.evaluation.metrics import average_crystal_size, centreline_dice, panoptic_quality
-from crystalseg.evaluation.tables import with_interval
 from crystalseg.segmentation.baselines import BOUNDARY_THRESHOLD, basins_within, probabilities, regions_between
-from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.settings import Instances
 
@@ -28,17 +24,8 @@ FIGURES = ["PQ", "clDice", "size error", "seconds"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="*")
-    parser.add_argument("--weights", type=Path, nargs=2, required=True)
-    parser.add_argument("--network", nargs=2, default=["boundary", "boundary-sa2"])
-    parser.add_argument("--out", type=Path, default=Path("boundary_networks.csv"))
-    parser.add_argument("--grains", type=int, default=15)
-    parser.add_argument("--mixed", type=int, default=8)
-    options = parser.parse_args()
-    models = load_models(device="cpu")
-    for network, path in zip(options.network, options.weights, strict=True):
-        models = with_weights(models, network, path)
+    options = parser_of(__doc__, ["boundary", "boundary-sa2"], "boundary_networks.csv", 15, 8).parse_args()
+    models = models_of(options)
     rows = []
     for number, (kind, pixels, truth) in enumerate(images(options.folders, options.grains, options.mixed)):
         pyramid = Pyramid(models, pixels)
@@ -55,10 +42,8 @@ def main() -> None:
         pd.DataFrame(rows).to_csv(options.out, index=False)
     table = pd.DataFrame(rows)
     for division, part in table.groupby("division", sort=False):
-        first, second = (part[part["network"] == name].reset_index()[FIGURES] for name in options.network)
-        shown = pd.DataFrame(dict(zip(options.network, (first.mean().round(2), second.mean().round(2)), strict=True)))
-        shown["difference"] = [with_interval(values.to_numpy()) for _, values in (second - first).items()]
-        print(f"\n{division}, {len(first)} images\n{shown.to_string()}")
+        shown = beside(part, options.network, FIGURES)
+        print(f"\n{division}, {len(part) // 2} images\n{shown.to_string()}")
         print(part.pivot_table("PQ", "kind", "network").round(1).to_string())
 
 

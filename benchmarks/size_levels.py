@@ -9,31 +9,19 @@ are the shipped ones. Each FOLDER holds <id>.png and <id>_label.png; synthetic g
 bootstrap over images. --maps: the levels alone, in a tenth of the time.
 """
 
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.flow_networks import images
+from benchmarks.side_by_side import beside, models_of, parser_of
 from crystalseg.evaluation.experiments import SharedPyramid
 from crystalseg.evaluation.metrics import average_crystal_size, centreline_dice, panoptic_quality
-from crystalseg.evaluation.tables import with_interval
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation.attention import enlarge, levels_from_labels
-from crystalseg.segmentation.models import BUILD, Models, load_models, with_network
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.settings import Settings
-
-
-def with_weights(models: Models, network: str, path: Path) -> Models:
-    """The same networks with that file's in the place of `network`."""
-    state, _ = load_weights(path, network)
-    built = BUILD[network](state)
-    built.load_state_dict(state)
-    return with_network(models, network, built.eval())
 
 
 def level_iou(maps: np.ndarray, truth: np.ndarray) -> list[float]:
@@ -46,18 +34,10 @@ def level_iou(maps: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="*")
-    parser.add_argument("--weights", type=Path, nargs=2, required=True)
-    parser.add_argument("--network", nargs=2, default=["sima", "sima-sa2"])
+    parser = parser_of(__doc__, ["sima", "sima-sa2"], "size_levels.csv", 24, 16)
     parser.add_argument("--maps", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("size_levels.csv"))
-    parser.add_argument("--grains", type=int, default=24)
-    parser.add_argument("--mixed", type=int, default=16)
     options = parser.parse_args()
-    models = load_models(device="cpu")
-    for network, path in zip(options.network, options.weights, strict=True):
-        models = with_weights(models, network, path)
+    models = models_of(options)
     rows = []
     for number, (kind, pixels, truth) in enumerate(images(options.folders, options.grains, options.mixed)):
         pyramid = SharedPyramid(models, pixels)
@@ -78,10 +58,8 @@ def main() -> None:
     figures = table.columns.drop(["network", "image", "kind", "seconds"])
     table[figures] *= 100
     for kind, part in [("all", table), *table.groupby("kind", sort=False)]:
-        first, second = (part[part["network"] == name].reset_index()[[*figures, "seconds"]] for name in options.network)
-        shown = pd.DataFrame(dict(zip(options.network, (first.mean().round(2), second.mean().round(2)), strict=True)))
-        shown["difference"] = [with_interval(values.dropna().to_numpy()) for _, values in (second - first).items()]
-        print(f"\n{kind}, {len(first)} images\n{shown.to_string()}")
+        shown = beside(part, options.network, [*figures, "seconds"])
+        print(f"\n{kind}, {len(part) // 2} images\n{shown.to_string()}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from numba import njit
 from scipy import ndimage
 
 BOUNDARY_WIDTH = 5  # px, of the lines between annotated crystals (paper section IV-A)
+GROUND_MARGIN = (BOUNDARY_WIDTH + 1) // 2  # px, how far the ground that has the lines too goes beyond the crystals
 
 
 @njit(cache=True, nogil=True)

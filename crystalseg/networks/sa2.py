@@ -7,6 +7,7 @@ half the resolution: the image is folded 2 × 2 into channels, as in FoldedCPNet
 training takes six times as long as one of SiMA on mit_b0.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -37,6 +38,11 @@ class SA2Net(nn.Module):
         after = [widths[0], *widths[:3]]  # what each step up leaves
         self.up = nn.ModuleList(UpAttention(w, out) for w, out in zip(widths[:4], after, strict=True))
         self.heads = nn.ModuleList(nn.Conv2d(out, outputs * FOLD**2, 1) for out in after)
+
+    @staticmethod
+    def shaped(state: Mapping[str, Tensor]) -> "SA2Net":
+        """As the network these weights are of, without them."""
+        return SA2Net(len(state["heads.0.bias"]) // FOLD**2)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.pixel_shuffle(self.heads[0](self._decoded(x)[0]), FOLD)

@@ -18,7 +18,7 @@ from skimage.segmentation import watershed
 from torch import nn
 
 from crystalseg.measurement.diameter import diameters
-from crystalseg.micrographs.labels import BOUNDARY_WIDTH, keep_labels, tidy
+from crystalseg.micrographs.labels import BOUNDARY_WIDTH, GROUND_MARGIN, keep_labels, tidy
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.segmentation.fusion import NOTHING, Prediction, ScalePrediction, fuse
 from crystalseg.segmentation.instances import instances
@@ -187,8 +187,8 @@ def basins_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_a
 def basins_within(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
     """As `basins_between`, where the ground has the lines about the crystals too, as our networks draw it: what is
     theirs is taken off its edge."""
-    width = BOUNDARY_WIDTH // 2 + 1
-    return basins_between(line, ndimage.binary_erosion(ground, disk(width), border_value=1), threshold, min_area)
+    within = ndimage.binary_erosion(ground, disk(GROUND_MARGIN), border_value=1)
+    return basins_between(line, within, threshold, min_area)
 
 
 def watershed_of_distance(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:

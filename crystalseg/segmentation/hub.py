@@ -15,7 +15,6 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,7 @@ MASK_R_CNN = "Mask R-CNN"
 NETWORK = "U-Net or the like"
 LEAST_SCORE = 0.5  # of an instance that is kept; where masks overlap, the surest takes the pixels
 PROMPTS = 32  # boxes at once
+UNUSABLE = (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError)  # of libraries, at a model
 MOST = 2000  # instances that Mask R-CNN may find; torchvision's 100 are few for a micrograph
 
 
@@ -117,8 +117,7 @@ def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: R
 
 def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path: Path) -> Segmentation:
     found = baselines.without_flow(labels, labels > 0, settings)
-    versions = {f"model {path.name}": described(path)}
-    return replace(found, confidence=sure, versions=versions)
+    return replace(found, confidence=sure, versions={f"model {path.name}": described(path)})
 
 
 # --- which model a path holds ----------------------------------------------------------------------------------------
@@ -130,9 +129,8 @@ def _opened(settings: Settings) -> tuple[Path, str, Any]:
     kind = kind_of(path)
     try:
         return path, kind, _loaded(path, kind, changed(path))
-    except (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"{path} could not be read as a model of {kind} ({reason}).") from error
+    except UNUSABLE as error:
+        raise SettingsError(f"{path} could not be read as a model of {kind} ({reason(error)}).") from error
 
 
 def kind_of(path: Path) -> str:
@@ -161,6 +159,11 @@ def kind_of(path: Path) -> str:
     return kind
 
 
+def reason(error: Exception) -> str:
+    """What a library says of a model it cannot use, on one line that is not too long."""
+    return " ".join(str(error).split())[:200]
+
+
 def changed(path: Path) -> int:
     """When a model's files were written last, ns: what is kept of a model holds until then."""
     return max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
@@ -171,9 +174,8 @@ def described(path: Path) -> str:
     return _described(path, kind_of(path), changed(path))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # weights may be gigabytes, and are read once
 def _described(path: Path, kind: str, since: int) -> str:
-    # weights may be gigabytes, and are read once
     weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     hashes = ", ".join(file_hash(file)[:16] for file in weights)
     library = {MASK_R_CNN: "torchvision", NETWORK: "segmentation-models-pytorch"}.get(kind, "transformers")
@@ -183,24 +185,22 @@ def _described(path: Path, kind: str, since: int) -> str:
 @lru_cache(maxsize=1)
 def _loaded(path: Path, kind: str, since: int) -> Any:
     """The model, kept for the next image."""
-    device = best_device()
     if kind == MASK_R_CNN:
-        return _built_mask_r_cnn(path).eval().to(device)
+        return _built_mask_r_cnn(path).eval().to(best_device())
     if kind == NETWORK:
-        return import_module("segmentation_models_pytorch").from_pretrained(str(path)).eval().to(device)
-    task = "mask-generation" if kind in PROMPTABLE else "image-segmentation"
-    more = {"use_safetensors": True}
-    return transformers().pipeline(task, model=str(path), device=device, model_kwargs=more)
+        return import_module("segmentation_models_pytorch").from_pretrained(str(path)).eval().to(best_device())
+    return pipeline_of("mask-generation" if kind in PROMPTABLE else "image-segmentation", path)
 
 
-def transformers() -> ModuleType:
+def pipeline_of(task: str, path: Path) -> Any:
+    """transformers' pipeline for a task with the model in a folder, ready; no pickle is read."""
     try:
         transformers = import_module("transformers")
     except ImportError as error:
         raise SettingsError("The transformers package is not installed (pip install crystalseg[hub]).") from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    return transformers
+    return transformers.pipeline(task, model=str(path), device=best_device(), model_kwargs={"use_safetensors": True})
 
 
 # --- what each family finds: masks bool (H, W) and scores ------------------------------------------------------------
@@ -289,7 +289,7 @@ def _by_network(network: torch.nn.Module, pyramid: Pyramid, settings: Settings, 
     try:
         maps = baselines.probabilities(pyramid, network, progress)
     except (AssertionError, RuntimeError) as error:  # a Swin transformer takes tiles of its own size only
-        raise SettingsError(f"The network could not see this image ({' '.join(str(error).split())[:200]}).") from error
+        raise SettingsError(f"The network could not see this image ({reason(error)}).") from error
     least = settings.instances.min_area
     if len(maps) == 1:
         return baselines.split_by_distance(maps[0] > 0.5, least)

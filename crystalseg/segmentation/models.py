@@ -15,7 +15,7 @@ from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.clicks import ClickNet
 from crystalseg.networks.confidence import Confidence
 from crystalseg.networks.folded import FoldedCPNet
-from crystalseg.networks.sa2 import FOLD, SA2Net
+from crystalseg.networks.sa2 import SA2Net
 from crystalseg.networks.sima import build_sima
 from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import (
@@ -36,12 +36,12 @@ BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "cellpose": lambda state: CPNet(flow_inputs(state)),
     "folded": lambda _: FoldedCPNet(),
     "sima": lambda state: build_sima(len(state["segmentation_head.0.bias"]) - 1),
-    "sima-sa2": lambda state: SA2Net(len(state["heads.0.bias"]) // FOLD**2),
+    "sima-sa2": SA2Net.shaped,
     "confidence": Confidence.shaped,
     "folded-confidence": Confidence.shaped,
     "size": lambda _: SizeModel(),
     "boundary": lambda _: build_boundary(),
-    "boundary-sa2": lambda state: SA2Net(len(state["heads.0.bias"]) // FOLD**2),
+    "boundary-sa2": SA2Net.shaped,
     "clicks": lambda _: ClickNet(),
 }
 _JUDGE = "judge."  # begins the names of a judge's weights in the file of a model

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from crystalseg.measurement.query import ADJECTIVES, QueryError, parse
-from crystalseg.segmentation.hub import changed, transformers
-from crystalseg.segmentation.precision import best_device
+from crystalseg.segmentation.hub import UNUSABLE, changed, pipeline_of, reason
 
 LONGEST_ANSWER = 96  # tokens
 _COLUMNS = (
@@ -47,9 +46,8 @@ def filter_by_model(words: str, path: Path, pixels: np.ndarray | None = None) ->
     try:
         model = _loaded(path, "image-text-to-text" if sees else "text-generation", changed(path))
         answer = _answer(model, words, sees, pixels)
-    except (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise QueryError(f"{path} could not be used as a language model ({reason}).") from error
+    except (*UNUSABLE, ImportError) as error:
+        raise QueryError(f"{path} could not be used as a language model ({reason(error)}).") from error
     refusal = f"The model {path.name} answered “{answer[:80] or 'nothing'}”, which is no selection: use other words."
     try:
         found = parse(answer).text
@@ -63,7 +61,7 @@ def filter_by_model(words: str, path: Path, pixels: np.ndarray | None = None) ->
 @lru_cache(maxsize=1)
 def _loaded(path: Path, task: str, since: int) -> Any:
     """The pipeline, kept for the next wish until its files change."""
-    return transformers().pipeline(task, model=str(path), device=best_device(), model_kwargs={"use_safetensors": True})
+    return pipeline_of(task, path)
 
 
 def _answer(model: Any, words: str, sees: bool, pixels: np.ndarray | None) -> str:

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from crystalseg.evaluation.metrics import boundary_lines
-from crystalseg.micrographs.labels import BOUNDARY_WIDTH
+from crystalseg.micrographs.labels import GROUND_MARGIN
 from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.sa2 import SA2Net
 from crystalseg.training.augmentation import transform
-from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
+from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid, supervised_deeply
 
@@ -80,7 +80,7 @@ def boundary_patch(
     if valid.mean() < 0.3:
         return None
     lines, _ = boundary_lines(labels)
-    ground = expand_labels(labels, (BOUNDARY_WIDTH + 1) / 2) > 0
+    ground = expand_labels(labels, GROUND_MARGIN) > 0
     return image, np.stack((lines, ground, valid)).astype(np.float32)
 
 
@@ -91,10 +91,9 @@ def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48) -> list[tuple[Tensor, Tensor]]:
     """Fixed patches, every second one of a folder."""
 
-    def turn(k: int, folders: int) -> int | None:
-        return k % folders if folders and k % 2 else None
-
-    return fixed_batches(folders, Synthetic(1, False, pool=24, reuse=2), turn, partial(_augment, recipe=recipe), count)
+    return fixed_batches(
+        folders, Synthetic(1, False, pool=24, reuse=2), every_second, partial(_augment, recipe=recipe), count
+    )
 
 
 def train(order: Order, name: str = "boundary") -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crystalseg.networks.weights import load_weights
 from crystalseg.training.augmentation import transform
-from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
+from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
 from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
 
 MOST = 100  # crystals of a patch that are learnt, the largest first: Mask2Former has no more queries
@@ -150,11 +150,8 @@ def save_mask2former(path: Path, recipe: Recipe) -> Path:
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 32) -> list[tuple[Tensor, Tensor]]:
     """Fixed patches, every second one of a folder."""
 
-    def turn(k: int, folders: int) -> int | None:
-        return k % folders if folders and k % 2 else None
-
     return fixed_batches(
-        folders, Synthetic(1, False, pool=24, reuse=2), turn, partial(instance_patch, recipe=recipe), count
+        folders, Synthetic(1, False, pool=24, reuse=2), every_second, partial(instance_patch, recipe=recipe), count
     )
 
 

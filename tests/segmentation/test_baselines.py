@@ -8,7 +8,7 @@ import torch
 from skimage.segmentation import expand_labels
 
 from crystalseg.evaluation.metrics import boundary_lines, detections, overlap, panoptic_quality
-from crystalseg.micrographs.labels import BOUNDARY_WIDTH
+from crystalseg.micrographs.labels import GROUND_MARGIN
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.weights import WeightsError
 from crystalseg.segmentation.baselines import (
@@ -98,7 +98,7 @@ def test_basins_between_lines_by_hand():
 def test_basins_within_ground_that_has_the_lines_too_are_the_crystals_themselves():
     truth = discs((90, 120), [(45, 30, 20), (45, 85, 25)])
     line, _ = boundary_lines(truth)
-    ground = expand_labels(truth, (BOUNDARY_WIDTH + 1) / 2) > 0  # as networks are taught it
+    ground = expand_labels(truth, GROUND_MARGIN) > 0  # as networks are taught it
     found = basins_within(line.astype(float), ground, 0.2, 15)
     assert panoptic_quality(truth, found) > 0.95
     assert panoptic_quality(truth, basins_between(line.astype(float), ground, 0.2, 15)) < 0.9
