@@ -1,9 +1,12 @@
 """What teaching a material brings, by the crystals a person checks: guided beside random choice, at equal learning.
 
-    python -m benchmarks.teaching FOLDER [--test FOLDER] [--steps 150] [--crystals 20 100 300] [--seeds 1] [--json FILE]
+    python -m benchmarks.teaching FOLDER [--test FOLDER] [--others FOLDER] [--weights FOLDER] [--steps 150]
+                                  [--crystals 20 100 300] [--seeds 1] [--json FILE]
 
-FOLDER holds labelled images of a material that the shipped weights have not seen; half of them (or those of --test) are
-never taught and tell PQ and the error of the mean size. A simulated person checks fields of about 20 crystals, which
+FOLDER holds labelled images of a material that the weights have not seen. --weights: a folder of them, as `weights/`,
+in place of the shipped ones; those are then judged too, as weights that know the material. Half of the images (or those
+of --test) are never taught and tell PQ and the error of the mean size, each of them in the JSON; those of --others are
+of other materials, and their PQ tells what is forgotten. A simulated person checks fields of about 20 crystals, which
 `evaluation.acquisition` offers or chance does, until so many crystals are checked, and labels them without error.
 Minutes are estimates of the same module. The record of this machine is not touched.
 """
@@ -14,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +25,7 @@ import pandas as pd
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.evaluation.metrics import score
 from crystalseg.micrographs.annotations import Annotation, annotation, inside, read_annotations
+from crystalseg.networks import DIRECTORY
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.models import Models, load_models, with_network
 from crystalseg.segmentation.pipeline import segment
@@ -66,13 +71,16 @@ def checked(
     return given, minutes
 
 
-def judged(tests: Sequence[Annotation], models: Models) -> dict[str, float]:
-    """Mean PQ, mean relative error of the mean size and of the number, on images that were not taught."""
-    found = [segment(one.micrograph, SETTINGS, models).labels for one in tests]
-    rows = [score(one.labels, labels) for one, labels in zip(tests, found, strict=True)]
-    number = [abs(labels.max() / one.labels.max() - 1) for one, labels in zip(tests, found, strict=True)]
-    pq, mre = ([r[key] for r in rows] for key in ("pq", "mre_acs"))
-    return {"pq": float(np.mean(pq)), "mre": float(np.mean(mre)), "number": float(np.mean(number))}
+def judged(tests: Sequence[Annotation], models: Models) -> dict[str, Any]:
+    """Mean PQ, mean relative error of the mean size and of the number, on images that were not taught; and of `each`
+    image by name."""
+    rows = {}
+    for one in tests:
+        labels = segment(one.micrograph, SETTINGS, models).labels
+        found = score(one.labels, labels)
+        number = abs(labels.max() / one.labels.max() - 1)
+        rows[one.micrograph.name] = {"pq": found["pq"], "mre": found["mre_acs"], "number": float(number)}
+    return {**pd.DataFrame(rows.values()).mean(), "each": rows}
 
 
 def taught(models: Models, given: Sequence[Annotation], steps: int, seed: int) -> Models:
@@ -86,24 +94,34 @@ def taught(models: Models, given: Sequence[Annotation], steps: int, seed: int) -
     return with_network(after, JUDGES["folded"], learn_judge(after, "folded", given, seed))
 
 
-def curve(folder: Path, test: Path | None, steps: int, crystals: Sequence[int], seeds: int) -> pd.DataFrame:
-    """A row for before, and for each number of crystals, choice and seed."""
-    models = load_models(device="cpu")
-    images = read_annotations(folder)
-    tests = read_annotations(test) if test else images[1::2]
-    images = images if test else images[::2]
+def curve(given: argparse.Namespace) -> pd.DataFrame:
+    """A row for the weights that know the material, if others learn, for these before, and for each number of crystals,
+    choice and seed."""
+    images = read_annotations(given.folder)
+    tests = read_annotations(given.test) if given.test else images[1::2]
+    images = images if given.test else images[::2]
+    others = [one for folder in given.others for one in read_annotations(folder)]
+    rows: list[dict[str, Any]] = []
+
+    def add(choice: str, crystals: int, minutes: float, models: Models) -> None:
+        row = {"crystals": crystals, "choice": choice, "minutes": minutes, **judged(tests, models)}
+        if others:
+            row["others"] = judged(others, models)["pq"]
+        rows.append(row)
+        print({key: value for key, value in row.items() if key != "each"}, flush=True)
+
+    models = load_models(given.weights or DIRECTORY, device="cpu")
+    if given.weights:
+        add("known", 0, 0.0, load_models(device="cpu"))
+    add("", 0, 0.0, models)
     seen = looked_at(images, models)
-    rows = [{"crystals": 0, "choice": "", "minutes": 0.0, **judged(tests, models)}]
-    print(rows[0], flush=True)
-    for seed in range(seeds):
+    for seed in range(given.seeds):
         for choice in ("guided", "random"):
             chosen = fields(seen, choice == "guided", np.random.default_rng(seed))
-            for number in crystals:
-                given, minutes = checked(images, chosen, number)
-                count = sum(one.crystals for one in given)
-                found = judged(tests, taught(models, given, steps, seed))
-                rows.append({"crystals": count, "choice": choice, "minutes": minutes, **found})
-                print(rows[-1], flush=True)
+            for number in given.crystals:
+                lesson, minutes = checked(images, chosen, number)
+                count = sum(one.crystals for one in lesson)
+                add(choice, count, minutes, taught(models, lesson, given.steps, seed))
     return pd.DataFrame(rows)
 
 
@@ -111,6 +129,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--test", type=Path)
+    parser.add_argument("--others", type=Path, nargs="*", default=[])
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--crystals", type=int, nargs="+", default=[20, 100, 300])
     parser.add_argument("--seeds", type=int, default=1)
@@ -118,8 +138,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["CRYSTALSEG_HOME"] = home
-        table = curve(given.folder, given.test, given.steps, given.crystals, given.seeds)
-    print(table.to_string(index=False, float_format="%.3f"))
+        table = curve(given)
+    print(table.drop(columns="each").to_string(index=False, float_format="%.3f"))
     if given.json:
         given.json.write_text(json.dumps(table.to_dict("records"), indent=1))
 

@@ -146,6 +146,7 @@ def kept_models(material: str) -> None:
     offered = [m for m in models.models(engine, retired) if m.material in (material, "")]
     with st.expander("Bring a model", icon=":material/upload:"):
         bring()
+        share()
     if not offered:
         st.caption("None yet for this material.")
         return
@@ -207,6 +208,26 @@ def bring() -> None:
         st.error(plain(error), icon=":material/block:")
         return
     st.success(plain(f"Model {made.reference} is on record: {made.words}."), icon=":material/check:")
+
+
+def share() -> None:
+    """Models to and from a folder that several machines reach."""
+    place = st.text_input(
+        "Or a folder that several machines share",
+        help="Models that others gave to it come here, those on offer here are given to it.",
+    )
+    if not st.button("Share models with it", icon=":material/sync:", disabled=not place.strip()):
+        return
+    from crystalseg.execution import model_files
+
+    try:
+        done = model_files.exchange(shared.engine(), shared.server_path(place.strip()), session.who())
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
+        return
+    st.success(plain(done.words), icon=":material/check:")
+    for why in done.refused:
+        st.error(plain(why), icon=":material/block:")
 
 
 def page() -> None:

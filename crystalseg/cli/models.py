@@ -12,7 +12,7 @@ from crystalseg.cli.options import Operator, Scheduler
 if TYPE_CHECKING:
     from crystalseg.execution.lesson_state import State
 
-models_app = typer.Typer(no_args_is_help=True, help="Models on record: list, show, export, import, retire.")
+models_app = typer.Typer(no_args_is_help=True, help="Models on record: list, show, export, import, share, retire.")
 app.add_typer(models_app, name="models")
 
 
@@ -122,6 +122,22 @@ def import_model(
 
     model = imported(open_database(), file.read_bytes(), file.name, name, operator)
     print(f"Model {model.reference} is on record: {model.words}.")
+
+
+@models_app.command("share")
+def share_models(
+    folder: Annotated[Path, typer.Argument(help="A folder that several machines reach.")], operator: Operator = ""
+) -> None:
+    """Take the models that other machines gave to a folder, and give it those on offer here."""
+    from crystalseg.execution.model_files import exchange
+    from crystalseg.record.database import open_database
+
+    done = exchange(open_database(), folder, operator)
+    print(done.words)
+    for why in done.refused:
+        errors.print(why, style="red", markup=False)
+    if done.refused:
+        raise typer.Exit(1)
 
 
 @models_app.command()

@@ -1,19 +1,84 @@
 """Models as single files, to be shared: safetensors with their weights and all that is on record of them."""
 
 import json
-from dataclasses import asdict, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from sqlalchemy import Engine
 
-from crystalseg.networks.weights import Card, load_cellpose_file, save_weights, weights_in, with_note, without_note
+from crystalseg.networks.weights import (
+    Card,
+    WeightsError,
+    load_cellpose_file,
+    save_weights,
+    weights_in,
+    with_note,
+    without_note,
+)
 from crystalseg.record import store, validations
 from crystalseg.record.models import Model, ModelError, check_name, models, register, scored
 from crystalseg.segmentation.methods import FLOW_NETWORKS
 from crystalseg.segmentation.models import Models, Taught, with_taught
 
 NOTE = "model"  # in the file's header, beside the card
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Models given to a folder and taken from it; refused: a sentence for each file or model that could not be."""
+
+    given: Sequence[Model]
+    taken: Sequence[Model]
+    refused: Sequence[str]
+
+    @property
+    def words(self) -> str:
+        """What was done, one sentence."""
+        parts = [
+            f"{what} {', '.join(model.reference for model in some)}"
+            for what, some in (("taken:", self.taken), ("given:", self.given))
+            if some
+        ]
+        return "; ".join(parts).capitalize() + "." if parts else "Nothing new on either side."
+
+
+def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
+    """Take the models that other machines gave to a folder, and give it those on offer here; what a side has it is not
+    given again. ModelError if there is no such folder, OSError if it cannot be written to."""
+    if not folder.is_dir():
+        raise ModelError(f"There is no folder {folder}: make it first, where every machine reaches it.")
+    known = {_file_name(model) for model in models(engine, retired=True)}
+    taken, refused = [], []
+    for file in sorted(folder.glob("*.safetensors")):
+        if file.name in known:
+            continue
+        try:
+            model = imported(engine, file.read_bytes(), file.name, who=who)
+        except (ModelError, WeightsError) as error:
+            refused.append(str(error))
+        else:
+            if _file_name(model) not in known:
+                taken.append(model)
+    given = []
+    for model in models(engine):
+        file = folder / _file_name(model)
+        if file.exists():
+            continue
+        try:
+            store.write_safely(file, exported(model))
+        except store.StoreError as error:
+            refused.append(str(error))
+        else:
+            given.append(model)
+    return Exchange(given, taken, refused)
+
+
+def _file_name(model: Model) -> str:
+    """Another one for other weights of the same name, and once they are validated."""
+    scores = json.dumps(model.scores, sort_keys=True)
+    return f"{model.name}-{store.digest(model.weights, scores)}.safetensors"
 
 
 def exported(model: Model) -> bytes:
@@ -62,11 +127,10 @@ def _kept(engine: Engine, model: Model, who: str) -> Model:
     """On record with its scores, unless it is."""
     _fits(model)
     there = next((m for m in models(engine, retired=True) if (m.name, m.weights) == (model.name, model.weights)), None)
-    if there is not None:
-        return there
-    made = register(engine, replace(model, scores=None, retired=False), who)
-    if model.scores:
-        made = scored(engine, made, model.scores, who)
+    made = there or register(engine, replace(model, scores=None, retired=False), who)
+    if made.scores or not model.scores:
+        return made
+    made = scored(engine, made, model.scores, who)
     if made.validation is not None:
         validations.keep(made.validation, validations.own())
     return made

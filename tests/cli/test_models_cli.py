@@ -52,6 +52,7 @@ def test_a_model_is_taught_used_shared_and_retired(folder, tmp_path, monkeypatch
     file = tmp_path / "powder.safetensors"
     assert here("models", "export", "powder:1", file).returncode == 0
     assert "Model zinc:1 is on record" in here("models", "import", file, "--name", "zinc").stdout
+    assert here("models", "share", tmp_path).stdout == "Given: zinc:1.\n"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,7 @@ def test_a_model_is_taught_used_shared_and_retired(folder, tmp_path, monkeypatch
         (("teach", "steel", "--go-on"), "no model is being taught"),
         (("teach", "a/b", "--go-on"), "1 to 40 letters"),
         (("teach", "steel", "--data", "nowhere"), "no <id>.png with an <id>_label.png beside it"),
+        (("models", "share", "nowhere"), "There is no folder nowhere: make it first"),
         (("models", "show", "steel"), "There is no model 'steel'; there are: none."),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from crystalseg.execution.model_files import exported, imported
+from crystalseg.execution.model_files import exchange, exported, imported
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.weights import Card, WeightsError, load_cellpose_file, save_weights
@@ -37,6 +37,43 @@ def test_a_model_comes_to_another_machine_as_it_was(made, tmp_path, monkeypatch)
     # once is enough; under another name it is another model
     assert imported(engine, data, "magnesia.safetensors").reference == "magnesia:1"
     assert imported(engine, data, "magnesia.safetensors", "spinel").reference == "spinel:1"
+
+
+def test_machines_that_share_a_folder_have_the_same_models(made, tmp_path, monkeypatch):
+    folder = tmp_path / "shared"
+    with pytest.raises(ModelError, match="no folder"):
+        exchange(open_database(), folder)
+    folder.mkdir()
+    first = exchange(open_database(), folder)
+    assert (first.words, first.refused) == ("Given: magnesia:1.", [])
+    assert exchange(open_database(), folder).words == "Nothing new on either side."
+    home = store.home()
+    monkeypatch.setenv("CRYSTALSEG_HOME", str(tmp_path / "elsewhere"))
+    engine = open_database()
+    # other weights of the same name are another version there
+    torch.manual_seed(1)
+    save_weights(tmp_path / "own", FoldedCPNet().state_dict(), Card("folded", "magnesia", "", "", "2026-01-01"))
+    own = register(engine, Model("magnesia", 0, "folded", "MgO", store.put_file(tmp_path / "own")), "B. Lang")
+    (folder / "notes.safetensors").write_bytes((tmp_path / "own").read_bytes())
+    there = exchange(engine, folder, "B. Lang")
+    assert there.words == "Taken: magnesia:2; given: magnesia:1."
+    assert there.taken[0].scores == made.scores
+    assert there.refused == [
+        "notes.safetensors is no exported model: export it on the Teach page or with `models export`."
+    ]
+    (folder / "notes.safetensors").unlink()
+    # what is seen of it later comes too, and it is not another version then
+    scored(engine, own, SCORES, "B. Lang")
+    assert exchange(engine, folder).words == "Given: magnesia:1."
+    monkeypatch.setenv("CRYSTALSEG_HOME", str(home))
+    back = exchange(open_database(), folder)
+    assert {model.reference for model in back.taken} == {"magnesia:2"}
+    assert [model.scores for model in models.models(open_database())] == [SCORES, SCORES]
+    # what is retired is not given
+    models.retire(open_database(), "magnesia:1")
+    for file in folder.glob("magnesia*"):
+        file.unlink()
+    assert exchange(open_database(), folder).words == "Given: magnesia:2."
 
 
 def test_the_same_weights_are_the_same_bytes(tmp_path):

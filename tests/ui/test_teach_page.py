@@ -109,7 +109,7 @@ def test_a_lesson_is_begun_watched_and_given_up(page, started):
     assert len(annotations.annotations(open_database())) == 1
 
 
-def test_a_model_is_looked_at_exported_retired_and_brought_back(page):
+def test_a_model_is_looked_at_exported_retired_and_brought_back(page, tmp_path):
     scores = {"areas": 3, "pq": 0.8, "pq_before": 0.6, "number": 0.1, "others": 0.4, "others_before": 0.5}
     rows = [{"name": "a", "crystals": 20, "pq": 0.8, "number": 0.1}]
     model = put_model()
@@ -129,6 +129,14 @@ def test_a_model_is_looked_at_exported_retired_and_brought_back(page):
     labelled(page.button, "Put it on record").click().run()
     assert not page.exception
     assert len(models.models(open_database(), retired=True)) == 1
+    place = labelled(page.text_input, "Or a folder that several machines share")
+    place.set_value(str(tmp_path / "nowhere")).run()
+    labelled(page.button, "Share models with it").click().run()
+    assert "There is no folder" in page.error[0].value
+    place.set_value(str(tmp_path)).run()
+    labelled(page.button, "Share models with it").click().run()
+    assert page.success[0].value.startswith("Given")
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
 def test_what_to_label_next_comes_from_the_runs_on_record(page):
