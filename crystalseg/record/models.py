@@ -97,9 +97,15 @@ class Model:
             ("learnt", ", ".join(self.data) or "nothing here"),
             ("recipe", json.dumps(self.recipe)),
         ]
-        for key, name in (("number", "number of crystals, mean error"), ("others", "PQ on other materials")):
-            if self.scores and self.scores.get(key) is not None:
-                rows.append((name, f"{self.scores[key]:.3f}"))
+        scores = self.scores or {}
+        if scores.get("number") is not None:
+            rows.append(("number of crystals, mean error", f"{100 * scores['number']:.1f} %"))
+        mean = [error for error in (scores.get("errors") or {}).get("mean", ()) if error is not None]
+        if mean:
+            each = ", ".join(f"{100 * error:+.1f}" for error in mean)
+            rows.append(("average crystal size, error on each area", f"{each} %"))
+        if scores.get("others") is not None:
+            rows.append(("PQ on other materials", f"{scores['others']:.3f}, {scores['others_before']:.3f} before"))
         return rows
 
     @property

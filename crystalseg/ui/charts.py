@@ -206,6 +206,6 @@ def learning_chart(curves: Mapping[int, pd.DataFrame]) -> go.Figure:
             )
     chart.update_xaxes(title="step")
     chart.update_yaxes(title="loss", secondary_y=False)
-    chart.update_yaxes(title="PQ", range=[0, 1], showgrid=False, secondary_y=True)
+    chart.update_yaxes(title="PQ", range=[0, 1], tickmode="linear", dtick=0.2, showgrid=False, secondary_y=True)
     chart.update_layout(height=300, margin={"t": 20, "b": 10}, legend={"orientation": "h", "y": 1.15})
     return chart

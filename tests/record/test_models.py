@@ -61,6 +61,7 @@ def test_scores_with_errors_become_the_uncertainty_of_its_runs(engine):
     assert model.validation is None
     assert model.verdict == "Not validated yet."
     model = scored(engine, model, SCORES | {"errors": {"mean": [0.1, -0.2, 0.05]}})
+    assert ("average crystal size, error on each area", "+10.0, -20.0, +5.0 %") in model.rows()
     validations.keep(model.validation, validations.own())
     settings = Settings(network=model.setting)
     assert settings.full_method == "sima-plus@folded:magnesia:1"
