@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from crystalseg.evaluation.areas import AreaScore
+from crystalseg.evaluation.areas import AreaScore, area_score
 from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.evaluation.validation import by_figure
 from crystalseg.execution.cluster import connected, elsewhere, equip
@@ -23,19 +23,22 @@ from crystalseg.execution.lesson_part import Learnt, Order, carry_out, finished,
 from crystalseg.execution.lesson_state import State, Told, learning_curve
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
+from crystalseg.micrographs.annotations import cut_out
 from crystalseg.networks.weights import Card, save_weights
 from crystalseg.record import store, validations
-from crystalseg.record.annotations import from_folder
+from crystalseg.record.annotations import annotations, from_folder, read
 from crystalseg.record.database import open_database
 from crystalseg.record.models import Model, find, models, register, scored, taught
 from crystalseg.segmentation.models import load_models, with_taught
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
+from crystalseg.training.taught_judge import MARGIN
 from crystalseg.training.teaching import Recipe, learn
 
 FORGETTING = 8  # drawn images, other than those that are rehearsed, of this side, px
 FORGETTING_SIDE = 320
+FORGETTING_REAL = 4  # areas of other materials on record, the latest
 LEARNING = 0.5  # of the minutes until the model can be used; the rest is for the judge, and for looking
 LEAST_STEPS = 20
 PACE_STEPS = 6
@@ -211,18 +214,7 @@ class _Teacher:
             row for number in range(len(self.parts)) if (part := finished(self._place(number))) for row in part.scores
         ]
         after, before = ([AreaScore(**row[which]) for row in rows] for which in ("after", "before"))
-        weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
-        drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
-        kept = [
-            float(np.mean([panoptic_quality(d.labels, labels(by, self.settings, d.image)) for d in drawn]))
-            for by in (self.parent, weights)
-        ]
-        found: dict[str, Any] = {
-            "areas": len(after),
-            "material": self.lesson.material,
-            "others_before": kept[0],
-            "others": kept[1],
-        }
+        found: dict[str, Any] = {"areas": len(after), "material": self.lesson.material, **self._forgotten(model)}
         if after:
             found |= {
                 "pq": float(np.mean([s.pq for s in after])),
@@ -236,6 +228,23 @@ class _Teacher:
         if model.validation is not None:
             validations.keep(model.validation, validations.own())
         return model
+
+    def _forgotten(self, model: Model) -> dict[str, Any]:
+        """PQ before and after on drawn images, and on what is labelled of other materials on record, if anything is."""
+        weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
+        drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
+        other = [one for one in annotations(self.engine) if one.material != self.lesson.material][-FORGETTING_REAL:]
+        areas = [cut_out(read(one.name, one.files), MARGIN) for one in other]
+        found: dict[str, Any] = {"real_areas": len(areas)}
+        for by, suffix in ((self.parent, "_before"), (weights, "")):
+            scores = [panoptic_quality(d.labels, labels(by, self.settings, d.image)) for d in drawn]
+            found[f"others{suffix}"] = float(np.mean(scores))
+            if areas:
+                scores = [
+                    area_score(one, labels(by, self.settings, one.micrograph.pixels), "exclude").pq for one in areas
+                ]
+                found[f"real{suffix}"] = float(np.mean(scores))
+        return found
 
 
 def _plain(value: Any) -> Any:

@@ -104,8 +104,10 @@ class Model:
         if mean:
             each = ", ".join(f"{100 * error:+.1f}" for error in mean)
             rows.append(("average crystal size, error on each area", f"{each} %"))
-        if scores.get("others") is not None:
-            rows.append(("PQ on other materials", f"{scores['others']:.3f}, {scores['others_before']:.3f} before"))
+        others = ("others", "on drawn images"), ("real", f"on {scores.get('real_areas')} areas of other materials")
+        for key, where in others:
+            if scores.get(key) is not None:
+                rows.append((f"PQ {where}", f"{scores[key]:.3f}, {scores[f'{key}_before']:.3f} before"))
         return rows
 
     @property
@@ -113,7 +115,8 @@ class Model:
         """What can be said of it, in a sentence or two."""
         if self.scores is None:
             return "Not validated yet."
-        areas, lost = self.scores["areas"], self.scores["others_before"] - self.scores["others"]
+        areas = self.scores["areas"]
+        lost = max(self.scores[f"{key}_before"] - self.scores[key] for key in ("others", "real") if key in self.scores)
         if areas:
             of = f"{areas} area{'s' if areas != 1 else ''} it did not learn"
             words = f"PQ {self.scores['pq']:.2f} on {of}, {self.scores['pq_before']:.2f} before it was taught."

@@ -14,6 +14,7 @@ from distributed import LocalCluster
 from skimage.measure import label
 from torch.utils.data import DataLoader
 
+from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.execution import lesson, lesson_state, teaching, work_folder
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.execution.lesson import LessonError, areas, parts, prepare
@@ -132,11 +133,17 @@ def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
     used = with_taught(shipped, models.taught(engine, settings))
     assert used.hashes["folded"] == model.weights != shipped.hashes["folded"]
     assert used.versions["folded"] == "powder:1"
-    # taught again it is the next version, from the first
+    assert (model.scores["real_areas"], "real" in model.scores) == (0, False)
+    # taught again it is the next version, from the first; by now there is another material, of which it may forget
+    other = drawn(9)
+    annotations.keep(engine, other, "pebbles", "drawn")
     again = prepare(engine, "powder", "powder", kept[:1], parent="powder", minutes=0.1)
     second = teaching.run(again, engine)
     assert (second.reference, second.parent) == ("powder:2", "powder:1")
     assert second.scores["areas"] == 0
+    found = label(other.micrograph.pixels.mean(axis=2) > 128, connectivity=1)
+    assert second.scores["real_areas"] == 1
+    assert second.scores["real"] == second.scores["real_before"] == panoptic_quality(other.labels, found)
     assert "No verdict can be given" in second.verdict
 
 

@@ -78,6 +78,7 @@ def test_scores_with_errors_become_the_uncertainty_of_its_runs(engine):
         ({"areas": 2}, "No verdict can be given on fewer than 3."),
         ({"areas": 0}, "Nothing could be left out: check two more areas. No verdict"),
         ({"others": 0.45}, "On other materials it lost 6 points of PQ"),
+        ({"real": 0.3, "real_before": 0.5}, "On other materials it lost 20 points of PQ"),
     ],
 )
 def test_the_verdict_says_what_is_not_known_too(changes, words):
