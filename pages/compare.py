@@ -33,8 +33,8 @@ GIVEN = "label image given"
 
 
 def choose_methods() -> list[str]:
-    """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, with another effort as `sima-plus/quick`,
-    the user's own model as `cellpose-package:FILE` or `hub:FOLDER`."""
+    """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, with less effort as `sima-plus/quick`, the
+    user's own model as `cellpose-package:FILE` or `hub:FOLDER`."""
     explained = " · ".join(f"{name}: {METHODS[name].words}" for name in NAMED)
     chosen = st.multiselect(
         "Methods",

@@ -119,7 +119,7 @@ def run(
             if key in done:
                 continue
             pyramid = pyramid or SharedPyramid(models, micrograph.pixels)
-            # what is kept is of all tiles, seen once: less effort would see more than its own, more effort less
+            # what is kept is of all tiles: less effort would see more than its own
             own = pyramid if c.settings.effort == Settings.effort else None
             row = dict(zip(keys, key, strict=True)) | _figures(micrograph, truth, c, models, own)
             pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
@@ -192,8 +192,7 @@ def conduct(
     elif name == "table1":
         tables = {"": table1(run(folder, table1_contenders(), models, out, report))}
     elif name == "effort":
-        others = (f"{Settings().method}/{effort}" for effort in EFFORTS if effort != Settings.effort)
-        compared = contenders([Settings().short_method, *others])
+        compared = contenders([Settings().short_method, *(f"{Settings().method}/{e}" for e in list(EFFORTS)[-2::-1])])
         rows, spent = run(folder, compared, models, out, report), latency(folder, compared, models)
         tables = {"": effort_table(rows, spent, compared[0].name)}
         quality = rows.groupby("contender")["pq"].mean()

@@ -99,13 +99,13 @@ def with_threads(threads: int | None) -> None:
 
 class OnCluster:
     """mosaic.Compute on a cluster, whose workers must have the same weights. network: architecture of the settings'
-    flow network; taught: as `equip` returns it; views: of each tile, see `effort.Effort`."""
+    flow network; taught: as `equip` returns it."""
 
-    def __init__(self, client: "Client", network: str, threads: int | None = None, taught: str = "", views: int = 1):
-        self._client, self._how, self._views = client, (network, threads, taught), views
+    def __init__(self, client: "Client", network: str, threads: int | None = None, taught: str = ""):
+        self._client, self._how = client, (network, threads, taught)
 
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return self._in_order(_maps, ((stack, self._views, *self._how) for stack in stacks))
+        return self._in_order(_maps, ((stack, *self._how) for stack in stacks))
 
     def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
         return self._in_order(_found, ((task, list(choices), *self._how) for task in tasks))
@@ -215,17 +215,17 @@ def _measured(micrograph: Micrograph, settings: Settings, taught: str, tell: Cal
 
 
 @functools.cache
-def _pyramid(taught: str, views: int) -> "Pyramid":
+def _pyramid(taught: str) -> "Pyramid":
     from crystalseg.segmentation.pyramid import Pyramid
 
     # networks and device only; tiles bring their pixels
-    return Pyramid(models(taught), np.zeros((32, 32, 3), np.uint8), views)
+    return Pyramid(models(taught), np.zeros((32, 32, 3), np.uint8))
 
 
-def _maps(stack: np.ndarray, views: int, network: str, threads: int | None, taught: str) -> np.ndarray:
+def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> np.ndarray:
     """In a worker: mosaic.Compute.tiles of one batch."""
     with_threads(threads)
-    return _pyramid(taught, views).maps(network, stack)
+    return _pyramid(taught).maps(network, stack)
 
 
 def _found(task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str) -> list[Found]:

@@ -141,7 +141,7 @@ def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: 
         compute = None
         if client:
             threads = threads_of(workers, scheduler)
-            compute = OnCluster(client, settings.architecture, threads, equip(client, model), settings.views)
+            compute = OnCluster(client, settings.architecture, threads, equip(client, model))
         kept = KeptInFolder(folder / "windows")
         result = measure_micrograph(micrograph, settings, networks, told, compute, kept)
     told(Progress("report and files", 0, 1, 0.98))

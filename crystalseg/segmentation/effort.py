@@ -16,21 +16,18 @@ LEAST_CONFIDENCE = 0.02  # of proposals that make a place doubtful
 class Effort:
     """words: what the network looks at, in a few. doubt: crystals of less confidence are looked at more finely, None
     for everything; width: so are those narrower than this (square root of the area), px at the resolution they were
-    found at; enlarges: whether small crystals are looked at enlarged, too. views: how often it sees each tile, once, or
-    4 times: mirrored along either axis and along both, as Cellpose's `augment` does (Stringer et al. 2021)."""
+    found at; enlarges: whether small crystals are looked at enlarged, too."""
 
     words: str
     doubt: float | None = None
     width: float = 0.0
     enlarges: bool = True
-    views: int = 1
 
 
 EFFORTS = {
     "quick": Effort("all at a quarter of the resolution, doubtful and tiny crystals more finely", 0.3, 10, False),
     "balanced": Effort("all at a quarter of the resolution, doubtful and small crystals more finely", 0.5, 20),
     "thorough": Effort("all at every resolution"),
-    "exhaustive": Effort("all at every resolution, and mirrored, four times in all", views=4),
 }
 
 

@@ -47,7 +47,7 @@ def segment(
         )
     clock = Clock()
     run = RUNS[settings.method.partition(":")[0]]
-    pyramid = pyramid or Pyramid(models, micrograph.pixels, settings.views)
+    pyramid = pyramid or Pyramid(models, micrograph.pixels)
     # Levels of an image are read in colour: a network of two channels still sees it whole.
     if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.architecture):
         run = partial(mosaic.run, compute=compute, kept=kept)

@@ -1,9 +1,8 @@
 """One image as the networks see it, at any resize factor."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import cached_property
 from typing import cast
 
 import cv2
@@ -31,9 +30,9 @@ class Pyramid:
     All methods share it; what is normalised once per image is kept here.
     """
 
-    def __init__(self, models: Models | None, pixels: np.ndarray, views: int = 1):
-        """`pixels` uint8 (H, W, 3); `views`: how often a flow network sees each tile, see `effort.Effort`."""
-        self._models, self._views = models, views
+    def __init__(self, models: Models | None, pixels: np.ndarray):
+        """`pixels` uint8 (H, W, 3)."""
+        self._models = models
         self.shape = pixels.shape[:2]
         self.pixels = pixels
         self._limits = limits(pixels)
@@ -131,8 +130,7 @@ class Pyramid:
 
     def maps(self, network: str, stack: np.ndarray, exact: bool = False) -> np.ndarray:
         """A flow network's maps float32 (b, K, h, w) of tiles float32 (b, c, h, w); `exact`: as of `run`."""
-        seen = self._flow_network(network).maps
-        y = self.run(seen if self._views == 1 else partial(mirrored, seen), stack, exact)
+        y = self.run(self._flow_network(network).maps, stack, exact)
         y[:, :2] /= 5  # the network's target is 5 × the unit flow
         return y
 
@@ -162,18 +160,6 @@ class Pyramid:
         if not covered.any():
             maps = np.zeros((3, grid.height, grid.width), np.float32)
         return ScalePrediction(factor, maps[:2], maps[2], covered, maps[3] if len(maps) > 3 else None)
-
-
-def mirrored(maps: Callable[[Tensor], Tensor], tiles: Tensor) -> Tensor:
-    """A flow network's maps (b, K, h, w), dy and dx first, of tiles (b, c, h, w) and of their three mirror images,
-    turned back; the mean of the four, float32."""
-    total = torch.zeros(())
-    for down, across in itertools.product((1, -1), repeat=2):
-        axes = [axis for axis, way in ((-2, down), (-1, across)) if way < 0]
-        seen = maps(tiles.flip(axes)).float().flip(axes)
-        ways = seen.new_tensor((down, across, *[1] * (seen.shape[1] - 2)))
-        total = total.to(seen.device) + seen * ways[:, None, None]
-    return total / 4
 
 
 class Level:

@@ -122,7 +122,7 @@ class Settings:
 
     @property
     def short_method(self) -> str:
-        """The method with an effort that is not the usual one, `sima-plus/quick`."""
+        """The method with an effort that is less than thorough, `sima-plus/quick`."""
         return self._with_effort(self.method)
 
     @property
@@ -133,13 +133,8 @@ class Settings:
         return self._with_effort(f"{self.method}@{self.network}" if is_choice else self.method)
 
     def _with_effort(self, name: str) -> str:
-        is_choice = method_of(self.method).runs_sima_plus and self.effort != Settings.effort
-        return f"{name}/{self.effort}" if is_choice else name
-
-    @property
-    def views(self) -> int:
-        """How often its flow network sees each tile, see `Effort`."""
-        return EFFORTS[self.effort].views if method_of(self.method).runs_sima_plus else 1
+        is_less = method_of(self.method).runs_sima_plus and self.effort != Settings.effort
+        return f"{name}/{self.effort}" if is_less else name
 
     @property
     def architecture(self) -> str:

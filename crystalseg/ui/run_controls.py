@@ -73,8 +73,8 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
 def _cost(item: session.Item, shape: tuple[int, int], settings: Settings) -> str:
     """What a run of an (H, W) image takes: how often the network looks, and how long by the last run of this image."""
     whole, finer = settings.steps(shape)
-    least = settings.views * looks(shape, whole)
-    most = least + settings.views * looks(shape, finer)
+    least = looks(shape, whole)
+    most = least + looks(shape, finer)
     words = f"{least}" if least == most else f"{least} to {most}"
     depends = "" if least == most else ", depending on what it finds"
     text = f"Effort {settings.effort}: the network looks at {words} tiles of {TILE} px{depends}"
@@ -93,7 +93,7 @@ def _seconds_a_look(item: session.Item) -> float | None:
     micrograph, segmentation = kept
     whole, _ = segmentation.settings.steps(micrograph.shape)
     spent = sum(segmentation.timings.get(f"scale {factor:.3g}", 0.0) for factor in whole)
-    return spent / looks(micrograph.shape, whole) / segmentation.settings.views
+    return spent / looks(micrograph.shape, whole)
 
 
 @st.fragment(run_every=1.0)

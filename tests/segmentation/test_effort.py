@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.effort import EFFORTS, divided
 from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.proposals import critical
-from crystalseg.segmentation.pyramid import Pyramid, mirrored
+from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Settings, SettingsError
 from crystalseg.segmentation.tiling import looks
@@ -17,12 +16,12 @@ from tests.conftest import discs
 
 
 def test_what_is_seen_whole_and_what_in_places_by_hand():
-    quick, balanced, thorough, exhaustive = EFFORTS.values()
+    quick, balanced, thorough = EFFORTS.values()
     octaves = (0.125, 0.25, 0.5, 1.0)
     assert divided(octaves, quick, True) == ((0.125, 0.25), (0.5, 1.0))
     assert divided(octaves, balanced, True) == ((0.125, 0.25), (0.5, 1.0, 2.0))
     assert divided(octaves, balanced, False) == ((0.125, 0.25), (0.5, 1.0))
-    assert divided(octaves, thorough, True) == divided(octaves, exhaustive, True) == (octaves, (2.0,))
+    assert divided(octaves, thorough, True) == (octaves, (2.0,))
     assert divided((0.5, 1.0), quick, True) == ((0.5,), (1.0,))  # something must be seen whole
     assert divided((1.0,), balanced, True) == ((1.0,), (2.0,))
 
@@ -58,39 +57,6 @@ def test_looks_are_the_tiles_that_are_computed(random_models):
     assert looks((300, 500), [0.5, 1.0]) > 2 * sum(seen)
 
 
-def test_four_views_are_each_turned_back_by_hand():
-    """A network whose flow is how bright a pixel is has it point the other way in a mirror: both cancel. One whose flow
-    points away from the middle has the same in every mirror; what is not flow is averaged over the places."""
-
-    def bright(tiles):
-        return tiles.repeat(1, 4, 1, 1)
-
-    tile = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    flow_y, flow_x, *rest = mirrored(bright, tile)[0]
-    assert not flow_y.any()
-    assert not flow_x.any()
-    assert all(torch.equal(part, tile[0, 0]) for part in rest)
-
-    def places(tiles):
-        rows = torch.arange(3.0)[:, None].expand(3, 3)
-        return torch.stack((rows - 1, rows.T - 1, rows))[None].expand(len(tiles), 3, 3, 3)
-
-    seen = mirrored(places, torch.zeros(2, 1, 3, 3))
-    middle = torch.arange(3.0)[:, None].expand(3, 3) - 1
-    torch.testing.assert_close(seen, torch.stack((middle, middle.T, torch.ones(3, 3)))[None].expand(2, 3, 3, 3))
-
-
-def test_an_exhaustive_look_at_a_mirror_image_gives_the_mirrored_maps(random_models):
-    pixels = np.random.default_rng(3).integers(0, 256, (1, 3, 224, 224)).astype(np.float32) / 255
-    view = Pyramid(random_models, np.zeros((224, 224, 3), np.uint8), views=4)
-    usual = Pyramid(random_models, np.zeros((224, 224, 3), np.uint8))
-    maps, turned = (view.maps("folded", np.ascontiguousarray(x)) for x in (pixels, pixels[..., ::-1]))
-    expected = maps[..., ::-1] * np.array([1, -1, 1, 1], np.float32)[:, None, None]
-    scale = np.abs(maps).mean()
-    assert np.abs(turned - expected).mean() < 0.02 * scale
-    assert np.abs(usual.maps("folded", pixels) - maps).mean() > 0.1 * scale
-
-
 @pytest.mark.parametrize("name", ["sima-plus", "sima-plus/quick", "sima-plus@cellpose", "sima-plus@cellpose/balanced"])
 def test_a_method_s_name_says_its_effort(name):
     assert Settings.called(name).full_method.replace("@folded", "") == name
@@ -107,7 +73,7 @@ def test_a_path_is_no_effort():
 
 @pytest.mark.parametrize("effort", ["fast", "", None, 3, ["quick"]])
 def test_an_unknown_effort_is_refused(effort):
-    with pytest.raises(SettingsError, match="quick, balanced, thorough, exhaustive"):
+    with pytest.raises(SettingsError, match="quick, balanced, thorough"):
         Settings(effort=effort)
 
 
@@ -128,5 +94,4 @@ def test_less_effort_sees_small_crystals_finely_and_finds_the_large_one_as_well(
         assert 0 < finest.covered.mean() < 0.7
         assert finest.covered[440:500, 710:820].all()  # the small ones
         assert not finest.covered[:200, :200].any()
-    for effort in ("thorough", "exhaustive"):
-        assert all(scale.covered.all() for scale in found[effort].scales if scale.factor <= 1)
+    assert all(scale.covered.all() for scale in found["thorough"].scales if scale.factor <= 1)
