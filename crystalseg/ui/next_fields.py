@@ -27,7 +27,7 @@ def show(material: str) -> None:
         return
     named = dict(zip(latest["run"], latest["image"], strict=True))
     images = st.multiselect(
-        "Images at hand", list(named), list(named)[:8], format_func=lambda run: f"{plain(named[run])} · {run}"
+        "Images at hand", list(named), list(named)[:8], format_func=lambda run: f"{named[run]} · {run}"
     )
     if not images:
         return
