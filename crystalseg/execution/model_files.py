@@ -37,11 +37,11 @@ class Exchange:
     def words(self) -> str:
         """What was done, one sentence."""
         parts = [
-            f"{what} {', '.join(model.reference for model in some)}"
-            for what, some in (("taken:", self.taken), ("given:", self.given))
+            f"{what}: {', '.join(model.reference for model in some)}."
+            for what, some in (("Taken", self.taken), ("Given", self.given))
             if some
         ]
-        return "; ".join(parts).capitalize() + "." if parts else "Nothing new on either side."
+        return " ".join(parts) or "Nothing new on either side."
 
 
 def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
@@ -95,7 +95,10 @@ def imported(engine: Engine, data: bytes, file_name: str, name: str = "", who: s
     part = store.home() / f".import-{store.digest(data)}"
     try:
         part.write_bytes(data)
-        state = load_cellpose_file(part)
+        try:
+            state = load_cellpose_file(part)
+        except WeightsError as error:
+            raise WeightsError(str(error).replace(str(part), file_name)) from error
         today = store.now()[:10]
         own = check_name(name or Path(file_name).stem[:40])
         save_weights(part, state, Card("cellpose", own, f"file {file_name}", "", today), exact=True)
@@ -106,7 +109,7 @@ def imported(engine: Engine, data: bytes, file_name: str, name: str = "", who: s
 
 
 def _from_export(engine: Engine, data: bytes, file_name: str, name: str, who: str) -> Model:
-    plain, note = without_note(data, NOTE)
+    plain, note = without_note(data, NOTE, file_name)
     if not note:
         raise ModelError(f"{file_name} is no exported model: export it on the Teach page or with `models export`.")
     known = {f.name for f in fields(Model)}

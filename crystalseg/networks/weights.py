@@ -65,13 +65,14 @@ def with_note(data: bytes, name: str, text: str) -> bytes:
     return _with_header(data, header | {"__metadata__": header.get("__metadata__", {}) | {name: text}})
 
 
-def without_note(data: bytes, name: str) -> tuple[bytes, str]:
-    """The file as it was before `with_note`, and the text, "" if there is none; WeightsError if it is no such file."""
+def without_note(data: bytes, name: str, what: str = "The file") -> tuple[bytes, str]:
+    """The file as it was before `with_note`, and the text, "" if there is none; WeightsError, a sentence about `what`,
+    if it is no such file."""
     try:
         header = _header(data)
         metadata = dict(header.get("__metadata__", {}))
     except (ValueError, TypeError, AttributeError) as error:
-        raise WeightsError("The file is no safetensors file, or is damaged.") from error
+        raise WeightsError(f"{what} is no safetensors file, or is damaged.") from error
     text = metadata.pop(name, "")
     return _with_header(data, header | {"__metadata__": metadata}), text
 

@@ -56,11 +56,15 @@ def test_machines_that_share_a_folder_have_the_same_models(made, tmp_path, monke
     own = register(engine, Model("magnesia", 0, "folded", "MgO", store.put_file(tmp_path / "own")), "B. Lang")
     (folder / "notes.safetensors").write_bytes((tmp_path / "own").read_bytes())
     there = exchange(engine, folder, "B. Lang")
-    assert there.words == "Taken: magnesia:2; given: magnesia:1."
+    assert there.words == "Taken: magnesia:2. Given: magnesia:1."
     assert there.taken[0].scores == made.scores
     assert there.refused == [
         "notes.safetensors is no exported model: export it on the Teach page or with `models export`."
     ]
+    (folder / "notes.safetensors").write_bytes(exported(made)[:2000])  # it is being copied
+    assert exchange(engine, folder).refused == ["notes.safetensors is no safetensors file, or is damaged."]
+    (folder / "notes.safetensors").write_bytes(b"")
+    assert exchange(engine, folder).refused == ["notes.safetensors is not a Cellpose 2 or 3 model file (EOFError)."]
     (folder / "notes.safetensors").unlink()
     # what is seen of it later comes too, and it is not another version then
     scored(engine, own, SCORES, "B. Lang")
