@@ -215,13 +215,13 @@ def share() -> None:
     place = st.text_input(
         "Or a folder that several machines share",
         help="Models that others gave to it come here, those on offer here are given to it.",
-    )
-    if not st.button("Share models with it", icon=":material/sync:", disabled=not place.strip()):
+    ).strip()
+    if not st.button("Share models with it", icon=":material/sync:", disabled=not place):
         return
     from crystalseg.execution import model_files
 
     try:
-        done = model_files.exchange(shared.engine(), shared.server_path(place.strip()), session.who())
+        done = model_files.exchange(shared.engine(), shared.server_path(place), session.who())
     except ValueError as error:
         st.error(plain(error), icon=":material/block:")
         return

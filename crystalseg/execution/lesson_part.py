@@ -63,7 +63,7 @@ def carry_out(
 
     def score(network: nn.Module) -> dict[str, float]:
         ready = _looking(parent, recipe.network, network)
-        return {"pq": float(np.mean([_near(one, order.settings, ready) for one in part.left_out[:LOOKED_AT]]))}
+        return {"pq": float(np.mean([near(one, order.settings, ready) for one in part.left_out[:LOOKED_AT]]))}
 
     looks = score if part.left_out else (lambda _: {})
     learnt = learn(fresh(parent, recipe.network), part.learnt, part.left_out, recipe, folder, looks, go_on)
@@ -135,7 +135,7 @@ def _looking(models: Models, name: str, network: nn.Module) -> Models:
     return with_network(models, name, network.eval().to(models.device))
 
 
-def _near(one: Annotation, settings: Settings, models: Models) -> float:
+def near(one: Annotation, settings: Settings, models: Models) -> float:
     """PQ in a checked area, of the image about it: quicker than all of it."""
     part = cut_out(one, MARGIN)
     return area_score(part, labels(models, settings, part.micrograph.pixels), "exclude").pq

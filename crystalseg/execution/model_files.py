@@ -95,14 +95,13 @@ def imported(engine: Engine, data: bytes, file_name: str, name: str = "", who: s
     part = store.home() / f".import-{store.digest(data)}"
     try:
         part.write_bytes(data)
-        try:
-            state = load_cellpose_file(part)
-        except WeightsError as error:
-            raise WeightsError(str(error).replace(str(part), file_name)) from error
+        state = load_cellpose_file(part)
         today = store.now()[:10]
         own = check_name(name or Path(file_name).stem[:40])
         save_weights(part, state, Card("cellpose", own, f"file {file_name}", "", today), exact=True)
         weights = store.put_file(part)
+    except WeightsError as error:
+        raise WeightsError(str(error).replace(str(part), file_name)) from error
     finally:
         part.unlink(missing_ok=True)
     return _kept(engine, Model(own, 0, "cellpose", "", weights, origin=f"Cellpose model file {file_name}"), who)

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from crystalseg.evaluation.areas import AreaScore, area_score
+from crystalseg.evaluation.areas import AreaScore
 from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.evaluation.validation import by_figure
 from crystalseg.execution.cluster import connected, elsewhere, equip
 from crystalseg.execution.failure import failure
 from crystalseg.execution.lesson import Lesson, Part, load, parts, prepare
-from crystalseg.execution.lesson_part import Learnt, Order, carry_out, finished, fresh, in_worker, keep, labels
+from crystalseg.execution.lesson_part import Learnt, Order, carry_out, finished, fresh, in_worker, keep, labels, near
 from crystalseg.execution.lesson_state import State, Told, learning_curve
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
-from crystalseg.micrographs.annotations import cut_out
 from crystalseg.networks.weights import Card, save_weights
 from crystalseg.record import store, validations
 from crystalseg.record.annotations import annotations, from_folder, read
@@ -33,7 +32,6 @@ from crystalseg.segmentation.models import load_models, with_taught
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
-from crystalseg.training.taught_judge import MARGIN
 from crystalseg.training.teaching import Recipe, learn
 
 FORGETTING = 8  # drawn images, other than those that are rehearsed, of this side, px
@@ -234,16 +232,13 @@ class _Teacher:
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
         other = [one for one in annotations(self.engine) if one.material != self.lesson.material][-FORGETTING_REAL:]
-        areas = [cut_out(read(one.name, one.files), MARGIN) for one in other]
+        areas = [read(one.name, one.files) for one in other]
         found: dict[str, Any] = {"real_areas": len(areas)}
         for by, suffix in ((self.parent, "_before"), (weights, "")):
             scores = [panoptic_quality(d.labels, labels(by, self.settings, d.image)) for d in drawn]
             found[f"others{suffix}"] = float(np.mean(scores))
             if areas:
-                scores = [
-                    area_score(one, labels(by, self.settings, one.micrograph.pixels), "exclude").pq for one in areas
-                ]
-                found[f"real{suffix}"] = float(np.mean(scores))
+                found[f"real{suffix}"] = float(np.mean([near(one, self.settings, by) for one in areas]))
         return found
 
 
