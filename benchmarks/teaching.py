@@ -1,12 +1,14 @@
 """What teaching a material brings, by the crystals a person checks: guided beside random choice, at equal learning.
 
     python -m benchmarks.teaching FOLDER [--test FOLDER] [--others FOLDER] [--weights FOLDER] [--steps 150]
+                                  [--without MATERIAL]
                                   [--crystals 20 100 300] [--seeds 1] [--json FILE]
 
 FOLDER holds labelled images of a material that the weights have not seen. --weights: a folder of them, as `weights/`,
 in place of the shipped ones; those are then judged too, as weights that know the material. Half of the images (or those
 of --test) are never taught and tell PQ and the error of the mean size, each of them in the JSON; those of --others are
-of other materials, and their PQ tells what is forgotten. A simulated person checks fields of about 20 crystals, which
+of other materials, and their PQ tells what is forgotten. Labelled fields that come with the program are rehearsed, but
+for those of the materials --without. A simulated person checks fields of about 20 crystals, which
 `evaluation.acquisition` offers or chance does, until so many crystals are checked, and labels them without error.
 Minutes are estimates of the same module. The record of this machine is not touched.
 """
@@ -24,6 +26,7 @@ import pandas as pd
 
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.evaluation.metrics import score
+from crystalseg.micrographs import examples
 from crystalseg.micrographs.annotations import Annotation, annotation, inside, read_annotations
 from crystalseg.networks import DIRECTORY
 from crystalseg.segmentation.methods import JUDGES
@@ -83,15 +86,17 @@ def judged(tests: Sequence[Annotation], models: Models) -> dict[str, Any]:
     return {**pd.DataFrame(rows.values()).mean(), "each": rows}
 
 
-def taught(models: Models, given: Sequence[Annotation], steps: int, seed: int) -> Models:
+def taught(
+    models: Models, given: Sequence[Annotation], rehearsed: Sequence[Annotation], steps: int, seed: int
+) -> Models:
     """The networks after learning what was checked."""
     state = models["folded"].state_dict()
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(steps=steps, every=steps, seed=seed)
-        learnt = learn(begin("folded", state), given, (), recipe, Path(folder))
+        learnt = learn(begin("folded", state), given, (), recipe, Path(folder), rehearsed=rehearsed)
     assert learnt is not None
     after = with_network(models, "folded", begin("folded", learnt[0]).eval())
-    return with_network(after, JUDGES["folded"], learn_judge(after, "folded", given, seed))
+    return with_network(after, JUDGES["folded"], learn_judge(after, "folded", given, seed, rehearsed))
 
 
 def curve(given: argparse.Namespace) -> pd.DataFrame:
@@ -101,6 +106,7 @@ def curve(given: argparse.Namespace) -> pd.DataFrame:
     tests = read_annotations(given.test) if given.test else images[1::2]
     images = images if given.test else images[::2]
     others = [one for folder in given.others for one in read_annotations(folder)]
+    rehearsed = [one for name, known in examples.rehearsed().items() if name not in given.without for one in known]
     rows: list[dict[str, Any]] = []
 
     def add(choice: str, crystals: int, minutes: float, models: Models) -> None:
@@ -121,7 +127,7 @@ def curve(given: argparse.Namespace) -> pd.DataFrame:
             for number in given.crystals:
                 lesson, minutes = checked(images, chosen, number)
                 count = sum(one.crystals for one in lesson)
-                add(choice, count, minutes, taught(models, lesson, given.steps, seed))
+                add(choice, count, minutes, taught(models, lesson, rehearsed, given.steps, seed))
     return pd.DataFrame(rows)
 
 
@@ -131,6 +137,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--others", type=Path, nargs="*", default=[])
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--without", nargs="*", default=[])
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--crystals", type=int, nargs="+", default=[20, 100, 300])
     parser.add_argument("--seeds", type=int, default=1)

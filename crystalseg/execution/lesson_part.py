@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from crystalseg.evaluation.areas import area_score
 from crystalseg.execution.cluster import models
 from crystalseg.execution.lesson import Part
+from crystalseg.micrographs import examples
 from crystalseg.micrographs.annotations import Annotation, cut_out
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
@@ -66,13 +67,14 @@ def carry_out(
         return {"pq": float(np.mean([near(one, order.settings, ready) for one in part.left_out[:LOOKED_AT]]))}
 
     looks = score if part.left_out else (lambda _: {})
-    learnt = learn(fresh(parent, recipe.network), part.learnt, part.left_out, recipe, folder, looks, go_on)
+    others = [one for each in examples.rehearsed().values() for one in each]
+    learnt = learn(fresh(parent, recipe.network), part.learnt, part.left_out, recipe, folder, looks, go_on, others)
     if learnt is None:
         return None
     looking()
     flow, step = learnt
     after = _looking(parent, recipe.network, begin(recipe.network, flow))
-    judge = learn_judge(after, recipe.network, part.learnt, recipe.seed)
+    judge = learn_judge(after, recipe.network, part.learnt, recipe.seed, others)
     after = with_network(after, JUDGES[recipe.network], judge)
     weights = one_state(flow, judge.state_dict())
     scores = []

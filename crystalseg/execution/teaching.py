@@ -23,6 +23,7 @@ from crystalseg.execution.lesson_part import Learnt, Order, carry_out, finished,
 from crystalseg.execution.lesson_state import State, Told, learning_curve
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
+from crystalseg.micrographs import examples
 from crystalseg.networks.weights import Card, save_weights
 from crystalseg.record import store, validations
 from crystalseg.record.annotations import annotations, from_folder, read
@@ -36,7 +37,7 @@ from crystalseg.training.teaching import Recipe, learn
 
 FORGETTING = 8  # drawn images, other than those that are rehearsed, of this side, px
 FORGETTING_SIDE = 320
-FORGETTING_REAL = 4  # areas of other materials on record, the latest
+FORGETTING_REAL = 4  # areas of other materials on record, the latest, beside those that come with the program
 LEARNING = 0.5  # of the minutes until the model can be used; the rest is for the judge, and for looking
 LEAST_STEPS = 20
 PACE_STEPS = 6
@@ -228,17 +229,18 @@ class _Teacher:
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:
-        """PQ before and after on drawn images, and on what is labelled of other materials on record, if anything is."""
+        """PQ before and after on drawn images, and on real ones of other materials: those that come with the program,
+        and those on record."""
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
         other = [one for one in annotations(self.engine) if one.material != self.lesson.material][-FORGETTING_REAL:]
-        areas = [read(one.name, one.files) for one in other]
+        areas = [one for known in examples.looked_at().values() for one in known]
+        areas += [read(one.name, one.files) for one in other]
         found: dict[str, Any] = {"real_areas": len(areas)}
         for by, suffix in ((self.parent, "_before"), (weights, "")):
             scores = [panoptic_quality(d.labels, labels(by, self.settings, d.image)) for d in drawn]
             found[f"others{suffix}"] = float(np.mean(scores))
-            if areas:
-                found[f"real{suffix}"] = float(np.mean([near(one, self.settings, by) for one in areas]))
+            found[f"real{suffix}"] = float(np.mean([near(one, self.settings, by) for one in areas]))
         return found
 
 

@@ -25,9 +25,16 @@ MARGIN = 64  # px about a checked area that are looked at with it
 LEAST_RIGHT = 20  # right proposals: of fewer nothing is learnt
 
 
-def learn_judge(models: Models, network: str, annotations: Sequence[Annotation], seed: int = 0) -> Confidence:
+def learn_judge(
+    models: Models,
+    network: str,
+    annotations: Sequence[Annotation],
+    seed: int = 0,
+    rehearsed: Sequence[Annotation] = (),
+) -> Confidence:
     """A copy of the judge of a flow network (`folded` or `cellpose`), taught which of the network's proposals are right
-    in the checked areas, and calibrated; as it was if too few are. The same is learnt each time on one device."""
+    in the checked areas, rehearsing those in others, and calibrated; as it was if too few are right. The same is learnt
+    each time on one device."""
     judge = copy.deepcopy(models.judge(Settings(network=network)))
     areas = (cut_out(one, MARGIN) for one in _some(annotations, np.random.default_rng(seed)))
     own = [proposals(models, network, one.micrograph.pixels, one.labels, one.checked) for one in areas]
@@ -39,16 +46,17 @@ def learn_judge(models: Models, network: str, annotations: Sequence[Annotation],
     if right < LEAST_RIGHT:
         return judge
     images = (draw(SEED + 2 * k, (DRAWN_SIDE, DRAWN_SIDE)) for k in range(DRAWN))
-    rehearsed = [proposals(models, network, drawn.image, drawn.labels) for drawn in images]
+    others = [proposals(models, network, one.image, one.labels) for one in images]
+    others += [proposals(models, network, one.micrograph.pixels, one.labels, one.checked) for one in rehearsed]
     recipe = Recipe()
-    data = examples([*own, *rehearsed], recipe.proposals, seed)
+    data = examples([*own, *others], recipe.proposals, seed)
     epochs = min(recipe.epochs, int(np.ceil(STEPS * recipe.batch / len(data.target))))
     for layer in judge.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0  # it draws from a generator that all threads share: no two would learn the same
     fit(judge, data, replace(recipe, epochs=epochs, seed=seed))
     # on what was learnt: with those that are rehearsed, lest a few crystals that it now knows by heart make it too sure
-    calibrate(judge, [*own, *rehearsed], recipe.lowest)
+    calibrate(judge, [*own, *others], recipe.lowest)
     return judge
 
 

@@ -1,8 +1,9 @@
 """Teaching a flow network one material from a few checked areas: `learn`, which can be stopped and gone on with.
 
 It starts from weights that know many materials. Patches of the checked areas are mixed with synthetic images: with any,
-so that what the weights knew is not forgotten (rehearsal: Robins 1995, Connection Science 7:123), and with some made of
-the material's own crystals and ground, so that a few crystals are seen in many ways. Whatever interrupts it, the
+and real ones of other materials, so that what the weights knew is not forgotten (rehearsal: Robins 1995, Connection
+Science 7:123), and with some made of the material's own crystals and ground, so that a few crystals are seen in many
+ways. Whatever interrupts it, the
 same patches follow in the same order: on a device that computes the same each time the weights become the same.
 """
 
@@ -34,16 +35,18 @@ SEED = 2_000_000  # even numbers from here on; what is scored to see what was fo
 @dataclass(frozen=True)
 class Recipe:
     """network: `folded` or `cellpose`; steps: of the optimiser; patch: side, px; batch: patches a step; learning_rate:
-    the peak; synthetic: share of patches that rehearse; alike: share of those like the material; every: steps between
-    looks at the areas left out; average: see Budget; seed: of the patches."""
+    the peak; synthetic, rehearsed: shares of patches that rehearse, of drawn images and of real ones of other
+    materials; alike: share of those like the material; every: steps between looks at the areas left out; average: see
+    Budget; seed: of the patches."""
 
     network: str = "folded"
     steps: int = 600
     patch: int = 128
     batch: int = 4
     learning_rate: float = 3e-4
-    synthetic: float = 0.3
-    alike: float = 0.2
+    synthetic: float = 0.15
+    rehearsed: float = 0.25
+    alike: float = 0.15
     every: int = 50
     average: float = 0.98
     seed: int = 0
@@ -57,19 +60,25 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tenso
 
 
 class Lessons:
-    """Draws a checked area, each image as often, or with probability `synthetic` one of LESSONS drawn images, or with
-    probability `alike` one of ALIKE images made of what was checked, if that is enough."""
+    """Draws a checked area, each image as often, or with the recipe's shares as probabilities one of LESSONS drawn
+    images, one of `rehearsed`, or one of ALIKE images made of what was checked, if that is enough."""
 
-    def __init__(self, annotations: Sequence[Annotation], synthetic: float, alike: float):
+    def __init__(self, annotations: Sequence[Annotation], rehearsed: Sequence[Annotation], recipe: Recipe):
         self.own = [learnt_from(one) for one in annotations]
+        self.others = [learnt_from(one) for one in rehearsed]
         self.likeness = likeness_of((one.micrograph.pixels, one.labels, one.checked) for one in annotations)
-        self.shares = (synthetic, alike if self.likeness else 0.0)
+        self.shares = (
+            recipe.synthetic,
+            recipe.alike if self.likeness else 0.0,
+            recipe.rehearsed if self.others else 0.0,
+        )
         self.made: dict[tuple[int, int], LabelledImage] = {}
 
     def __call__(self, rng: np.random.Generator) -> LabelledImage:
         which = int(np.searchsorted(np.cumsum(self.shares), rng.random(), side="right"))
-        if which == 2:
-            return self.own[rng.integers(len(self.own))]
+        if which >= 2:
+            given = self.others if which == 2 else self.own
+            return given[rng.integers(len(given))]
         number = int(rng.integers((LESSONS, ALIKE)[which]))
         if (which, number) not in self.made:
             self.made[which, number] = (self._rehearsed, self._alike)[which](number)
@@ -125,9 +134,10 @@ def learn(
     folder: Path,
     score: Callable[[nn.Module], Mapping[str, float]] = lambda _: {},
     go_on: Callable[[int], bool] = lambda _: True,
+    rehearsed: Sequence[Annotation] = (),
 ) -> tuple[dict[str, Tensor], int] | None:
-    """Teach `network` the annotations; returns its averaged weights and the step they are of; None if `go_on(step)`
-    said no: called again with the same `folder` it goes on.
+    """Teach `network` the annotations, while it rehearses others; returns its averaged weights and the step they are
+    of; None if `go_on(step)` said no: called again with the same `folder` it goes on.
 
     The curve is in `<folder>/learn.csv`; `score` adds figures of the averaged network to its rows. Of what was seen at
     the areas `left_out`, the weights with the highest `pq` are returned, or if that is not scored with the lowest loss;
@@ -140,11 +150,11 @@ def learn(
     trainer = Trainer(network, loss_of, budget, folder, "learn")
     state, best = trainer.state, folder / "best.pt"
     validation = left_out_batches(left_out, recipe.patch) if left_out else []
-    source = partial(Lessons, tuple(annotations), recipe.synthetic, recipe.alike)
+    source = partial(Lessons, tuple(annotations), tuple(rehearsed), recipe)
     patch = partial(_patch, size=recipe.patch)
     stream = NumberedStream(source, patch, recipe.seed, trainer.steps, recipe.batch)
     feed = batches(stream, recipe.batch) if trainer.progress < 1 else iter(())
-    network.train()
+    _train_weights_only(network)
     while trainer.progress < 1:
         began = time.monotonic()
         batch = next(feed)
@@ -165,6 +175,15 @@ def learn(
             return None
     kept = torch.load(best, map_location="cpu", weights_only=True)
     return kept["weights"], kept["step"]
+
+
+def _train_weights_only(network: nn.Module) -> None:
+    """Batch norm keeps the statistics of all materials: those of patches of which most are of one would make it forget
+    the others."""
+    network.train()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def _keep(weights: Mapping[str, Tensor], step: int, path: Path) -> None:

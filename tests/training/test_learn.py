@@ -47,6 +47,15 @@ def test_what_is_seen_of_the_network_goes_into_the_curve(tmp_path):
     assert [line.split(",")[0] for line in lines[1:]] == ["2", "4"]
 
 
+def test_statistics_of_batch_norm_are_those_of_all_materials(tmp_path):
+    taught = network()
+    before = {name: values.clone() for name, values in taught.named_buffers()}
+    assert any(name.endswith("running_mean") for name in before)
+    learnt, _ = learn(taught, [ONE], [], SHORT, tmp_path)
+    assert all(torch.equal(learnt[name], values) for name, values in before.items())
+    assert not all(torch.equal(learnt[name], values) for name, values in network().named_parameters())
+
+
 def test_without_anything_left_out_the_last_weights_are_kept(tmp_path):
     assert learn(network(), [ONE], [], SHORT, tmp_path)[1] == 4
 
@@ -76,17 +85,19 @@ def test_only_checked_crystals_are_learnt():
 
 
 def test_rehearsal_is_as_often_as_asked():
-    lessons = Lessons([ONE], 0.4, 0.2)
+    other = replace(ONE, micrograph=replace(ONE.micrograph, name="pebbles"))
+    lessons = Lessons([ONE], [other], Recipe(synthetic=0.3, alike=0.1, rehearsed=0.2))
     rng = np.random.default_rng(0)
     seen = [lessons(rng) for _ in range(200)]
     assert 60 < sum(one is lessons.own[0] for one in seen) < 100  # 80 expected, deviation 7
-    assert len({id(one) for one in seen}) == 1 + 2 + 2
+    assert 23 < sum(one is lessons.others[0] for one in seen) < 57  # 40 expected, deviation 6
+    assert len({id(one) for one in seen}) == 1 + 1 + 2 + 2
     assert sorted(lessons.made) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_of_too_few_crystals_nothing_alike_is_made():
     few = replace(ONE, labels=np.where(ONE.labels <= 4, ONE.labels, 0).astype(np.int32))
-    lessons = Lessons([few], 0.0, 1.0)
+    lessons = Lessons([few], [], Recipe(synthetic=0.0, alike=1.0))
     assert all(lessons(np.random.default_rng(seed)) is lessons.own[0] for seed in range(5))
 
 

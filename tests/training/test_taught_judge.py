@@ -44,6 +44,13 @@ def test_it_is_a_copy_and_the_same_each_time(models):
         torch.testing.assert_close(values, before[key], rtol=0, atol=0)
 
 
+def test_what_is_rehearsed_is_learnt_from_too(models):
+    shown = draw(6, (128, 160), Structure("powder", diameter=20, spread=0.2))
+    other = annotation(Micrograph(shown.image, "steel", "1" * 64), shown.labels)
+    alone, with_other = (learn_judge(models, "folded", [ONE], rehearsed=known) for known in ((), [other]))
+    assert not same(alone, with_other)
+
+
 def test_nothing_is_learnt_from_what_was_not_checked(models):
     checked = np.zeros(SHOWN.labels.shape, bool)
     checked[:, :100] = True
