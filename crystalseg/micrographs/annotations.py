@@ -35,15 +35,6 @@ class Annotation:
         """Of the image that was checked, 0..1."""
         return float(self.checked.mean())
 
-    @property
-    def sha256(self) -> str:
-        """Of pixels, checked labels and checked area: what was learnt from, told apart from all else."""
-        parts = (self.micrograph.pixels, np.where(self.checked, self.labels, 0), self.checked)
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(repr((part.shape, part.dtype.str)).encode() + np.ascontiguousarray(part).tobytes())
-        return digest.hexdigest()
-
 
 def cut_out(one: Annotation, margin: int) -> Annotation:
     """The part of an annotation that was checked, and `margin` px about it."""

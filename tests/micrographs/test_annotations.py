@@ -35,13 +35,6 @@ def test_everything_is_checked_if_nothing_is_said():
     assert (part.crystals, part.share) == (1, 0.25)
 
 
-def test_what_lies_outside_does_not_change_what_is_learnt():
-    other = np.where(LABELS == 3, 0, LABELS)
-    checked = area(0, 0, 30, 40)
-    assert annotation(micrograph(), LABELS, checked).sha256 == annotation(micrograph(), other, checked).sha256
-    assert annotation(micrograph(), LABELS).sha256 != annotation(micrograph(), other).sha256
-
-
 @pytest.mark.parametrize(
     ("labels", "checked", "words"),
     [
