@@ -22,7 +22,7 @@ from crystalseg.report.report import Details
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
 from crystalseg.segmentation.effort import EFFORTS
-from crystalseg.segmentation.methods import METHODS, NAMED
+from crystalseg.segmentation.methods import METHODS, NAMED, networks_in
 from crystalseg.segmentation.settings import Settings, SettingsError
 from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.charts import agreement_chart, cumulative_chart
@@ -32,22 +32,28 @@ from crystalseg.ui.viewer import Crystals, Shown, viewer
 GIVEN = "label image given"
 
 
-def choose_methods() -> list[str]:
-    """Methods by name; SiMA+ with a model on record as `sima-plus@NETWORK`, with less effort as `sima-plus/quick`, the
-    user's own model as `cellpose-package:FILE` or `hub:FOLDER`."""
+def choose_methods(item: session.Item) -> list[str]:
+    """Methods by name, that of the run shown first; SiMA+ with another flow network or a model on record as
+    `sima-plus@NETWORK`, with less effort as `sima-plus/quick`, the user's own model as `cellpose-package:FILE` or
+    `hub:FOLDER`."""
     explained = " · ".join(f"{name}: {METHODS[name].words}" for name in NAMED)
+    ways = [name for name, method in METHODS.items() if method.model]
+    measured = [name for name in item.runs if name.partition(":")[0] not in ways]
+    offered = [
+        *NAMED,
+        *(f"sima-plus/{effort}" for effort in EFFORTS if effort != Settings.effort),
+        *(f"sima-plus@{network}" for network in networks_in() if network != Settings.network),
+        *(f"sima-plus@{model.setting}" for model in models(shared.engine())),
+        *measured,
+    ]
+    shown = next((name for name in measured if item.runs[name] == item.job), "sima-plus")
     chosen = st.multiselect(
         "Methods",
-        [
-            *NAMED,
-            *(f"sima-plus/{effort}" for effort in EFFORTS if effort != Settings.effort),
-            *(f"sima-plus@{model.setting}" for model in models(shared.engine())),
-        ],
-        ["sima-plus", "cellpose-original"],
+        list(dict.fromkeys(offered)),
+        list(dict.fromkeys([shown, "cellpose-original"])),
         help="The first one is what the others are compared with. " + explained,
     )
     way, place = st.columns(2)
-    ways = [name for name, method in METHODS.items() if method.model]
     kinds = way.multiselect(
         "Your own model is", ways, ways[:1], help=" · ".join(f"{n}: {METHODS[n].words}" for n in ways)
     )
@@ -102,12 +108,7 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
         micrograph = item.prepared()
         for method in missing:
             try:
-                chosen = Settings.called(
-                    method,
-                    instances=session.instances(),
-                    measuring=session.measuring(),
-                    network=session.network(),
-                )
+                chosen = Settings.called(method, instances=session.instances(), measuring=session.measuring())
                 item.run(micrograph, chosen, method)
             except SettingsError as error:
                 st.error(plain(error), icon=":material/block:")
@@ -182,7 +183,7 @@ def result(item: session.Item) -> None:
     micrograph = replace(item.prepared(), calibration=item.original.calibration)
     left, right = st.columns(2)
     with left:
-        methods = choose_methods()
+        methods = choose_methods(item)
     with right:
         truth = label_image(micrograph)
     done = ensure_runs(item, methods)

@@ -122,17 +122,21 @@ class Settings:
 
     @property
     def short_method(self) -> str:
-        """The method with an effort that is less than thorough, `sima-plus/quick`."""
-        return self._with_effort(self.method)
+        """As `called` reads it: with flow network and effort where these are not the usual ones, `sima-plus@cellpose`,
+        `sima-plus/quick`."""
+        return self._named(self._chooses_network and self.network != Settings.network)
 
     @property
     def full_method(self) -> str:
-        """The method as validations name it: as `short_method`, with its flow network where that is a choice,
-        `sima-plus@folded`."""
-        is_choice = method_of(self.method).runs_sima_plus or self.model
-        return self._with_effort(f"{self.method}@{self.network}" if is_choice else self.method)
+        """As validations name it: as `short_method`, but with any flow network that is a choice, `sima-plus@folded`."""
+        return self._named(self._chooses_network)
 
-    def _with_effort(self, name: str) -> str:
+    @property
+    def _chooses_network(self) -> bool:
+        return method_of(self.method).runs_sima_plus or bool(self.model)
+
+    def _named(self, with_network: bool) -> str:
+        name = f"{self.method}@{self.network}" if with_network else self.method
         is_less = method_of(self.method).runs_sima_plus and self.effort != Settings.effort
         return f"{name}/{self.effort}" if is_less else name
 

@@ -59,6 +59,7 @@ def test_looks_are_the_tiles_that_are_computed(random_models):
 
 @pytest.mark.parametrize("name", ["sima-plus", "sima-plus/quick", "sima-plus@cellpose", "sima-plus@cellpose/balanced"])
 def test_a_method_s_name_says_its_effort(name):
+    assert Settings.called(name).short_method == name
     assert Settings.called(name).full_method.replace("@folded", "") == name
     assert Settings.called(name, network="folded:our grains:2").full_method.count("@") == 1
 

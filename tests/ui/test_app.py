@@ -301,12 +301,24 @@ def test_a_correction_changes_the_figures_on_every_page_and_is_in_the_report(app
     assert shared.queue().result(run.name)[1].labels.max() >= largest  # the run's own labels were never touched
 
 
+def test_the_run_shown_is_compared_first_under_the_name_of_its_flow_network(app):
+    upload(app, png())
+    labelled(app.selectbox, "Flow network").set_value("cellpose").run()
+    labelled(app.select_slider, "Effort").set_value("quick").run()
+    press(app, "Run")
+    finish(app)
+    go(app, "compare")
+    assert labelled(app.multiselect, "Methods").value == ["sima-plus@cellpose/quick", "cellpose-original"]
+    assert any(b.label == "Run cellpose-original" for b in app.button)  # the other is done
+
+
 def test_methods_compared_with_each_other_and_with_a_label_image(app):
     made = draw(8, (200, 220), Structure("powder", diameter=35))
     upload(app, png())
     press(app, "Run")
     finish(app)
     go(app, "compare")
+    assert labelled(app.multiselect, "Methods").value == ["sima-plus", "cellpose-original"]
     labelled(app.multiselect, "Methods").set_value(["sima-plus", "watershed"]).run()
     press(app, "Run watershed")
     finish(app)
