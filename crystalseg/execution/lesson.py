@@ -16,11 +16,12 @@ from crystalseg.execution.work_folder import LOCK, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation, distinct
 from crystalseg.record import store
-from crystalseg.record.annotations import Kept, read
+from crystalseg.record.annotations import Kept, annotations, read
 from crystalseg.record.models import check_name, find
 from crystalseg.segmentation.settings import Settings
 
 MOST_PARTS = 5  # more areas are left out in groups
+MOST_REHEARSED = 8  # annotations of other materials on record
 
 
 class LessonError(ValueError):
@@ -32,7 +33,7 @@ class Lesson:
     """name: the model's; material; parent: `NAME:VERSION` to begin from, "" for the shipped weights; network: its
     architecture; minutes: until the model can be used; who: asks; created; annotations: of each, its name, the hashes
     of image and labels, and um_per_px or None; steps, every: how long a part learns and when it is looked at, 0 until
-    that was measured."""
+    that was measured; rehearsed: annotations of other materials, so that they are not forgotten."""
 
     name: str
     material: str
@@ -44,6 +45,7 @@ class Lesson:
     annotations: tuple[tuple[str, tuple[str, str], float | None], ...]
     steps: int = 0
     every: int = 0
+    rehearsed: tuple[tuple[str, tuple[str, str], float | None], ...] = ()
 
     def save(self, folder: Path) -> None:
         store.write_safely(folder / "lesson.json", json.dumps(asdict(self), indent=1).encode())
@@ -51,6 +53,10 @@ class Lesson:
     def read(self) -> list[Annotation]:
         """What is learnt."""
         return distinct([read(*one) for one in self.annotations])
+
+    def read_rehearsed(self) -> list[Annotation]:
+        """What is rehearsed of what is on record."""
+        return [read(*one) for one in self.rehearsed]
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -65,8 +71,9 @@ def load(folder: Path) -> Lesson:
     except (OSError, ValueError) as error:
         raise LessonError(f"In {folder} no model is being taught.") from error
     known = {f.name for f in fields(Lesson)}
-    listed = tuple((name, tuple(files), um) for name, files, um in facts.pop("annotations"))
-    return Lesson(**{key: value for key, value in facts.items() if key in known}, annotations=listed)
+    for key in {"annotations", "rehearsed"} & set(facts):
+        facts[key] = tuple((name, tuple(files), um) for name, files, um in facts[key])
+    return Lesson(**{key: value for key, value in facts.items() if key in known})
 
 
 def listed(kept: Sequence[Kept]) -> tuple[tuple[str, tuple[str, str], float | None], ...]:
@@ -98,7 +105,9 @@ def prepare(
     from_model = find(engine, parent) if parent else None
     network = from_model.network if from_model else Settings().network
     reference = from_model.reference if from_model else ""
-    lesson = Lesson(name, material, reference, network, minutes, who, store.now(), listed(kept))
+    others = [one for one in annotations(engine) if one.material != material]
+    rehearsed = listed(others[1::2][-MOST_REHEARSED:])  # the rest tells what is forgotten
+    lesson = Lesson(name, material, reference, network, minutes, who, store.now(), listed(kept), rehearsed=rehearsed)
     lesson.read()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):

@@ -30,11 +30,13 @@ LOOKED_AT = 3  # areas left out that are scored for the curve
 
 @dataclass(frozen=True)
 class Order:
-    """What is learnt, how, and the settings by which the network is judged."""
+    """What is learnt, how, the settings by which the network is judged, and what is rehearsed beside what comes with
+    the program."""
 
     part: Part
     recipe: Recipe
     settings: Settings
+    rehearsed: tuple[Annotation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def carry_out(
         return {"pq": float(np.mean([near(one, order.settings, ready) for one in part.left_out[:LOOKED_AT]]))}
 
     looks = score if part.left_out else (lambda _: {})
-    others = [one for each in examples.rehearsed().values() for one in each]
+    others = [*order.rehearsed, *(one for each in examples.rehearsed().values() for one in each)]
     learnt = learn(fresh(parent, recipe.network), part.learnt, part.left_out, recipe, folder, looks, go_on, others)
     if learnt is None:
         return None

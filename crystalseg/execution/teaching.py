@@ -76,6 +76,7 @@ class _Teacher:
         self.parent = with_taught(load_models(), taught(engine, self.settings))
         self.annotations = lesson.read()
         self.parts = parts(self.annotations)
+        self.rehearsed = tuple(lesson.read_rehearsed())
         self.scheduler = scheduler
 
     def teach(self) -> Model | None:
@@ -132,7 +133,7 @@ class _Teacher:
 
     def _order(self, number: int) -> Order:
         recipe = Recipe(self.lesson.network, steps=self._steps(number), every=self.lesson.every)
-        return Order(self.parts[number], recipe, self.settings)
+        return Order(self.parts[number], recipe, self.settings, self.rehearsed)
 
     def _learn(self, number: int, part: Part) -> Learnt | None:
         """A part, here or by a worker of the cluster."""
@@ -229,11 +230,14 @@ class _Teacher:
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:
-        """PQ before and after on drawn images, and on real ones of other materials: those that come with the program,
-        and those on record."""
+        """PQ before and after on drawn images, and on real ones of other materials that were not rehearsed: those that
+        come with the program, and those on record."""
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
-        other = [one for one in annotations(self.engine) if one.material != self.lesson.material][-FORGETTING_REAL:]
+        learnt = {files for _, files, _ in self.lesson.rehearsed}
+        other = [
+            one for one in annotations(self.engine) if one.material != self.lesson.material and one.files not in learnt
+        ][-FORGETTING_REAL:]
         areas = [one for known in examples.looked_at().values() for one in known]
         areas += [read(one.name, one.files) for one in other]
         found: dict[str, Any] = {"real_areas": len(areas)}

@@ -30,7 +30,7 @@ from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from crystalseg.training.loop import Trainer
-from crystalseg.training.teaching import Recipe
+from crystalseg.training.teaching import Recipe, learn
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +138,16 @@ def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
     assert model.scores["real_areas"] == 1
     # taught again it is the next version, from the first; by now there is another material, of which it may forget
     other = drawn(9)
-    annotations.keep(engine, other, "pebbles", "drawn")
+    for one in (other, drawn(15)):  # every second is rehearsed, the others tell what was forgotten
+        annotations.keep(engine, one, "pebbles", "drawn")
     again = prepare(engine, "powder", "powder", kept[:1], parent="powder", minutes=0.1)
+    assert [name for name, *_ in lesson.load(again).rehearsed] == ["powder 15"]
+    learnt_with = []
+    monkeypatch.setattr(
+        "crystalseg.execution.lesson_part.learn", lambda *given: learnt_with.append(given[-1]) or learn(*given)
+    )
     second = teaching.run(again, engine)
+    assert [one.micrograph.name for one in learnt_with[0]] == ["powder 15", "powder 13"]
     assert (second.reference, second.parent) == ("powder:2", "powder:1")
     assert second.scores["areas"] == 0
     found = [
