@@ -1,8 +1,7 @@
 """What teaching a material brings, by the crystals a person checks: guided beside random choice, at equal learning.
 
-    python -m benchmarks.teaching FOLDER [--test FOLDER] [--others FOLDER] [--weights FOLDER] [--steps 150]
-                                  [--without MATERIAL]
-                                  [--crystals 20 100 300] [--seeds 1] [--json FILE]
+    python -m benchmarks.teaching FOLDER [--test FOLDER] [--others FOLDER] [--weights FOLDER] [--without MATERIAL]
+                                  [--steps 150] [--crystals 20 100 300] [--seeds 1] [--json FILE]
 
 FOLDER holds labelled images of a material that the weights have not seen. --weights: a folder of them, as `weights/`,
 in place of the shipped ones; those are then judged too, as weights that know the material. Half of the images (or those

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from crystalseg.execution.lesson_state import state_of
 from crystalseg.execution.work_folder import LOCK, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
-from crystalseg.micrographs.annotations import Annotation, distinct
+from crystalseg.micrographs.annotations import Annotation, distinct, middle
 from crystalseg.record import store
 from crystalseg.record.annotations import Kept, annotations, read
 from crystalseg.record.models import check_name, find
@@ -22,6 +22,10 @@ from crystalseg.segmentation.settings import Settings
 
 MOST_PARTS = 5  # more areas are left out in groups
 MOST_REHEARSED = 8  # annotations of other materials on record
+REHEARSED_SIDE = 512  # px of each: a field, lest they take the time of the lesson
+
+
+Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # annotations on record
 
 
 class LessonError(ValueError):
@@ -42,10 +46,10 @@ class Lesson:
     minutes: float
     who: str
     created: str
-    annotations: tuple[tuple[str, tuple[str, str], float | None], ...]
+    annotations: Listed
     steps: int = 0
     every: int = 0
-    rehearsed: tuple[tuple[str, tuple[str, str], float | None], ...] = ()
+    rehearsed: Listed = ()
 
     def save(self, folder: Path) -> None:
         store.write_safely(folder / "lesson.json", json.dumps(asdict(self), indent=1).encode())
@@ -55,13 +59,23 @@ class Lesson:
         return distinct([read(*one) for one in self.annotations])
 
     def read_rehearsed(self) -> list[Annotation]:
-        """What is rehearsed of what is on record."""
-        return [read(*one) for one in self.rehearsed]
+        """What is rehearsed of what is on record: a field of each."""
+        cut = (middle(read(*one), REHEARSED_SIDE) for one in self.rehearsed)
+        return [field for field in cut if field.crystals]
 
     @property
     def data(self) -> tuple[str, ...]:
         """What is learnt, by one hash each."""
-        return tuple(store.digest(*files) for _, files, _ in self.annotations)
+        return _hashes(self.annotations)
+
+    @property
+    def rehearsed_data(self) -> tuple[str, ...]:
+        """What is rehearsed of what is on record, likewise."""
+        return _hashes(self.rehearsed)
+
+
+def _hashes(listed: Listed) -> tuple[str, ...]:
+    return tuple(store.digest(*files) for _, files, _ in listed)
 
 
 def load(folder: Path) -> Lesson:
@@ -76,7 +90,7 @@ def load(folder: Path) -> Lesson:
     return Lesson(**{key: value for key, value in facts.items() if key in known})
 
 
-def listed(kept: Sequence[Kept]) -> tuple[tuple[str, tuple[str, str], float | None], ...]:
+def listed(kept: Sequence[Kept]) -> Listed:
     """Annotations on record as a Lesson names them."""
     return tuple((one.name, one.files, one.um_per_px) for one in kept)
 

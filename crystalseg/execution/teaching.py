@@ -200,7 +200,7 @@ class _Teacher:
             sha256,
             lesson.parent,
             data=lesson.data,
-            recipe=asdict(recipe),
+            recipe=asdict(recipe) | {"rehearsed_data": lesson.rehearsed_data},
             curve=finite,
         )
         return register(self.engine, made, lesson.who)

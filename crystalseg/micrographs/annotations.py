@@ -38,7 +38,17 @@ class Annotation:
 
 def cut_out(one: Annotation, margin: int) -> Annotation:
     """The part of an annotation that was checked, and `margin` px about it."""
-    part = bounding_box(one.checked, margin)
+    return _part(one, bounding_box(one.checked, margin))
+
+
+def middle(one: Annotation, side: int) -> Annotation:
+    """The middle of what was checked, at most `side` × `side` px."""
+    checked = cut_out(one, 0)
+    starts = [max(0, (length - side) // 2) for length in checked.labels.shape]
+    return _part(checked, (slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)))
+
+
+def _part(one: Annotation, part: tuple[slice, slice]) -> Annotation:
     micrograph = replace(one.micrograph, pixels=np.ascontiguousarray(one.micrograph.pixels[part]))
     return Annotation(micrograph, np.ascontiguousarray(one.labels[part]), np.ascontiguousarray(one.checked[part]))
 

@@ -141,7 +141,8 @@ def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
     for one in (other, drawn(15)):  # every second is rehearsed, the others tell what was forgotten
         annotations.keep(engine, one, "pebbles", "drawn")
     again = prepare(engine, "powder", "powder", kept[:1], parent="powder", minutes=0.1)
-    assert [name for name, *_ in lesson.load(again).rehearsed] == ["powder 15"]
+    given = lesson.load(again)
+    assert [name for name, *_ in given.rehearsed] == ["powder 15"]
     learnt_with = []
     monkeypatch.setattr(
         "crystalseg.execution.lesson_part.learn", lambda *given: learnt_with.append(given[-1]) or learn(*given)
@@ -149,6 +150,7 @@ def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
     second = teaching.run(again, engine)
     assert [one.micrograph.name for one in learnt_with[0]] == ["powder 15", "powder 13"]
     assert (second.reference, second.parent) == ("powder:2", "powder:1")
+    assert second.recipe["rehearsed_data"] == list(given.rehearsed_data)
     assert second.scores["areas"] == 0
     found = [
         panoptic_quality(one.labels, label(one.micrograph.pixels.mean(axis=2) > 128, connectivity=1))

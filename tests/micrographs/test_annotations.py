@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from crystalseg.micrographs.annotations import annotation, distinct, inside, packed, read_annotations, unpacked
+from crystalseg.micrographs.annotations import (
+    annotation,
+    distinct,
+    inside,
+    middle,
+    packed,
+    read_annotations,
+    unpacked,
+)
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.pairs import write_pair
 from tests.conftest import discs
@@ -26,6 +34,15 @@ def test_a_crystal_counts_where_half_of_it_is_checked():
     assert found.max() == 1
     assert (found[LABELS == 1] == 1).all()
     assert inside(LABELS, area(0, 0, 30, 62)).max() == 2
+
+
+def test_the_middle_of_what_was_checked():
+    one = annotation(micrograph(), LABELS, area(0, 10, 40, 62))
+    part = middle(one, 20)
+    np.testing.assert_array_equal(part.labels, LABELS[10:30, 26:46])
+    np.testing.assert_array_equal(part.micrograph.pixels, one.micrograph.pixels[10:30, 26:46])
+    assert part.checked.all()
+    assert middle(one, 200).labels.shape == (40, 52)
 
 
 def test_everything_is_checked_if_nothing_is_said():
