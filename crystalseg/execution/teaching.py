@@ -40,7 +40,7 @@ FORGETTING_SIDE = 320
 FORGETTING_REAL = 4  # areas of other materials on record, the latest, beside those that come with the program
 LEARNING = 0.5  # of the minutes until the model can be used; the rest is for the judge, and for looking
 LEAST_STEPS = 20
-PACE_STEPS = 6
+PACE_STEPS = 12
 
 
 def run(
@@ -117,7 +117,7 @@ class _Teacher:
             trial,
             go_on=mark,
         )
-        pace = float(np.median(np.diff(marks)))
+        pace = float(np.quantile(np.diff(marks), 0.25))  # the first steps, or what else runs just now, take longer
         learning = 1 if len(self.parts) == 1 else 2
         steps = max(LEAST_STEPS, int(60 * self.lesson.minutes * LEARNING / learning / pace))
         self.lesson = replace(self.lesson, steps=steps, every=max(5, steps // 8))
