@@ -24,7 +24,6 @@ MOST_PARTS = 5  # more areas are left out in groups
 MOST_REHEARSED = 8  # annotations of other materials on record
 REHEARSED_SIDE = 512  # px of each: a field, lest they take the time of the lesson
 
-
 Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # annotations on record
 
 
@@ -95,6 +94,11 @@ def listed(kept: Sequence[Kept]) -> Listed:
     return tuple((one.name, one.files, one.um_per_px) for one in kept)
 
 
+def of_others(engine: Engine, material: str) -> list[Kept]:
+    """Annotations of other materials on record, the latest last."""
+    return [one for one in annotations(engine) if one.material != material]
+
+
 def folder_of(name: str) -> Path:
     """Where the model of that name is taught: one at a time."""
     return store.home() / "teaching" / check_name(name)
@@ -119,8 +123,7 @@ def prepare(
     from_model = find(engine, parent) if parent else None
     network = from_model.network if from_model else Settings().network
     reference = from_model.reference if from_model else ""
-    others = [one for one in annotations(engine) if one.material != material]
-    rehearsed = listed(others[1::2][-MOST_REHEARSED:])  # the rest tells what is forgotten
+    rehearsed = listed(of_others(engine, material)[1::2][-MOST_REHEARSED:])  # the rest tells what is forgotten
     lesson = Lesson(name, material, reference, network, minutes, who, store.now(), listed(kept), rehearsed=rehearsed)
     lesson.read()
     folder.mkdir(parents=True, exist_ok=True)

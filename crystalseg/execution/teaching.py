@@ -18,7 +18,7 @@ from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.evaluation.validation import by_figure
 from crystalseg.execution.cluster import connected, elsewhere, equip
 from crystalseg.execution.failure import failure
-from crystalseg.execution.lesson import Lesson, Part, load, parts, prepare
+from crystalseg.execution.lesson import Lesson, Part, load, of_others, parts, prepare
 from crystalseg.execution.lesson_part import Learnt, Order, carry_out, finished, fresh, in_worker, keep, labels, near
 from crystalseg.execution.lesson_state import State, Told, learning_curve
 from crystalseg.execution.work_folder import asked, locked
@@ -26,7 +26,7 @@ from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs import examples
 from crystalseg.networks.weights import Card, save_weights
 from crystalseg.record import store, validations
-from crystalseg.record.annotations import annotations, from_folder, read
+from crystalseg.record.annotations import from_folder, read
 from crystalseg.record.database import open_database
 from crystalseg.record.models import Model, find, models, register, scored, taught
 from crystalseg.segmentation.models import load_models, with_taught
@@ -235,11 +235,9 @@ class _Teacher:
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
         learnt = {files for _, files, _ in self.lesson.rehearsed}
-        other = [
-            one for one in annotations(self.engine) if one.material != self.lesson.material and one.files not in learnt
-        ][-FORGETTING_REAL:]
+        other = [one for one in of_others(self.engine, self.lesson.material) if one.files not in learnt]
         areas = [one for known in examples.looked_at().values() for one in known]
-        areas += [read(one.name, one.files) for one in other]
+        areas += [read(one.name, one.files) for one in other[-FORGETTING_REAL:]]
         found: dict[str, Any] = {"real_areas": len(areas)}
         for by, suffix in ((self.parent, "_before"), (weights, "")):
             scores = [panoptic_quality(d.labels, labels(by, self.settings, d.image)) for d in drawn]

@@ -15,7 +15,7 @@ from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
-from crystalseg.training.confidence import Recipe, calibrate, examples, fit, proposals
+from crystalseg.training.confidence import Judged, Recipe, calibrate, examples, fit, proposals
 
 STEPS = 350  # at most
 DRAWN, DRAWN_SIDE = 12, 320  # synthetic images that are rehearsed, and their side, px
@@ -35,9 +35,12 @@ def learn_judge(
     """A copy of the judge of a flow network (`folded` or `cellpose`), taught which of the network's proposals are right
     in the checked areas, rehearsing those in others, and calibrated; as it was if too few are right. The same is learnt
     each time on one device."""
+
+    def proposed(one: Annotation) -> Judged:
+        return proposals(models, network, one.micrograph.pixels, one.labels, one.checked)
+
     judge = copy.deepcopy(models.judge(Settings(network=network)))
-    areas = (cut_out(one, MARGIN) for one in _some(annotations, np.random.default_rng(seed)))
-    own = [proposals(models, network, one.micrograph.pixels, one.labels, one.checked) for one in areas]
+    own = [proposed(cut_out(one, MARGIN)) for one in _some(annotations, np.random.default_rng(seed))]
     right = sum(
         np.count_nonzero((iou > 0.5) & judged.known(candidates.labels, len(iou)))
         for judged in own
@@ -47,7 +50,7 @@ def learn_judge(
         return judge
     images = (draw(SEED + 2 * k, (DRAWN_SIDE, DRAWN_SIDE)) for k in range(DRAWN))
     others = [proposals(models, network, one.image, one.labels) for one in images]
-    others += [proposals(models, network, one.micrograph.pixels, one.labels, one.checked) for one in rehearsed]
+    others += map(proposed, rehearsed)
     recipe = Recipe()
     data = examples([*own, *others], recipe.proposals, seed)
     epochs = min(recipe.epochs, int(np.ceil(STEPS * recipe.batch / len(data.target))))

@@ -3,8 +3,8 @@
 It starts from weights that know many materials. Patches of the checked areas are mixed with synthetic images: with any,
 and real ones of other materials, so that what the weights knew is not forgotten (rehearsal: Robins 1995, Connection
 Science 7:123), and with some made of the material's own crystals and ground, so that a few crystals are seen in many
-ways. Whatever interrupts it, the
-same patches follow in the same order: on a device that computes the same each time the weights become the same.
+ways. Whatever interrupts it, the same patches follow in the same order: on a device that computes the same each time
+the weights become the same.
 """
 
 import time
@@ -81,11 +81,11 @@ class Lessons:
             return given[rng.integers(len(given))]
         number = int(rng.integers((LESSONS, ALIKE)[which]))
         if (which, number) not in self.made:
-            self.made[which, number] = (self._rehearsed, self._alike)[which](number)
+            self.made[which, number] = (self._drawn, self._alike)[which](number)
         return self.made[which, number]
 
     @staticmethod
-    def _rehearsed(number: int) -> LabelledImage:
+    def _drawn(number: int) -> LabelledImage:
         side = int(np.random.default_rng(number).integers(224, 640))
         image = draw(SEED + 2 * number, (side, side))
         return labelled_image(image.image, image.labels, True)
