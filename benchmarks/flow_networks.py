@@ -15,26 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from crystalseg.evaluation.metrics import average_crystal_size, panoptic_quality
 from crystalseg.micrographs.pairs import read_pairs
-from crystalseg.networks.folded import FoldedCPNet
-from crystalseg.networks.weights import load_weights
-from crystalseg.segmentation import load_models
-from crystalseg.segmentation.models import Models
+from crystalseg.segmentation.models import Models, load_models, load_network, with_network
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.sima_plus import chosen_by_fit
 from crystalseg.synthetic.sets import draw_grain, draw_random
 
 LARGEST = 1_200_000  # px
-
-
-def folded(path: Path) -> Models:
-    network = FoldedCPNet()
-    network.load_state_dict(load_weights(path, "folded")[0])
-    return Models({"folded": network.eval().to(memory_format=torch.channels_last)}, torch.device("cpu"))
 
 
 def crystals(models: Models, network: str, pixels: np.ndarray) -> np.ndarray:
@@ -60,7 +50,8 @@ def main() -> None:
     parser.add_argument("--grains", type=int, default=12)
     parser.add_argument("--mixed", type=int, default=8)
     options = parser.parse_args()
-    networks = {"cellpose": load_models(device="cpu"), "folded": folded(options.folded)}
+    shipped = load_models(device="cpu")
+    networks = {"cellpose": shipped, "folded": with_network(shipped, "folded", load_network(options.folded, "folded"))}
     rows = []
     for kind, pixels, truth in images(options.folders, options.grains, options.mixed):
         for name, models in networks.items():

@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from crystalseg.evaluation.tables import with_interval
-from crystalseg.networks.weights import load_weights
-from crystalseg.segmentation.models import BUILD, Models, load_models, with_network
+from crystalseg.segmentation.models import Models, load_models, load_network, with_network
 
 
 def parser_of(doc: str | None, networks: Sequence[str], out: str, grains: int, mixed: int) -> argparse.ArgumentParser:
@@ -27,10 +26,7 @@ def models_of(options: argparse.Namespace) -> Models:
     """The shipped networks with the two that were named in their places."""
     models = load_models(device="cpu")
     for network, path in zip(options.network, options.weights, strict=True):
-        state, _ = load_weights(path, network)
-        built = BUILD[network](state)
-        built.load_state_dict(state)
-        models = with_network(models, network, built.eval())
+        models = with_network(models, network, load_network(path, network))
     return models
 
 

@@ -148,7 +148,7 @@ def load_judge(settings: Settings, taught: Taught | None = None, directory: Path
     `taught`, if it has its own."""
     name = JUDGES[settings.architecture]
     own = taught.networks() if taught else {}
-    network = own[name] if name in own else _load(directory, name)
+    network = own[name] if name in own else load_network(directory / f"{name}.safetensors", name)
     assert isinstance(network, Confidence)
     return network
 
@@ -157,7 +157,7 @@ def load_clicks(directory: Path = DIRECTORY) -> ClickNet | None:
     """The network that makes a crystal from clicks, alone, on the CPU; None if there are no weights for it."""
     if not (directory / "clicks.safetensors").is_file():
         return None
-    network = _load(directory, "clicks")
+    network = load_network(directory / "clicks.safetensors", "clicks")
     assert isinstance(network, ClickNet)
     return network
 
@@ -194,11 +194,12 @@ def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
         network.load_state_dict(state)
     except (RuntimeError, KeyError) as error:
         raise WeightsError(f"{what} holds weights of another architecture than '{name}'.") from error
-    return network.eval()
+    return _ready(network, torch.device("cpu"))
 
 
-def _load(directory: Path, name: str) -> nn.Module:
-    path = directory / f"{name}.safetensors"
+def load_network(path: Path, name: str) -> nn.Module:
+    """The network called `name` (of BUILD) with the weights of a file, on the CPU, for inference; WeightsError if there
+    is no such file or it holds others."""
     state, _ = load_weights(path, name)
     try:
         return _built(name, state, str(path))
@@ -222,7 +223,7 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     cards = {name: load_weights(p, name)[1] for name, p in given.items()}
     hashes = {name: file_hash(p) for name, p in given.items()}
     versions = {name: card.version for name, card in cards.items()}
-    networks = Networks({name: partial(lambda n: _ready(_load(directory, n), where), name) for name in given})
+    networks = Networks({name: partial(lambda n: _ready(load_network(given[n], n), where), name) for name in given})
     if flow_file is not None:
         state = load_cellpose_file(flow_file)
         own = CPNet(flow_inputs(state))
