@@ -12,6 +12,7 @@ from crystalseg.record.profiles import as_of, profiles
 from crystalseg.record.reopening import Reopened, reopen, same_figures
 from crystalseg.record.reports import reports_of
 from crystalseg.record.runs import Run, entry_of, find
+from crystalseg.record.sample import why_not
 from crystalseg.record.store import StoreError
 from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
@@ -164,6 +165,9 @@ def beside(one: Run, other: Run) -> None:
 def pooled(runs: list[Run]) -> None:
     """Runs as the fields of one sample: figures together, the spread between them, one report."""
     st.subheader(f"{len(runs)} runs as fields of one sample")
+    if problem := why_not(runs):
+        st.warning(plain(problem), icon=":material/difference:")
+        return
     offered = profiles(shared.engine())
     own = {r.profile for r in runs}
     names = list(offered)

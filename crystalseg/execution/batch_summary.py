@@ -12,6 +12,7 @@ from crystalseg.record.anchors import anchor
 from crystalseg.record.reopening import reopen
 from crystalseg.record.reports import issue
 from crystalseg.record.runs import Run
+from crystalseg.record.sample import of_different_places, why_not
 from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
 from crystalseg.report.pdf import build_pdf
@@ -53,16 +54,20 @@ def finish(folder: Path, engine: Engine) -> None:
     for name, table in (("summary.csv", rows), ("failures.csv", failures)):
         store.write_safely(folder / name, csv(pd.DataFrame(table)))
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
-        combined = issue(engine, [run.id for run in runs], "PDF", _combined(batch, runs, engine))
+        counted = of_different_places(runs)
+        combined = issue(engine, [run.id for run in counted], "PDF", _combined(batch, counted, len(runs), engine))
         store.write_safely(folder / "combined_report.pdf", combined)
 
 
-def _combined(batch: Batch, runs: list[Run], engine: Engine) -> bytes:
-    """The PDF report of all images as fields of one sample."""
+def _combined(batch: Batch, runs: list[Run], images: int, engine: Engine) -> bytes:
+    """The PDF report of the runs as fields of one sample; of how many `images`, of which some are there twice."""
     # pictures are shown of the first only; of the others neither image nor labels are held
     parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
     profile = batch.profile
     validation = lookup(profile, profile.settings)
     product = profile.product or f"batch {batch.id}"
-    report = make(parts, validation, Details(sample=product), profile)
+    copies = images - len(runs)
+    remarks = [f"{copies} of {images} images are copies of others and left out." if copies else "", why_not(runs)]
+    details = Details(sample=product, remarks=" ".join(filter(None, remarks)))
+    report = make(parts, validation, details, profile)
     return build_pdf(replace(report, anchor=anchor(engine)))

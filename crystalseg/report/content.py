@@ -1,6 +1,7 @@
 """What a report says: from measured fields to blocks, a section at a time."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -116,6 +117,7 @@ def _method(report: Report) -> list[Block]:
         )
     rows = [
         *settings_rows(settings, factors),
+        *_otherwise(report.parts),
         ("Model versions", ", ".join(f"{name} {version}" for name, version in run.versions.items()) or "none"),
         *((f"SHA-256 of {name} weights", digest) for name, digest in run.hashes.items()),
         *([("Networks computed on", f"{run.device}. {DETERMINISM}")] if run.device else ()),
@@ -123,6 +125,18 @@ def _method(report: Report) -> list[Block]:
         ("Computing time", f"{sum(p.run.timings[stage] for p in report.parts for stage in p.run.timings):.1f} s"),
     ]
     return [Heading("Method"), Text(words), Facts(rows)]
+
+
+def _otherwise(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """What was chosen for a field in another way than for the first."""
+    factors = [", ".join(f"{f:g}" if f else "by size" for f in part.settings.scales.factors) for part in parts]
+    chosen = [settings_rows(part.settings, f or "of its own") for part, f in zip(parts, factors, strict=True)]
+    rows = []
+    for part, own in zip(parts, chosen, strict=True):
+        differing = "; ".join(f"{name} {value}" for name, value in own if (name, value) not in chosen[0])
+        if differing:
+            rows.append((f"Otherwise for {part.run.image_name}", differing))
+    return rows
 
 
 def _signature(report: Report) -> list[Block]:

@@ -111,11 +111,12 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(images.glob("0*.png")):
             file.write(path, f"set/{path.name}")
+        file.write(images / "00.png", "set/00 (copy).png")
     out, engine = tmp_path / "out", open_database()
     made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5))
-    assert made.names[0] == "set/00.png"
+    assert set(made.names[:2]) == {"set/00.png", "set/00 (copy).png"}
     assert batch.load(out) == made
-    assert batch.state_of(out, engine) == batch.State(GOOD, 0, (), "paused")
+    assert batch.state_of(out, engine) == batch.State(GOOD + 1, 0, (), "paused")
 
     def pause_after_two(_):
         if len(recorded(engine)) == 2:
@@ -124,10 +125,13 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         state = batch_run.run(out, engine, 1, cluster.scheduler_address, pause_after_two)
         assert state.state == "paused"
-        assert 2 <= state.done < GOOD
+        assert 2 <= state.done < GOOD + 1
         work_folder.ask(out, "")
         state = batch_run.run(out, engine, 1, cluster.scheduler_address)
-    assert (state.state, state.done) == ("done", GOOD)
+    assert (state.state, state.done) == ("done", GOOD + 1)
+    combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
+    assert f"1 of {GOOD + 1} images are copies of others and left out" in combined
+    assert f"in {GOOD} fields" in combined
     run = recorded(engine)[0]
     assert run.um_per_px == 0.5
     assert run.details == {"sample": run.image_name}

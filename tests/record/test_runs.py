@@ -138,10 +138,10 @@ def test_a_record_of_the_first_releases_is_kept(tmp_path):
     assert list(audit(open_database(url))) == []
 
 
-def measured(corrected=False):
-    """A run of an image in the store, its labels drawn, and with a merge and a pore if `corrected`."""
+def measured(corrected=False, ground=30):
+    """A run of an image in the store, its labels drawn, on this grey, and with a merge and a pore if `corrected`."""
     labels = discs((120, 160), [(30, 40, 18), (30, 100, 25), (90, 60, 22), (90, 120, 12)])
-    data = png(np.where(labels > 0, 200, 30).astype(np.uint8))
+    data = png(np.where(labels > 0, 200, ground).astype(np.uint8))
     store.put(data)
     micrograph = read_micrograph(data, "discs.png")
     empty = Prediction(np.zeros((2, 120, 160), np.float32), np.zeros((120, 160), np.float32))

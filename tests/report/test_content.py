@@ -3,7 +3,7 @@
 import html
 import io
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import openpyxl
@@ -20,6 +20,8 @@ from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details, make, reopened_part, report_of
 from crystalseg.report.words import figure_rows, number
 from crystalseg.report.workbook import build_workbook
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Settings
 from tests.report.report_cases import DRAWN, LOGO, VALIDATED, case, sample, text_of
 
 
@@ -104,6 +106,17 @@ def test_a_section_left_out_is_not_there(section):
         content(make(parts, VALIDATED, Details(), replace(profile, sections=())))
     )
     assert max(count) - min(count) == own
+
+
+def test_a_field_measured_with_other_thresholds_is_named():
+    (first, second), profile = sample()
+    settings = Settings(scales=Scales((0.5, 1)), instances=Instances(min_area=40))
+    second = replace(second, run=replace(second.run, settings=asdict(settings)))
+    blocks = content(make([first, second], VALIDATED, Details(), profile))
+    rows = dict(row for block in blocks if isinstance(block, Facts) for row in block.rows)
+    said = "Resize factors 0.5, 1; Foreground threshold h, smallest area 0, 40 px²"
+    assert rows["Otherwise for field 2.tif"] == said
+    assert "Otherwise for field 1.tif" not in rows
 
 
 def test_a_run_from_the_record_gives_the_same_report():

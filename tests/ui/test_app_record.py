@@ -259,17 +259,29 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
 
 def test_runs_are_reported_together_as_fields_of_one_sample(page):
     engine = open_database()
-    runs = [measured(), measured(corrected=True)]
-    for run in runs:
+    for run in (measured(), measured(corrected=True, ground=40)):
         keep(engine, run)
     app = page("history")
     choose_runs(app, engine, 0, 1)
     app.run()
     assert not app.exception
+    assert not app.warning
     words = " ".join(h.value for h in app.subheader)
     assert "Two runs compared" in words
     assert "2 runs as fields of one sample" in words
     assert "mean diameter (average crystal size)" in set(app.dataframe[-1].value["figure"])
+
+
+def test_runs_of_the_same_image_are_no_two_fields(page):
+    engine = open_database()
+    for run in (measured(), measured(corrected=True)):
+        keep(engine, run)
+    app = page("history")
+    choose_runs(app, engine, 0, 1)
+    app.run()
+    assert not app.exception
+    assert "would count twice" in app.warning[0].value
+    assert "mean diameter (average crystal size)" not in {f for t in app.dataframe for f in t.value.get("figure", [])}
 
 
 def test_crystals_of_the_runs_found_are_one_population_a_month(page, monkeypatch):

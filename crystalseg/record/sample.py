@@ -1,0 +1,56 @@
+"""Runs on record as fields of one sample, whose crystals are counted together: which of them can be."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from crystalseg.record.runs import Run
+
+# What fields of one sample have in common: what it is called, and what a run has of it, in words.
+_ALIKE: dict[str, Callable[[Run], str]] = {
+    "methods": lambda run: run.chosen.full_method,
+    "weights": lambda run: ", ".join(f"{n} {run.hashes[n][:12]}" for n in run.chosen.networks if n in run.hashes),
+    "border rules": lambda run: run.chosen.measuring.border_rule,
+    "crystals counted": lambda run: run.chosen.measuring.only or "all",
+    "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",
+}
+
+
+def of_different_places(runs: Sequence[Run]) -> list[Run]:
+    """The runs without those that measured pixels which an earlier one has measured: the same image, or a part of it
+    that overlaps. Their crystals would count twice, and the sampling uncertainty would be too small."""
+    kept = []
+    seen: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        before = seen[run.image_sha256] if run.image_sha256 else []
+        if not any(_overlap(run, other) for other in before):
+            kept.append(run)
+            before.append(run)
+    return kept
+
+
+def _overlap(one: Run, other: Run) -> bool:
+    if one.region is None or other.region is None:
+        return True
+    top, left, bottom, right = zip(one.region, other.region, strict=True)
+    return max(top) < min(bottom) and max(left) < min(right)
+
+
+def why_not(runs: Sequence[Run]) -> str:
+    """Why these runs cannot be fields of one sample, in a sentence that says what to do; "" if they can. Thresholds and
+    resize factors may differ from field to field; the report says where they do."""
+    kept = {run.id for run in of_different_places(runs)}
+    twice = next((run for run in runs if run.id not in kept), None)
+    if twice is not None:
+        return (
+            f"Run {twice.id} measured a place of {twice.image_name} that another of these runs has measured: its "
+            "crystals would count twice; choose one of the two."
+        )
+    first = runs[0]
+    for words, fact in _ALIKE.items():
+        other = next((run for run in runs if fact(run) != fact(first)), None)
+        if other is not None:
+            return (
+                f"{first.image_name} and {other.image_name} have different {words} ({fact(first)}; {fact(other)}): "
+                "fields of one sample are measured alike; measure one of them again, or report them apart."
+            )
+    return ""
