@@ -25,7 +25,7 @@ from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
-from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, searched
+from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, say_ways, searched, ways
 from crystalseg.ui.viewer import Crystals, viewer
 
 ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
@@ -221,13 +221,16 @@ def trend(engine: Engine, query: index.Query) -> None:
         return
     if len(kept) < len(measured):
         st.caption(f"{len(measured) - len(kept)} of these runs are not in {unit} and left out here.")
+    say_ways(kept)
     values = kept[TRENDS[words]].tolist()
     chart = control_chart(values)
-    names = [(r.created[:16].replace("T", " "), r.image, r.run) for r in kept.itertuples()]
+    names = [(r.created[:16].replace("T", " "), r.image, r.run, r.method) for r in kept.itertuples()]
+    way = ways(kept).tolist()
+    changes = [k for k in range(1, len(way)) if way[k] != way[k - 1]]
     signals = {k: "; ".join(RULES[n - 1] for n in rules) for k, rules in enumerate(chart.signals) if rules}
-    st.plotly_chart(control_charts(chart, values, names, signals, words, unit), width="stretch")
+    st.plotly_chart(control_charts(chart, values, names, signals, changes, words, unit), width="stretch")
     for k, rules in list(signals.items())[-NAMED:]:
-        st.caption(f":material/warning: {plain(', '.join(names[k]))}: {rules}")
+        st.caption(f":material/warning: {plain(', '.join(names[k][:3]))}: {rules}")
     if len(signals) > NAMED:
         st.caption(f"{len(signals) - NAMED} earlier signals are marked in the chart.")
 

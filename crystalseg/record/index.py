@@ -33,6 +33,7 @@ from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.record import ledger, store
 from crystalseg.record.database import RecordError, explained
 from crystalseg.record.ledger import Base, EntryRow
+from crystalseg.segmentation.settings import Settings, SettingsError
 
 # The figures of a run that are columns, and where they are in what is on record.
 FIGURES: dict[str, Callable[[dict], float]] = {
@@ -49,7 +50,8 @@ _AT_ONCE = 2000  # entries in one transaction, so that nobody who writes waits f
 class RunRow(Base):
     """A run. measurement: its job, which the states of one measurement have in common (as found, with corrections, with
     other thresholds); stands: whether it is the one of them that counts, the last approved or else the last; words:
-    what it is searched by, in small letters; crystals: the hash of their file, or ""."""
+    what it is searched by, in small letters; crystals: the hash of their file, or ""; method: `Settings.short_method`;
+    weights: the names and the first digits of the hashes of those it used."""
 
     __tablename__ = "run_index"
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -64,6 +66,7 @@ class RunRow(Base):
     counted: Mapped[int | None] = mapped_column(Integer)
     profile: Mapped[str] = mapped_column(String(64))
     method: Mapped[str] = mapped_column(Text)
+    weights: Mapped[str] = mapped_column(Text, server_default="")
     corrections: Mapped[int] = mapped_column(Integer)
     operator: Mapped[str] = mapped_column(Text)
     approved: Mapped[str] = mapped_column(Text)
@@ -206,7 +209,8 @@ def _row(entry: Any, body: dict) -> dict[str, Any]:
         "verdict": _verdict(body),
         "counted": figures["counted"] if isinstance(figures.get("counted"), int) else None,
         "profile": str(body.get("profile", ""))[:64],
-        "method": str(settings.get("method", "")),
+        "method": _method(settings),
+        "weights": ", ".join(f"{name} {str(sha256)[:8]}" for name, sha256 in _part(body, "hashes").items()),
         "corrections": len(body.get("corrections") or ()),
         "operator": str(details.get("operator", "")),
         "approved": "",
@@ -221,6 +225,14 @@ def _part(body: dict, name: str) -> dict:
     """One of the objects in what is on record of a run; nothing if it has none."""
     part = body.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _method(settings: dict) -> str:
+    """The method's name with flow network, model and effort; as it was written if it cannot be read."""
+    try:
+        return Settings.on_record(settings).short_method
+    except SettingsError:
+        return str(settings.get("method", ""))
 
 
 def _figure(figures: dict, of: Callable[[dict], float]) -> float | None:

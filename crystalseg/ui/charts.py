@@ -127,11 +127,12 @@ def control_charts(
     values: Sequence[float],
     names: Sequence[Sequence[str]],
     signals: dict[int, str],
+    changes: Sequence[int],
     words: str,
     unit: str,
 ) -> go.Figure:
     """Individuals above, moving range below; `names`: of each value, some lines; `signals`: by place,
-    what is out of control there."""
+    what is out of control there; `changes`: places from which on it was measured in another way."""
     number = list(range(1, len(values) + 1))
     hover = ["<br>".join(map(in_chart, lines)) for lines in names]
     drawn = make_subplots(2, 1, shared_xaxes=True, row_heights=(0.65, 0.35), vertical_spacing=0.06)
@@ -154,6 +155,8 @@ def control_charts(
         (2, chart.range_limit, "dash"),
     ):
         drawn.add_hline(level, row=row, line_dash=dash, line_color="#666")
+    for place in changes:
+        drawn.add_vline(place + 0.5, line_dash="dot", line_color="#666")
     drawn.update_yaxes(title=f"{words}, {unit}", row=1)
     drawn.update_yaxes(title=f"moving range, {unit}", rangemode="tozero", row=2)
     drawn.update_xaxes(tickformat="d", dtick=max(1, len(values) // 20))

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from crystalseg.record import crystals, index
 from crystalseg.ui.charts import months_chart
-from crystalseg.ui.run_list import in_one_unit
+from crystalseg.ui.run_list import in_one_unit, say_ways
 
 
 @st.cache_data(max_entries=600, show_spinner=False)
@@ -42,6 +42,7 @@ def months(engine: Engine, query: index.Query) -> None:
     if not len(kept):
         st.info("None of these runs has crystals on record.", icon=":material/search:")
         return
+    say_ways(kept)
     with st.spinner("Crystals are read…", show_time=True):
         table = of_months(kept)
     by = st.segmented_control("Weighted by", ["number", "area"], default="number", key="months by") or "number"

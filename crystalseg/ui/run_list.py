@@ -7,8 +7,10 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from crystalseg.record import index, store
+from crystalseg.ui.plain import plain
 
 A_PAGE = 100  # runs listed at once
+WAYS_NAMED = 4
 SHOWN = (
     *("run", "created", "image", "sample", "average", "unit", "verdict", "counted", "profile", "method"),
     *("corrections", "operator", "approved"),
@@ -25,6 +27,23 @@ def in_one_unit(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Those of the runs whose sizes are in the unit of most, and the unit: µm and px are not shown together."""
     unit = next(iter(rows["unit"].mode()), "")
     return rows[rows["unit"] == unit], unit
+
+
+def ways(rows: pd.DataFrame) -> pd.Series:
+    """With what each run was measured: its method, network, model and weights, in words."""
+    return rows["method"] + (" (" + rows["weights"] + ")").where(rows["weights"] != "", "")
+
+
+def say_ways(rows: pd.DataFrame) -> None:
+    """A caption, if not all of the runs were measured in the same way: figures may differ by that alone."""
+    counts = ways(rows).value_counts(sort=False)
+    if len(counts) > 1:
+        listed = "; ".join(f"{way}, {count:,} run{'s' * (count != 1)}" for way, count in counts[:WAYS_NAMED].items())
+        more = f"; and {len(counts) - WAYS_NAMED} more" if len(counts) > WAYS_NAMED else ""
+        st.caption(
+            f":material/difference: Measured in {len(counts)} ways: {plain(listed)}{more}. A step between them may "
+            "come from the method and not from the material."
+        )
 
 
 def list_key(rows: pd.DataFrame) -> str:

@@ -30,12 +30,13 @@ VERDICT = {
     "why": "",
 }
 
+HASHES = {"cellpose": "0123abcd" * 8}
 ALL = Query()
 
 
 def add(engine, identity, who="", **facts):
     """A run on record; its id."""
-    blank = Run("a.png", "", None, None, None, {"method": "sima-plus"}, {}, {}, {}, dict(FIGURES))
+    blank = Run("a.png", "", None, None, None, {"method": "sima-plus"}, HASHES, {}, {}, dict(FIGURES))
     ledger.append(engine, "run", identity, asdict(replace(blank, id=identity, **facts)), who)
     return identity
 
@@ -60,7 +61,8 @@ def test_a_row_says_what_the_run_says():
         "verdict": "pass",
         "counted": 12,
         "profile": "Powder",
-        "method": "sima-plus",
+        "method": "sima-plus@cellpose",
+        "weights": "cellpose 0123abcd",
         "corrections": 0,
         "operator": "A. Kern",
         "approved": "M. Vogt",

@@ -272,6 +272,21 @@ def test_runs_are_reported_together_as_fields_of_one_sample(page):
     assert "mean diameter (average crystal size)" in set(app.dataframe[-1].value["figure"])
 
 
+def test_a_trend_says_where_the_method_changed(page):
+    engine, first = open_database(), measured()
+    then = replace(first, hashes={"cellpose": "0123abcd" * 8})
+    for k, one in enumerate((first, first, then)):
+        keep(engine, replace(one, id=f"m{k}"))
+    app = page("history")
+    assert not app.exception
+    said = next(c.value for c in app.caption if "Measured in 2 ways" in c.value)
+    assert "sima-plus, 2 runs" in said
+    assert "cellpose 0123abcd), 1 run" in said
+    (chart,) = app.get("plotly_chart")
+    lines = json.loads(chart.proto.spec)["layout"]["shapes"]
+    assert [line["x0"] for line in lines if line["x0"] == line["x1"]] == [2.5, 2.5]
+
+
 def test_runs_of_the_same_image_are_no_two_fields(page):
     engine = open_database()
     for run in (measured(), measured(corrected=True)):
