@@ -23,7 +23,7 @@ from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import METHODS, NAMED, networks_in
-from crystalseg.segmentation.settings import Settings, SettingsError
+from crystalseg.segmentation.settings import Measuring, Settings, SettingsError
 from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.charts import agreement_chart, cumulative_chart
 from crystalseg.ui.plain import plain
@@ -145,7 +145,8 @@ def several_images(first: str, second: str) -> None:
             job = item.runs.get(method)
             if job and shared.queue().has_result(job) and shared.queue().job(job).status == "done":
                 corrected = shared.corrected(job, session.instances())
-                summary = corrected.measurement(item.original.um_per_px, session.measuring()).summary
+                rule = Measuring(session.measuring().border_rule)
+                summary = corrected.measurement(item.original.um_per_px, rule).summary
                 values.append((summary.average.value, summary.unit) if summary else (np.nan, ""))
         if len(values) == 2 and not any(np.isnan(v) for v, _ in values):
             rows.append((item.original.name, values[0][0], values[1][0], values[0][1]))
@@ -220,7 +221,9 @@ def result(item: session.Item) -> None:
         ),
         key=f"compare {item.key}",
     )
-    rule = session.measuring().border_rule
+    rule, only = session.measuring().border_rule, session.measuring().only
+    if only:
+        st.caption(f"All crystals are compared, also those that the selection “{plain(only)}” leaves out elsewhere.")
     comparison = compare(compared, rule, truth)
     tables(comparison)
     st.plotly_chart(cumulative_chart(compared, rule), width="stretch")

@@ -97,7 +97,7 @@ class Comparison:
 def compare(compared: Sequence[Compared], rule: str, truth: np.ndarray | None = None) -> Comparison:
     """All tables for two or more methods, and for a label image taken for true if there is one."""
     tables = {
-        "Size figures": figures(compared, rule),
+        "Size figures of all crystals": figures(compared, rule),
         f"Crystals against {compared[0].name}": differences(compared[0], compared[1:]),
     }
     if truth is not None:

@@ -47,8 +47,8 @@ def test_differences_and_scores():
 
 def test_all_tables_and_their_text():
     tables = compare([compared("whole", TRUE), compared("halved", HALF, float("nan"))], "include", TRUE).tables
-    assert list(tables) == ["Size figures", "Crystals against whole", "Against the label image given"]
-    rows = as_text(tables["Size figures"])
+    assert list(tables) == ["Size figures of all crystals", "Crystals against whole", "Against the label image given"]
+    rows = as_text(tables["Size figures of all crystals"])
     assert rows[0][0] == "method"
     assert rows[2][-1] == "–"
     assert "Against the label image given" not in compare([compared("whole", TRUE)], "include").tables

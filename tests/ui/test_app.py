@@ -326,6 +326,11 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     assert list(tables["average, px"]["method"]) == ["sima-plus", "watershed"]
     assert tables["average, px"]["KS distance"].iloc[0] == 0
     assert list(tables["agree"]["method"]) == ["watershed"]
+    app.session_state["only"] = "equivalent_diameter > 1000 px"
+    app.run()
+    assert any("All crystals are compared" in c.value for c in app.caption)
+    assert next(d.value for d in app.dataframe if "average, px" in d.value.columns)["counted"].min() > 0
+    app.session_state["only"] = ""
     buffer = io.BytesIO()
     Image.fromarray(made.labels.astype("uint16")).save(buffer, "PNG")
     labelled(app.main.file_uploader, "Label image (optional)").upload("truth.png", buffer.getvalue(), "image/png").run()
