@@ -19,7 +19,7 @@ from crystalseg.report.exports import csv
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details, make, reopened_part
-from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
+from crystalseg.report.words import FIGURE_COLUMNS, VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
@@ -187,7 +187,7 @@ def pooled(runs: list[Run]) -> None:
     if report.assessment.outcome:
         st.markdown(f"Verdict: **{report.assessment.outcome.upper()}**")
     rows = figure_rows(list(report.assessment.budgets.values()))
-    st.dataframe(pd.DataFrame(rows, columns=["figure", "value", "U (k = 2)", "computed with"]), hide_index=True)
+    st.dataframe(pd.DataFrame(rows, columns=list(FIGURE_COLUMNS)), hide_index=True)
     if not account.person().may("operator"):
         return
     forms = (("PDF", build_pdf), ("HTML", build_html), ("Excel", build_workbook))

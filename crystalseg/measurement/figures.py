@@ -14,6 +14,7 @@ from crystalseg.measurement.grain_size import g_of_area, g_of_count, g_of_interc
 from crystalseg.measurement.intercept import Pattern
 
 RESAMPLES = 400
+FEW_FIELDS = 8  # the spread between fewer is itself known too badly to stand alone
 # One grain-size number changes so much when every length changes by the factor e: 2·log2(e) (E112-13 clause 15).
 G_PER_LENGTH = 2 * float(np.log2(np.e))
 
@@ -32,7 +33,7 @@ class Definition:
 class Figure:
     """A figure of a sample. sampling: its standard uncertainty from which crystals or fields were seen, NaN if unknown;
     how: what that is from; fields: the figure of each field alone, NaN where a field has none; label: if it needs one
-    beside its definition's."""
+    beside its definition's; freedom: degrees of freedom of `sampling`."""
 
     key: str
     value: float
@@ -41,6 +42,7 @@ class Figure:
     how: str
     fields: tuple[float, ...] = ()
     label: str = ""
+    freedom: float = float("inf")
 
     @property
     def definition(self) -> Definition:
@@ -112,9 +114,10 @@ def figures(
     """All figures of a sample by key, in the order of DEFINITIONS; empty if no crystal counts.
 
     `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None. Lengths are in
-    µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: with two or more fields the
-    spread between them, s/√n; with one field a bootstrap of so many `resamples` over its crystals (0: NaN, and much
-    faster), or for intercepts a jackknife over its lines.
+    µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: a bootstrap of so many
+    `resamples` over the crystals (0: NaN, and much faster), for intercepts a jackknife over the lines, for numbers per
+    area Poisson's; or the spread between fields, s/√n, if that is larger. Of FEW_FIELDS or more it is always the
+    spread. Two fields may agree by chance, far better than their crystals allow.
     """
     fields = in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
@@ -147,13 +150,16 @@ def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, 
     return parts, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def _between(key: str, unit: str, value: float, each: Sequence[float], alone: float, how: str) -> Figure:
-    """A figure with the spread between its fields, or if there is but one, the uncertainty found `alone`."""
-    finite = [v for v in each if np.isfinite(v)]
-    if len(finite) > 1:
-        spread = float(np.std(finite, ddof=1) / np.sqrt(len(finite)))
-        return Figure(key, value, unit, spread, f"spread between {len(finite)} fields", tuple(each))
-    return Figure(key, value, unit, alone, how, tuple(each))
+def _sampled(figure: Figure) -> Figure:
+    """The figure, its sampling uncertainty so far that of chance over crystals or lines, with the spread between its
+    fields in place of that where it is larger or tells by itself (`figures`)."""
+    each = [v for v in figure.fields if np.isfinite(v)]
+    if len(each) < 2:
+        return figure
+    spread = float(np.std(each, ddof=1) / np.sqrt(len(each)))
+    if len(each) < FEW_FIELDS and spread <= figure.sampling:
+        return figure
+    return replace(figure, sampling=spread, how=f"spread between {len(each)} fields", freedom=len(each) - 1)
 
 
 def _of_crystals(
@@ -164,12 +170,14 @@ def _of_crystals(
     together: Sequence[np.ndarray],
     resamples: int,
 ) -> Figure:
-    each = [function(*part) if len(part[0]) else np.nan for part in parts]
-    alone = np.nan
-    if len(parts) == 1 and len(together[0]) > 1 and resamples:
-        alone = _bootstrap(function, together, resamples)
-    how = f"bootstrap over {len(together[0])} crystals"
-    return _between(key, unit_of(key, unit), function(*together), each, alone, how)
+    each = tuple(function(*part) if len(part[0]) else np.nan for part in parts)
+    crystals = len(together[0])
+    chance = np.nan
+    if len(parts) < FEW_FIELDS and crystals > 1 and resamples:
+        chance = _bootstrap(function, together, resamples)
+    how = f"bootstrap over {crystals} crystals"
+    value = function(*together)
+    return _sampled(Figure(key, value, unit_of(key, unit), chance, how, each, freedom=crystals - 1))
 
 
 def _bootstrap(function: Callable[..., float], arrays: Sequence[np.ndarray], resamples: int) -> float:
@@ -198,18 +206,20 @@ def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibra
     if not count:
         return {}
     mean = sum(f.length * s for f, s in zip(counts, scales, strict=True)) / count
-    each = [f.mean * s for f, s in zip(counts, scales, strict=True)]
+    each = tuple(f.mean * s for f, s in zip(counts, scales, strict=True))
     lines = np.array([(c, length * s) for f, s in zip(counts, scales, strict=True) for c, length in f.by_line])
-    alone = _jackknife(lines) if len(fields) == 1 else np.nan
-    how = f"jackknife over {len(lines)} {pattern}"
-    key = f"intercept_{pattern}"
-    figures = {key: _between(key, unit_of(key, unit), mean, each, alone, how)}
-    if calibrated:
-        own = figures[key]
-        each_g = tuple(g_of_intercept(v / 1000) if np.isfinite(v) else np.nan for v in each)
-        sampling = G_PER_LENGTH * own.sampling / mean
-        figures[f"g_{pattern}"] = Figure(f"g_{pattern}", g_of_intercept(mean / 1000), "", sampling, own.how, each_g)
-    return figures
+    key, how = f"intercept_{pattern}", f"jackknife over {len(lines)} {pattern}"
+    own = _sampled(Figure(key, mean, unit_of(key, unit), _jackknife(lines), how, each, freedom=len(lines) - 1))
+    if not calibrated:
+        return {key: own}
+    of_g = tuple(g_of_intercept(v / 1000) if np.isfinite(v) else np.nan for v in each)
+    return {key: own, f"g_{pattern}": _as_g(own, f"g_{pattern}", g_of_intercept(mean / 1000), of_g)}
+
+
+def _as_g(own: Figure, key: str, value: float, each: tuple[float, ...]) -> Figure:
+    """A grain-size number with the sampling uncertainty of the figure that it comes from."""
+    per_length = G_PER_LENGTH / abs(float(own.definition.power))
+    return replace(own, key=key, value=value, unit="", sampling=per_length * own.sampling / own.value, fields=each)
 
 
 def _jackknife(lines: np.ndarray) -> float:
@@ -228,16 +238,12 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
     if not sum(counts):
         return {}
     density = sum(counts) / sum(areas)
-    each = [c / a if c else np.nan for c, a in zip(counts, areas, strict=True)]
+    each = tuple(c / a if c else np.nan for c, a in zip(counts, areas, strict=True))
     # A count of independent crystals varies by its root (Poisson), which for grains that fill space is an upper bound.
     how = f"Poisson, {sum(counts):g} crystals"
-    own = _between("per_mm2", unit_of("per_mm2", "µm"), density, each, density / np.sqrt(sum(counts)), how)
-    each_g = tuple(g_of_count(v) if np.isfinite(v) else np.nan for v in each)
-    sampling = G_PER_LENGTH / 2 * own.sampling / density
-    return {
-        "per_mm2": own,
-        "g_planimetric": Figure("g_planimetric", g_of_count(density), "", sampling, own.how, each_g),
-    }
+    own = _sampled(Figure("per_mm2", density, unit_of("per_mm2", "µm"), density / np.sqrt(sum(counts)), how, each))
+    of_g = tuple(g_of_count(v) if np.isfinite(v) else np.nan for v in each)
+    return {"per_mm2": own, "g_planimetric": _as_g(own, "g_planimetric", g_of_count(density), of_g)}
 
 
 def _mean_area(fields: Sequence[Field], resamples: int) -> Figure:

@@ -12,7 +12,7 @@ from crystalseg.measurement.uncertainty import Budget
 Outcome = Literal["pass", "fail", "not decidable"]
 RULE = (
     "Decision rule (ISO 14253-1): a limit is kept if the figure keeps it by more than its expanded uncertainty "
-    "(k = 2), broken if it breaks it by more; in between nothing is decided."
+    "(about 95 %), broken if it breaks it by more; in between nothing is decided."
 )
 
 

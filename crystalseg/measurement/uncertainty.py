@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Figure
 
-COVERAGE = 2.0  # k, about 95 %
+LEVEL = 0.9544997  # of what U covers: k is 2 if all of u is well known (GUM table G.2)
 LEAST_IMAGES = 3  # a method validated on fewer may have been lucky
 
 
@@ -33,12 +34,13 @@ class Validation:
 @dataclass(frozen=True)
 class Component:
     """One source of uncertainty. standard: u, in the figure's unit, None if nothing is known of it; kind: "A" from
-    repeated observations, "B" otherwise (GUM 4.2, 4.3); how: where it comes from."""
+    repeated observations, "B" otherwise (GUM 4.2, 4.3); how: where it comes from; freedom: degrees of freedom of u."""
 
     source: str
     standard: float | None
     kind: str
     how: str
+    freedom: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,20 @@ class Budget:
         return float(np.sqrt(sum(c.standard**2 for c in self.components if c.standard is not None)))
 
     @property
+    def freedom(self) -> float:
+        """ν_eff = u_c⁴ / Σ(u⁴/ν), the degrees of freedom of u_c (Welch and Satterthwaite, GUM G.4.1)."""
+        spent = sum(c.standard**4 / c.freedom for c in self.components if c.standard is not None)
+        return self.combined**4 / spent if spent else float("inf")
+
+    @property
+    def coverage(self) -> float:
+        """k = t_95(ν_eff), of Student's distribution (GUM G.6.4): 2 with many degrees of freedom, 3.3 with three."""
+        return float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
+
+    @property
     def expanded(self) -> float:
-        """U = k·u_c, k = 2 (GUM 6.2)."""
-        return COVERAGE * self.combined
+        """U = k·u_c (GUM 6.2)."""
+        return self.coverage * self.combined
 
 
 def budget(figure: Figure, calibration: float | None, validation: Validation | None, scaled: bool = True) -> Budget:
@@ -86,9 +99,9 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
 
 def _sampling(figure: Figure) -> Component:
     stated = np.isfinite(figure.sampling)
-    return Component(
-        "sampling", figure.sampling if stated else None, "A", figure.how if stated else "too few crystals or fields"
-    )
+    if not stated:
+        return Component("sampling", None, "A", "too few crystals or fields")
+    return Component("sampling", figure.sampling, "A", figure.how, figure.freedom)
 
 
 def _segmentation(figure: Figure, validation: Validation | None) -> Component:
@@ -101,7 +114,7 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
     # The method is not corrected for its bias, so the root mean square counts, not the spread (GUM F.2.4.5).
     off = float(np.sqrt(np.mean(np.square(errors))))
     unit = 1.0 if DEFINITIONS[figure.key].power == "G" else abs(figure.value)
-    return Component("segmentation", off * unit, "A", f"root mean square error of {validation.words}")
+    return Component("segmentation", off * unit, "A", f"root mean square error of {validation.words}", len(errors))
 
 
 def errors(measured: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:

@@ -5,11 +5,12 @@ import pandas as pd
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import RULE
-from crystalseg.measurement.uncertainty import COVERAGE
 from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import Block, Facts, Heading, Rows, Text
 from crystalseg.report.report import Report
 from crystalseg.report.words import (
+    EXPANDED,
+    FIGURE_COLUMNS,
     VERDICT_COLUMNS,
     bounded,
     corrections_words,
@@ -67,7 +68,7 @@ def figures(report: Report) -> list[Block]:
     incomplete = [] if all(b.complete for b in assessment.budgets.values()) else [_incomplete(assessment)]
     return [
         Heading("Figures by standard"),
-        Rows(("figure", "value", f"U (k = {COVERAGE:g})", "computed with"), rows, (0.3, 0.14, 0.11, 0.45)),
+        Rows(FIGURE_COLUMNS, rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
             f"Computed with the formulas of the standards named, which does not claim compliance with them. "
             f"{rule_words(assessment.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals "
@@ -98,21 +99,23 @@ def budget(report: Report) -> list[Block]:
         parts = {c.source: c for c in b.components}
         each = [uncertainty(b, parts[s].standard) if s in parts else "–" for s in sources]
         value = f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip()
-        rows.append((b.figure.words, value, *each, bounded(b, b.combined), bounded(b, b.expanded)))
+        k = f"{b.coverage:.1f}"
+        rows.append((b.figure.words, value, *each, bounded(b, b.combined), k, bounded(b, b.expanded)))
     origins = []
     for source in sources:
         components = [c for b in assessment.budgets.values() for c in b.components if c.source == source]
         if components:
             told = "; ".join(dict.fromkeys(c.how for c in components))
             origins.append((f"{source}, type {components[0].kind}", told))
-    header = ("figure", "value", *sources, "combined", f"U (k = {COVERAGE:g})")
+    header = ("figure", "value", *sources, "combined", "k", EXPANDED)
     return [
         Heading("Uncertainty budget"),
-        Rows(header, rows, (0.32, 0.14, 0.11, 0.13, 0.11, 0.1, 0.09)),
+        Rows(header, rows, (0.3, 0.14, 0.11, 0.13, 0.11, 0.1, 0.03, 0.08)),
         Facts(origins),
         Text(
             "GUM (JCGM 100:2008): standard uncertainties in the figure's unit, sensitivities included; combined is "
-            "the root of the sum of their squares; U covers about 95 %.",
+            "the root of the sum of their squares. U = k · combined covers about 95 %: k is 2 where all of them are "
+            "well known, larger where few fields, images or lines tell (Student's t, Welch–Satterthwaite).",
             small=True,
         ),
     ]

@@ -72,7 +72,9 @@ def intercept_words(pattern: str, intercepts: Intercepts) -> str:
     return f"{pattern}: {intercepts.count:g} crystals on {intercepts.length:.0f} px{mean}"
 
 
-VERDICT_COLUMNS = ("limit", "figure", "U (k = 2)", "verdict", "why")
+EXPANDED = "U (95 %)"  # the head of a column of expanded uncertainties
+VERDICT_COLUMNS = ("limit", "figure", EXPANDED, "verdict", "why")
+FIGURE_COLUMNS = ("figure", "value", EXPANDED, "computed with")
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str, str]]:

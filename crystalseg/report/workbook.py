@@ -10,6 +10,7 @@ from crystalseg.micrographs.names import visible
 from crystalseg.record.runs import Run
 from crystalseg.report.exports import in_text, shown
 from crystalseg.report.report import Report
+from crystalseg.report.words import EXPANDED
 
 
 def build_workbook(report: Report) -> bytes:
@@ -49,7 +50,8 @@ def _assessed(assessment: Assessment) -> dict[str, pd.DataFrame]:
                 "figure": b.figure.words,
                 "value": b.figure.value,
                 "unit": b.figure.unit,
-                "U (k = 2)": b.expanded,
+                EXPANDED: b.expanded,
+                "k": b.coverage,
                 "U complete": b.complete,
                 "computed with": b.figure.definition.standard,
             }
@@ -68,14 +70,14 @@ def _assessed(assessment: Assessment) -> dict[str, pd.DataFrame]:
             {
                 "limit": v.limit.words(),
                 "figure": v.value,
-                "U (k = 2)": v.expanded,
+                EXPANDED: v.expanded,
                 "unit": v.unit,
                 "verdict": v.outcome,
                 "why": v.why,
             }
             for v in assessment.verdicts
         ],
-        columns=["limit", "figure", "U (k = 2)", "unit", "verdict", "why"],
+        columns=["limit", "figure", EXPANDED, "unit", "verdict", "why"],
     )
     fields = pd.DataFrame(
         {"field": [visible(name) for name in assessment.fields]}

@@ -10,7 +10,14 @@ from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.intercept import Pattern, lines_with_counts
 from crystalseg.report.pictures import with_test_lines
-from crystalseg.report.words import VERDICT_COLUMNS, figure_rows, intercept_words, uncertainty, verdict_rows
+from crystalseg.report.words import (
+    FIGURE_COLUMNS,
+    VERDICT_COLUMNS,
+    figure_rows,
+    intercept_words,
+    uncertainty,
+    verdict_rows,
+)
 from crystalseg.segmentation.overlay import fit, outlined
 from crystalseg.ui.plain import plain
 
@@ -42,19 +49,17 @@ def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> Non
     for note in assessment.notes:
         st.info(plain(note), icon=":material/info:")
     budgets = list(assessment.budgets.values())
-    columns = ["figure", "value", "U (k = 2)", "computed with"]
-    st.dataframe(pd.DataFrame(figure_rows(budgets), columns=columns), hide_index=True, height=420)
+    st.dataframe(pd.DataFrame(figure_rows(budgets), columns=list(FIGURE_COLUMNS)), hide_index=True, height=420)
     if not all(b.complete for b in budgets):
         st.caption("≥: a part of the uncertainty is not known, see below.")
     if st.toggle("Show the test lines and circles as they were counted"):
         _test_lines(field, pixels)
     with st.expander("Uncertainty budget", icon=":material/balance:"):
         parts = [
-            (b.figure.words, c.source, "not known" if c.standard is None else uncertainty(b, c.standard), c.kind, c.how)
-            for b in budgets
-            for c in b.components
+            (b.figure.words, c.source, uncertainty(b, c.standard), c.kind, c.how) for b in budgets for c in b.components
         ]
         st.dataframe(pd.DataFrame(parts, columns=["figure", "source", "u", "type", "from"]), hide_index=True)
+        st.caption("U = k · √Σu²; k is 2 where all of u is well known, larger where few fields, images or lines tell.")
         st.caption(
             "Segmentation: choose a profile that names the kind of material, and validate the method on labelled "
             "images of it (python -m crystalseg validate). Calibration: state the uncertainty of the pixel size."

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import summarise
 from crystalseg.measurement.field import Field
-from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, figures, needed_crystals
+from crystalseg.measurement.figures import DEFINITIONS, FEW_FIELDS, G_PER_LENGTH, figures, needed_crystals
 from crystalseg.measurement.grain_size import g_of_count, g_of_intercept
 from tests.conftest import discs, squares
 
@@ -59,8 +59,24 @@ def test_fields_are_pooled_and_their_spread_is_the_uncertainty():
     counts = [small.max(), large.max(), small.max()]
     assert mean.value == pytest.approx(np.average(each, weights=counts))
     assert "3 fields" in mean.how
+    assert mean.freedom == 2
+    assert found["g_planimetric"].freedom == found["per_mm2"].freedom == 2
+    assert found["g_lines"].sampling == pytest.approx(
+        G_PER_LENGTH * found["intercept_lines"].sampling / found["intercept_lines"].value
+    )
     # (400/20)² twice and (400/40)² in three fields of 0.16 mm²
     assert found["g_planimetric"].value == pytest.approx(g_of_count(900 / (3 * 0.16)))
+
+
+def test_fields_that_agree_by_chance_are_no_more_certain_than_their_crystals_allow():
+    labels = discs((300, 300), [(50, 50, 10), (50, 200, 25), (200, 60, 40), (200, 220, 18)])
+    alone = figures([field(labels)], "include")["mean"]
+    twice = figures([field(labels), field(labels[::-1])], "include")["mean"]
+    assert np.ptp(twice.fields) == 0
+    assert twice.sampling == pytest.approx(alone.sampling / np.sqrt(2), rel=0.15)
+    assert (twice.how, twice.freedom) == ("bootstrap over 8 crystals", 7)
+    many = figures([field(labels)] * FEW_FIELDS, "include")["mean"]
+    assert many.freedom == FEW_FIELDS - 1
 
 
 def test_a_bootstrap_agrees_with_the_textbook():

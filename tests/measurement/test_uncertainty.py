@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from crystalseg.measurement.figures import Figure
-from crystalseg.measurement.uncertainty import Validation, budget, errors
+from crystalseg.measurement.uncertainty import Budget, Component, Validation, budget, errors
 
 POWDER = Validation("powder", "sima-plus", 3, {"mean": (0.03, -0.04, 0.0), "g_lines": (0.1, -0.2, 0.0)})
 
@@ -14,9 +14,27 @@ def test_a_length_by_hand():
     assert [c.source for c in found.components] == ["sampling", "segmentation", "calibration"]
     assert [c.standard for c in found.components] == pytest.approx([1.0, 50 * np.sqrt(25 / 3) / 100, 0.5])
     assert found.combined == pytest.approx(np.sqrt(1 + 25 / 12 + 0.25))
-    assert found.expanded == pytest.approx(2 * found.combined)
+    # only the root mean square of three images has few degrees of freedom: (u_c / u_segmentation)⁴ · 3
+    assert found.freedom == pytest.approx(3 * ((1 + 25 / 12 + 0.25) / (25 / 12)) ** 2)
+    assert found.expanded == pytest.approx(found.coverage * found.combined)
     assert found.complete
     assert found.components[1].how.endswith("sima-plus on 3 images of powder")
+
+
+def test_degrees_of_freedom_of_the_end_gauge():
+    # JCGM 100:2008, H.1.6: u in nm and ν of four components give u_c = 32 nm and ν_eff = 16.7
+    known = ((25, 18), (9.7, 25.6), (2.9, 50), (16.6, 2))
+    found = Budget(Figure("mean", 1, "µm", 0, ""), tuple(Component("", u, "A", "", v) for u, v in known))
+    assert found.combined == pytest.approx(32, abs=0.5)
+    assert found.freedom == pytest.approx(16.7, abs=0.3)
+
+
+@pytest.mark.parametrize(("freedom", "k"), [(1, 13.97), (2, 4.53), (3, 3.31), (10, 2.28), (np.inf, 2.00)])
+def test_coverage_factors_of_the_table(freedom, k):
+    # JCGM 100:2008, table G.2, column 95.45 %
+    found = Budget(Figure("mean", 1, "µm", 0, ""), (Component("", 0.5, "A", "", freedom), Component("", None, "B", "")))
+    assert found.coverage == pytest.approx(k, abs=0.005)
+    assert found.expanded == pytest.approx(found.coverage * 0.5)
 
 
 def test_a_grain_size_number_by_hand():

@@ -139,7 +139,7 @@ def test_excel_opens_the_workbook():
     figures = pd.read_excel(data, sheet_name="Figures").set_index("figure")
     for b in report.assessment.budgets.values():
         assert figures.loc[b.figure.words, "value"] == pytest.approx(b.figure.value)
-        assert figures.loc[b.figure.words, "U (k = 2)"] == pytest.approx(b.expanded)
+        assert figures.loc[b.figure.words, "U (95 %)"] == pytest.approx(b.expanded)
     assert len(pd.read_excel(data, sheet_name="Crystals")) == sum(len(p.crystals) for p in parts)
     assert list(pd.read_excel(data, sheet_name="Verdict")["verdict"]) == ["pass", "fail", "pass"]
     empty = case(labels=np.zeros_like(DRAWN.labels))
