@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.measurement.figures import DEFINITIONS
-from crystalseg.measurement.specification import Limit
+from crystalseg.measurement.specification import UNITS, Limit
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import validations
@@ -18,7 +18,8 @@ from crystalseg.ui.plain import plain
 
 KEYS = {d.words: key for key, d in DEFINITIONS.items()}
 MAY_SAVE = "Approvers and administrators may change profiles."
-COLUMNS = ("figure", "lower", "upper", "above x")
+NUMBERS = ("lower", "upper", "above x")
+COLUMNS = ("figure", *NUMBERS, "unit")
 
 
 def may_save() -> bool:
@@ -30,30 +31,35 @@ def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
     """The rows of the editor as limits; SettingsError says what is wrong with a row."""
     limits = []
     for row in table.to_dict("records"):
-        low, high, above = (None if pd.isna(row[c]) else float(row[c]) for c in COLUMNS[1:])
+        low, high, above = (None if pd.isna(row[c]) else float(row[c]) for c in NUMBERS)
         if pd.isna(row["figure"]):
             continue
         try:
-            limits.append(Limit(KEYS[row["figure"]], low, high, above))
+            unit = UNITS[0] if pd.isna(row["unit"]) else row["unit"]
+            limits.append(Limit(KEYS[row["figure"]], low, high, above, unit))
         except ValueError as error:
             raise SettingsError(str(error)) from error
     return tuple(limits)
 
 
 def table_of(limits: tuple[Limit, ...]) -> pd.DataFrame:
-    rows = [(DEFINITIONS[m.figure].words, m.lower, m.upper, m.above) for m in limits]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COLUMNS[1:], float))
+    rows = [(DEFINITIONS[m.figure].words, m.lower, m.upper, m.above, m.unit) for m in limits]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
 
 def limits_editor(old: Profile) -> pd.DataFrame:
     """The specification, a row a limit."""
-    st.markdown("**Specification**: limits in µm (px without a pixel size), shares from 0 to 1.")
-    numbers = {c: st.column_config.NumberColumn(format="%.4g") for c in COLUMNS[1:]}
+    st.markdown("**Specification**: lengths in their unit (µm needs the images' pixel size), shares from 0 to 1.")
+    numbers = {c: st.column_config.NumberColumn(format="%.4g") for c in NUMBERS}
+    choices = {
+        "figure": st.column_config.SelectboxColumn(options=list(KEYS), width="medium"),
+        "unit": st.column_config.SelectboxColumn(options=list(UNITS), default=UNITS[0]),
+    }
     return st.data_editor(
         table_of(old.limits),
         num_rows="dynamic",
         hide_index=True,
-        column_config=numbers | {"figure": st.column_config.SelectboxColumn(options=list(KEYS), width="medium")},
+        column_config=numbers | choices,
         key=f"limits {old.name}",
     )
 

@@ -81,7 +81,7 @@ def assess(
         unit,
         rule,
         budgets,
-        tuple(judge_all(limits, budgets)),
+        tuple(judge_all(limits, budgets, unit)),
         duplex(sizes),
         largest_grain(areas),
         _precisions(by_key),

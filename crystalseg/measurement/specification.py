@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from crystalseg.measurement.figures import DEFINITIONS
+from crystalseg.measurement.figures import DEFINITIONS, unit_of
 from crystalseg.measurement.uncertainty import Budget
 
 Outcome = Literal["pass", "fail", "not decidable"]
+Unit = Literal["µm", "px"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 RULE = (
     "Decision rule (ISO 14253-1): a limit is kept if the figure keeps it by more than its expanded uncertainty "
     "(about 95 %), broken if it breaks it by more; in between nothing is decided."
@@ -19,12 +21,13 @@ RULE = (
 @dataclass(frozen=True)
 class Limit:
     """figure: a key of `figures.DEFINITIONS`; lower, upper: the limits, in the figure's unit, at least one of them.
-    above: x for the area share above it, in the sample's unit of length. ValueError says what is wrong."""
+    above: x for the area share above it; unit: of lengths, this x too. ValueError says what is wrong."""
 
     figure: str
     lower: float | None = None
     upper: float | None = None
     above: float | None = None
+    unit: Unit = "µm"
 
     def __post_init__(self) -> None:
         if self.figure not in DEFINITIONS:
@@ -36,14 +39,21 @@ class Limit:
             raise ValueError(f"{DEFINITIONS[self.figure].words}: the lower limit is above the upper one.")
         if (self.figure == "area_above") != (self.above is not None):
             raise ValueError("The area share above x, and no other figure, needs its x.")
+        if self.unit not in UNITS:
+            raise ValueError(f"{DEFINITIONS[self.figure].words}: limits of lengths are in {' or '.join(UNITS)}.")
+
+    @property
+    def is_of_length(self) -> bool:
+        """Whether it means something in its unit of length only."""
+        return DEFINITIONS[self.figure].power == 1 or self.above is not None
 
     def words(self) -> str:
-        low = f"{self.lower:g} ≤ " if self.lower is not None else ""
-        high = f" ≤ {self.upper:g}" if self.upper is not None else ""
+        unit = unit_of(self.figure, self.unit)
+        low, high = (f"{v:g} {unit}".strip() if v is not None else "" for v in (self.lower, self.upper))
         name = DEFINITIONS[self.figure].words
         if self.above is not None:
-            name = name.replace("above x", f"above {self.above:g}")
-        return f"{low}{name}{high}"
+            name = name.replace("above x", f"above {self.above:g} {self.unit}")
+        return f"{low and f'{low} ≤ '}{name}{high and f' ≤ {high}'}"
 
 
 @dataclass(frozen=True)
@@ -64,29 +74,34 @@ class Verdict:
         return Verdict(**{**facts, "limit": Limit(**facts["limit"])})
 
 
-def judge(limit: Limit, budget: Budget | None) -> Verdict:
-    """One limit. Without the figure, or with a part of its uncertainty unknown, nothing is decided."""
+def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
+    """One limit of a sample whose lengths are in `unit`. Without the figure, in another unit than the limit's, or with
+    a part of its uncertainty unknown, nothing is decided."""
     if budget is None:
         nan = float("nan")
         return Verdict(limit, nan, nan, "", "not decidable", "The sample has no such figure.")
-    value, wide, unit = budget.figure.value, budget.expanded, budget.figure.unit
+    value, wide, own = budget.figure.value, budget.expanded, budget.figure.unit
+    if limit.is_of_length and unit != limit.unit:
+        remedy = "give the image's pixel size" if unit == "px" else "give the limit in µm"
+        why = f"The limit is in {limit.unit}, the sizes are in {unit}: {remedy}."
+        return Verdict(limit, value, wide, own, "not decidable", why)
     room = min(
         value - limit.lower if limit.lower is not None else np.inf,
         limit.upper - value if limit.upper is not None else np.inf,
     )
     if not budget.complete:
         missing = ", ".join(c.source for c in budget.components if c.standard is None)
-        return Verdict(limit, value, wide, unit, "not decidable", f"Uncertainty of {missing} is not known.")
+        return Verdict(limit, value, wide, own, "not decidable", f"Uncertainty of {missing} is not known.")
     if room >= wide:
-        return Verdict(limit, value, wide, unit, "pass", "The limit is kept by more than the uncertainty.")
+        return Verdict(limit, value, wide, own, "pass", "The limit is kept by more than the uncertainty.")
     if room < -wide:
-        return Verdict(limit, value, wide, unit, "fail", "The limit is broken by more than the uncertainty.")
-    return Verdict(limit, value, wide, unit, "not decidable", "The limit lies within the uncertainty of the figure.")
+        return Verdict(limit, value, wide, own, "fail", "The limit is broken by more than the uncertainty.")
+    return Verdict(limit, value, wide, own, "not decidable", "The limit lies within the uncertainty of the figure.")
 
 
-def judge_all(limits: Sequence[Limit], budgets: Mapping[str, Budget]) -> list[Verdict]:
-    """Every limit; `budgets` by figure."""
-    return [judge(limit, budgets.get(limit.figure)) for limit in limits]
+def judge_all(limits: Sequence[Limit], budgets: Mapping[str, Budget], unit: str = "µm") -> list[Verdict]:
+    """Every limit of a sample whose lengths are in `unit`; `budgets` by figure."""
+    return [judge(limit, budgets.get(limit.figure), unit) for limit in limits]
 
 
 def overall(verdicts: Sequence[Verdict]) -> Outcome | None:

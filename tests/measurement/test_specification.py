@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,6 +42,19 @@ def test_without_a_known_uncertainty_nothing_is_decided():
     assert np.isnan(missing.value)
 
 
+def test_pixels_are_not_judged_by_limits_in_micrometres():
+    in_px = replace(of(60.0, 1.0), figure=replace(of(60.0, 1.0).figure, unit="px"))
+    undecided = judge(Limit("mean", 50, 70), in_px, "px")
+    assert (undecided.outcome, undecided.value, undecided.unit) == ("not decidable", 60.0, "px")
+    assert undecided.why == "The limit is in µm, the sizes are in px: give the image's pixel size."
+    assert judge(Limit("mean", 50, 70, unit="px"), in_px, "px").outcome == "pass"
+    assert "give the limit in µm" in judge(Limit("mean", 50, 70, unit="px"), of(60.0, 1.0)).why
+    share = of(0.05, 0.01, "area_above")
+    assert judge(Limit("area_above", None, 0.1, 200), share, "px").outcome == "not decidable"
+    assert judge(Limit("area_above", None, 0.1, 200), share, "µm").outcome == "pass"
+    assert judge(Limit("span", None, 2), of(1.0, 0.1, "span"), "px").outcome == "pass"
+
+
 def test_one_broken_limit_fails_the_sample():
     limits = [Limit("mean", 50, 70), Limit("d90", upper=100)]
     both = {"mean": of(60, 1), "d90": of(90, 1, "d90")}
@@ -65,6 +80,7 @@ def test_more_uncertainty_never_turns_undecided_into_decided(value, small, more)
         (("area_above", 0, 0.1), "needs its x"),
         (("mean", 1, 2, 3), "needs its x"),
         (("mean", np.inf), "lower or an"),
+        (("mean", 1, 2, None, "mm"), "in µm or px"),
     ],
 )
 def test_a_limit_that_means_nothing_is_refused(arguments, words):
@@ -73,5 +89,7 @@ def test_a_limit_that_means_nothing_is_refused(arguments, words):
 
 
 def test_a_limit_in_words():
-    assert Limit("area_above", None, 0.1, 200).words() == "area share of crystals above 200 ≤ 0.1"
-    assert Limit("d50", 20, 30).words() == "20 ≤ D50 by number ≤ 30"
+    assert Limit("area_above", None, 0.1, 200).words() == "area share of crystals above 200 µm ≤ 0.1"
+    assert Limit("d50", 20, 30, unit="px").words() == "20 px ≤ D50 by number ≤ 30 px"
+    assert Limit("d50", 20).words() == "20 µm ≤ D50 by number"
+    assert Limit("g_lines", 7, 8).words() == "7 ≤ G, intercept, lines ≤ 8"

@@ -133,7 +133,7 @@ def test_methods_show_what_they_drop_crystals_by(page, quick_example):
 
 
 def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_example):
-    save(open_database(), Profile("tiles", kind="tiles", limits=(Limit("mean", 0.1, 5000),)))
+    save(open_database(), Profile("tiles", kind="tiles", limits=(Limit("mean", 0.1, 5000, unit="px"),)))
     measure_example()
     app = page("measure")
     app.selectbox(key="profile").select("tiles").run()
