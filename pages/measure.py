@@ -235,7 +235,10 @@ def tabs(
     field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
 
     def assessed() -> Assessment | None:
-        validation = lookup(profile, corrected.segmentation(measuring).settings)
+        found = corrected.segmentation(measuring)
+        validation = lookup(profile, found.settings)
+        if validation is not None:
+            validation = validation.of(found.settings.thresholds, found.hashes)
         version = f"{corrected.version} {measuring.only}"
         return shared.assessment(version, rule, micrograph.calibration, profile, validation, field)
 

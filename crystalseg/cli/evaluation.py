@@ -57,6 +57,8 @@ def validate(
     weights: Weights = None,
 ) -> None:
     """Measure what a method's figures are off by on labelled images; reports then state it as an uncertainty."""
+    from dataclasses import replace
+
     from crystalseg.evaluation.validation import validate as measure
     from crystalseg.micrographs.pairs import read_pairs
     from crystalseg.record.validations import keep, own
@@ -68,7 +70,8 @@ def validate(
     validation = measure(
         read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print
     )
-    keep(validation, into or own())
+    used, _ = models.used_by(settings)
+    keep(replace(validation, thresholds=settings.thresholds, weights=used), into or own())
     print(f"{validation.words}: kept in {into or own()}")
 
 

@@ -1,7 +1,7 @@
 """The uncertainty of a figure: calibration, segmentation and sampling, combined and expanded (GUM, JCGM 100:2008)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
@@ -17,13 +17,26 @@ class Validation:
     """What a method's figures are off by on labelled images of one kind of material.
 
     kind: its name; method: by name; images: how many; errors: by figure, measured less true of each image, relative to
-    the true value, or in G for grain-size numbers.
+    the true value, or in G for grain-size numbers; thresholds: in words, "" if they were not noted; weights: hashes of
+    those used, by name, none if the method's name says which; doubt: why it does not hold for a run, "" if it does.
     """
 
     kind: str
     method: str
     images: int
     errors: Mapping[str, Sequence[float]]
+    thresholds: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    doubt: str = ""
+
+    def of(self, thresholds: str, weights: Mapping[str, str]) -> "Validation":
+        """As it holds for a run with these thresholds and weights: of one with others it says nothing."""
+        doubt = self.doubt
+        if not doubt and thresholds != self.thresholds:
+            doubt = f"{self.words} had other thresholds ({self.thresholds or 'not noted'}): validate with these"
+        elif not doubt and any(weights.get(name) != sha256 for name, sha256 in self.weights.items()):
+            doubt = f"{self.words} had other weights: validate with these"
+        return replace(self, errors={}, doubt=doubt) if doubt else self
 
     @property
     def words(self) -> str:
@@ -107,7 +120,8 @@ def _sampling(figure: Figure) -> Component:
 def _segmentation(figure: Figure, validation: Validation | None) -> Component:
     errors = [e for e in (validation.errors.get(figure.key, ()) if validation else ()) if np.isfinite(e)]
     if validation is None or not errors:
-        return Component("segmentation", None, "A", "not validated on labelled images of this kind")
+        doubt = validation.doubt if validation else ""
+        return Component("segmentation", None, "A", doubt or "not validated on labelled images of this kind")
     if len(errors) < LEAST_IMAGES:
         how = f"{validation.words} only; {LEAST_IMAGES} images or more are needed"
         return Component("segmentation", None, "A", how)

@@ -72,7 +72,8 @@ class Model:
         method = Settings(network=self.setting).full_method
         # None: a figure that could not be measured there
         errors = {key: [v for v in each if v is not None] for key, each in self.scores["errors"].items()}
-        return Validation(self.material, method, self.scores["areas"], errors)
+        usual = Settings(network=self.setting).thresholds
+        return Validation(self.material, method, self.scores["areas"], errors, usual)
 
     @property
     def words(self) -> str:

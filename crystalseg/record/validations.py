@@ -26,7 +26,8 @@ def validations() -> list[Validation]:
         if path.is_file():
             for entry in json.loads(path.read_text()):
                 errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
-                validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors)
+                noted = {name: entry[name] for name in ("thresholds", "weights") if name in entry}
+                validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors, **noted)
                 by_subject.setdefault((validation.kind, validation.method), validation)
     return list(by_subject.values())
 
@@ -39,7 +40,8 @@ def _full(method: str) -> str:
 def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
     """That of the settings' method on the profile's kind of material; None without a profile, or if it was not
     validated there. A model that was taught a material brings its own, if the profile's kind is no other. None where
-    only some crystals count: what a method is off by was seen of all."""
+    only some crystals count: what a method is off by was seen of all. `Validation.of` tells whether it holds for the
+    thresholds and weights of a run."""
     if settings.measuring.only:
         return None
     if settings.model:
@@ -56,6 +58,7 @@ def keep(validation: Validation, path: Path) -> None:
     old = json.loads(path.read_text()) if path.is_file() else []
     rest = [e for e in old if (e["kind"], e["method"]) != (kind, method)]
     errors = {key: [round(v, 5) if np.isfinite(v) else None for v in each] for key, each in validation.errors.items()}
-    entry = {"kind": kind, "method": method, "images": validation.images, "errors": errors}
+    entry = {"kind": kind, "method": method, "images": validation.images, "thresholds": validation.thresholds}
+    entry |= {"weights": dict(validation.weights), "errors": errors}
     entries = sorted([*rest, entry], key=lambda e: (e["kind"], e["method"]))
     write_safely(path, (json.dumps(entries, indent=1) + "\n").encode())

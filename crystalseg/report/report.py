@@ -110,6 +110,8 @@ def make(
     profile = profile or Profile("default settings")
     stated = [u for part in parts if (u := part.run.calibration_uncertainty) is not None]
     calibration = max(stated) if len(stated) == len(parts) else None
+    for part in parts:
+        validation = validation.of(part.settings.thresholds, part.run.hashes) if validation else None
     rule = parts[0].settings.measuring.border_rule
     assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits)
     return Report(tuple(parts), assessment, profile, details, comparison)

@@ -75,6 +75,22 @@ def test_errors_are_relative_but_for_g():
     assert "span" not in off  # nothing is relative to zero
 
 
+def test_a_validation_holds_for_its_thresholds_and_weights_only():
+    made = Validation("powder", "sima-plus", 3, {"mean": (0.03, -0.04, 0.0)}, "h 0", {"folded": "ab"})
+    figure = Figure("mean", 50.0, "µm", 1.0, "")
+    assert made.of("h 0", {"folded": "ab", "other": "cd"}) is made
+    for thresholds, weights, why in (
+        ("h 1", {"folded": "ab"}, "had other thresholds (h 0)"),
+        ("h 0", {"folded": "cd"}, "had other weights"),
+        ("h 0", {}, "had other weights"),
+    ):
+        found = budget(figure, 0.01, made.of(thresholds, weights))
+        assert not found.complete
+        assert why in found.components[1].how
+        assert why in made.of(thresholds, weights).of("h 0", {"folded": "ab"}).doubt  # one field spoils the sample
+    assert "not noted" in POWDER.of("h 0", {}).doubt
+
+
 def test_one_lucky_image_is_no_validation():
     once = Validation("powder", "sima-plus", 1, {"mean": (0.001,)})
     found = budget(Figure("mean", 50.0, "µm", 1.0, ""), 0.01, once)

@@ -5,6 +5,8 @@ from crystalseg.evaluation import validation
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.networks import DIRECTORY
+from crystalseg.networks.weights import file_hash
 from crystalseg.record import validations
 from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Settings
@@ -40,14 +42,24 @@ def test_the_pixel_size_does_not_change_an_error():
         assert one[key] == pytest.approx(other[key], abs=1e-3)
 
 
+def test_what_is_shipped_was_measured_with_the_weights_that_are_shipped():
+    shipped = validations.validations()
+    assert shipped
+    for made in shipped:
+        assert made.thresholds == Settings.called(made.method).thresholds
+        assert made.weights == {n: file_hash(DIRECTORY / f"{n}.safetensors") for n in made.weights}
+        assert set(made.weights) == set(Settings.called(made.method).networks)
+
+
 def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):
     monkeypatch.setattr(validations, "SHIPPED", tmp_path / "shipped.json")
     off = {"mean": [0.01, float("nan")]}
     validations.keep(Validation("powder", "sima", 2, off), validations.SHIPPED)
     validations.keep(Validation("powder", "sima-plus", 2, off), validations.SHIPPED)
     assert validations.lookup(POWDER, Settings("sima")).errors == {"mean": [0.01]}
-    validations.keep(Validation("powder", "sima", 5, {"mean": [0.1] * 5}), validations.own())
-    assert validations.lookup(POWDER, Settings("sima")).images == 5
+    own = Validation("powder", "sima", 5, {"mean": [0.1] * 5}, Settings("sima").thresholds, {"sima": "ab"})
+    validations.keep(own, validations.own())
+    assert validations.lookup(POWDER, Settings("sima")) == own
     # what was kept before SiMA+ had a choice of its flow network was measured on CPNet
     assert validations.lookup(POWDER, Settings("sima-plus", network="cellpose")).images == 2
     assert validations.lookup(POWDER, Settings("sima-plus", network="folded")) is None

@@ -82,5 +82,6 @@ def sample():
     return parts, profile
 
 
-VALIDATED = Validation("discs", "sima-plus", 3, {key: [0.01, -0.02, 0.0] for key in DEFINITIONS})
+ERRORS = {key: [0.01, -0.02, 0.0] for key in DEFINITIONS}
+VALIDATED = Validation("discs", "sima-plus", 3, ERRORS, Settings().thresholds)
 LOGO = cv2.imencode(".png", np.full((40, 120, 3), 90, np.uint8))[1].tobytes()
