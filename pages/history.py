@@ -18,7 +18,7 @@ from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
-from crystalseg.report.report import Details, make, reopened_part
+from crystalseg.report.report import Details, make, printed_again, reopened_part
 from crystalseg.report.words import FIGURE_COLUMNS, VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
@@ -90,8 +90,9 @@ def reports(reopened: Reopened) -> None:
         profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # as it was judged then
         validation = lookup(profile, run.chosen)
         details = Details(**run.details, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
-        again = make([reopened_part(reopened)], validation, details, profile)
-        return issue_report(engine, again, "PDF", build_pdf, session.who())
+        return issue_report(
+            engine, printed_again(reopened, validation, details, profile), "PDF", build_pdf, session.who()
+        )
 
     if account.person().may("operator"):
         st.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")

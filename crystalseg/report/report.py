@@ -134,6 +134,22 @@ def report_of(
     return replace(report, parts=(replace(part, run=replace(run, verdicts=report.verdicts)),))
 
 
+def printed_again(
+    reopened: Reopened, validation: Validation | None, details: Details, profile: Profile | None = None
+) -> Report:
+    """A run's report, from the record. Where it would be judged otherwise today, its remarks say how it was then."""
+    report = make([reopened_part(reopened)], validation, details, profile)
+    run = reopened.run
+    now = report.assessment.outcome if report.assessment else None
+    if not run.outcome or run.outcome == now:
+        return report
+    said = (
+        f"When this was measured, with crystalseg {run.software['crystalseg']}, the verdict was {run.outcome.upper()}; "
+        "what is said here of uncertainty and verdict is as it is computed today."
+    )
+    return replace(report, details=replace(details, remarks=" ".join(filter(None, (details.remarks, said)))))
+
+
 def reopened_part(reopened: Reopened) -> Part:
     """A run from the record as a field of a report; its maps are not kept, so that it has no attention page. Without an
     image to draw them on, its labels are not held."""

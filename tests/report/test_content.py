@@ -17,7 +17,7 @@ from crystalseg.report.blocks import Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
-from crystalseg.report.report import Details, make, reopened_part, report_of
+from crystalseg.report.report import Details, make, printed_again, report_of
 from crystalseg.report.words import figure_rows, number
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.scales import Scales
@@ -123,11 +123,24 @@ def test_a_run_from_the_record_gives_the_same_report():
     measured = case()
     run = measured[-1]
     one = report_of(*measured, VALIDATED)
-    again = make([reopened_part(reopen(run))], VALIDATED)
+    again = printed_again(reopen(run), VALIDATED, Details())
     assert figure_rows(list(again.assessment.budgets.values())) == figure_rows(list(one.assessment.budgets.values()))
     assert again.identity == one.identity
     _, pages = text_of(build_pdf(again))
     assert run.id in pages[0]
+
+
+def test_a_verdict_that_would_be_another_today_is_not_forgotten():
+    parts, profile = sample()
+    then = replace(parts[0].run, verdicts=make(parts, VALIDATED, Details(), profile).verdicts)
+    assert then.outcome == "fail"
+    again = printed_again(reopen(then), None, Details(remarks="Wet."), profile)
+    assert again.assessment.outcome == "not decidable"
+    assert re.fullmatch(
+        r"Wet\. When this was measured, with crystalseg [\d.]+, the verdict was FAIL; .*", again.details.remarks
+    )
+    same = printed_again(reopen(then), VALIDATED, Details(), profile)
+    assert (same.assessment.outcome, same.details.remarks) == ("fail", "")
 
 
 def test_excel_opens_the_workbook():
