@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.measurement.distribution import cumulative
 from crystalseg.measurement.field import Field
-from crystalseg.measurement.figures import figures
+from crystalseg.measurement.figures import counted, figures
 from crystalseg.measurement.uncertainty import Validation, errors
 from crystalseg.micrographs.micrograph import Micrograph
 
@@ -34,7 +35,23 @@ def validate(
 def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray, rule: str) -> dict[str, float]:
     """By figure, of `labels` less of `truth`, int (H, W): see `validate`."""
     um = micrograph.um_per_px or 1.0
-    return errors(*(figures([Field(of, measure_crystals(of, um), um)], rule, resamples=0) for of in (labels, truth)))
+    measured, true = (Field(of, measure_crystals(of, um), um) for of in (labels, truth))
+    off = errors(*(figures([field], rule, resamples=0) for field in (measured, true)))
+    return off | {"area_above": _furthest(measured, true, rule)} if off else {}
+
+
+def _furthest(measured: Field, true: Field, rule: str) -> float:
+    """The largest difference of the area shares above x for any x: Kolmogorov's distance of the distributions by area;
+    NaN if nothing was measured."""
+    shares = []
+    for field in (measured, true):
+        sizes, weights, areas = counted([field], rule)[1]
+        if not len(sizes):
+            return float("nan")
+        shares.append(cumulative(sizes, weights * areas))
+    at = np.concatenate([sizes for sizes, _ in shares])
+    reached = [np.append(0, q)[np.searchsorted(sizes, at, side="right")] for sizes, q in shares]
+    return float(np.abs(reached[0] - reached[1]).max())
 
 
 def by_figure(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

@@ -22,11 +22,18 @@ G_PER_LENGTH = 2 * float(np.log2(np.e))
 @dataclass(frozen=True)
 class Definition:
     """What a figure is. words: its name; power: the power of the pixel size it scales with (1 a length, 0 a share, −2 a
-    number per area), or "G" for a grain-size number; standard: whose formula it is."""
+    number per area), or "G" for a grain-size number; standard: whose formula it is; is_share: whether its errors are
+    shares themselves."""
 
     words: str
     power: int | str
     standard: str
+    is_share: bool = False
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether its errors are relative to its value, and not differences."""
+        return self.power != "G" and not self.is_share
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ DEFINITIONS: Mapping[str, Definition] = {
     "d32": Definition("D[3,2]", 1, "ISO 9276-2, M3,0 / M2,0 of the sections' diameters"),
     "d43": Definition("D[4,3]", 1, "ISO 9276-2, M4,0 / M3,0 of the sections' diameters"),
     "largest": Definition("largest diameter", 1, _ECD),
-    "area_above": Definition("area share of crystals above x", 0, "share of the counted crystals' area"),
+    "area_above": Definition("area share of crystals above x", 0, "share of the counted crystals' area", is_share=True),
     "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6"),
     "intercept_lines": Definition("mean linear intercept, lines", 1, "ISO 13383-1, EN 623-3, ASTM E112-13 cl. 13"),
     "intercept_circles": Definition("mean linear intercept, circles", 1, "ASTM E112-13 cl. 14"),

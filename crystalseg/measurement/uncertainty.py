@@ -17,8 +17,9 @@ class Validation:
     """What a method's figures are off by on labelled images of one kind of material.
 
     kind: its name; method: by name; images: how many; errors: by figure, measured less true of each image, relative to
-    the true value, or in G for grain-size numbers; thresholds: in words, "" if they were not noted; weights: hashes of
-    those used, by name, none if the method's name says which; doubt: why it does not hold for a run, "" if it does.
+    the true value where `Definition.is_relative`, of the area share above x the largest for any x; thresholds: in
+    words, "" if they were not noted; weights: hashes of those used, by name, none if the method's name says which;
+    doubt: why it does not hold for a run, "" if it does.
     """
 
     kind: str
@@ -127,16 +128,17 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
         return Component("segmentation", None, "A", how)
     # The method is not corrected for its bias, so the root mean square counts, not the spread (GUM F.2.4.5).
     off = float(np.sqrt(np.mean(np.square(errors))))
-    unit = 1.0 if DEFINITIONS[figure.key].power == "G" else abs(figure.value)
+    unit = abs(figure.value) if figure.definition.is_relative else 1.0
     return Component("segmentation", off * unit, "A", f"root mean square error of {validation.words}", len(errors))
 
 
 def errors(measured: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:
-    """By figure, measured less true: relative to the true value, or in G; NaN if not measured."""
+    """By figure, measured less true, relative to the true value where `Definition.is_relative`; NaN if not measured."""
     off = {}
     for key, figure in true.items():
         value = measured[key].value if key in measured else float("nan")
-        absolute = DEFINITIONS[key].power == "G"
-        if absolute or figure.value:
-            off[key] = value - figure.value if absolute else value / figure.value - 1
+        if not figure.definition.is_relative:
+            off[key] = value - figure.value
+        elif figure.value:
+            off[key] = value / figure.value - 1
     return off

@@ -60,6 +60,12 @@ def test_what_is_not_known_is_said_and_not_guessed():
     assert found.combined == 0
 
 
+def test_an_area_share_is_off_by_a_share():
+    known = Validation("powder", "sima-plus", 3, {"area_above": (0.03, 0.04, 0.0)})
+    found = budget(Figure("area_above", 0.02, "", 0.01, ""), 0.01, known)
+    assert [c.standard for c in found.components] == pytest.approx([0.01, 0.05 / np.sqrt(3)])
+
+
 def test_errors_are_relative_but_for_g():
     true = {
         "mean": Figure("mean", 40.0, "px", 0, ""),

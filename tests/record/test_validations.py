@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from crystalseg.evaluation import validation
+from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.measurement.field import Field
+from crystalseg.measurement.figures import figures
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
@@ -10,7 +13,7 @@ from crystalseg.networks.weights import file_hash
 from crystalseg.record import validations
 from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Settings
-from tests.conftest import squares
+from tests.conftest import discs, squares
 
 POWDER = Profile("p", kind="powder")
 
@@ -40,6 +43,20 @@ def test_the_pixel_size_does_not_change_an_error():
     for key in one:
         # the constants of G are rounded in the standards
         assert one[key] == pytest.approx(other[key], abs=1e-3)
+
+
+def test_no_area_share_is_further_off_than_is_said():
+    true = discs((300, 300), [(50, 50, 10), (50, 200, 25), (200, 60, 40), (200, 220, 18)])
+    found = discs((300, 300), [(50, 50, 11), (50, 200, 20), (200, 60, 40)])
+    image = Micrograph(np.zeros((300, 300, 3), np.uint8), "a.png", "0" * 64)
+    off = validation.figure_errors(image, found, true, "include")["area_above"]
+    fields = [Field(labels, measure_crystals(labels), None) for labels in (found, true)]
+    shares = [[figures([f], "include", x, 0)["area_above"].value for x in range(1, 90)] for f in fields]
+    assert off == pytest.approx(np.abs(np.subtract(*shares)).max())
+    assert off > 0.05
+    assert np.isnan(validation.figure_errors(image, 0 * found, true, "include")["area_above"])
+    # the same shares everywhere: nothing off
+    assert validation.figure_errors(image, true, true, "include")["area_above"] == 0
 
 
 def test_what_is_shipped_was_measured_with_the_weights_that_are_shipped():
