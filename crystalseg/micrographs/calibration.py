@@ -1,7 +1,7 @@
 """Pixel size: read from a file's metadata where it is real, or given by hand. Never guessed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,10 @@ _UM = {
 # Resolution tags coarser than this are a screen's or printer's (72 to 2400 dpi), not a microscope's.
 COARSEST_TAG_UM = 10.0
 READING = 1.0  # px by which the end of a scale bar is read wrong at most
+
+
+class NotSquareError(ValueError):
+    """A file states pixels that are no squares; the message is a sentence that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,27 +84,41 @@ def from_scale_bar(
 
 
 def _one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
-    """A calibration if both sides are known, positive and equal within 1 %."""
+    """A calibration if both sides are known and positive; NotSquareError if they differ by more than 1 %."""
     try:
         x, y = float(x or "nan"), float(y or "nan")
     except (TypeError, ValueError):
         return None
-    if not (math.isfinite(x) and math.isfinite(y) and x > 0 and abs(x - y) <= 0.01 * x):
+    if not (math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0):
         return None
+    if abs(x - y) > 0.01 * x:
+        raise NotSquareError(
+            f"Its pixels are {x:.4g} × {y:.4g} µm ({source}): sizes are right in square pixels only; resample it."
+        )
     return Calibration(x, source)
 
 
 def from_resolution(x: float, y: float, unit: str, source: str = "resolution tags") -> Calibration | None:
-    """From pixels per `unit`; None if the unit is no length, or so coarse that it only speaks of printing."""
+    """From pixels per `unit`; None if the unit is no length, or so coarse that it only speaks of printing.
+    NotSquareError as for `from_tiff`."""
     um = _UM.get(unit.lower())
-    if um is None or not (x > 0 and y > 0):
+    if um is None or not (x > 0 and y > 0) or um / x >= COARSEST_TAG_UM:
         return None
-    calibration = _one_size(um / x, um / y, source)
-    return calibration if calibration and calibration.um_per_px < COARSEST_TAG_UM else None
+    return _one_size(um / x, um / y, source)
+
+
+def stated(read: Callable[[], Calibration | None], notes: list[str]) -> Calibration | None:
+    """The pixel size that a file states, as `read` finds it; None, and a note of why, if its pixels are no squares."""
+    try:
+        return read()
+    except NotSquareError as error:
+        notes.append(str(error))
+        return None
 
 
 def from_tiff(tif: Any) -> Calibration | None:
-    """From an open tifffile.TiffFile: OME-XML, ImageJ, FEI/Thermo and Zeiss headers, then resolution tags."""
+    """From an open tifffile.TiffFile: OME-XML, ImageJ, FEI/Thermo and Zeiss headers, then resolution tags.
+    NotSquareError if the pixels they state are no squares."""
     return _ome(tif.ome_metadata) or _imagej(tif) or _fei(tif.fei_metadata) or _zeiss(tif.sem_metadata) or _tags(tif)
 
 
@@ -129,7 +147,8 @@ def _ome(xml: str | None) -> Calibration | None:
 
 
 def from_zarr(image: Mapping[str, Any], names: Sequence[str]) -> Calibration | None:
-    """From one of the `multiscales` of an OME-Zarr image whose axes have these names: the scale of its finest level."""
+    """From one of the `multiscales` of an OME-Zarr image whose axes have these names: the scale of its finest level.
+    NotSquareError if its pixels are no squares."""
     try:
         units = {axis["name"]: axis.get("unit", "") for axis in image["axes"]}
         steps = [1.0] * len(names)

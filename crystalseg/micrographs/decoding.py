@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff
+from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff, stated
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 from crystalseg.micrographs.names import visible
@@ -124,7 +124,8 @@ def _read_other(file: BinaryIO, name: str, limit: float, _: Path | None) -> Deco
     deep = image.format == "PNG" and data[24] == 16
     _check_size(name, image.height, image.width, 8 if deep else 4, limit)
     x, y = image.info.get("dpi", (0, 0))
-    calibration = from_resolution(float(x), float(y), "inch")
+    notes: list[str] = []
+    calibration = stated(partial(from_resolution, float(x), float(y), "inch"), notes)
     if deep:  # Pillow would cut 16-bit colour down to its high byte
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if array is None:
@@ -134,7 +135,7 @@ def _read_other(file: BinaryIO, name: str, limit: float, _: Path | None) -> Deco
         def ordered(rows: slice, columns: slice) -> np.ndarray:
             return array[rows, columns][..., order] if order else array[rows, columns]
 
-        notes = ["16-bit intensities were scaled to 8 bit."]
+        notes.append("16-bit intensities were scaled to 8 bit.")
         return to_rgb(array.shape[0], array.shape[1], ordered), calibration, notes
     image = ImageOps.exif_transpose(image)
     if image.mode == "P":
@@ -145,7 +146,7 @@ def _read_other(file: BinaryIO, name: str, limit: float, _: Path | None) -> Deco
     def part(rows: slice, _: slice) -> np.ndarray:
         return np.asarray(image.crop((0, rows.start, image.width, rows.stop)).convert(mode))
 
-    return to_rgb(image.height, image.width, part), calibration, []
+    return to_rgb(image.height, image.width, part), calibration, notes
 
 
 def _read_tiff(file: BinaryIO, name: str, limit: float, scratch: Path | None) -> Decoded:
@@ -158,7 +159,7 @@ def _read_tiff(file: BinaryIO, name: str, limit: float, scratch: Path | None) ->
         if math.prod(page.chunks) * sample > _room(limit):
             raise MicrographError(f"{name}: too large: one of its tiles alone exceeds the limit of memory.")
         _check_tiles(name, page, file.seek(0, io.SEEK_END))
-        notes = []
+        notes: list[str] = []
         levels = tif.series[0].levels if tif.series else []
         planes = len(tif.pages) - sum(not level.keyframe.is_subifd for level in levels[1:])
         if planes > 1:
@@ -178,7 +179,7 @@ def _read_tiff(file: BinaryIO, name: str, limit: float, scratch: Path | None) ->
             missing = sum(np.count_nonzero(~np.isfinite(row)) for row in array)
             if missing:
                 notes.append(f"{missing} of its values are no finite numbers; they became black.")
-        return pixels, from_tiff(tif), notes
+        return pixels, stated(partial(from_tiff, tif), notes), notes
 
 
 def _check_tiles(name: str, page: tifffile.TiffPage, length: int) -> None:

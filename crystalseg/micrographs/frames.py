@@ -13,7 +13,7 @@ from typing import Any
 import tifffile
 from defusedxml import ElementTree
 
-from crystalseg.micrographs.calibration import Calibration, from_tiff
+from crystalseg.micrographs.calibration import Calibration, NotSquareError, from_tiff
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.micrographs.names import visible
 
@@ -73,6 +73,8 @@ def unpack(path: Path, folder: Path) -> tuple[list[Moment], Calibration | None]:
             return _moments(tif, len(pages)), from_tiff(tif)
     except MicrographError:
         raise
+    except NotSquareError as error:
+        raise MicrographError(f"{name}: {error}") from error
     except OSError as error:
         raise MicrographError(f"{name}: cannot be opened or unpacked ({error.strerror}).") from error
     except Exception as error:  # decoders raise every kind of error for damaged files

@@ -12,7 +12,7 @@ import zarr
 from zarr.errors import BaseZarrError
 from zarr.storage import LocalStore, ZipStore
 
-from crystalseg.micrographs.calibration import Calibration, from_zarr
+from crystalseg.micrographs.calibration import Calibration, from_zarr, stated
 from crystalseg.micrographs.intensities import to_rgb
 from crystalseg.micrographs.micrograph import MicrographError
 
@@ -67,7 +67,7 @@ def read_zarr(path: Path, name: str, check_size: CheckSize) -> tuple[np.ndarray,
     pixels = to_rgb(height, width, _Rows(array, names, channels))
     if array.dtype not in (np.uint8, bool):
         notes.append(f"{array.dtype} intensities were scaled to 8 bit.")
-    return pixels, from_zarr(image, names), notes
+    return pixels, stated(lambda: from_zarr(image, names), notes), notes
 
 
 def _left_out(array: Any, names: list[str], channels: int) -> list[str]:

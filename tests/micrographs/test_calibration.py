@@ -6,6 +6,7 @@ import tifffile
 
 from crystalseg.micrographs.calibration import (
     Calibration,
+    NotSquareError,
     _ome,
     from_px_per_mm,
     from_resolution,
@@ -13,6 +14,7 @@ from crystalseg.micrographs.calibration import (
     from_tiff,
     from_um_per_px,
 )
+from crystalseg.micrographs.decoding import read_micrograph
 
 IMAGE = np.zeros((40, 40), np.uint8)
 
@@ -60,12 +62,11 @@ def test_ome_xml():
         '<OME><!-- <Pixels PhysicalSizeX="0.3" PhysicalSizeY="0.3"/> --><Image><Pixels SizeX="4"/></Image></OME>',
         '<!DOCTYPE OME [<!ENTITY a "0.3">]><OME><Pixels PhysicalSizeX="&a;" PhysicalSizeY="&a;"/></OME>',
         '<OME><Pixels PhysicalSizeX="0.3" PhysicalSizeY="0.3">',
-        '<OME><Pixels PhysicalSizeX="0.3" PhysicalSizeY="0.4"/></OME>',
         '<OME><Pixels PhysicalSizeX="0.3" PhysicalSizeXUnit="parsec" PhysicalSizeY="0.3"/></OME>',
         '<OME><Pixels PhysicalSizeX="three" PhysicalSizeY="three"/></OME>',
         "not XML at all",
     ],
-    ids=["in a comment", "an entity", "cut off", "unlike sides", "unknown unit", "no number", "no XML"],
+    ids=["in a comment", "an entity", "cut off", "unknown unit", "no number", "no XML"],
 )
 def test_ome_xml_that_states_no_pixel_size(xml):
     assert _ome(xml) is None
@@ -101,13 +102,30 @@ def test_fei_and_zeiss_headers():
         ({"resolution": (300, 300), "resolutionunit": "INCH"}, None),  # a printer
         ({"resolution": (25400, 25400), "resolutionunit": "INCH"}, 1.0),
         ({"resolution": (5000, 5000), "resolutionunit": "NONE"}, None),
-        ({"resolution": (5000, 2500), "resolutionunit": "CENTIMETER"}, None),  # pixels that are not square
+        ({"resolution": (72, 144), "resolutionunit": "INCH"}, None),
         ({}, None),
     ],
 )
 def test_resolution_tags_only_where_they_are_real(options, expected):
     found = calibration(**options)
     assert (found.um_per_px if found else None) == (pytest.approx(expected) if expected else None)
+
+
+def test_pixels_that_are_no_squares_are_told_and_not_taken():
+    meta = {"axes": "YX", "PhysicalSizeX": 0.3, "PhysicalSizeY": 0.4}
+    for options in (
+        {"resolution": (5000, 2500), "resolutionunit": "CENTIMETER"},
+        {"ome": True, "metadata": meta, "resolution": (5000, 5000), "resolutionunit": "CENTIMETER"},
+        {"imagej": True, "resolution": (4, 5), "metadata": {"unit": "um"}},
+    ):
+        with pytest.raises(NotSquareError, match=r"µm \(.*\): .* resample it\."):
+            calibration(**options)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, IMAGE, ome=True, metadata=meta)
+    read = read_micrograph(buffer.getvalue(), "a.tif")
+    assert read.calibration is None
+    said = "Its pixels are 0.3 × 0.4 µm (OME-XML metadata): sizes are right in square pixels only; resample it."
+    assert read.notes == (said,)
 
 
 def test_unknown_units_say_nothing():
