@@ -110,7 +110,7 @@ def budget(report: Report) -> list[Block]:
     header = ("figure", "value", *sources, "combined", "k", EXPANDED)
     return [
         Heading("Uncertainty budget"),
-        Rows(header, rows, (0.3, 0.14, 0.11, 0.13, 0.11, 0.1, 0.03, 0.08)),
+        Rows(header, rows, (0.28, 0.125, 0.1, 0.13, 0.11, 0.1, 0.055, 0.1)),
         Facts(origins),
         Text(
             "GUM (JCGM 100:2008): standard uncertainties in the figure's unit, sensitivities included; combined is "
