@@ -51,7 +51,7 @@ class RunRow(Base):
     """A run. measurement: its job, which the states of one measurement have in common (as found, with corrections, with
     other thresholds); stands: whether it is the one of them that counts, the last approved or else the last; words:
     what it is searched by, in small letters; crystals: the hash of their file, or ""; method: `Settings.short_method`;
-    weights: the names and the first digits of the hashes of those it used."""
+    weights: the names of those it used and by what they are told from others."""
 
     __tablename__ = "run_index"
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -210,7 +210,7 @@ def _row(entry: Any, body: dict) -> dict[str, Any]:
         "counted": figures["counted"] if isinstance(figures.get("counted"), int) else None,
         "profile": str(body.get("profile", ""))[:64],
         "method": _method(settings),
-        "weights": ", ".join(f"{name} {str(sha256)[:8]}" for name, sha256 in _part(body, "hashes").items()),
+        "weights": _weights(body),
         "corrections": len(body.get("corrections") or ()),
         "operator": str(details.get("operator", "")),
         "approved": "",
@@ -233,6 +233,12 @@ def _method(settings: dict) -> str:
         return Settings.on_record(settings).short_method
     except SettingsError:
         return str(settings.get("method", ""))
+
+
+def _weights(body: dict) -> str:
+    """By what the weights of a run are told from others: the hashes, or of somebody's own model what it says of it."""
+    hashes = {name: str(sha256)[:8] for name, sha256 in _part(body, "hashes").items()}
+    return ", ".join(f"{name} {said}" for name, said in (hashes or _part(body, "versions")).items())
 
 
 def _figure(figures: dict, of: Callable[[dict], float]) -> float | None:

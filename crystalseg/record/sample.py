@@ -8,7 +8,8 @@ from crystalseg.record.runs import Run
 # What fields of one sample have in common: what it is called, and what a run has of it, in words.
 _ALIKE: dict[str, Callable[[Run], str]] = {
     "methods": lambda run: run.chosen.full_method,
-    "weights": lambda run: ", ".join(f"{n} {run.hashes[n][:12]}" for n in run.chosen.networks if n in run.hashes),
+    "weights": lambda run: ", ".join(f"{name} {said[:12]}" for name, said in run.hashes.items()),
+    "versions of the model": lambda run: ", ".join(f"{name} {said}" for name, said in run.versions.items()),
     "border rules": lambda run: run.chosen.measuring.border_rule,
     "crystals counted": lambda run: run.chosen.measuring.only or "all",
     "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from crystalseg.micrographs.labels import tidy
-from crystalseg.networks.weights import flow_inputs, load_cellpose_file
+from crystalseg.networks.weights import file_hash, flow_inputs, load_cellpose_file
 from crystalseg.segmentation.fusion import Prediction
 from crystalseg.segmentation.instances import confidences
 from crystalseg.segmentation.progress import Clock, Progress
@@ -47,4 +47,5 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
     flow, foreground = np.asarray(flows[1], np.float32), np.asarray(flows[2], np.float32)
     fused = Prediction(flow / 5, foreground)
     confidence = confidences(labels, fused)
-    return Segmentation(labels, confidence, fused, (), None, settings, versions={"cellpose package": version})
+    hashes = {f"cellpose model {path.name}": file_hash(path)} if path.is_file() else {}
+    return Segmentation(labels, confidence, fused, (), None, settings, {}, hashes, {"cellpose package": version})

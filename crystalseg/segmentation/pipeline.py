@@ -60,7 +60,7 @@ def segment(
     clock.lap("crystals")
     progress(Progress("done", 1, 1, 1.0))
     hashes, versions = models.used_by(settings) if models else ({}, {})
-    versions |= segmentation.versions
+    hashes, versions = hashes | segmentation.hashes, versions | segmentation.versions
     return replace(segmentation, timings=clock.timings, hashes=hashes, versions=versions, device=device)
 
 

@@ -41,6 +41,10 @@ def test_images_that_came_from_no_file_are_not_taken_for_one():
         ({"settings": Settings("watershed")}, "different methods (sima-plus@folded; watershed)"),
         ({"settings": Settings(effort="quick")}, "sima-plus@folded/quick"),
         ({"hashes": {"folded": "b" * 64}}, "different weights (folded aaaaaaaaaaaa; folded bbbbbbbbbbbb)"),
+        (
+            {"versions": {"model sam": "sam, SHA-256 12"}},
+            "versions of the model (; model sam sam, SHA-256 12)",
+        ),
         ({"settings": Settings(measuring=Measuring("include"))}, "different border rules (exclude; include)"),
         ({"settings": Settings(measuring=Measuring(only="round"))}, "different crystals counted (all; "),
         ({"um_per_px": None}, "different units (µm; px"),

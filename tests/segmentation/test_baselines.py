@@ -10,7 +10,7 @@ from skimage.segmentation import expand_labels
 from crystalseg.evaluation.metrics import boundary_lines, detections, overlap, panoptic_quality
 from crystalseg.micrographs.labels import GROUND_MARGIN
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.networks.weights import WeightsError
+from crystalseg.networks.weights import WeightsError, file_hash
 from crystalseg.segmentation.baselines import (
     basins_between,
     basins_within,
@@ -229,6 +229,7 @@ def test_the_package_runs_a_file_by_path(cellpose_files):
     found = segment(probe, Settings(f"{PACKAGE}:{cellpose_files[3]}"), None)
     assert panoptic_quality(POWDER.labels, found.labels) > 0.4
     assert found.versions["cellpose package"].startswith("3.")
+    assert found.hashes == {f"cellpose model {cellpose_files[3].name}": file_hash(cellpose_files[3])}
 
 
 def test_the_package_refuses_what_it_cannot_use(tmp_path, monkeypatch):
