@@ -187,6 +187,8 @@ def pooled(runs: list[Run]) -> None:
         return
     if report.assessment.outcome:
         st.markdown(f"Verdict: **{report.assessment.outcome.upper()}**")
+    for note in report.assessment.notes:
+        st.info(plain(note), icon=":material/info:")
     rows = figure_rows(list(report.assessment.budgets.values()))
     st.dataframe(pd.DataFrame(rows, columns=list(FIGURE_COLUMNS)), hide_index=True)
     if not account.person().may("operator"):

@@ -54,6 +54,8 @@ class Assessment:
             said.append(
                 f"For a mean within 5 % (95 %) about {self.needed} crystals are needed; {self.counted} were counted."
             )
+        if len(self.fields) == 2:
+            said.append("How far two fields of a sample differ tells little of the others: measure three or more.")
         return said
 
 
