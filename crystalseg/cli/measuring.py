@@ -155,7 +155,10 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     summary, assessment = result.measurement.summary, ready.report.assessment
     size = size_rows(summary)[0][1] if summary else "no crystal counts"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
-    return [*words, f"Verdict: {assessment.outcome}."] if assessment and assessment.outcome else words
+    if assessment is None or assessment.outcome is None:
+        return words
+    why = [f"{v.limit.words()}: {v.outcome}. {v.why}" for v in assessment.verdicts if v.outcome != "pass"]
+    return [*words, f"Verdict: {assessment.outcome}.", *why]
 
 
 @app.command("batch")

@@ -109,7 +109,8 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
     (tmp_path / "p.json").write_text(made.to_json())
     assert "on record" in here("profile", tmp_path / "p.json").stdout
     done = crystalseg("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
-    assert "Verdict: not decidable." in done.stdout
+    assert "Verdict: not decidable. 1 µm ≤ mean diameter" in done.stdout
+    assert "The limit is in µm, the sizes are in px: give the image's pixel size." in done.stdout
     run = json.loads((tmp_path / "good_run.json").read_text())
     assert (run["profile"], run["settings"]["method"]) == ("p", "watershed")
     assert run["verdicts"][0]["outcome"] == "not decidable"
