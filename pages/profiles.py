@@ -9,7 +9,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import UNITS, Limit
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
-from crystalseg.record.validations import validations
+from crystalseg.record.validations import no_verdict, validations
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
@@ -205,6 +205,8 @@ def page() -> None:
                 remove(shared.engine(), chosen, session.who())
                 st.rerun()
     with right:
+        if chosen in offered and (why := no_verdict(offered[chosen])):
+            st.info(plain(why), icon=":material/help:")
         edit(offered.get(chosen) or Profile("my product", settings=Settings()))
 
 

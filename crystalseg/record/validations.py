@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalseg.measurement.uncertainty import Validation
+from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
 from crystalseg.networks import DIRECTORY
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import home, write_safely
 from crystalseg.segmentation.settings import Settings
 
 SHIPPED = DIRECTORY / "validation.json"
+_VALIDATE = "Validate it on labelled images: python -m crystalseg validate FOLDER --kind NAME."
 
 
 def own() -> Path:
@@ -50,6 +51,25 @@ def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
         return next((v for v in own_method if not kinds or v.kind in kinds), None)
     wanted = (profile.kind, settings.full_method) if profile else None
     return next((v for v in validations() if (v.kind, v.method) == wanted), None)
+
+
+def no_verdict(profile: Profile) -> str:
+    """Why no verdict on the profile's limits can be given as it stands, in a sentence that says what to do; "" if one
+    can, or there are none."""
+    settings = profile.settings
+    if not profile.limits:
+        return ""
+    if settings.measuring.only:
+        return "No verdict is given on a selection of crystals: leave “Count only” empty."
+    found = lookup(profile, settings)
+    if found is None:
+        if not profile.kind:
+            return f"The profile names no kind of material: no verdict is given. {_VALIDATE}"
+        return f"{settings.full_method} was not validated on “{profile.kind}”: no verdict is given. {_VALIDATE}"
+    if found.images < LEAST_IMAGES:
+        return f"{found.words} only, {LEAST_IMAGES} or more are needed: no verdict is given. {_VALIDATE}"
+    doubt = found.of(settings.thresholds, found.weights).doubt
+    return f"{doubt}; until then no verdict is given." if doubt else ""
 
 
 def keep(validation: Validation, path: Path) -> None:

@@ -5,6 +5,7 @@ from crystalseg.evaluation import validation
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import figures
+from crystalseg.measurement.specification import Limit
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.micrograph import Micrograph
@@ -12,7 +13,7 @@ from crystalseg.networks import DIRECTORY
 from crystalseg.networks.weights import file_hash
 from crystalseg.record import validations
 from crystalseg.record.profiles import Profile
-from crystalseg.segmentation.settings import Settings
+from crystalseg.segmentation.settings import Measuring, Settings
 from tests.conftest import discs, squares
 
 POWDER = Profile("p", kind="powder")
@@ -66,6 +67,23 @@ def test_what_is_shipped_was_measured_with_the_weights_that_are_shipped():
         assert made.thresholds == Settings.called(made.method).thresholds
         assert made.weights == {n: file_hash(DIRECTORY / f"{n}.safetensors") for n in made.weights}
         assert set(made.weights) == set(Settings.called(made.method).networks)
+
+
+def test_a_profile_says_beforehand_why_no_verdict_will_be_given():
+    limits = (Limit("mean", 1, 2),)
+    usual = Settings("sima")
+
+    def why(images=3, thresholds=usual.thresholds, settings=usual, **more):
+        validations.keep(Validation("powder", "sima", images, {"mean": [0.1] * images}, thresholds), validations.own())
+        return validations.no_verdict(Profile("p", **{"kind": "powder", "limits": limits, "settings": settings} | more))
+
+    assert why() == ""
+    assert why(limits=(), kind="") == ""
+    assert "names no kind of material" in why(kind="")
+    assert "sima was not validated on “paint”" in why(kind="paint")
+    assert "sima on 2 images of powder only, 3 or more are needed" in why(images=2)
+    assert "had other thresholds (h 1)" in why(thresholds="h 1")
+    assert "leave “Count only” empty" in why(settings=Settings("sima", measuring=Measuring(only="round")))
 
 
 def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):

@@ -71,6 +71,13 @@ def test_a_profile_is_made_changed_exported_and_removed(page):
     assert profiles(open_database()) == {}
 
 
+def test_a_profile_with_limits_says_if_no_verdict_can_be_given(page):
+    save(open_database(), STRICT)
+    app = page("profiles")
+    assert not app.exception
+    assert "names no kind of material" in app.info[0].value
+
+
 def test_a_profile_without_a_name_is_refused_in_a_sentence(page):
     app = page("profiles")
     labelled(app.text_input, "Name").set_value("  ")
