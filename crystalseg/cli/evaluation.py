@@ -12,8 +12,10 @@ from crystalseg.cli.options import (
     FlowModel,
     MethodName,
     ModelName,
+    ProfileName,
     SettingsFile,
     Weights,
+    chosen,
     models_from,
     on_flow_model,
     settings_from,
@@ -49,22 +51,32 @@ def evaluate(
 @app.command()
 def validate(
     folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png of one kind of material.")],
-    kind: Annotated[str, typer.Option(help="What the material is called, in profiles and reports.")],
+    kind: Annotated[
+        str, typer.Option(help="What the material is called, in profiles and reports; else as in the profile.")
+    ] = "",
+    profile_name: ProfileName = "",
     method: MethodName = None,
     model: ModelName = "",
     into: Annotated[Path | None, typer.Option(help="File to keep it in; else the one of this machine.")] = None,
     settings_file: SettingsFile = None,
     weights: Weights = None,
 ) -> None:
-    """Measure what a method's figures are off by on labelled images; reports then state it as an uncertainty."""
+    """Measure what a method's figures are off by on labelled images; reports then state it as an uncertainty.
+
+    It holds for these thresholds and weights: with --profile those of a profile.
+    """
     from dataclasses import replace
 
     from crystalseg.evaluation.validation import validate as measure
     from crystalseg.micrographs.pairs import read_pairs
+    from crystalseg.record.database import open_database
     from crystalseg.record.validations import keep, own
     from crystalseg.segmentation.pipeline import segment
 
-    settings = settings_from(settings_file, method, model)
+    settings, profile, _ = chosen(open_database(), settings_file, method, profile_name, model)
+    kind = kind or (profile.kind if profile else "")
+    if not kind:
+        raise ValueError("Say what the material is called: --kind NAME.")
     models = models_from(weights, settings=settings)
     rule = settings.measuring.border_rule
     validation = measure(

@@ -12,7 +12,7 @@ from crystalseg.record.store import home, write_safely
 from crystalseg.segmentation.settings import Settings
 
 SHIPPED = DIRECTORY / "validation.json"
-_VALIDATE = "Validate it on labelled images: python -m crystalseg validate FOLDER --kind NAME."
+_VALIDATE = "Validate it on labelled images: python -m crystalseg validate FOLDER --profile PROFILE --kind NAME."
 
 
 def own() -> Path:
@@ -69,7 +69,7 @@ def no_verdict(profile: Profile) -> str:
     if found.images < LEAST_IMAGES:
         return f"{found.words} only, {LEAST_IMAGES} or more are needed: no verdict is given. {_VALIDATE}"
     doubt = found.of(settings.thresholds, found.weights).doubt
-    return f"{doubt}; until then no verdict is given." if doubt else ""
+    return f"{doubt} (--profile); until then no verdict is given." if doubt else ""
 
 
 def keep(validation: Validation, path: Path) -> None:

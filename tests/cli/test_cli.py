@@ -17,15 +17,17 @@ from pypdf import PdfReader
 from crystalseg.cli.app import main
 from crystalseg.cli.options import calibration_from
 from crystalseg.measurement.specification import Limit
-from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.micrographs.pairs import read_pairs, write_pair
 from crystalseg.record import store
 from crystalseg.record.database import open_database
 from crystalseg.record.instruments import Instrument
 from crystalseg.record.instruments import save as save_instrument
-from crystalseg.record.profiles import Profile
-from crystalseg.segmentation.settings import Settings
+from crystalseg.record.profiles import Profile, save
+from crystalseg.record.validations import no_verdict
+from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
+from tests.conftest import discs
 
 ROOT = Path(__file__).parents[2]
 DRAWN = draw(8, (200, 220), Structure("powder", diameter=35))
@@ -120,6 +122,24 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
     wrong = here("segment", images / "good.png", "--out", tmp_path, "--profile", "q")
     assert (wrong.returncode, wrong.stderr.strip()) == (2, "There is no profile 'q'; there are: p.")
     assert here("segment", images / "good.png", "--out", tmp_path, "--profile", "p", "--method", "sima").returncode
+
+
+def test_a_profile_validated_can_be_judged(tmp_path):
+    strict = Settings("watershed", instances=Instances(min_area=40))
+    made = Profile("p", "sand", kind="discs", settings=strict, limits=(Limit("mean", 1, 200, unit="px"),))
+    save(open_database(), made)
+    for k in range(3):
+        labels = discs((120, 160), [(30, 40, 18), (30, 110, 25 - k), (85, 60, 22), (85, 120, 12 + k)])
+        write_pair(tmp_path, str(k), np.where(labels > 0, 200, 30).astype(np.uint8), labels)
+    assert "--kind NAME" in here("validate", tmp_path, "--method", "watershed").stderr
+    segment = ("segment", tmp_path / "0.png", "--out", tmp_path / "out", "--profile", "p")
+    said = here("validate", tmp_path, "--kind", "discs", "--method", "watershed").stdout
+    assert "watershed on 3 images of discs: kept in" in said
+    assert "had other thresholds (h 0, from 15 px²" in no_verdict(made)
+    assert "Verdict: not decidable. " in here(*segment).stdout
+    assert here("validate", tmp_path, "--profile", "p").returncode == 0
+    assert no_verdict(made) == ""
+    assert "Verdict: pass." in here(*segment).stdout
 
 
 def test_evaluate_writes_the_figures(tmp_path):
