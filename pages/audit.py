@@ -11,20 +11,6 @@ from crystalseg.record.reports import issued
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.plain import plain
 
-KINDS = {
-    "run": "runs",
-    "correction": "corrections",
-    "approval": "approvals",
-    "signature": "other signatures",
-    "report": "reports handed out",
-    "failure": "failures in batches",
-    "profile": "profiles",
-    "calibration": "calibrations",
-    "role": "roles given and taken",
-    "sign-in": "sign-ins",
-    "time-stamp": "time stamps",
-    "deletion": "deletions",
-}
 SHOWN = 100  # entries at once
 
 
@@ -80,7 +66,7 @@ def entries() -> None:
     """What was done, newest first."""
     st.subheader("What was done")
     columns = st.columns((3, 3, 1))
-    kinds = columns[0].multiselect("Kind", list(KINDS), format_func=KINDS.get)
+    kinds = columns[0].multiselect("Kind", list(ledger.KINDS), format_func=ledger.KINDS.get)
     words = columns[1].text_input("Search", placeholder="run, name of a person …").strip()
     page = columns[2].number_input("Page", 1, None, 1)
     listed = ledger.latest(shared.engine(), kinds, words, SHOWN, SHOWN * (int(page) - 1))
@@ -99,6 +85,7 @@ def about(entry: ledger.Entry) -> str:
         "run": lambda: f"{entry.subject}: {body['image_name']}",
         "signature": lambda: f"{entry.subject}: {body['meaning']}",
         "correction": lambda: f"{entry.subject}: {body['entry']['kind']}",
+        "annotation": lambda: f"{entry.subject}: {body.get('name', 'taken away')}",
     }
     return more.get(entry.kind, lambda: entry.subject)()
 

@@ -12,6 +12,7 @@ from crystalseg.cli.options import (
     FlowModel,
     MethodName,
     ModelName,
+    Operator,
     ProfileName,
     SettingsFile,
     Weights,
@@ -57,7 +58,10 @@ def validate(
     profile_name: ProfileName = "",
     method: MethodName = None,
     model: ModelName = "",
-    into: Annotated[Path | None, typer.Option(help="File to keep it in; else the one of this machine.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="File to keep it in; else that of this machine, and on record.")
+    ] = None,
+    operator: Operator = "",
     settings_file: SettingsFile = None,
     weights: Weights = None,
 ) -> None:
@@ -70,10 +74,11 @@ def validate(
     from crystalseg.evaluation.validation import validate as measure
     from crystalseg.micrographs.pairs import read_pairs
     from crystalseg.record.database import open_database
-    from crystalseg.record.validations import keep, own
+    from crystalseg.record.validations import keep, keep_own, own
     from crystalseg.segmentation.pipeline import segment
 
-    settings, profile, _ = chosen(open_database(), settings_file, method, profile_name, model)
+    engine = open_database()
+    settings, profile, _ = chosen(engine, settings_file, method, profile_name, model)
     kind = kind or (profile.kind if profile else "")
     if not kind:
         raise ValueError("Say what the material is called: --kind NAME.")
@@ -82,8 +87,11 @@ def validate(
     validation = measure(
         read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print
     )
-    used, _ = models.used_by(settings)
-    keep(replace(validation, thresholds=settings.thresholds, weights=used), into or own())
+    validation = replace(validation, thresholds=settings.thresholds, weights=models.used_by(settings)[0])
+    if into:
+        keep(validation, into)
+    else:
+        keep_own(engine, validation, operator)
     print(f"{validation.words}: kept in {into or own()}")
 
 

@@ -22,6 +22,29 @@ from crystalseg.record.database import RecordError, explained
 
 FIRST = "0" * 64  # what the first entry has for the hash before it
 LONGEST_NAME = 255
+# What entries are of, and what a person calls them.
+KINDS = {
+    "run": "runs",
+    "correction": "corrections",
+    "approval": "approvals",
+    "signature": "other signatures",
+    "report": "reports handed out",
+    "failure": "failures in batches",
+    "profile": "profiles",
+    "calibration": "calibrations",
+    "validation": "validations",
+    "checked": "areas checked",
+    "annotation": "labelled images",
+    "model": "models",
+    "scores": "validations of models",
+    "retirement": "models retired",
+    "series": "series",
+    "track": "corrections of tracks",
+    "role": "roles given and taken",
+    "sign-in": "sign-ins",
+    "time-stamp": "time stamps",
+    "deletion": "deletions",
+}
 PATIENCE = 30.0  # s for which `append` tries, if other processes write all the time
 
 

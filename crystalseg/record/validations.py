@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import Engine
 
 from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
 from crystalseg.networks import DIRECTORY
+from crystalseg.record import ledger
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import home, write_safely
 from crystalseg.segmentation.settings import Settings
@@ -77,8 +79,17 @@ def keep(validation: Validation, path: Path) -> None:
     kind, method = validation.kind, validation.method
     old = json.loads(path.read_text()) if path.is_file() else []
     rest = [e for e in old if (e["kind"], e["method"]) != (kind, method)]
-    errors = {key: [round(v, 5) if np.isfinite(v) else None for v in each] for key, each in validation.errors.items()}
-    entry = {"kind": kind, "method": method, "images": validation.images, "thresholds": validation.thresholds}
-    entry |= {"weights": dict(validation.weights), "errors": errors}
-    entries = sorted([*rest, entry], key=lambda e: (e["kind"], e["method"]))
+    entries = sorted([*rest, _entry(validation)], key=lambda e: (e["kind"], e["method"]))
     write_safely(path, (json.dumps(entries, indent=1) + "\n").encode())
+
+
+def keep_own(engine: Engine, validation: Validation, who: str = "") -> None:
+    """On record, and in the file of this machine, by which it is used from now on."""
+    ledger.append(engine, "validation", f"{validation.kind}, {validation.method}"[:64], _entry(validation), who)
+    keep(validation, own())
+
+
+def _entry(validation: Validation) -> dict:
+    errors = {key: [round(v, 5) if np.isfinite(v) else None for v in each] for key, each in validation.errors.items()}
+    facts = {name: getattr(validation, name) for name in ("kind", "method", "images", "thresholds")}
+    return facts | {"weights": dict(validation.weights), "errors": errors}

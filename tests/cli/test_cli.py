@@ -18,7 +18,7 @@ from crystalseg.cli.app import main
 from crystalseg.cli.options import calibration_from
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs, write_pair
-from crystalseg.record import store
+from crystalseg.record import ledger, store
 from crystalseg.record.database import open_database
 from crystalseg.record.instruments import Instrument
 from crystalseg.record.instruments import save as save_instrument
@@ -140,6 +140,8 @@ def test_a_profile_validated_can_be_judged(tmp_path):
     assert here("validate", tmp_path, "--profile", "p").returncode == 0
     assert no_verdict(made) == ""
     assert "Verdict: pass." in here(*segment).stdout
+    kept = [entry.body["thresholds"] for entry in ledger.entries(open_database(), "validation")]
+    assert kept == [Settings("watershed").thresholds, strict.thresholds]
 
 
 def test_evaluate_writes_the_figures(tmp_path):

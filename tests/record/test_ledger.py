@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+import crystalseg
 from crystalseg.execution.queue import Queue
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import index, ledger, store
@@ -75,6 +77,12 @@ def filled(engine, count=5):
     for k in range(count):
         ledger.append(engine, "run", f"r{k}", {"size": k / 7, "name": "Größe µm"}, "A. Kern")
     return engine
+
+
+def test_every_kind_of_entry_has_a_name_for_people():
+    source = "".join(path.read_text() for path in Path(crystalseg.__file__).parent.rglob("*.py"))
+    written = set(re.findall(r'ledger\.append\(\S*engine, "([a-z-]+)"', source))
+    assert {"run", "validation", "track"} < written <= set(ledger.KINDS)
 
 
 def test_entries_come_back_and_follow_each_other(engine):
