@@ -22,7 +22,10 @@ FlowModel = Annotated[
 ]
 MethodName = Annotated[
     str | None,
-    typer.Option(help=", ".join(f"{name}:MODEL" if method.model else name for name, method in METHODS.items())),
+    typer.Option(
+        help=", ".join(f"{name}:MODEL" if method.model else name for name, method in METHODS.items())
+        + "; sima-plus@NETWORK/EFFORT."
+    ),
 ]
 ModelName = Annotated[
     str,
@@ -80,8 +83,9 @@ def chosen(
 
 
 def settings_from(path: Path | None, method: str | None, model: str = "") -> "Settings":
-    """The settings of a file, or the default ones, with another method or a model on record if one is named."""
-    from dataclasses import replace
+    """The settings of a file, or the default ones, with another method (as `Settings.called` reads it) or a model on
+    record if one is named."""
+    from dataclasses import fields, replace
 
     from crystalseg.segmentation.settings import Settings, SettingsError
 
@@ -92,7 +96,8 @@ def settings_from(path: Path | None, method: str | None, model: str = "") -> "Se
         except OSError as error:
             raise SettingsError(f"{path}: cannot be opened ({error.strerror}).") from error
     if method is not None:
-        settings = replace(settings, method=method)
+        others = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "method"}
+        settings = Settings.called(method, **others)
     if model:
         from crystalseg.record.database import open_database
         from crystalseg.record.models import find

@@ -15,7 +15,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from crystalseg.cli.app import main
-from crystalseg.cli.options import calibration_from
+from crystalseg.cli.options import calibration_from, settings_from
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs, write_pair
 from crystalseg.record import ledger, store
@@ -142,6 +142,13 @@ def test_a_profile_validated_can_be_judged(tmp_path):
     assert "Verdict: pass." in here(*segment).stdout
     kept = [entry.body["thresholds"] for entry in ledger.entries(open_database(), "validation")]
     assert kept == [Settings("watershed").thresholds, strict.thresholds]
+
+
+def test_a_method_is_named_with_network_and_effort_as_reports_name_it(tmp_path):
+    (tmp_path / "s.json").write_text(Settings(network="cellpose", effort="quick").to_json())
+    assert settings_from(None, "sima-plus@cellpose/quick") == Settings(network="cellpose", effort="quick")
+    assert settings_from(tmp_path / "s.json", "sima-plus/balanced") == Settings(network="cellpose", effort="balanced")
+    assert settings_from(tmp_path / "s.json", "sima").network == "cellpose"
 
 
 def test_evaluate_writes_the_figures(tmp_path):
