@@ -158,5 +158,5 @@ def experiment(
         data = out / "validation" if choosing else out / "benchmark" / "test"
         if not data.is_dir():
             write_validation(data) if choosing else write_benchmark(data.parent)
-    chosen = [m.strip() for m in methods.split(",") if m.strip()] or list(COMPARED)
-    print(conduct(name.value, data, chosen, models_from(weights), out, lambda line: errors.print(line, style="dim")))
+    compared = [m.strip() for m in methods.split(",") if m.strip()] or list(COMPARED)
+    print(conduct(name.value, data, compared, models_from(weights), out, lambda line: errors.print(line, style="dim")))

@@ -69,11 +69,10 @@ class Model:
         """What its sizes are off by on areas it did not learn, None if that was not measured."""
         if not self.scores or not self.scores.get("errors"):
             return None
-        method = Settings(network=self.setting).full_method
+        usual = Settings(network=self.setting)
         # None: a figure that could not be measured there
         errors = {key: [v for v in each if v is not None] for key, each in self.scores["errors"].items()}
-        usual = Settings(network=self.setting).thresholds
-        return Validation(self.material, method, self.scores["areas"], errors, usual)
+        return Validation(self.material, usual.full_method, self.scores["areas"], errors, usual.thresholds)
 
     @property
     def words(self) -> str:

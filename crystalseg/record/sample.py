@@ -48,10 +48,11 @@ def why_not(runs: Sequence[Run]) -> str:
         )
     first = runs[0]
     for words, fact in _ALIKE.items():
-        other = next((run for run in runs if fact(run) != fact(first)), None)
+        said = [fact(run) for run in runs]
+        other = next((k for k, own in enumerate(said) if own != said[0]), None)
         if other is not None:
             return (
-                f"{first.image_name} and {other.image_name} have different {words} ({fact(first)}; {fact(other)}): "
+                f"{first.image_name} and {runs[other].image_name} have different {words} ({said[0]}; {said[other]}): "
                 "fields of one sample are measured alike; measure one of them again, or report them apart."
             )
     return ""

@@ -115,11 +115,11 @@ def rule_words(rule: str) -> str:
 
 
 def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
-    """By what crystals were dropped: confidence with SiMA+ and in older runs, else the flow's error."""
-    choice, method = settings.instances, settings.method
-    if not runs_flow(method):
+    """By what crystals were dropped."""
+    choice = settings.instances
+    if not runs_flow(settings.method):
         return []
-    if method_of(method).runs_sima_plus or choice.flow_threshold is None:
+    if settings.drops_by_confidence:
         return [("Lowest confidence kept", f"{choice.min_confidence:g}")]
     return [("Flow threshold", f"{choice.flow_threshold:g}" if choice.flow_threshold else "off")]
 

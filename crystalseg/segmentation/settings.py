@@ -141,16 +141,23 @@ class Settings:
         return f"{name}/{self.effort}" if is_less else name
 
     @property
+    def drops_by_confidence(self) -> bool:
+        """Whether the lowest confidence decides which crystals are kept, as with SiMA+ and in older runs; else the
+        flow's error does."""
+        return method_of(self.method).runs_sima_plus or not self.instances.checks_flow
+
+    @property
     def thresholds(self) -> str:
         """What beside method and weights decides which crystals are found and how they count, in words: a validation
         holds for this only."""
         chosen, scales = self.instances, [f"{f:g}" if f else "by size" for f in self.scales.factors]
-        by_confidence = method_of(self.method).runs_sima_plus or chosen.flow_threshold is None
         return ", ".join(
             (
                 f"h {chosen.foreground_threshold:g}",
                 f"from {chosen.min_area} px²",
-                f"confidence from {chosen.min_confidence:g}" if by_confidence else f"flow to {chosen.flow_threshold:g}",
+                f"confidence from {chosen.min_confidence:g}"
+                if self.drops_by_confidence
+                else f"flow to {chosen.flow_threshold:g}",
                 f"border {self.measuring.border_rule}",
                 *([f"scales {' '.join(scales)}"] if scales else []),
             )
