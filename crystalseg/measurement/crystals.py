@@ -58,7 +58,7 @@ def measure_crystals(
         number = row["id"]
         row["confidence"] = float(confidence[number - 1]) if confidence is not None else np.nan
         row["kind"] = (marks or {}).get(number, "crystal")
-    table = pd.DataFrame(rows, columns=_COLUMNS)
+    table = pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
     if confidence is None:
         table = table.drop(columns="confidence")
     if um_per_px is not None:
@@ -116,23 +116,24 @@ def remeasured(
     return pd.concat(parts).sort_values("id", ignore_index=True)
 
 
-_COLUMNS = [
-    "id",
-    "area_px2",
-    "equivalent_diameter_px",
-    "feret_max_px",
-    "feret_min_px",
-    "length_px",
-    "width_px",
-    "height_px",
-    "perimeter_px",
-    "aspect_ratio",
-    "circularity",
-    "solidity",
-    "orientation_deg",
-    "centroid_x_px",
-    "centroid_y_px",
-    "touches_border",
-    "confidence",
-    "kind",
-]
+# Types too: a table without crystals has the same.
+_COLUMNS = {
+    "id": int,
+    "area_px2": float,
+    "equivalent_diameter_px": float,
+    "feret_max_px": float,
+    "feret_min_px": float,
+    "length_px": float,
+    "width_px": float,
+    "height_px": float,
+    "perimeter_px": float,
+    "aspect_ratio": float,
+    "circularity": float,
+    "solidity": float,
+    "orientation_deg": float,
+    "centroid_x_px": float,
+    "centroid_y_px": float,
+    "touches_border": bool,
+    "confidence": float,
+    "kind": object,
+}

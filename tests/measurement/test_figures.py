@@ -126,6 +126,15 @@ def test_fields_with_and_without_pixel_size_are_told_in_px():
     assert found["mean"].value == pytest.approx(2 * 40 / np.sqrt(np.pi))
 
 
+@pytest.mark.parametrize("rule", ["exclude", "include"])
+def test_a_field_without_crystals_beside_one_with_them(rule):
+    full, empty = field(squares(400, 40, (13, 21)), 0.5), field(np.zeros((400, 400), int), 0.5)
+    alone, both = figures([full], rule), figures([full, empty], rule)
+    for key in ("mean", "d50_area", "aspect"):
+        assert both[key].value == pytest.approx(alone[key].value)
+    assert both["per_mm2"].value == pytest.approx(alone["per_mm2"].value / 2)
+
+
 def test_nothing_counted_is_no_figure():
     assert figures([field(np.zeros((50, 50), int))], "exclude") == {}
     assert figures([field(np.ones((50, 50), int))], "exclude") == {}
