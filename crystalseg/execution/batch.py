@@ -4,6 +4,7 @@ A batch is a folder. `batch.json` says what is to be done; what was done is on r
 the batch's and its own, so that nothing is done twice. Workers only compute; one process writes files and record.
 """
 
+import functools
 import json
 import uuid
 from dataclasses import asdict, dataclass
@@ -11,12 +12,15 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from crystalseg.execution import mosaic
 from crystalseg.execution.batch_source import BatchError, Source
 from crystalseg.execution.work_folder import asked, is_locked
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.names import visible
+from crystalseg.micrographs.names import file_stems, visible
 from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
+
+MOSAIC = ".mosaic"  # endings of the folders of mosaics
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,27 @@ class Batch:
         """The image that has this id."""
         return int(run_id.removeprefix(self.run_id()))
 
+    @functools.cached_property
+    def stems(self) -> list[str]:
+        """What the names of each image's files begin with."""
+        return file_stems(self.names)
+
+    def read(self, source: Source, index: int) -> bytes | Path:
+        """An image, as `Source.read` gives it."""
+        name = self.names[index]
+        return source.read(name, self.names[:index].count(name))
+
 
 @dataclass(frozen=True)
 class State:
     """How far a batch is. state: running, paused, cancelled or done; reasons: name and reason of each image that
-    failed."""
+    failed; mosaic: how far the one is that is under way, or why it stopped, or ""."""
 
     total: int
     done: int
     reasons: tuple[tuple[str, str], ...]
     state: str
+    mosaic: str = ""
 
 
 def prepare(
@@ -91,7 +106,22 @@ def state_of(folder: Path, engine: Engine) -> State:
     done, reasons = settled(engine, batch)
     finished = len(done) + len(reasons) == len(batch.names)
     state = "done" if finished else "running" if is_locked(folder) else asked(folder) or "paused"
-    return State(len(batch.names), len(done), tuple((batch.shown(k), why) for k, why in sorted(reasons.items())), state)
+    failed = tuple((batch.shown(k), why) for k, why in sorted(reasons.items()))
+    return State(len(batch.names), len(done), failed, state, _of_mosaic(folder, batch))
+
+
+def mosaic_folder(folder: Path, batch: Batch, index: int) -> Path:
+    """Where a mosaic among the images lies while it is measured."""
+    return folder / f"{batch.stems[index]}{MOSAIC}"
+
+
+def _of_mosaic(folder: Path, batch: Batch) -> str:
+    """The mosaic under way, in words."""
+    for place in folder.glob(f"*{MOSAIC}/state.json"):
+        now = mosaic.state_of(place.parent)
+        name = batch.shown(batch.index(mosaic.load(place.parent).id))
+        return f"{name}: {now.error or f'{100 * now.share:.0f} %, {now.stage}'}"
+    return ""
 
 
 def settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:

@@ -1,6 +1,10 @@
-"""A batch carried out on Dask: workers compute, this process writes files and record."""
+"""A batch carried out on Dask: workers compute, this process writes files and record.
 
-from collections import Counter
+Workers measure an image each. Mosaics follow one after another, window by window, on all workers together: none is sent
+whole, and one that was interrupted goes on where it stopped.
+"""
+
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from crystalseg.execution.batch import Batch, State, load, settled, state_of
-from crystalseg.execution.batch_source import BatchError, Source
+from crystalseg.execution import mosaic
+from crystalseg.execution.batch import Batch, State, load, mosaic_folder, settled, state_of
+from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.batch_summary import finish
-from crystalseg.execution.cluster import connected, equip, models, threads_of, with_threads
+from crystalseg.execution.cluster import ClusterError, connected, equip, models, threads_of, with_threads
 from crystalseg.execution.failure import failure
 from crystalseg.execution.result import documented
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.decoding import MOSAIC_MEGAPIXELS, read_micrograph
-from crystalseg.micrographs.names import file_stems
+from crystalseg.micrographs.decoding import is_mosaic, read_micrograph
+from crystalseg.micrographs.names import file_names
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import ledger, store
 from crystalseg.record.anchors import Anchor, anchor
@@ -29,6 +34,7 @@ from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details
+from crystalseg.segmentation.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -53,15 +59,22 @@ def run(
     report: Callable[[str], None] = lambda _: None,
 ) -> State:
     """Do what is left of the batch in `folder`; returns how far it got. `scheduler`: address of a Dask cluster, else
-    `workers` processes of this machine. `report` gets a line an image. BatchError if it runs already."""
+    `workers` processes of this machine. `report` gets a line an image. BatchError if it runs already; of a mosaic also
+    NoRoomError, ClusterError and OSError, after which the batch can go on."""
     batch = load(folder)
     with locked(folder):
         done, reasons = settled(engine, batch)
         todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
+        mosaics = []
         if todo:
             with connected(workers, scheduler) as client:
                 flight = _Flight(client, batch, folder, engine, threads_of(workers, scheduler), report)
                 flight.do(todo, IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"])))
+                mosaics = flight.mosaics
+        for k in mosaics:
+            if asked(folder):
+                break
+            _measure_mosaic(folder, batch, k, engine, workers, scheduler, report)
     finish(folder, engine)
     return state_of(folder, engine)
 
@@ -83,12 +96,7 @@ class _Flight:
         self.validation = lookup(batch.profile, batch.profile.settings)
         self.model = equip(client, taught(engine, batch.profile.settings))
         self.source = Source(Path(batch.source))
-        self.stems = file_stems(batch.names)
-        seen: Counter[str] = Counter()
-        self.which = []  # of the images with this name
-        for name in batch.names:
-            self.which.append(seen[name])
-            seen[name] += 1
+        self.mosaics: list[int] = []  # found among the images, and left
 
     def do(self, todo: list[int], ahead: int) -> None:
         """Measure the images `todo`, by number, `ahead` of them handed out at once."""
@@ -114,17 +122,20 @@ class _Flight:
             hand_out()
 
     def _sent(self, k: int) -> "Future | None":
-        """Image `k` on its way to a worker; None, with the reason on record, if it cannot be read."""
-        batch, name = self.batch, self.batch.names[k]
+        """Image `k` on its way to a worker; None if it is a mosaic, or, with the reason on record, cannot be read."""
+        batch = self.batch
         try:
-            data = self.source.read(name, self.which[k])
+            data = batch.read(self.source, k)
         except BatchError as error:
             _fail(self.engine, batch, k, str(error), self.report)
+            return None
+        if is_mosaic(data):
+            self.mosaics.append(k)
             return None
         if isinstance(data, bytes):
             store.put(data)
         facts = (
-            Path(name).name,
+            Path(batch.names[k]).name,
             batch.run_id(k),
             batch.profile,
             batch.calibration,
@@ -143,11 +154,50 @@ class _Flight:
         measured: Measured = future.result()
         future.release()
         for ending, data in measured.files.items():
-            store.write_safely(self.folder / f"{self.stems[k]}_{ending}", data)
+            store.write_safely(self.folder / f"{self.batch.stems[k]}_{ending}", data)
         record(self.engine, measured.run, measured.kept, {"PDF": measured.files["report.pdf"]})
-        figures = measured.run.figures
-        words = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
-        self.report(f"{self.batch.shown(k)}: {words}")
+        self.report(f"{self.batch.shown(k)}: {_words(measured.run)}")
+
+
+def _words(run: Run) -> str:
+    figures = run.figures
+    return f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
+
+
+def _measure_mosaic(
+    folder: Path,
+    batch: Batch,
+    k: int,
+    engine: Engine,
+    workers: int,
+    scheduler: str | None,
+    report: Callable[[str], None],
+) -> None:
+    """Image `k` to its files and on record, or, with what was found kept, until a pause is asked for."""
+    place = mosaic_folder(folder, batch, k)
+
+    def look(_: Progress) -> None:
+        if asked(folder):
+            raise Cancelled
+
+    try:
+        place.mkdir(exist_ok=True)
+        source = batch.read(Source(Path(batch.source)), k)
+        if isinstance(source, bytes):
+            data, source = source, place / file_names([Path(batch.names[k]).name])[0]
+            store.write_safely(source, data)
+        results = str((folder / batch.stems[k]).resolve())
+        mosaic.prepare(place, source, batch.profile, batch.calibration, batch.operator, batch.run_id(k), results)
+        run = mosaic.run(place, engine, workers if workers > 1 else 0, scheduler, look)
+    except (ClusterError, NoRoomError, OSError):
+        raise
+    except Exception as error:
+        _fail(engine, batch, k, failure(error), report)
+    else:
+        if run is None:
+            return
+        report(f"{batch.shown(k)}: {_words(run)}")
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _fail(engine: Engine, batch: Batch, k: int, reason: str, report: Callable[[str], None]) -> None:
@@ -172,7 +222,7 @@ def measure_one(
     from crystalseg.execution.one_image import measure_micrograph
 
     with_threads(threads)
-    micrograph = prepared(read_micrograph(data, name, MOSAIC_MEGAPIXELS), calibration)
+    micrograph = prepared(read_micrograph(data, name), calibration)
     result = measure_micrograph(micrograph, profile.settings, models(model))
     ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
     report = build_pdf(replace(ready.report, anchor=end))

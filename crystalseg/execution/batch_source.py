@@ -9,12 +9,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from crystalseg.micrographs.decoding import FORMATS, MAX_FILE
+from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, is_mosaic
 from crystalseg.micrographs.ome_zarr import is_zarr
 
 
 class BatchError(ValueError):
     """A batch that cannot be started; the message is one sentence for the user."""
+
+
+class NoRoomError(BatchError):
+    """A disk without the room that the work needs."""
 
 
 class Source:
@@ -46,7 +50,7 @@ class Source:
         if not self.names:
             raise BatchError(f"{path} holds no image ({', '.join(FORMATS)}).")
 
-    def _add(self, name: str, read: Callable[[], bytes]) -> None:
+    def _add(self, name: str, read: Callable[[], bytes | Path]) -> None:
         base = name.rpartition("/")[2]
         if base.lower().rpartition(".")[2] in FORMATS and not base.startswith("."):
             self._read.setdefault(name, []).append(read)
@@ -64,8 +68,8 @@ class Source:
                 self._add(before + entry.filename, partial(_entry, archive, entry))
 
     def read(self, name: str, which: int = 0) -> bytes | Path:
-        """The bytes of an image, `which` of those with this name, or its place if it is an OME-Zarr folder, which those
-        who compute must reach too; BatchError says why it cannot be read."""
+        """The bytes of an image, `which` of those with this name, or its place if it is a mosaic or an OME-Zarr folder,
+        which those who compute must reach too; BatchError says why it cannot be read."""
         found = self._read.get(name, [])
         if which >= len(found):
             raise BatchError("it is not there any more")
@@ -81,8 +85,10 @@ def _check_size(size: int) -> None:
         raise BatchError(f"too large: {size / 2**20:.0f} MiB, the limit is {MAX_FILE / 2**20:.0f}")
 
 
-def _file(path: Path) -> bytes:
+def _file(path: Path) -> bytes | Path:
     try:
+        if is_mosaic(path):
+            return path
         _check_size(path.stat().st_size)
         return path.read_bytes()
     except OSError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
-from crystalseg.execution.batch_source import BatchError
+from crystalseg.execution.batch_source import BatchError, NoRoomError
 from crystalseg.execution.cluster import OnCluster, bring, connected, equip, models, threads_of
 from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
@@ -47,13 +47,15 @@ NEEDED = 4  # bytes of the disk a pixel, for what is found and for the results
 @dataclass(frozen=True)
 class Mosaic:
     """id: of its run; source: file, or OME-Zarr folder; profile; calibration: or None if it states its own or has none;
-    operator: who asked for it, or "". Once it was read, sha256: of it; weights: hashes of those used, by name."""
+    operator: who asked for it, or ""; results: what the paths of its files begin with, or "" if they lie in its folder
+    and are called as it is. Once it was read, sha256: of it; weights: hashes of those used, by name."""
 
     id: str
     source: str
     profile: Profile
     calibration: Calibration | None
     operator: str
+    results: str = ""
     sha256: str = ""
     weights: dict[str, str] = field(default_factory=dict)
 
@@ -85,9 +87,16 @@ def state_of(folder: Path) -> State:
 
 
 def prepare(
-    folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None, operator: str = ""
+    folder: Path,
+    source: Path,
+    profile: Profile,
+    calibration: Calibration | None = None,
+    operator: str = "",
+    id: str = "",
+    results: str = "",
 ) -> Mosaic:
-    """The mosaic in `folder`: the one that is there already, or a new one. BatchError if that is another."""
+    """The mosaic in `folder`: the one that is there already, or a new one, whose run gets the `id` if one is given and
+    whose files are called as `Mosaic.results` says. BatchError if another is there."""
     where = str(source.resolve())
     if (folder / "mosaic.json").exists():
         begun = load(folder)
@@ -97,7 +106,7 @@ def prepare(
                 "another folder."
             )
         return begun
-    mosaic = Mosaic(uuid.uuid4().hex[:12], where, profile, calibration, operator)
+    mosaic = Mosaic(id or uuid.uuid4().hex[:12], where, profile, calibration, operator, results)
     mosaic.save(folder)
     return mosaic
 
@@ -145,7 +154,8 @@ def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: 
         kept = KeptInFolder(folder / "windows")
         result = measure_micrograph(micrograph, settings, networks, told, compute, kept)
     told(Progress("report and files", 0, 1, 0.98))
-    run = _written(folder / told.stem, result, mosaic, engine)
+    place = Path(mosaic.results) if mosaic.results else folder / told.stem
+    run = _written(place, result, mosaic, engine)
     told.end("done")
     shutil.rmtree(folder / "windows", ignore_errors=True)
     return run
@@ -176,36 +186,41 @@ def _check_disk(folder: Path, micrograph: Micrograph) -> None:
     needed = NEEDED * micrograph.shape[0] * micrograph.shape[1]
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise BatchError(
+        raise NoRoomError(
             f"{micrograph.name}: its windows and results need about {needed / 2**30:.1f} GiB on the disk of {folder}, "
             f"and {free / 2**30:.1f} GiB are free; make room, or choose another folder."
         )
 
 
 def _written(place: Path, result: Result, order: Mosaic, engine: Engine) -> Run:
-    """Result and report into files whose names begin with `place`, and on record."""
+    """Result and report into files whose paths begin with `place`, and on record."""
     profile = order.profile
     details = Details(sample=result.micrograph.name, operator=order.operator)
     validation = lookup(profile, profile.settings)
     ready: Documented = documented(result, validation, details, profile, id=order.id)
     pdf = build_pdf(replace(ready.report, anchor=anchor(engine)))
     micrograph, labels = result.micrograph, result.segmentation.labels
-    if Path(order.source).is_file():
-        store.put_file(Path(order.source))
-    run = record(engine, ready.run, ready.kept, {"PDF": pdf})
+
+    def named(ending: str) -> Path:
+        return place.with_name(f"{place.name}_{ending}")
+
     for ending, data in (
         ("crystals.csv", csv(result.measurement.crystals)),
         ("crystals.parquet", ready.kept["crystals"]),
         ("report.pdf", pdf),
-        ("run.json", run.to_json().encode()),
     ):
-        store.write_safely(place.with_name(f"{place.name}_{ending}"), data)
+        store.write_safely(named(ending), data)
     for ending, write, pixels in (
         ("labels.ome.tif", labels_pyramid, labels),
         ("image.ome.tif", image_pyramid, micrograph.pixels),
     ):
-        with store.written_safely(place.with_name(f"{place.name}_{ending}")) as file:
+        with store.written_safely(named(ending)) as file:
             write(file, pixels, micrograph.um_per_px)
+    if Path(order.source).is_file():
+        store.put_file(Path(order.source))
+    # on record last: a batch takes what is there for done
+    run = record(engine, ready.run, ready.kept, {"PDF": pdf})
+    store.write_safely(named("run.json"), run.to_json().encode())
     return run
 
 

@@ -19,7 +19,7 @@ from crystalseg.micrographs.calibration import Calibration, from_resolution, fro
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 from crystalseg.micrographs.names import visible
-from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash
+from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash, zarr_sides
 
 MAX_MEGAPIXELS = 100.0
 MOSAIC_MEGAPIXELS = 1000.0  # where nobody has to hold it beside others
@@ -73,6 +73,28 @@ def read_micrograph(
     except Exception as error:  # decoders raise every kind of error for damaged files
         raise MicrographError(f"{name}: the file is damaged or truncated; export it again.") from error
     return Micrograph(pixels, name, sha256, calibration, tuple(notes))
+
+
+def is_mosaic(source: bytes | Path) -> bool:
+    """Whether an image has more than MAX_MEGAPIXELS, by its header; not if that cannot be read."""
+    try:
+        if isinstance(source, Path) and is_zarr(source):
+            height, width = zarr_sides(source)
+        else:
+            with _opened(source, "") as file:
+                height, width = _sides(file)
+    except Exception:  # decoders raise every kind of error for damaged files; `read_micrograph` says which
+        return False
+    return height * width > MAX_MEGAPIXELS * 1e6
+
+
+def _sides(file: BinaryIO) -> tuple[int, int]:
+    if not _is_tiff(file):
+        width, height = Image.open(file).size
+        return height, width
+    with tifffile.TiffFile(file) as tif:
+        page = cast(tifffile.TiffPage, tif.pages[0])
+        return page.imagelength, page.imagewidth
 
 
 def _opened(source: bytes | str | Path, name: str) -> BinaryIO:

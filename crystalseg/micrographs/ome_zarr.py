@@ -39,14 +39,7 @@ _MARKS = (".zgroup", "zarr.json", ".zattrs")
 def read_zarr(path: Path, name: str, check_size: CheckSize) -> tuple[np.ndarray, Calibration | None, list[str]]:
     """Pixels uint8 (H, W, 3), pixel size and notes, of the first plane; up to three channels are colours.
     MicrographError says what is wrong with it."""
-    store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
-    try:
-        group = zarr.open_group(store, mode="r")
-        attributes: Any = group.attrs.asdict()
-        image = attributes.get("ome", attributes)["multiscales"][0]
-        levels: list[Any] = [group[level["path"]] for level in image["datasets"]]
-    except (BaseZarrError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise MicrographError(f"{name}: no OME-Zarr image; export it as OME-Zarr, or as TIFF.") from error
+    image, levels = _opened(path, name)
     array = levels[0]
     if len({level.dtype for level in levels}) > 1:
         kinds = " and ".join(sorted({str(level.dtype) for level in levels}))
@@ -68,6 +61,24 @@ def read_zarr(path: Path, name: str, check_size: CheckSize) -> tuple[np.ndarray,
     if array.dtype not in (np.uint8, bool):
         notes.append(f"{array.dtype} intensities were scaled to 8 bit.")
     return pixels, stated(lambda: from_zarr(image, names), notes), notes
+
+
+def zarr_sides(path: Path) -> tuple[int, int]:
+    """Height and width, px, before pixels are read; MicrographError if it is no OME-Zarr image."""
+    _, levels = _opened(path, path.name)
+    return levels[0].shape[-2:]
+
+
+def _opened(path: Path, name: str) -> tuple[Any, list[Any]]:
+    """What the folder or ZIP file says of its image, and the arrays of its resolutions, the finest first."""
+    store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+    try:
+        group = zarr.open_group(store, mode="r")
+        attributes: Any = group.attrs.asdict()
+        image = attributes.get("ome", attributes)["multiscales"][0]
+        return image, [group[level["path"]] for level in image["datasets"]]
+    except (BaseZarrError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
+        raise MicrographError(f"{name}: no OME-Zarr image; export it as OME-Zarr, or as TIFF.") from error
 
 
 def _left_out(array: Any, names: list[str], channels: int) -> list[str]:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from crystalseg.execution import batch, work_folder
 from crystalseg.micrographs.names import file_names
 from crystalseg.ui import background, shared
+from crystalseg.ui.plain import plain
 
 
 def starter(verb: str) -> Callable[[Path, int], None]:
@@ -46,6 +47,8 @@ def progress(
     settled = now.done + len(now.reasons)
     words = f"{now.done} measured, {len(now.reasons)} failed, {now.total - settled} to do · {now.state}"
     st.progress(settled / now.total, text=words)
+    if now.mosaic:
+        st.caption(f"Mosaic {plain(now.mosaic)}")
     left, middle, right = st.columns(3)
     if now.state == "running":
         asked = work_folder.asked(folder)
@@ -78,6 +81,6 @@ def _packed(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(folder.glob("*.*")):
-            if path.suffix in (".pdf", ".csv", ".npz") or path.name == "batch.json":
+            if path.suffix in (".pdf", ".csv", ".npz") or path.name.endswith(("batch.json", "labels.ome.tif")):
                 archive.write(path, path.name)
     return buffer.getvalue()

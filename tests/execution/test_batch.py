@@ -15,10 +15,11 @@ import tifffile
 from distributed import LocalCluster
 from pypdf import PdfReader
 
-from crystalseg.execution import batch, batch_run, work_folder
-from crystalseg.execution.batch_source import BatchError, Source
+from crystalseg.execution import batch, batch_run, mosaic, work_folder
+from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
 from crystalseg.measurement.specification import Limit
+from crystalseg.micrographs import decoding
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
 from crystalseg.record.audit import audit
@@ -27,6 +28,8 @@ from crystalseg.record.instruments import Instrument
 from crystalseg.record.profiles import Profile, save
 from crystalseg.record.reopening import reopen, same_figures
 from crystalseg.record.runs import find, recorded
+from crystalseg.segmentation import mosaic as in_windows
+from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Settings
 from tests.conftest import discs, png
 
@@ -137,6 +140,74 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
     assert run.details == {"sample": run.image_name}
     assert run.profile == "quick"
     assert run.files["image"]
+
+
+@pytest.fixture
+def mosaics(tmp_path, monkeypatch):
+    """A ZIP file with an image, a mosaic, and another one that is damaged."""
+    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", 0.1)
+    monkeypatch.setattr(in_windows, "WHOLE", 1000)
+    labels = discs((400, 440), [(50 + 100 * r, 55 + 110 * c, 30 + 3 * r) for r in range(4) for c in range(4)])
+    large = cv2.GaussianBlur(np.where(labels > 0, 190, 60).astype(np.uint8), (5, 5), 0)
+    path = tmp_path / "mosaics.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("lot/a.png", png(large))
+        archive.writestr("lot/b.png", image(1))
+        archive.writestr("lot/c.png", png(large)[:600])
+    return path
+
+
+def test_a_mosaic_in_a_batch_goes_window_by_window_and_on_where_it_stopped(mosaics, tmp_path, monkeypatch):
+    out, engine, lines = tmp_path / "out", open_database(), []
+    batch.prepare(out, mosaics, Profile("coarse", settings=Settings(scales=Scales((0.25, 0.5)))))
+    told = mosaic._Told.__call__
+
+    def pausing(self, progress):
+        if progress.stage == "scale 0.5":
+            work_folder.ask(out, "paused")
+        told(self, progress)
+
+    monkeypatch.setattr(mosaic._Told, "__call__", pausing)
+    state = batch_run.run(out, engine, report=lines.append)
+    # the image was measured meanwhile; of the mosaic is kept what was found
+    assert (state.state, state.done, len(state.reasons)) == ("paused", 1, 0)
+    assert state.mosaic.startswith("lot/a.png: ")
+    assert [line.split(":")[0] for line in lines] == ["lot/b.png"]
+    assert (out / "lot_a.mosaic" / "windows" / "scale0_band0.npz").exists()
+    work_folder.ask(out, "")
+    seen = []
+    monkeypatch.setattr(mosaic._Told, "__call__", lambda self, p: (seen.append(p.stage), told(self, p)))
+    state = batch_run.run(out, engine, report=lines.append)
+    assert "scale 0.25" not in seen
+    assert (state.state, state.done, state.mosaic) == ("done", 2, "")
+    ((name, reason),) = state.reasons
+    assert name == "lot/c.png"
+    assert "damaged or truncated" in reason
+    assert not list(out.glob("*.mosaic"))
+    # its files lie beside the image's, and its run is the batch's
+    run = next(r for r in recorded(engine) if r.image_name == "a.png")
+    assert run.id == batch.load(out).run_id(0)
+    reopened = reopen(run)
+    assert same_figures(run, reopened.measurement.summary)
+    assert len(pd.read_csv(out / "lot_a_crystals.csv")) == reopened.labels.max() >= 12
+    assert (tifffile.imread(out / "lot_a_labels.ome.tif") == reopened.labels).all()
+    assert {"lot_a_report.pdf", "lot_a_image.ome.tif", "lot_b_report.pdf", "combined_report.pdf"} <= {
+        p.name for p in out.iterdir()
+    }
+    assert list(audit(engine)) == []
+
+
+def test_a_batch_whose_disk_is_full_at_a_mosaic_goes_on_once_there_is_room(mosaics, tmp_path, monkeypatch):
+    out, engine = tmp_path / "out", open_database()
+    batch.prepare(out, mosaics, Profile("coarse", settings=Settings(scales=Scales((0.25,)))))
+    with monkeypatch.context() as full:
+        full.setattr(mosaic, "NEEDED", 2**50)
+        with pytest.raises(NoRoomError, match="make room"):
+            batch_run.run(out, engine)
+    state = batch.state_of(out, engine)
+    assert (state.state, state.done, state.reasons) == ("paused", 1, ())
+    assert "make room" in state.mosaic
+    assert batch_run.run(out, engine).done == 2
 
 
 def test_what_cannot_be_started_is_explained(images, tmp_path):
