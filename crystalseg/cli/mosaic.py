@@ -31,7 +31,7 @@ def measure_mosaic(
     go_on: Annotated[bool, typer.Option(help="Go on with the mosaic in --out as it was begun.")] = False,
 ) -> None:
     """Measure one large image window by window; Ctrl-C pauses, the same command goes on."""
-    from crystalseg.execution import mosaic, work_folder
+    from crystalseg.execution import mosaic, mosaic_run, work_folder
     from crystalseg.record.database import open_database
 
     engine = open_database()
@@ -43,7 +43,7 @@ def measure_mosaic(
         work_folder.ask(out, "")
     with Bar(console=errors, transient=True) as bar:
         task = bar.add_task(source.name, total=1.0)
-        run = mosaic.run(
+        run = mosaic_run.run(
             out, engine, workers, scheduler, lambda p: bar.update(task, completed=p.share, description=p.stage)
         )
     if run is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from crystalseg.execution import mosaic
+from crystalseg.execution import mosaic, mosaic_run
 from crystalseg.execution.batch import Batch, State, load, mosaic_folder, settled, state_of
 from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.batch_summary import finish
@@ -188,7 +188,7 @@ def _measure_mosaic(
             store.write_safely(source, data)
         results = str((folder / batch.stems[k]).resolve())
         mosaic.prepare(place, source, batch.profile, batch.calibration, batch.operator, batch.run_id(k), results)
-        run = mosaic.run(place, engine, workers if workers > 1 else 0, scheduler, look)
+        run = mosaic_run.run(place, engine, workers if workers > 1 else 0, scheduler, look)
     except (ClusterError, NoRoomError, OSError):
         raise
     except Exception as error:

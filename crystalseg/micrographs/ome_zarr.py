@@ -24,9 +24,9 @@ def is_zarr(path: Path) -> bool:
     """Whether a path is that of a Zarr folder, or of what such a folder holds packed as a ZIP file."""
     if path.is_dir():
         return any((path / name).is_file() for name in _MARKS)
-    if path.suffix.lower() != ".zip":
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             return any(name in _MARKS for name in archive.namelist())
     except Exception:  # zipfile raises what it likes for a damaged directory

@@ -269,9 +269,16 @@ def count(engine: Engine, query: Query = Query()) -> int:
     return _asked(engine, query.on(select(func.count()).select_from(RunRow)))[0][0]
 
 
-def runs(engine: Engine, query: Query = Query(), most: int | None = None, skipped: int = 0) -> pd.DataFrame:
-    """Rows of runs, the latest first, after those `skipped`: columns as in `RunRow`."""
-    columns = [column for column in RunRow.__table__.columns if column.name not in ("number", "words", "stands")]
+def runs(
+    engine: Engine,
+    query: Query = Query(),
+    most: int | None = None,
+    skipped: int = 0,
+    only: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Rows of runs, the latest first, after those `skipped`: columns as in `RunRow`, all or `only` these."""
+    shown = [column for column in RunRow.__table__.columns if column.name not in ("number", "words", "stands")]
+    columns = [column for column in shown if not only or column.name in only]
     wanted = query.on(select(*columns)).order_by(RunRow.number.desc()).limit(most).offset(skipped)
     return pd.DataFrame(_asked(engine, wanted), columns=[column.name for column in columns])
 

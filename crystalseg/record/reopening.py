@@ -49,7 +49,7 @@ def whole_image(run: Run) -> Micrograph:
     """The image as it was uploaded, with the run's pixel size; StoreError if it is not in the store."""
     if "image" not in run.files:
         raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
-    micrograph = read_micrograph(store.get(run.files["image"]), run.image_name, float("inf"))
+    micrograph = read_micrograph(store.checked(run.files["image"]), run.image_name, float("inf"), store.home())
     if not run.um_per_px:
         return replace(micrograph, calibration=None)
     calibration = Calibration(run.um_per_px, run.calibration or "", run.calibration_uncertainty)

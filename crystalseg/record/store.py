@@ -79,10 +79,25 @@ def put_file(path: Path) -> str:
 
 def get(sha256: str) -> bytes:
     """The bytes of that hash; StoreError if there are none, or not these."""
+    with _verified(sha256) as file:
+        return file.read()
+
+
+def checked(sha256: str) -> Path:
+    """As `get`, where the file is instead of its bytes."""
+    with _verified(sha256):
+        return place(sha256)
+
+
+@contextmanager
+def _verified(sha256: str) -> Iterator[BinaryIO]:
+    """The file of that hash, read once and found to have it."""
     try:
-        data = place(sha256).read_bytes()
+        file = place(sha256).open("rb")
     except OSError as error:
         raise StoreError(f"The file {sha256[:16]}… of the record is missing from {place(sha256).parent}.") from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise StoreError(f"The file {sha256[:16]}… of the record was changed: its bytes do not have this hash.")
-    return data
+    with file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise StoreError(f"The file {sha256[:16]}… of the record was changed: its bytes do not have this hash.")
+        file.seek(0)
+        yield file

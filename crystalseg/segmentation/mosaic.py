@@ -13,6 +13,7 @@ import torch
 
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.effort import EFFORTS, ENLARGED
+from crystalseg.segmentation.memory import give_back
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.proposals import features_of
 from crystalseg.segmentation.pyramid import BATCH, Level, Pyramid, relevant_tiles
@@ -195,6 +196,7 @@ class _Work:
                 parts = list(self.compute.windows((t for t in tasks if t.covered.any()), self.choices))
                 joined = [Found.joined([part[c] for part in parts]) for c in range(len(self.choices))] if parts else []
                 self.kept.put(index, k, joined)
+                give_back()
                 self.clock.lap("crystals")
         self.done = before + len(corners)
         bands = [found for k in range(self.kept.bands(index)) if (found := self.kept.get(index, k))]

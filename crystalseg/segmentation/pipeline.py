@@ -14,6 +14,7 @@ from crystalseg.segmentation import baselines, cellpose_package, hub, mosaic, si
 from crystalseg.segmentation.attention import regroup
 from crystalseg.segmentation.fusion import fuse
 from crystalseg.segmentation.instances import instances
+from crystalseg.segmentation.memory import give_back
 from crystalseg.segmentation.methods import HUB, METHODS, PACKAGE, PROMPTED, method_of
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.mosaic import Compute, Kept
@@ -57,6 +58,7 @@ def segment(
         device = pyramid.device_words(exact) if settings.networks else ""
     finally:
         pyramid.restore()
+    give_back()
     clock.lap("crystals")
     progress(Progress("done", 1, 1, 1.0))
     hashes, versions = models.used_by(settings) if models else ({}, {})

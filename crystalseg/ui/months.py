@@ -1,26 +1,30 @@
 """The crystals of many runs as one population a month."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
-from crystalseg.record import crystals, index
+from crystalseg.record import crystals, index, store
 from crystalseg.ui.charts import months_chart
 from crystalseg.ui.run_list import in_one_unit, say_ways
 
+NEEDED = ("created", "unit", "counted", "crystals", "method", "weights")  # of the index
+
 
 @st.cache_data(max_entries=600, show_spinner=False)
-def _figures(files: tuple[str, ...]) -> dict[str, float] | None:
-    """Of the crystals of runs, by their files, which never change; None if nothing counts."""
-    counted = crystals.counted(files)
-    return crystals.summed_up(counted) if len(counted) else None
+def _figures(month: str, key: str, _files: Sequence[str]) -> dict[str, float] | None:
+    """Of the crystals of a month's runs, by their files, which never change; key: made of these."""
+    return crystals.of_month(month, _files)
 
 
 def of_months(rows: pd.DataFrame) -> pd.DataFrame:
     """A row a month, the first first: runs, and the figures of `crystals.summed_up`. rows: of `index.runs`."""
     table = []
     for month, of_month in rows.groupby(rows["created"].str[:7]):
-        figures = _figures(tuple(of_month["crystals"]))
+        files = of_month["crystals"].to_list()
+        figures = _figures(month, store.digest(*files), files)
         if figures is not None:
             table.append({"month": month, "runs": len(of_month), **figures})
     return pd.DataFrame(table)
@@ -30,7 +34,7 @@ def months(engine: Engine, query: index.Query) -> None:
     """Percentiles of all crystals of the runs found, month by month."""
     if not st.toggle("Crystals by month", help="All crystals of the runs found, as one population a month."):
         return
-    rows = index.runs(engine, query)
+    rows = index.runs(engine, query, only=NEEDED)
     rows = rows[rows["counted"].fillna(0) > 0]
     alike, unit = in_one_unit(rows)
     kept = alike[alike["crystals"] != ""]

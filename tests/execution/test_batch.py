@@ -15,7 +15,7 @@ import tifffile
 from distributed import LocalCluster
 from pypdf import PdfReader
 
-from crystalseg.execution import batch, batch_run, mosaic, work_folder
+from crystalseg.execution import batch, batch_run, mosaic_run, work_folder
 from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
 from crystalseg.measurement.specification import Limit
@@ -160,14 +160,14 @@ def mosaics(tmp_path, monkeypatch):
 def test_a_mosaic_in_a_batch_goes_window_by_window_and_on_where_it_stopped(mosaics, tmp_path, monkeypatch):
     out, engine, lines = tmp_path / "out", open_database(), []
     batch.prepare(out, mosaics, Profile("coarse", settings=Settings(scales=Scales((0.25, 0.5)))))
-    told = mosaic._Told.__call__
+    told = mosaic_run._Told.__call__
 
     def pausing(self, progress):
         if progress.stage == "scale 0.5":
             work_folder.ask(out, "paused")
         told(self, progress)
 
-    monkeypatch.setattr(mosaic._Told, "__call__", pausing)
+    monkeypatch.setattr(mosaic_run._Told, "__call__", pausing)
     state = batch_run.run(out, engine, report=lines.append)
     # the image was measured meanwhile; of the mosaic is kept what was found
     assert (state.state, state.done, len(state.reasons)) == ("paused", 1, 0)
@@ -176,7 +176,7 @@ def test_a_mosaic_in_a_batch_goes_window_by_window_and_on_where_it_stopped(mosai
     assert (out / "lot_a.mosaic" / "windows" / "scale0_band0.npz").exists()
     work_folder.ask(out, "")
     seen = []
-    monkeypatch.setattr(mosaic._Told, "__call__", lambda self, p: (seen.append(p.stage), told(self, p)))
+    monkeypatch.setattr(mosaic_run._Told, "__call__", lambda self, p: (seen.append(p.stage), told(self, p)))
     state = batch_run.run(out, engine, report=lines.append)
     assert "scale 0.25" not in seen
     assert (state.state, state.done, state.mosaic) == ("done", 2, "")
@@ -201,7 +201,7 @@ def test_a_batch_whose_disk_is_full_at_a_mosaic_goes_on_once_there_is_room(mosai
     out, engine = tmp_path / "out", open_database()
     batch.prepare(out, mosaics, Profile("coarse", settings=Settings(scales=Scales((0.25,)))))
     with monkeypatch.context() as full:
-        full.setattr(mosaic, "NEEDED", 2**50)
+        full.setattr(mosaic_run, "NEEDED", 2**50)
         with pytest.raises(NoRoomError, match="make room"):
             batch_run.run(out, engine)
     state = batch.state_of(out, engine)

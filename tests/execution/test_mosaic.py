@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from crystalseg.execution import mosaic, work_folder
+from crystalseg.execution import mosaic, mosaic_run, work_folder
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.execution.cluster import ClusterError, OnCluster, connected
 from crystalseg.micrographs.calibration import from_um_per_px
@@ -54,12 +54,12 @@ def test_a_mosaic_is_paused_goes_on_and_leaves_all_files(source, tmp_path, engin
         if progress.stage == "scale 0.5":
             work_folder.ask(out, "paused")
 
-    assert mosaic.run(out, engine, report=pause) is None
+    assert mosaic_run.run(out, engine, report=pause) is None
     assert mosaic.state_of(out).state == "paused"
     assert (out / "windows" / "scale0_band0.npz").exists()
     work_folder.ask(out, "")
     stages = []
-    run = mosaic.run(out, engine, report=lambda p: stages.append(p.stage))
+    run = mosaic_run.run(out, engine, report=lambda p: stages.append(p.stage))
     assert "scale 0.25" not in stages
     now = mosaic.state_of(out)
     assert (now.state, now.share, now.stem) == ("done", 1.0, "mosaic")
@@ -84,7 +84,7 @@ def test_a_mosaic_is_paused_goes_on_and_leaves_all_files(source, tmp_path, engin
 
 def test_what_was_found_is_the_same_from_the_disk(source, tmp_path, models):
     pixels = tifffile.imread(source)[..., None].repeat(3, axis=2)
-    kept, stored = in_windows.InMemory(), mosaic.KeptInFolder(tmp_path / "kept")
+    kept, stored = in_windows.InMemory(), mosaic_run.KeptInFolder(tmp_path / "kept")
     for each in (kept, stored):
         in_windows.run(Pyramid(models, pixels), QUICK.settings, Clock(), lambda _: None, kept=each)
     for scale in (0, 1):
@@ -130,28 +130,28 @@ def test_bad_news_is_one_sentence_and_nothing_is_lost(source, tmp_path, engine, 
     with pytest.raises(BatchError, match="another profile or pixel size"):
         mosaic.prepare(out, source, QUICK, from_um_per_px(0.3))
     with pytest.raises(ClusterError, match="No Dask scheduler answers"):
-        mosaic.run(out, engine, scheduler="tcp://127.0.0.1:1")
+        mosaic_run.run(out, engine, scheduler="tcp://127.0.0.1:1")
     assert mosaic.state_of(out).state == "failed"
     assert "No Dask scheduler" in mosaic.state_of(out).error
     with work_folder.locked(out), pytest.raises(BatchError, match="is running already"):
-        mosaic.run(out, engine)
+        mosaic_run.run(out, engine)
     with monkeypatch.context() as patch:
-        patch.setattr(mosaic.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+        patch.setattr(mosaic_run.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
         with pytest.raises(BatchError, match="GiB on the disk of"):
-            mosaic.run(out, engine)
+            mosaic_run.run(out, engine)
     begun = mosaic.load(out)
     assert begun.weights
     with monkeypatch.context() as patch:
-        patch.setattr(mosaic, "_check_disk", lambda *_: None)
+        patch.setattr(mosaic_run, "_check_disk", lambda *_: None)
         patch.setattr("crystalseg.segmentation.models.Models.used_by", lambda *_: ({"folded": "of others"}, {}))
         with pytest.raises(BatchError, match="Other networks are installed"):
-            mosaic.run(out, engine)
+            mosaic_run.run(out, engine)
     tifffile.imwrite(source, 255 - tifffile.imread(source))
     with pytest.raises(BatchError, match="has changed since"):
-        mosaic.run(out, engine)
+        mosaic_run.run(out, engine)
     source.unlink()
     with pytest.raises(ValueError, match="cannot be opened"):
-        mosaic.run(out, engine)
+        mosaic_run.run(out, engine)
     assert mosaic.state_of(out).error.startswith("mosaic.tif: cannot be opened")
 
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.execution import mosaic, work_folder
+from crystalseg.execution import mosaic, mosaic_run, work_folder
 from crystalseg.record import store
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile, save
@@ -68,7 +68,7 @@ def test_what_failed_is_told_and_can_go_on(page, tmp_path, monkeypatch):
     folder = store.home() / "mosaics" / "one"
     mosaic.prepare(folder, path, Profile("default settings"))
     with pytest.raises(ValueError, match="damaged"):
-        mosaic.run(folder, open_database())
+        mosaic_run.run(folder, open_database())
     page.run()
     assert "the file is damaged or truncated" in page.error[0].value
     started = []
