@@ -110,7 +110,7 @@ def _files(row: Any, deleted: Mapping[str, int], read: dict[str, str]) -> Iterat
             continue
         if sha256 not in read:
             try:
-                store.get(sha256)
+                store.checked(sha256)
                 read[sha256] = ""
             except store.StoreError as error:
                 read[sha256] = str(error)

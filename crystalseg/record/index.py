@@ -280,7 +280,8 @@ def runs(
     shown = [column for column in RunRow.__table__.columns if column.name not in ("number", "words", "stands")]
     columns = [column for column in shown if not only or column.name in only]
     wanted = query.on(select(*columns)).order_by(RunRow.number.desc()).limit(most).offset(skipped)
-    return pd.DataFrame(_asked(engine, wanted), columns=[column.name for column in columns])
+    # plain tuples: of rows pandas asks in vain, one by one, whether they have names
+    return pd.DataFrame(list(map(tuple, _asked(engine, wanted))), columns=[column.name for column in columns])
 
 
 def states(engine: Engine, run: str) -> list[str]:
@@ -314,5 +315,5 @@ def _numbers(engine: Engine, about: ColumnElement[bool]) -> list[int]:
 def _asked(engine: Engine, wanted: Select[Any]) -> Sequence[Any]:
     """What the index answers, caught up."""
     catch_up(engine)
-    with Session(engine) as session:
-        return session.execute(wanted).all()
+    with engine.connect() as connection:
+        return connection.execute(wanted).all()

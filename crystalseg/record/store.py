@@ -18,7 +18,8 @@ class StoreError(ValueError):
 def home() -> Path:
     """Where the record, its files and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing."""
     path = Path(os.environ.get("CRYSTALSEG_HOME") or Path.home() / ".crystalseg")
-    path.mkdir(parents=True, exist_ok=True)
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -56,7 +57,7 @@ def write_safely(path: Path, data: bytes) -> None:
 
 def place(sha256: str) -> Path:
     """Where the file of that hash is, or would be."""
-    return home() / "files" / sha256[:2] / sha256
+    return home().joinpath("files", sha256[:2], sha256)
 
 
 def put(data: bytes) -> str:
@@ -97,7 +98,10 @@ def _verified(sha256: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StoreError(f"The file {sha256[:16]}… of the record is missing from {place(sha256).parent}.") from error
     with file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        found = hashlib.sha256()
+        while part := file.read(2**20):
+            found.update(part)
+        if found.hexdigest() != sha256:
             raise StoreError(f"The file {sha256[:16]}… of the record was changed: its bytes do not have this hash.")
         file.seek(0)
         yield file
