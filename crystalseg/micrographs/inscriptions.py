@@ -17,7 +17,8 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
     start = max(0, lowest - EDGE_ROWS)  # nothing above is looked at
     gray = pixels[start:].sum(axis=2, dtype=np.int16)  # three times the gray level
     band = (gray[lowest - start :] + 1) // 3
-    tone = np.bincount(band[-max(3, h // 100) :].ravel(), minlength=256).argmax()
+    # as int: by numpy's own the band would become four times as large
+    tone = int(np.bincount(band[-max(3, h // 100) :].ravel(), minlength=256).argmax())
     flat = (np.abs(band - tone) <= 4).mean(axis=1) > 0.4
     # Rows of large letters or a frame line may be mostly not flat; bridge up to 4 % of the height.
     rows = np.flatnonzero(flat)

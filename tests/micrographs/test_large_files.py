@@ -1,6 +1,7 @@
 """Mosaics as files: OME-Zarr, tiled and pyramidal TIFF, and what is wrong with some."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.report.exports import image_pyramid, labels_pyramid
+from tests.conftest import png
 
 rng = np.random.default_rng(1)
 GRAY = rng.integers(0, 256, (300, 410)).astype(np.uint8)
@@ -45,8 +47,25 @@ def test_ome_zarr_is_read_at_its_finest(tmp_path, version):
     assert found.notes == ()
     packed = shutil.make_archive(str(tmp_path / "b"), "zip", tmp_path / "a.zarr")
     assert (read_micrograph(packed).pixels == found.pixels).all()
+    kept = Path(packed).rename(tmp_path / "as the record keeps it")
+    assert (read_micrograph(kept).pixels == found.pixels).all()
     (tmp_path / "a.zarr" / "more").write_text("x")
     assert read_micrograph(tmp_path / "a.zarr").sha256 != found.sha256
+
+
+def test_a_mosaic_is_known_by_its_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", GRAY.size / 1e6)
+    small, large = GRAY, np.vstack((GRAY, GRAY[:1]))
+    for pixels, expected in ((small, False), (large, True)):
+        tifffile.imwrite(tmp_path / "a.tif", pixels)
+        (tmp_path / "a.png").write_bytes(png(pixels))
+        folder = ome_zarr(tmp_path / f"{expected}.zarr", [pixels])
+        packed = Path(shutil.make_archive(str(tmp_path / f"{expected}"), "zip", folder))
+        for path in (tmp_path / "a.tif", tmp_path / "a.png", folder, packed):
+            assert decoding.is_mosaic(path) is expected, path
+        assert decoding.is_mosaic((tmp_path / "a.png").read_bytes()) is expected
+    assert not decoding.is_mosaic(b"no image")
+    assert not decoding.is_mosaic(tmp_path / "nothing.tif")
 
 
 def test_ome_zarr_of_16_bits_is_stretched_like_a_tiff(tmp_path):

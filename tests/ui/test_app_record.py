@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.execution import batch, first_run
+from crystalseg.execution import batch, first_run, mosaic
 from crystalseg.measurement.specification import Limit
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.record import ledger, store, validations
@@ -263,6 +263,18 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert len(recorded(open_database())) == 2
     assert ledger.entries(open_database(), "failure")[0].body["name"] == "broken.png"
     assert len(pd.read_csv(folder / "summary.csv")) == 2
+
+
+def test_a_mosaic_under_way_in_a_batch_is_shown(page, tmp_path):
+    folder = store.home() / "batches" / "b"
+    (tmp_path / "big_one.png").write_bytes(png(np.zeros((80, 80), np.uint8)))
+    made = batch.prepare(folder, tmp_path, STRICT)
+    place = batch.mosaic_folder(folder, made, 0)
+    mosaic.prepare(place, tmp_path / "big_one.png", STRICT, id=made.run_id(0))
+    (place / "state.json").write_text(json.dumps({"state": "running", "stage": "scale 0.5, tile 3 of 9", "share": 0.4}))
+    app = page("batch")
+    assert not app.exception
+    assert any(r"big\_one.png\: 40 %, scale 0.5, tile 3 of 9" in c.value for c in app.caption)
 
 
 def test_runs_are_reported_together_as_fields_of_one_sample(page):
