@@ -1,11 +1,11 @@
 """Mosaics of several sizes through the command line, memory watched from outside; and windows beside the whole.
 
-    python -m benchmarks.mosaics [--sides 2000 6000] [--equal 4000] [--seed 3] [--workers 0]
+    python -m benchmarks.mosaics [--sides 2000 6000] [--equal 4000] [--seed 3] [--workers 0] [--batch]
 
 A mosaic is made of drawn fields of 2000 × 2000 px side by side, whose crystals are known. For each side: seconds a
 megapixel of segmentation and altogether, peak memory of the process and those it starts (their resident sets added
 up), and the mean PQ against the truth in up to nine fields. --equal: the side of a mosaic that is segmented in windows
-and whole (0: none).
+and whole (0: none). --batch: through a batch, one field as an image of its own beside the mosaic.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import psutil
 import tifffile
 
 from crystalseg.evaluation.metrics import panoptic_quality
+from crystalseg.micrographs.decoding import MAX_MEGAPIXELS
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.segmentation import load_models, mosaic, sima_plus
 from crystalseg.segmentation.progress import Clock
@@ -71,16 +72,21 @@ def watched(command: list[str], environment: dict[str, str]) -> tuple[float, flo
     return time.perf_counter() - began, most / 2**30
 
 
-def measured(side: int, seed: int, workers: int) -> dict[str, float]:
-    """One mosaic by the command line."""
+def measured(side: int, seed: int, workers: int, batch: bool = False) -> dict[str, float]:
+    """One mosaic by the command line, alone or in a batch."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         image, truth = drawn_mosaic(side, seed)
-        tifffile.imwrite(place / "mosaic.tif", image, tile=(512, 512), compression="zlib", bigtiff=True)
+        images = place / "images"
+        images.mkdir()
+        tifffile.imwrite(images / "mosaic.tif", image, tile=(512, 512), compression="zlib", bigtiff=True)
+        if batch:
+            tifffile.imwrite(images / "field.tif", image[:FIELD, :FIELD])
         del image
-        command = [sys.executable, "-m", "crystalseg", "mosaic", str(place / "mosaic.tif"), "--out", str(place / "out")]
+        verb = ["batch", str(images)] if batch else ["mosaic", str(images / "mosaic.tif")]
+        command = [sys.executable, "-m", "crystalseg", *verb, "--out", str(place / "out"), "--workers"]
         environment = os.environ | {"CRYSTALSEG_HOME": str(place / "home")}
-        seconds, memory = watched([*command, "--workers", str(workers)], environment)
+        seconds, memory = watched([*command, str(max(workers, int(batch)))], environment)
         run = json.loads((place / "out" / "mosaic_run.json").read_text())
         labels = PyramidFile(place / "out" / "mosaic_labels.ome.tif")
         megapixels = side**2 / 1e6
@@ -124,9 +130,15 @@ def main() -> None:
     parser.add_argument("--equal", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--batch", action="store_true")
     options = parser.parse_args()
+    if options.batch and min(options.sides) ** 2 <= MAX_MEGAPIXELS * 1e6:
+        parser.error(f"--batch: what has no more than {MAX_MEGAPIXELS:.0f} megapixels is no mosaic there")
     for side in options.sides:
-        print("  ".join(f"{k} {v:.3g}" for k, v in measured(side, options.seed, options.workers).items()), flush=True)
+        print(
+            "  ".join(f"{k} {v:.3g}" for k, v in measured(side, options.seed, options.workers, options.batch).items()),
+            flush=True,
+        )
     if options.equal:
         count, pixels = differing(options.equal, options.seed)
         print(f"{options.equal} px in windows and whole: {count} crystals, {pixels} pixels differ")
