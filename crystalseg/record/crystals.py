@@ -16,6 +16,7 @@ from crystalseg.record import store
 
 # What is read of many runs; a run without a pixel size has no µm.
 _READ = pa.schema([("size", pa.float32()), ("area", pa.float32()), ("weight", pa.float32())])
+_RUN = pa.field("run", pa.int32())  # its number in a month's file
 _FACTS = b"crystalseg"
 
 
@@ -43,42 +44,47 @@ def of_month(month: str, files: Sequence[str]) -> dict[str, float] | None:
     minutes to open. It is made of runs' own files, and made again if it is not there.
     """
     path = store.home() / "months" / f"{month}.parquet"
-    known, figures = _gathered(path)
-    if missing := [sha256 for sha256 in dict.fromkeys(files) if sha256 not in known]:
-        known, figures = _gather(path, known, missing)
+    known, figures = _facts(_schema(path))
     if len(files) == len(known) and set(files) == known.keys():
         return figures
+    # what it holds is asked of what is read: others may have written it since
+    table = pq.read_table(path) if known else _READ.append(_RUN).empty_table()
+    known, _ = _facts(table.schema)
+    if missing := [sha256 for sha256 in dict.fromkeys(files) if sha256 not in known]:
+        table = _with(table, [*known, *missing], missing)
+        with store.written_safely(path) as file:
+            pq.write_table(table, file, compression="zstd")
+        known, _ = _facts(table.schema)
     times = np.bincount([known[sha256] for sha256 in files], minlength=len(known))
-    table = pq.read_table(path)
-    rows = np.repeat(np.arange(len(table)), times[table["run"].to_numpy()])
-    return summed_up(table.take(rows))
+    return summed_up(table.take(np.repeat(np.arange(len(table)), times[table["run"].to_numpy()])))
 
 
-def _gathered(path: Path) -> tuple[dict[str, int], dict[str, float] | None]:
-    """Hashes of the files whose crystals are in a month's file, with their numbers in it, and the figures of all."""
+def _schema(path: Path) -> pa.Schema:
+    """Of a month's file; one of nothing if it is not there, or none."""
     try:
-        facts = json.loads(pq.read_schema(path).metadata[_FACTS])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError):
-        return {}, None
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid):
+        return pa.schema([])
+
+
+def _facts(schema: pa.Schema) -> tuple[dict[str, int], dict[str, float] | None]:
+    """Of a month's file: the hashes of the files whose crystals it holds, with their numbers in it, and the figures of
+    all."""
+    facts = json.loads((schema.metadata or {}).get(_FACTS, '{"files": [], "figures": null}'))
     return {sha256: number for number, sha256 in enumerate(facts["files"])}, facts["figures"]
 
 
-def _gather(path: Path, known: dict[str, int], missing: Sequence[str]) -> tuple[dict[str, int], dict | None]:
-    """The files `missing` added to a month's file: what `_gathered` then returns."""
-    numbers = known | {sha256: number for number, sha256 in enumerate(missing, start=len(known))}
-    places = [str(store.place(sha256)) for sha256 in missing]
-    of_files = ds.dataset(places, schema=_READ, format="parquet")
-    new = of_files.to_table([*_READ.names, "__filename"], filter=ds.field("weight") > 0)
+def _with(table: pa.Table, files: Sequence[str], missing: Sequence[str]) -> pa.Table:
+    """A month's crystals, and those of the files that were `missing`; `files`: all that it then holds."""
+    number = {sha256: k for k, sha256 in enumerate(files)}
+    read = ds.dataset([str(store.place(sha256)) for sha256 in missing], schema=_READ, format="parquet")
+    new = read.to_table([*_READ.names, "__filename"], filter=ds.field("weight") > 0)
     whence = new["__filename"].combine_chunks().dictionary_encode()
-    own = np.array([numbers[PurePath(name).name] for name in whence.dictionary.to_pylist()], np.int32)
-    table = new.select(_READ.names).append_column("run", pa.array(own[whence.indices.to_numpy()], pa.int32()))
-    if known:
-        table = pa.concat_tables([pq.read_table(path), table])
-    figures = summed_up(table)
-    facts = {_FACTS: json.dumps({"files": list(numbers), "figures": figures})}
-    with store.written_safely(path) as file:
-        pq.write_table(table.replace_schema_metadata(facts), file, compression="zstd")
-    return numbers, figures
+    runs = np.array([number[PurePath(name).name] for name in whence.dictionary.to_pylist()], np.int32)
+    new = new.select(_READ.names).append_column(_RUN, pa.array(runs[whence.indices.to_numpy()]))
+    both = pa.concat_tables([table.replace_schema_metadata(None), new])
+    facts = json.dumps({"files": files, "figures": summed_up(both)})
+    return both.replace_schema_metadata({_FACTS: facts})
 
 
 def summed_up(crystals: pa.Table) -> dict[str, float] | None:
