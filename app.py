@@ -45,6 +45,10 @@ def run() -> None:
     account.require("viewer")
     account.badge()
     st.session_state["entered"] = True
+    if asked_for := st.session_state.pop("asked for", ""):
+        for other in pages:
+            if other.url_path == asked_for:
+                st.switch_page(other)
     page.run()
 
 

@@ -245,9 +245,10 @@ def enter(role: str = "operator") -> None:
     their widgets may not be on it.
 
     Also sees that the page has its navigation: Streamlit runs a page's file alone, without app.py, if its address is
-    the first that a new server is asked for.
+    the first that a new server is asked for. app.py then goes on to it.
     """
     if not st.session_state.get("entered"):
+        st.session_state["asked for"] = (st.context.url or "").rpartition("/")[2]
         st.switch_page("app.py")
     account.require(role)
     for key in KEPT:

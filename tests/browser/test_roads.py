@@ -36,6 +36,14 @@ def page(address):
         assert not problems
 
 
+def test_an_address_of_a_page_opens_it_also_as_the_first_that_a_server_is_asked_for(tmp_path):
+    with served(tmp_path) as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"{address}/profiles")
+        expect(page.get_by_role("heading", name="Profiles", exact=True)).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("link", name="History")).to_be_visible()
+
+
 def settled(page):
     """Wait until the page shows the latest state: a click on an element that is being replaced is lost."""
     page.wait_for_timeout(500)
