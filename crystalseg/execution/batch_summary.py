@@ -18,6 +18,7 @@ from crystalseg.report.exports import csv
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.picture_sections import PICTURED
 from crystalseg.report.report import Details, make, reopened_part
+from crystalseg.segmentation.memory import give_back
 
 
 def finish(folder: Path, engine: Engine) -> None:
@@ -55,6 +56,7 @@ def finish(folder: Path, engine: Engine) -> None:
         store.write_safely(folder / name, csv(pd.DataFrame(table)))
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
         counted = of_different_places(runs)
+        give_back()  # what the last image took
         combined = issue(engine, [run.id for run in counted], "PDF", _combined(batch, counted, len(runs), engine))
         store.write_safely(folder / "combined_report.pdf", combined)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from crystalseg.execution.result import Result
 from crystalseg.measurement.measurement import measure
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.segmentation.memory import give_back
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.mosaic import Compute, Kept
 from crystalseg.segmentation.pipeline import segment
@@ -30,4 +31,5 @@ def measure_micrograph(
         only=settings.measuring.only,
         pixels=micrograph.pixels,
     )
+    give_back()
     return Result(micrograph, segmentation, measurement)

@@ -17,7 +17,7 @@ from crystalseg.segmentation.masks import nearest
 from crystalseg.segmentation.overlay import fit, outlined, overlay
 
 PICTURE_PX = 1600
-MOSAIC_PX = 8000  # longer side from which on outlines are drawn on a smaller image
+MOSAIC_PX = 5000  # longer side from which on outlines are drawn on a smaller image
 PICTURED = 6  # fields whose outlines are shown; with more, the record has them
 
 
