@@ -65,16 +65,15 @@ def run(
     with locked(folder):
         done, reasons = settled(engine, batch)
         todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
-        mosaics = []
         if todo:
+            source = Source(Path(batch.source))
             with connected(workers, scheduler) as client:
-                flight = _Flight(client, batch, folder, engine, threads_of(workers, scheduler), report)
+                flight = _Flight(client, batch, source, folder, engine, threads_of(workers, scheduler), report)
                 flight.do(todo, IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"])))
-                mosaics = flight.mosaics
-        for k in mosaics:
-            if asked(folder):
-                break
-            _measure_mosaic(folder, batch, k, engine, workers, scheduler, report)
+            for k in flight.mosaics:
+                if asked(folder):
+                    break
+                _measure_mosaic(folder, batch, source, k, engine, workers, scheduler, report)
     finish(folder, engine)
     return state_of(folder, engine)
 
@@ -86,16 +85,17 @@ class _Flight:
         self,
         client: "Client",
         batch: Batch,
+        source: Source,
         folder: Path,
         engine: Engine,
         threads: int | None,
         report: Callable[[str], None],
     ) -> None:
-        self.client, self.batch, self.folder, self.engine, self.threads = client, batch, folder, engine, threads
+        self.client, self.batch, self.source, self.folder, self.engine = client, batch, source, folder, engine
+        self.threads = threads
         self.report = report
         self.validation = lookup(batch.profile, batch.profile.settings)
         self.model = equip(client, taught(engine, batch.profile.settings))
-        self.source = Source(Path(batch.source))
         self.mosaics: list[int] = []  # found among the images, and left
 
     def do(self, todo: list[int], ahead: int) -> None:
@@ -167,6 +167,7 @@ def _words(run: Run) -> str:
 def _measure_mosaic(
     folder: Path,
     batch: Batch,
+    images: Source,
     k: int,
     engine: Engine,
     workers: int,
@@ -182,7 +183,7 @@ def _measure_mosaic(
 
     try:
         place.mkdir(exist_ok=True)
-        source = batch.read(Source(Path(batch.source)), k)
+        source = batch.read(images, k)
         if isinstance(source, bytes):
             data, source = source, place / file_names([Path(batch.names[k]).name])[0]
             store.write_safely(source, data)

@@ -81,6 +81,6 @@ def _packed(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(folder.glob("*.*")):
-            if path.suffix in (".pdf", ".csv", ".npz") or path.name.endswith(("batch.json", "labels.ome.tif")):
+            if path.name.endswith((".pdf", ".csv", ".npz", "_labels.ome.tif")) or path.name == "batch.json":
                 archive.write(path, path.name)
     return buffer.getvalue()
