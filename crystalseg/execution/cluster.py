@@ -33,14 +33,13 @@ class ClusterError(ValueError):
 
 
 def connected(workers: int, scheduler: str | None) -> "Client":
-    """A client of the cluster at the address `scheduler`, else of `workers` processes of this machine."""
-    from distributed import Client, LocalCluster
+    """A client of the cluster at the address `scheduler`, else of `workers` processes of this machine, which end when
+    it is closed."""
+    from distributed import Client
 
     if scheduler is None:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-        )
-        return Client(cluster)
+        # a cluster made beforehand and handed over would outlast its client
+        return Client(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50)
     try:
         return Client(scheduler, timeout=10)
     except OSError as error:

@@ -1,12 +1,13 @@
 """Runs of the app's queue on a Dask cluster, whose worker is a thread here."""
 
+import os
 import time
 
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-from crystalseg.execution.cluster import ClusterError, measured_elsewhere
+from crystalseg.execution.cluster import ClusterError, connected, measured_elsewhere
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.queue import Queue
 from crystalseg.execution.worker import measured_by, run_job
@@ -81,3 +82,10 @@ def test_a_scheduler_that_does_not_answer_is_a_sentence(random_models, monkeypat
     monkeypatch.setenv("CRYSTALSEG_SCHEDULER", "tcp://127.0.0.1:1")
     with pytest.raises(ClusterError, match="No Dask scheduler answers at"):
         measured_by(random_models)(MICROGRAPH, Settings("watershed"), None, print)
+
+
+def test_workers_of_this_machine_end_with_their_client():
+    with connected(1, None) as client:
+        (number,) = client.run(os.getpid).values()
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
