@@ -66,36 +66,52 @@ def run(
         done, reasons = settled(engine, batch)
         todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
         if todo:
-            source = Source(Path(batch.source))
+            order = _Order(folder, batch, Source(Path(batch.source)), engine, workers, scheduler, report)
             with connected(workers, scheduler) as client:
-                flight = _Flight(client, batch, source, folder, engine, threads_of(workers, scheduler), report)
+                flight = _Flight(client, order)
                 flight.do(todo, IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"])))
             for k in flight.mosaics:
                 if asked(folder):
                     break
-                _measure_mosaic(folder, batch, source, k, engine, workers, scheduler, report)
+                _measure_mosaic(order, k)
     finish(folder, engine)
     return state_of(folder, engine)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What `run` was called with, and the batch and its images."""
+
+    folder: Path
+    batch: Batch
+    source: Source
+    engine: Engine
+    workers: int
+    scheduler: str | None
+    report: Callable[[str], None]
+
+    def fail(self, k: int, reason: str) -> None:
+        """Image `k` cannot be measured: on record, and said."""
+        name = self.batch.shown(k)
+        ledger.append(self.engine, "failure", self.batch.run_id(k), {"name": name, "reason": reason}, once=True)
+        self.report(f"{name}: {reason}")
+
+    def told(self, k: int, run: Run) -> None:
+        """Image `k` is measured."""
+        figures = run.figures
+        average = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
+        self.report(f"{self.batch.shown(k)}: {average}")
 
 
 class _Flight:
     """The images handed out: some are ahead of what the workers do, none is handed out once a pause is asked for."""
 
-    def __init__(
-        self,
-        client: "Client",
-        batch: Batch,
-        source: Source,
-        folder: Path,
-        engine: Engine,
-        threads: int | None,
-        report: Callable[[str], None],
-    ) -> None:
-        self.client, self.batch, self.source, self.folder, self.engine = client, batch, source, folder, engine
-        self.threads = threads
-        self.report = report
-        self.validation = lookup(batch.profile, batch.profile.settings)
-        self.model = equip(client, taught(engine, batch.profile.settings))
+    def __init__(self, client: "Client", order: _Order) -> None:
+        self.client, self.order = client, order
+        settings = order.batch.profile.settings
+        self.validation = lookup(order.batch.profile, settings)
+        self.model = equip(client, taught(order.engine, settings))
+        self.threads = threads_of(order.workers, order.scheduler)
         self.mosaics: list[int] = []  # found among the images, and left
 
     def do(self, todo: list[int], ahead: int) -> None:
@@ -106,7 +122,7 @@ class _Flight:
         left = iter(todo)
 
         def hand_out() -> None:
-            if asked(self.folder):
+            if asked(self.order.folder):
                 return
             for k in left:
                 future = self._sent(k)
@@ -123,11 +139,11 @@ class _Flight:
 
     def _sent(self, k: int) -> "Future | None":
         """Image `k` on its way to a worker; None if it is a mosaic, or, with the reason on record, cannot be read."""
-        batch = self.batch
+        batch = self.order.batch
         try:
-            data = batch.read(self.source, k)
+            data = batch.read(self.order.source, k)
         except BatchError as error:
-            _fail(self.engine, batch, k, str(error), self.report)
+            self.order.fail(k, str(error))
             return None
         if is_mosaic(data):
             self.mosaics.append(k)
@@ -140,7 +156,7 @@ class _Flight:
             batch.profile,
             batch.calibration,
             self.validation,
-            anchor(self.engine),
+            anchor(self.order.engine),
             batch.operator,
         )
         return self.client.submit(measure_one, data, *facts, self.threads, self.model, pure=False)
@@ -149,32 +165,19 @@ class _Flight:
         """What a worker made of image `k` goes into files and on record."""
         error = future.exception()
         if error is not None:
-            _fail(self.engine, self.batch, k, failure(error), self.report)
+            self.order.fail(k, failure(error))
             return
         measured: Measured = future.result()
         future.release()
         for ending, data in measured.files.items():
-            store.write_safely(self.folder / f"{self.batch.stems[k]}_{ending}", data)
-        record(self.engine, measured.run, measured.kept, {"PDF": measured.files["report.pdf"]})
-        self.report(f"{self.batch.shown(k)}: {_words(measured.run)}")
+            store.write_safely(self.order.folder / f"{self.order.batch.stems[k]}_{ending}", data)
+        record(self.order.engine, measured.run, measured.kept, {"PDF": measured.files["report.pdf"]})
+        self.order.told(k, measured.run)
 
 
-def _words(run: Run) -> str:
-    figures = run.figures
-    return f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
-
-
-def _measure_mosaic(
-    folder: Path,
-    batch: Batch,
-    images: Source,
-    k: int,
-    engine: Engine,
-    workers: int,
-    scheduler: str | None,
-    report: Callable[[str], None],
-) -> None:
+def _measure_mosaic(order: _Order, k: int) -> None:
     """Image `k` to its files and on record, or, with what was found kept, until a pause is asked for."""
+    folder, batch = order.folder, order.batch
     place = mosaic_folder(folder, batch, k)
 
     def look(_: Progress) -> None:
@@ -183,27 +186,23 @@ def _measure_mosaic(
 
     try:
         place.mkdir(exist_ok=True)
-        source = batch.read(images, k)
+        source = batch.read(order.source, k)
         if isinstance(source, bytes):
             data, source = source, place / file_names([Path(batch.names[k]).name])[0]
             store.write_safely(source, data)
         results = str((folder / batch.stems[k]).resolve())
         mosaic.prepare(place, source, batch.profile, batch.calibration, batch.operator, batch.run_id(k), results)
-        run = mosaic_run.run(place, engine, workers if workers > 1 else 0, scheduler, look)
+        workers = order.workers if order.workers > 1 else 0
+        run = mosaic_run.run(place, order.engine, workers, order.scheduler, look)
     except (ClusterError, NoRoomError, OSError):
         raise
     except Exception as error:
-        _fail(engine, batch, k, failure(error), report)
+        order.fail(k, failure(error))
     else:
         if run is None:
             return
-        report(f"{batch.shown(k)}: {_words(run)}")
+        order.told(k, run)
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _fail(engine: Engine, batch: Batch, k: int, reason: str, report: Callable[[str], None]) -> None:
-    ledger.append(engine, "failure", batch.run_id(k), {"name": batch.shown(k), "reason": reason}, once=True)
-    report(f"{batch.shown(k)}: {reason}")
 
 
 def measure_one(
