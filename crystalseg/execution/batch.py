@@ -100,12 +100,14 @@ def load(folder: Path) -> Batch:
     return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator)
 
 
-def state_of(folder: Path, engine: Engine) -> State:
-    """How far the batch in `folder` is, from the record."""
+def state_of(folder: Path, engine: Engine, ended: bool = False) -> State:
+    """How far the batch in `folder` is, from the record; done once its last report is written, too. `ended`: for the
+    process that did the work, and does no more."""
     batch = load(folder)
+    running = not ended and is_locked(folder)
     done, reasons = settled(engine, batch)
     finished = len(done) + len(reasons) == len(batch.names)
-    state = "done" if finished else "running" if is_locked(folder) else asked(folder) or "paused"
+    state = "running" if running else "done" if finished else asked(folder) or "paused"
     failed = tuple((batch.shown(k), why) for k, why in sorted(reasons.items()))
     return State(len(batch.names), len(done), failed, state, _of_mosaic(folder, batch))
 

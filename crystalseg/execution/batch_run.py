@@ -74,8 +74,8 @@ def run(
                 if asked(folder):
                     break
                 _measure_mosaic(order, k)
-    finish(folder, engine)
-    return state_of(folder, engine)
+        finish(folder, engine)
+    return state_of(folder, engine, ended=True)
 
 
 @dataclass(frozen=True)

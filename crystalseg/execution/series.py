@@ -93,7 +93,7 @@ def run(
     """Measure what is left of the frames, and if all are there follow the crystals through them."""
     from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
 
-    with locked(folder, LOCK):  # from the first frame to the last track: between them a batch counts as done
+    with locked(folder, LOCK):  # from the first frame to the last track: between them its batch is done
         state = batch_run.run(folder, engine, workers, scheduler, report)
         if state.state == "done" and not is_linked(folder):
             follow(folder, engine, report)

@@ -125,6 +125,13 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
         if len(recorded(engine)) == 2:
             work_folder.ask(out, "paused")
 
+    at_the_end, finish = [], batch_run.finish
+
+    def watched(*given):
+        at_the_end.append(batch.state_of(out, engine).state)
+        finish(*given)
+
+    monkeypatch.setattr(batch_run, "finish", watched)
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         state = batch_run.run(out, engine, 1, cluster.scheduler_address, pause_after_two)
         assert state.state == "paused"
@@ -132,6 +139,7 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
         work_folder.ask(out, "")
         state = batch_run.run(out, engine, 1, cluster.scheduler_address)
     assert (state.state, state.done) == ("done", GOOD + 1)
+    assert at_the_end == ["running", "running"]  # not done before what concerns all images is written
     combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
     assert f"1 of {GOOD + 1} images are copies of others and left out" in combined
     assert f"in {GOOD} fields" in combined

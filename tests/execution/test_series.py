@@ -109,7 +109,7 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
 
 
 def test_a_series_runs_until_its_crystals_were_followed(tmp_path, address, monkeypatch):
-    """Also while the last report of its batch is written, which holds no lock."""
+    """Also when its batch is done and they are not."""
     engine, out = open_database(), tmp_path / "out"
     series.prepare(out, stack(tmp_path / "hot.ome.tif", SHOWN[:2]), QUICK)
     seen, real = [], series.follow
