@@ -18,6 +18,10 @@ from crystalseg.micrographs.labels import tidy
 # Diffusion costs the cube of a crystal's extent. Above this many pixels it runs on a reduced mask; directions then
 # differ from the full computation by under two degrees in the median (tests/test_flows.py).
 EXACT_EXTENT = 192
+# Heat is counted in this many parts of what is fed a step, so that float32 reaches as far down as a flow is told from
+# none (1e-60); what is less than FAINT is none, because the processor would be slow with it.
+PARTS = np.float32(2.0**120)
+FAINT = np.float32(2.0**-120)
 LARGEST_CHECKED = 600  # px, see `flow_errors`
 # Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
 SINK_RADIUS = 2.5
@@ -28,18 +32,25 @@ PATIENCE = 64
 
 @njit(cache=True, nogil=True)
 def _diffuse(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
-    """Heat after `steps` of a 3 x 3 mean inside `mask` (float64 0 or 1, one pixel of padding), fed at the centre."""
+    """Heat, in PARTS, after `steps` of a 3 x 3 mean inside `mask` (bool, one pixel of padding), fed at the centre:
+    float32."""
     h, w = mask.shape
-    heat = np.zeros((h, w))
-    new = np.zeros((h, w))
-    column = np.zeros(w)
-    share = mask / 9.0
+    heat = np.zeros((h, w), np.float32)
+    new = np.zeros((h, w), np.float32)
+    column = np.zeros(w, np.float32)
+    share = mask.astype(np.float32) / np.float32(9)
+    first, end = np.full(h, w), np.zeros(h, np.int64)  # of each row's pixels inside
+    for i in range(h):
+        for j in range(w):
+            if mask[i, j]:
+                first[i], end[i] = min(first[i], j), j + 1
     for t in range(steps):
-        heat[cy, cx] += 1.0
+        heat[cy, cx] += PARTS
         # Heat has travelled at most t + 1 pixels so far. Row slices indexed from zero let the compiler vectorise.
-        top, bottom = max(1, cy - t - 1), min(h - 1, cy + t + 2)
-        left, right = max(1, cx - t - 1), min(w - 1, cx + t + 2)
-        for i in range(top, bottom):
+        for i in range(max(1, cy - t - 1), min(h - 1, cy + t + 2)):
+            left, right = max(first[i], cx - t - 1), min(end[i], cx + t + 2)
+            if left >= right:
+                continue
             above = heat[i - 1, left - 1 : right + 1]
             here = heat[i, left - 1 : right + 1]
             below = heat[i + 1, left - 1 : right + 1]
@@ -48,9 +59,15 @@ def _diffuse(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
             out = new[i, left:right]
             weight = share[i, left:right]
             for j in range(out.size):
-                out[j] = (column[j] + column[j + 1] + column[j + 2]) * weight[j]
+                value = (column[j] + column[j + 1] + column[j + 2]) * weight[j]
+                out[j] = value if value > FAINT else np.float32(0)
         heat, new = new, heat
     return heat
+
+
+def _heat(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
+    """Heat of 1 a step fed at (cy, cx) of `mask` (bool (h, w)), after `steps`: float64 (h + 2, w + 2)."""
+    return _diffuse(np.pad(mask, 1), cy + 1, cx + 1, steps) / np.float64(PARTS)
 
 
 def _centre(mask: np.ndarray) -> tuple[int, int]:
@@ -62,9 +79,7 @@ def _centre(mask: np.ndarray) -> tuple[int, int]:
 
 def _flow_of_one(mask: np.ndarray) -> np.ndarray:
     """Flow (2, h, w) float64 of a single crystal filling `mask` (bool), not yet normalised."""
-    padded = np.pad(mask.astype(np.float64), 1)
-    cy, cx = _centre(mask)
-    return _gradient(np.log1p(_diffuse(padded, cy + 1, cx + 1, 2 * (sum(mask.shape) + 2))))
+    return _gradient(np.log1p(_heat(mask, *_centre(mask), 2 * (sum(mask.shape) + 2))))
 
 
 def _gradient(heat: np.ndarray) -> np.ndarray:
@@ -76,10 +91,10 @@ def _normalised(flow: np.ndarray) -> np.ndarray:
     return flow / (np.sqrt(np.square(flow).sum(axis=0)) + 1e-60)
 
 
-def _flow_of_large(mask: np.ndarray) -> np.ndarray:
-    """As `_flow_of_one`, on a mask reduced to EXACT_EXTENT and enlarged again."""
+def _flow_of_large(mask: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndarray:
+    """As `_flow_of_one`, on a mask reduced to `extent` px and enlarged again."""
     h, w = mask.shape
-    factor = -(-max(h, w) // EXACT_EXTENT)
+    factor = -(-max(h, w) // extent)
     padded = np.pad(mask, ((0, -h % factor), (0, -w % factor)))
     reduced = np.asarray(padded.reshape(padded.shape[0] // factor, factor, -1, factor).any(axis=(1, 3)))
     flow = _normalised(_flow_of_one(reduced)).astype(np.float32)
@@ -87,19 +102,20 @@ def _flow_of_large(mask: np.ndarray) -> np.ndarray:
     return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_LINEAR)[:h, :w] for f in flow]).astype(np.float64)
 
 
-def flows_from_labels(labels: np.ndarray) -> np.ndarray:
+def flows_from_labels(labels: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndarray:
     """Unit flow toward each crystal's centre, by heat diffusion as Cellpose defines it.
 
     Heat starts at the pixel nearest the crystal's median coordinates and spreads for twice the sum of its bounding
     box's sides; the flow is the normalised gradient of log(1 + heat) (Stringer et al. 2021, Methods; paper III-A).
 
-    Parameters: `labels` integer (H, W), 0 = background. Returns float32 (2, H, W), (dy, dx).
+    Parameters: `labels` integer (H, W), 0 = background; longer crystals than `extent` px are worked out on a reduced
+    mask. Returns float32 (2, H, W), (dy, dx).
     """
     flow = np.zeros((2, *labels.shape), np.float32)
 
     def fill(index: int, box: tuple[slice, slice]) -> None:
         mask = labels[box] == index
-        crystal = _flow_of_one(mask) if max(mask.shape) <= EXACT_EXTENT else _flow_of_large(mask)
+        crystal = _flow_of_one(mask) if max(mask.shape) <= extent else _flow_of_large(mask, extent)
         flow[:, box[0], box[1]][:, mask] = _normalised(crystal)[:, mask]
 
     boxes = [(index, box) for index, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
@@ -259,8 +275,7 @@ def flow_errors(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
         else:
             y, x = np.nonzero(mask)
             nearest = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)
-            padded = np.pad(mask.astype(np.float64), 1)
-            shape = _gradient(_diffuse(padded, int(y[nearest]) + 1, int(x[nearest]) + 1, 2 * (sum(mask.shape) + 4)))
+            shape = _gradient(_heat(mask, int(y[nearest]), int(x[nearest]), 2 * (sum(mask.shape) + 4)))
         error = np.square(_normalised(shape) - flow[:, box[0], box[1]]).sum(axis=0)
         errors[index] = error[mask].mean()
     return errors

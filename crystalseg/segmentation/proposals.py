@@ -42,6 +42,7 @@ OUTLINE_FEATURES = (
 # What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours; outlines, if
 # the network gives them, come last.
 CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
+FIT_EXTENT = 96  # px; a fit needs no more of a shape (docs/performance.md)
 PATCH = 48  # px, side of that picture
 CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
 SMALLEST = 12  # px² at a scale's own resolution; less has no shape
@@ -218,7 +219,7 @@ def _relate(
 
 def flow_fit(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
     """The flow's component along the flow that the labels' shapes have, -1..1, float32 (h, w)."""
-    return np.clip((scale.flow * flows_from_labels(labels)).sum(axis=0), -1, 1)
+    return np.clip((scale.flow * flows_from_labels(labels, FIT_EXTENT)).sum(axis=0), -1, 1)
 
 
 def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> np.ndarray:
