@@ -19,7 +19,7 @@ def train(
     network: Annotated[Network, typer.Argument(help="Which network, or all of them in --minutes.")],
     out: Annotated[Path, typer.Option(help="Folder for weights, checkpoint and loss curve.")] = Path("training"),
     data: Annotated[list[Path], typer.Option(help="Folder of <id>.png and <id>_label.png; may be repeated.")] = [],  # noqa: B006
-    validation: Annotated[list[Path], typer.Option(help="As --data, to choose the best weights on.")] = [],  # noqa: B006
+    validation: Annotated[list[Path], typer.Option(help="As --data, to choose weights on.")] = [],  # noqa: B006
     start: Annotated[
         Path | None, typer.Option("--from", help="Weights to begin from (all, and the confidences: their folder).")
     ] = None,

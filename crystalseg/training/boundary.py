@@ -97,7 +97,7 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48)
 
 
 def train(order: Order, name: str = "boundary") -> Path:
-    """Train the boundary network, or SA2-Net in its place (`boundary-sa2`); returns the path of the best weights,
+    """Train the boundary network, or SA2-Net in its place (`boundary-sa2`); returns the path of the weights kept,
     `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)

@@ -74,7 +74,7 @@ def validation_batches(
 
 
 def train(order: Order) -> Path:
-    """Train CPNet; returns the path of the best weights, `<output>/cellpose.safetensors`."""
+    """Train CPNet; returns the path of the weights kept, `<output>/cellpose.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
     network = CPNet(diameter=choice.diameter)

@@ -236,7 +236,7 @@ def validation_batches(
 
 
 def train(order: Order) -> Path:
-    """Train ClickNet; returns the path of the best weights, `<output>/clicks.safetensors`."""
+    """Train ClickNet; returns the path of the weights kept, `<output>/clicks.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
     network = ClickNet(choice.helped)

@@ -33,7 +33,7 @@ from crystalseg.segmentation.sima_plus import chosen_by_fit, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.training.data import MOST_PIXELS, endless_images
-from crystalseg.training.loop import Order, changed, keep_best
+from crystalseg.training.loop import Order, changed, save_trained
 
 GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
 COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; what is left is for the calibration
@@ -269,7 +269,7 @@ def train(order: Order, network: str = "cellpose") -> Path:
     name = JUDGES[network]
     path = order.output / f"{name}.safetensors"
     record = {"validation_loss": error, "minutes": round((time.monotonic() - began) / 60, 1), "step": images}
-    keep_best(path, name, order.folders, asdict(choice), judge_network, record)
+    save_trained(path, name, order.folders, asdict(choice), judge_network, record)
     return path
 
 

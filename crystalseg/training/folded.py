@@ -49,7 +49,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Reci
 
 
 def train(order: Order) -> Path:
-    """Train FoldedCPNet; returns the path of the best weights, `<output>/folded.safetensors`."""
+    """Train FoldedCPNet; returns the path of the weights kept, `<output>/folded.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     torch.manual_seed(limit.seed)
     source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)

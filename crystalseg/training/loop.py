@@ -1,4 +1,4 @@
-"""The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, the best weights kept."""
+"""The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, weights kept."""
 
 import datetime
 import json
@@ -215,7 +215,8 @@ def fit(
     keep: Callable[[nn.Module, dict], None],
     deadline: float = math.inf,
 ) -> None:
-    """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far.
+    """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far, and at the
+    end: on images, weights at the end of a schedule were never behind those of lower loss before (docs/results.md).
 
     `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
     changes. `loss_of(network, image, target)` is a scalar. Calling `fit` again resumes, also after the `deadline`.
@@ -240,8 +241,10 @@ def fit(
         print(f"\rstep {state['step']}  {100 * trainer.progress:.1f} %  loss {recent:.4f}", end="", flush=True)
         if state["step"] % budget.every == 0 or trainer.progress >= 1 or late:
             row = trainer.validate(validation)
-            if row["validation_loss"] < state["best"]:
+            is_best = row["validation_loss"] < state["best"]
+            if is_best:
                 state["best"] = row["validation_loss"]
+            if is_best or trainer.progress >= 1:
                 keep(trainer.mean.module, row)
             trainer.save()
 
@@ -256,17 +259,19 @@ def fit_and_keep(
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
     validation: list[tuple[Tensor, Tensor]],
 ) -> Path:
-    """`fit`, beginning with the order's weights if it names any; returns the path of the best, `<name>.safetensors` in
-    the order's folder. `recipe`, a dataclass, goes into their card."""
+    """`fit`, beginning with the order's weights if it names any; returns the path of those kept, `<name>.safetensors`
+    in the order's folder. `recipe`, a dataclass, goes into their card."""
     if order.start is not None:
         network.load_state_dict(load_weights(order.start, name)[0])
     path = order.output / f"{name}.safetensors"
-    keep = partial(keep_best, path, name, order.folders, asdict(recipe))
+    keep = partial(save_trained, path, name, order.folders, asdict(recipe))
     fit(network, stream, loss_of, validation, budget, order.output, name, keep, order.deadline)
     return path
 
 
-def keep_best(path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict) -> None:
+def save_trained(
+    path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict
+) -> None:
     """Write the network's weights to `path` with a card that says what they were trained on and what they reached."""
     data = ", ".join([*(f"{f.parent.name}/{f.name}" for f in map(Path, folders)), "synthetic"])
     metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"

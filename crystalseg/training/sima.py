@@ -60,7 +60,7 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64)
 
 
 def train(order: Order, name: str = "sima") -> Path:
-    """Train SiMA, or SA2-Net in its place (`sima-sa2`); returns the path of the best weights,
+    """Train SiMA, or SA2-Net in its place (`sima-sa2`); returns the path of the weights kept,
     `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     if len(choice.weights) != len(choice.thresholds) + 1:

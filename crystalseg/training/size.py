@@ -13,7 +13,7 @@ from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import load_weights
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Mixture
-from crystalseg.training.loop import Budget, Order, changed, keep_best
+from crystalseg.training.loop import Budget, Order, changed, save_trained
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,5 @@ def train(order: Order) -> Path:
     order.output.mkdir(parents=True, exist_ok=True)
     path = order.output / "size.safetensors"
     record = {"validation_loss": error, "minutes": 0, "step": choice.patches}
-    keep_best(path, "size", order.folders, asdict(choice), model, record)
+    save_trained(path, "size", order.folders, asdict(choice), model, record)
     return path

@@ -39,7 +39,26 @@ def test_averaged_weights_are_what_is_kept(tmp_path):
             lambda net, _, w=weights: w.append(net.weight.item()),
         )
     assert len(kept[0.0]) == 4
-    assert len(kept[1.0]) == 1  # never better than at first
+    assert len(kept[1.0]) == 2  # never better than at first, and at the end
+
+
+def test_the_end_of_a_schedule_is_kept_also_where_its_loss_is_not_the_lowest(tmp_path):
+    """Training drives the weight to zero, validation asks for one: the first look is the best, the last is kept."""
+    network = torch.nn.Conv2d(1, 1, 1, bias=False)
+    torch.nn.init.ones_(network.weight)
+    kept = []
+    fit(
+        network,
+        lambda _: (Ones(), 1),
+        lambda net, x, target: (net(x) - target).square().mean(),
+        [(torch.ones(1, 1, 2, 2),) * 2],
+        Budget(steps=5, batch=1, every=1, learning_rate=0.1, warmup=0.0),
+        tmp_path,
+        "net",
+        lambda net, row: kept.append((row["step"], net.weight.item())),
+    )
+    assert [step for step, _ in kept] == [1, 5]
+    assert kept[1][1] < kept[0][1] < 1
 
 
 class Ones(torch.utils.data.IterableDataset):
