@@ -116,7 +116,7 @@ def flows_from_labels(labels: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndar
     def fill(index: int, box: tuple[slice, slice]) -> None:
         mask = labels[box] == index
         crystal = _flow_of_one(mask) if max(mask.shape) <= extent else _flow_of_large(mask, extent)
-        flow[:, box[0], box[1]][:, mask] = _normalised(crystal)[:, mask]
+        np.copyto(flow[:, *box], _normalised(crystal), where=mask, casting="same_kind")
 
     boxes = [(index, box) for index, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
     # heat spreads without the interpreter's lock, and in no other crystal's pixels
