@@ -8,15 +8,14 @@ from streamlit.testing.v1 import AppTest
 from crystalseg.record import ledger
 from crystalseg.record.database import open_database
 from crystalseg.record.people import give_role
-from crystalseg.ui import account, shared
+from crystalseg.ui import account
 from tests.conftest import choose_runs, keep, labelled
 from tests.record.test_runs import measured
 
 
 @pytest.fixture
-def signed_in(monkeypatch):
+def signed_in(own_queue, monkeypatch):
     """Opens the app as somebody of whom the provider says this; `seconds`: since the sign-in."""
-    shared.queue.clear()
     monkeypatch.setattr(account, "is_configured", lambda: True)
 
     def opened(seconds=0.0, page="app.py", **said):
@@ -26,9 +25,7 @@ def signed_in(monkeypatch):
         app.session_state["entered"] = page != "app.py"
         return app.run()
 
-    yield opened
-    shared.queue().close()
-    shared.queue.clear()
+    return opened
 
 
 ADA = {"email": "Ada@x.org", "name": "Ada Kern", "sub": "1", "iss": "https://id.x.org"}

@@ -31,18 +31,15 @@ STRICT = Profile(
 
 
 @pytest.fixture
-def page():
+def page(own_queue):
     """Opens a page with a queue of the test's own."""
-    shared.queue.clear()
 
     def opened(name):
         app = AppTest.from_file(f"../../pages/{name}.py", default_timeout=60)
         app.session_state["entered"] = True
         return app.run()
 
-    yield opened
-    shared.queue().close()
-    shared.queue.clear()
+    return opened
 
 
 def measure_example():

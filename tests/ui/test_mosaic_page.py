@@ -12,20 +12,16 @@ from crystalseg.record import store
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile, save
 from crystalseg.segmentation.settings import Settings
-from crystalseg.ui import shared
 from tests.conftest import discs, labelled
 
 LABELS = discs((260, 330), [(60 + 130 * r, 60 + 100 * c, 40) for r in range(2) for c in range(3)])
 
 
 @pytest.fixture
-def page():
-    shared.queue.clear()
+def page(own_queue):
     app = AppTest.from_file("../../pages/mosaic.py", default_timeout=60)
     app.session_state["entered"] = True
-    yield app
-    shared.queue().close()
-    shared.queue.clear()
+    return app
 
 
 def until(state, folder):

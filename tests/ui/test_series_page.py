@@ -15,7 +15,7 @@ from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.growth import pictures, ripening
-from crystalseg.ui import background, shared
+from crystalseg.ui import background
 from tests.conftest import labelled, png
 
 QUICK = Profile("quick", settings=Settings("watershed"))
@@ -23,14 +23,11 @@ MADE = ripening(4, 160, 20, 4, radius=9, growth=1.5)
 
 
 @pytest.fixture
-def page(monkeypatch):
-    shared.queue.clear()
+def page(own_queue, monkeypatch):
     app = AppTest.from_file("../../pages/series.py", default_timeout=60)
     app.session_state["entered"] = True
     monkeypatch.setattr(background, "start", lambda *_: None)  # nothing is measured in the background
-    yield app
-    shared.queue().close()
-    shared.queue.clear()
+    return app
 
 
 @pytest.fixture

@@ -11,13 +11,10 @@ from crystalseg.ui import shared
 
 
 @pytest.fixture
-def queue(monkeypatch):
-    shared.queue.clear()
+def queue(own_queue, monkeypatch):
     queue = shared.queue()
     monkeypatch.setattr(queue, "start_workers", lambda: None)
-    yield queue
-    queue.close()
-    shared.queue.clear()
+    return queue
 
 
 def test_a_result_that_was_not_there_is_seen_once_it_is(queue):

@@ -20,7 +20,6 @@ from crystalseg.record.database import open_database
 from crystalseg.record.models import Model
 from crystalseg.record.runs import Run, kept_files, record
 from crystalseg.segmentation.settings import Settings
-from crystalseg.ui import shared
 from tests.conftest import labelled
 from tests.evaluation.test_acquisition import seen as grid
 from tests.micrographs.test_annotations import LABELS, area, micrograph
@@ -34,13 +33,10 @@ def started(monkeypatch):
 
 
 @pytest.fixture
-def page(started):
-    shared.queue.clear()
+def page(started, own_queue):
     app = AppTest.from_file("../../pages/teach.py", default_timeout=60)
     app.session_state["entered"] = True
-    yield app
-    shared.queue().close()
-    shared.queue.clear()
+    return app
 
 
 def png(values):
