@@ -3,6 +3,7 @@
 Flow is float32 (2, H, W), (dy, dx), unit vectors toward the crystal's centre, zero on the background.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -16,7 +17,7 @@ from scipy.spatial import cKDTree
 from crystalseg.micrographs.labels import tidy
 
 # Diffusion costs the cube of a crystal's extent. Above this many pixels it runs on a reduced mask; directions then
-# differ from the full computation by under two degrees in the median (tests/test_flows.py).
+# differ from the full computation by under two degrees in the median (tests/segmentation/test_flows.py).
 EXACT_EXTENT = 192
 # Heat is counted in this many parts of what is fed a step, so that float32 reaches as far down as a flow is told from
 # none (1e-60); what is less than FAINT is none, because the processor would be slow with it.
@@ -25,8 +26,8 @@ FAINT = np.float32(2.0**-120)
 LARGEST_CHECKED = 600  # px, see `flow_errors`
 # Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
 SINK_RADIUS = 2.5
-# Steps without a new pixel after which a path is taken to circle around its sink.
 OUTSIDE = -2  # in place of a basin, where there is no crystal
+# Steps without a new pixel after which a path is taken to circle around its sink.
 PATIENCE = 64
 
 
@@ -70,10 +71,10 @@ def _heat(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
     return _diffuse(np.pad(mask, 1), cy + 1, cx + 1, steps) / np.float64(PARTS)
 
 
-def _centre(mask: np.ndarray) -> tuple[int, int]:
-    """The mask's pixel nearest the median of its coordinates."""
+def _centre(mask: np.ndarray, middle: Callable[[np.ndarray], float] = np.median) -> tuple[int, int]:
+    """The mask's pixel nearest the `middle` of its coordinates."""
     y, x = np.nonzero(mask)
-    nearest = np.argmin((y - np.median(y)) ** 2 + (x - np.median(x)) ** 2)
+    nearest = np.argmin((y - middle(y)) ** 2 + (x - middle(x)) ** 2)
     return int(y[nearest]), int(x[nearest])
 
 
@@ -273,9 +274,7 @@ def flow_errors(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
         if max(mask.shape) > LARGEST_CHECKED:
             shape = _flow_of_large(mask)
         else:
-            y, x = np.nonzero(mask)
-            nearest = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)
-            shape = _gradient(_heat(mask, int(y[nearest]), int(x[nearest]), 2 * (sum(mask.shape) + 4)))
+            shape = _gradient(_heat(mask, *_centre(mask, np.mean), 2 * (sum(mask.shape) + 4)))
         error = np.square(_normalised(shape) - flow[:, box[0], box[1]]).sum(axis=0)
         errors[index] = error[mask].mean()
     return errors
