@@ -94,8 +94,13 @@ def pieces(labels: np.ndarray) -> np.ndarray:
 def _counted(labels: np.ndarray, count: int) -> np.ndarray:
     found = np.zeros(count, np.int64)
     for row in labels:
+        before, run = 0, 0  # runs, because the same count again and again waits for itself
         for label in row:
-            found[label] += 1
+            if label != before:
+                found[before] += run
+                before, run = label, 0
+            run += 1
+        found[before] += run
     return found
 
 
@@ -105,9 +110,24 @@ def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
     return _counted(labels, max(int(labels.max(initial=0)), least) + 1)
 
 
+@njit(cache=True, nogil=True)
+def _looked_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    found = np.zeros(labels.shape, np.int32)
+    for row, out in zip(labels, found):  # noqa: B905 - numba knows no strict
+        for j in range(row.size):
+            if row[j] > 0:
+                out[j] = table[row[j]]
+    return found
+
+
+def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Labels (H, W) of 1..n with `numbers` integer (n,) in their place, what is not above 0 as 0; int32 (H, W)."""
+    return _looked_up(labels, np.concatenate(([0], numbers)).astype(np.int32))
+
+
 def keep_labels(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Labels (H, W) 1..n of which those with `keep` bool (n,) stay, renumbered in their order; int32 (H, W)."""
-    return np.concatenate(([0], np.where(keep, np.cumsum(keep), 0))).astype(np.int32).take(labels)
+    return renumbered(labels, np.where(keep, np.cumsum(keep), 0))
 
 
 def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:

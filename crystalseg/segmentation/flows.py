@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from crystalseg.micrographs.labels import tidy
+from crystalseg.micrographs.labels import renumbered, tidy
 
 # Diffusion costs the cube of a crystal's extent. Above this many pixels it runs on a reduced mask; directions then
 # differ from the full computation by under two degrees in the median (tests/segmentation/test_flows.py).
@@ -127,37 +127,43 @@ def flows_from_labels(labels: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndar
     return flow
 
 
+@njit(cache=True, nogil=True, error_model="numpy")  # python's looks at each divisor first
+def _directions(flow: np.ndarray) -> np.ndarray:
+    """Of each pixel, row by row, the unit vector along `flow`, float32 (2, H, W), 0 where there is none:
+    float32 (H · W, 2), so that a pixel's two components lie side by side."""
+    down, right = flow[0].ravel(), flow[1].ravel()
+    found = np.empty((down.size, 2), np.float32)
+    for place in range(down.size):
+        norm = np.sqrt(down[place] * down[place] + right[place] * right[place])
+        norm = norm if norm >= 1e-6 else np.float32(np.inf)
+        found[place, 0], found[place, 1] = down[place] / norm, right[place] / norm
+    return found
+
+
+# Called, or given an array (whose references are counted), it would take as long again.
+@njit(cache=True, nogil=True, inline="always")
+def _step(y: float, x: float, dy: float, dx: float, height: int, width: int) -> tuple[float, float, int]:
+    """One step (dy, dx) from (y, x), not over the image's edge: the new place, and the number of its pixel."""
+    y, x = min(max(y + dy, 0.0), height - 1.0), min(max(x + dx, 0.0), width - 1.0)
+    return y, x, int(y + 0.5) * width + int(x + 0.5)
+
+
 @njit(cache=True, nogil=True)
-def _slide(basins: np.ndarray, y: int, x: int, fy: float, fx: float) -> tuple[int, int]:
-    """The neighbour of (y, x), not OUTSIDE, that lies best in the direction (fy, fx); (y, x) if none lies ahead."""
+def _slide(basins: np.ndarray, height: int, width: int, place: int, fy: float, fx: float) -> tuple[float, float, int]:
+    """From a pixel around a corner of its crystal along the edge, instead of stopping there: row, column and number of
+    the neighbour, not OUTSIDE, that lies best in the direction (fy, fx); of the pixel itself if none lies ahead."""
+    y, x = place // width, place % width
     best, best_y, best_x = 0.1, y, x
     for dy in range(-1, 2):
         for dx in range(-1, 2):
             i, j = y + dy, x + dx
             if dy == 0 and dx == 0:
                 continue
-            if 0 <= i < basins.shape[0] and 0 <= j < basins.shape[1] and basins[i, j] != OUTSIDE:
+            if 0 <= i < height and 0 <= j < width and basins[i * width + j] != OUTSIDE:
                 ahead = (fy * dy + fx * dx) / np.sqrt(dy * dy + dx * dx)
                 if ahead > best:
                     best, best_y, best_x = ahead, i, j
-    return best_y, best_x
-
-
-@njit(cache=True, nogil=True, inline="always")  # a call would take as long as the step
-def _step(flow: np.ndarray, basins: np.ndarray, y: float, x: float, iy: int, ix: int) -> tuple[float, float, int, int]:
-    """One unit step from (y, x), which lies in pixel (iy, ix), along that pixel's flow: the new place and pixel."""
-    fy, fx = flow[0, iy, ix], flow[1, iy, ix]
-    norm = np.sqrt(fy * fy + fx * fx)
-    if norm < 1e-6:
-        return y, x, iy, ix
-    new_y = min(max(y + fy / norm, 0.0), basins.shape[0] - 1.0)
-    new_x = min(max(x + fx / norm, 0.0), basins.shape[1] - 1.0)
-    next_y, next_x = int(new_y + 0.5), int(new_x + 0.5)
-    if basins[next_y, next_x] != OUTSIDE:
-        return new_y, new_x, next_y, next_x
-    # Around a corner of the crystal: slide along its edge instead of stopping there.
-    iy, ix = _slide(basins, iy, ix, fy / norm, fx / norm)
-    return float(iy), float(ix), iy, ix
+    return float(best_y), float(best_x), best_y * width + best_x
 
 
 def _unknown(mask: np.ndarray) -> np.ndarray:
@@ -166,47 +172,47 @@ def _unknown(mask: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _follow(flow: np.ndarray, basins: np.ndarray) -> np.ndarray:
-    """Give each pixel of `basins`, in place, the number of the sink its path ends in, 0 to those OUTSIDE.
+def _follow(directions: np.ndarray, basins: np.ndarray, width: int) -> np.ndarray:
+    """Give each pixel of `basins` (int32 (H · W,), row by row), in place, the number of the sink its path ends in.
 
-    A path (unit steps along the flow of the nearest pixel) stops at the first pixel whose sink is known, and all its
+    A path (unit steps in the direction of the nearest pixel) stops at the first pixel whose sink is known, and all its
     pixels take that sink. A path that meets no new pixel for PATIENCE steps has found a new sink: one return to its own
     pixels is not enough, because along a ridge of a narrow crystal it swings from side to side while it advances.
     Returns sinks float64 (n, 2), (y, x).
     """
-    h, w = basins.shape
-    everywhere = basins.ravel()
-    path = np.empty(h * w, np.int32)
+    height = basins.size // width
+    path = np.empty(basins.size, np.int32)
     sinks = []
-    for start_y in range(h):
-        for start_x in range(w):
-            if basins[start_y, start_x] != 0:
-                continue
-            y, x = float(start_y), float(start_x)
-            iy, ix = start_y, start_x
-            length, waited = 0, 0
-            mean_y, mean_x = 0.0, 0.0
-            while True:
-                sink = basins[iy, ix]
-                if sink > 0:
-                    break
-                if sink == 0:
-                    path[length] = iy * w + ix
-                    length += 1
-                    basins[iy, ix] = -1
-                    waited, mean_y, mean_x = 0, 0.0, 0.0
-                waited += 1
-                mean_y += y
-                mean_x += x
-                if waited > PATIENCE:
-                    sinks.append((mean_y / waited, mean_x / waited))
-                    sink = len(sinks)
-                    break
-                y, x, iy, ix = _step(flow, basins, y, x, iy, ix)
-            for k in range(length):
-                everywhere[path[k]] = sink
-    for k in range(everywhere.size):
-        everywhere[k] = max(everywhere[k], 0)
+    for start in range(basins.size):
+        if basins[start] != 0:
+            continue
+        y, x, place = float(start // width), float(start % width), start
+        length, waited = 0, 0
+        mean_y, mean_x = 0.0, 0.0
+        while True:
+            sink = basins[place]
+            if sink > 0:
+                break
+            if sink == 0:
+                path[length] = place
+                length += 1
+                basins[place] = -1
+                waited, mean_y, mean_x = 0, 0.0, 0.0
+            waited += 1
+            mean_y += y
+            mean_x += x
+            if waited > PATIENCE:
+                sinks.append((mean_y / waited, mean_x / waited))
+                sink = len(sinks)
+                break
+            fy, fx = directions[place, 0], directions[place, 1]
+            new_y, new_x, new_place = _step(y, x, fy, fx, height, width)
+            if basins[new_place] != OUTSIDE:
+                y, x, place = new_y, new_x, new_place
+            else:
+                y, x, place = _slide(basins, height, width, place, fy, fx)
+        for k in range(length):
+            basins[path[k]] = sink
     places = np.empty((len(sinks), 2))
     for k in range(len(sinks)):
         places[k, 0], places[k, 1] = sinks[k]
@@ -220,14 +226,19 @@ def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
     """
     if not mask[y, x]:
         return np.zeros((0, 2))
-    flow, basins = np.ascontiguousarray(flow, np.float32), _unknown(mask)
-    places, seen = [(float(y), float(x))], {(y, x)}
-    here, waited = (float(y), float(x), y, x), 0
+    directions = _directions(np.ascontiguousarray(flow, np.float32))
+    height, width = mask.shape
+    basins = _unknown(mask).ravel()
+    here_y, here_x, place = float(y), float(x), y * width + x
+    places, seen, waited = [(here_y, here_x)], {place}, 0
     while waited <= PATIENCE:
-        here = _step(flow, basins, *here)
-        waited = waited + 1 if here[2:] in seen else 0
-        seen.add(here[2:])
-        places.append(here[:2])
+        fy, fx = directions[place]
+        ahead = _step(here_y, here_x, fy, fx, height, width)
+        inside = basins[ahead[2]] != OUTSIDE
+        here_y, here_x, place = ahead if inside else _slide(basins, height, width, place, fy, fx)
+        waited = waited + 1 if place in seen else 0
+        seen.add(place)
+        places.append((here_y, here_x))
     # The last steps circle about the sink.
     return np.array(places[: len(places) - PATIENCE])
 
@@ -239,13 +250,11 @@ def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns int32 (H, W), 0 = background, 1..n; a label may still be in several pieces (see `tidy`).
     """
     basins = _unknown(mask)
-    sinks = _follow(np.ascontiguousarray(flow, np.float32), basins)
-    if len(sinks) == 0:
-        return basins
+    sinks = _follow(_directions(np.ascontiguousarray(flow, np.float32)), basins.ravel(), mask.shape[1])
     pairs = cKDTree(sinks).query_pairs(SINK_RADIUS, output_type="ndarray")
     graph = coo_array((np.ones(len(pairs), np.uint8), pairs.T), shape=(len(sinks), len(sinks)))
     group = connected_components(graph, directed=False)[1]
-    return np.concatenate(([0], group + 1)).astype(np.int32).take(basins)
+    return renumbered(basins, group + 1)
 
 
 def labels_from_flows(

@@ -5,7 +5,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_dilation
 from skimage.measure import label
 
-from crystalseg.micrographs.labels import areas, bounding_box, pieces, tidy
+from crystalseg.micrographs.labels import areas, bounding_box, keep_labels, pieces, renumbered, tidy
 from tests.conftest import discs, squares
 
 SMALL_LABELS = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3))
@@ -53,6 +53,23 @@ def test_tidying_is_what_its_words_say(labels, min_area):
 @given(SMALL_LABELS, st.integers(0, 6))
 def test_areas_are_those_that_numpy_counts(labels, least):
     np.testing.assert_array_equal(areas(labels, least), np.bincount(labels.ravel(), minlength=least + 1))
+
+
+@given(
+    SMALL_LABELS, st.lists(st.integers(0, 9), min_size=3, max_size=3), st.lists(st.booleans(), min_size=3, max_size=3)
+)
+def test_labels_get_the_numbers_that_are_asked_for(labels, numbers, keep):
+    np.testing.assert_array_equal(renumbered(labels, np.array(numbers)), np.array([0, *numbers])[labels])
+    kept = keep_labels(labels, np.array(keep))
+    assert kept.max() <= sum(keep)
+    np.testing.assert_array_equal(kept > 0, np.isin(labels, np.flatnonzero(keep) + 1))
+    assert [set(labels[kept == n]) for n in np.unique(kept[kept > 0])] == [{n} for n in np.unique(labels[kept > 0])]
+
+
+def test_what_is_no_label_stays_none():
+    labels = np.array([[-2, 0, 1, 2]])
+    assert renumbered(labels, np.array([7, 5])).tolist() == [[0, 0, 7, 5]]
+    assert renumbered(labels[:, :2], np.zeros(0, int)).tolist() == [[0, 0]]
 
 
 def test_a_bounding_box_ends_with_the_image():

@@ -207,6 +207,15 @@ def test_zero_flow_and_noise_never_hang():
     assert (track(rng.standard_normal((2, 50, 60)).astype(np.float32), mask) > 0).all()
 
 
+def test_a_flow_over_the_edge_runs_along_it_into_the_corner():
+    flow = np.empty((2, 6, 9), np.float32)
+    flow[0], flow[1] = 0.3, -0.4  # only its direction counts: 0.6 px down and 0.8 px to the left a step
+    mask = np.ones((6, 9), bool)
+    assert (track(flow, mask) == 1).all()
+    way = [(2, 3), (2.6, 2.2), (3.2, 1.4), (3.8, 0.6), (4.4, 0), (5, 0)]
+    np.testing.assert_allclose(flows.path(flow, mask, 2, 3)[:6], way, atol=1e-6)
+
+
 def test_threshold_and_smallest_area_apply():
     labels = discs((60, 60), [(20, 20, 12), (45, 45, 3)])
     foreground = np.where(labels > 0, 2.0, -2.0).astype(np.float32)

@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.measure import label as connected_label
 from skimage.segmentation import watershed
 
-from crystalseg.micrographs.labels import bounding_box
+from crystalseg.micrographs.labels import areas, bounding_box, keep_labels, renumbered
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence, ridges
 from crystalseg.segmentation.flows import labels_from_flows
@@ -70,10 +70,10 @@ def _one(c: Correction, verb: str) -> int:
 
 def _largest_first(pieces: np.ndarray, number: int, new: int) -> np.ndarray:
     """Pieces 1..n renamed: the largest gets `number`, the others `new`, `new` + 1, ... by size."""
-    area = np.bincount(pieces.ravel())[1:]
-    names = np.zeros(len(area) + 1, np.int32)
-    names[1 + np.argsort(-area, kind="stable")] = [number, *range(new, new + len(area) - 1)]
-    return names[pieces]
+    area = areas(pieces)[1:]
+    names = np.empty(len(area), np.int32)
+    names[np.argsort(-area, kind="stable")] = [number, *range(new, new + len(area) - 1)]
+    return renumbered(pieces, names)
 
 
 def _merge(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
@@ -156,10 +156,7 @@ def _parted(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
     drawn = np.zeros(mask.shape, np.uint8)
     cv2.polylines(drawn, [np.round(line[:, ::-1]).astype(np.int32)], False, 1)
     pieces = connected_label(mask & (drawn == 0), connectivity=1)
-    area = np.bincount(pieces.ravel())
-    kept = area >= LEAST
-    kept[0] = False
-    return (np.cumsum(kept) * kept).astype(np.int32)[pieces]
+    return keep_labels(pieces, areas(pieces)[1:] >= LEAST)
 
 
 def _delete(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Changed:
