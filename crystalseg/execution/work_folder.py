@@ -10,13 +10,14 @@ from crystalseg.execution.batch_source import BatchError
 from crystalseg.record import store
 
 LOCK = "batch.lock"
+GLANCE = 0.5  # s, in which whoever only looks whether there is a lock (`is_locked`) has let go of it again
 
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """The work in `folder` is this process's; BatchError if it is another's. name: of the file that says so."""
     try:
-        lock = FileLock(folder / name).acquire(timeout=0)
+        lock = FileLock(folder / name).acquire(timeout=GLANCE)
     except Timeout:
         raise BatchError(f"The work in {folder} is running already.") from None
     with lock:
