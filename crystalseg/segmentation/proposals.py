@@ -160,7 +160,7 @@ def own_figures(
     `whole`: pixels of the scale of which this is a part; `edges`: whether its top, bottom, left and right are the
     image's.
     """
-    area = np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:]
+    area = areas(labels)[1:]
     border = np.zeros(len(area) + 1)
     for line, is_border in zip((labels[0], labels[-1], labels[:, 0], labels[:, -1]), edges, strict=True):
         border[line] = np.maximum(border[line], is_border)
@@ -226,7 +226,7 @@ def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> 
     """Mean foreground probability × mean `flow_fit` of each label, (n,), inside 0..1: short flow, flow to another place
     and doubtful foreground all lower it."""
     count = int(labels.max())
-    area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    area = areas(labels)[1:]
 
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(labels.ravel(), values.ravel(), minlength=count + 1)[1:] / np.maximum(area, 1)

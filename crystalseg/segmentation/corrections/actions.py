@@ -244,7 +244,7 @@ def _redraw(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> 
     cv2.fillPoly(drawn, [np.round(np.stack((xs - columns.start, ys - rows.start), axis=1)).astype(np.int32)], 1)
     # Other crystals keep what is theirs.
     pieces = connected_label((drawn > 0) & ((part == 0) | (part == number)), connectivity=1)
-    area = np.bincount(pieces.ravel())[1:]
+    area = areas(pieces)[1:]
     if not len(area) or area.max() < LEAST:
         raise CorrectionError("The outline holds no free ground: nothing was drawn.")
     return (rows, columns), np.where(pieces == 1 + area.argmax(), number, np.where(part == number, 0, part)).astype(
