@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from crystalseg.evaluation.metrics import Overlap, overlap, panoptic_quality
-from crystalseg.micrographs.labels import crystal_lengths
+from crystalseg.micrographs.labels import areas, crystal_lengths
 from crystalseg.segmentation.corrections.clicks import Clicks, Network, Point, Seen, clicked
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence
@@ -241,7 +241,7 @@ def _drawn(draw: OneClick | None, labels: np.ndarray, number: int, mask: np.ndar
 def _parts(labels: np.ndarray, mask: np.ndarray) -> list[int]:
     """The crystals that lie mostly in `mask`."""
     shares = np.bincount(labels[mask])
-    whole = np.bincount(labels.ravel(), minlength=len(shares))
+    whole = areas(labels, len(shares) - 1)
     return [int(n) for n in np.flatnonzero(shares) if n and shares[n] > 0.5 * whole[n]]
 
 

@@ -13,7 +13,7 @@ from skimage.morphology import skeletonize
 from skimage.segmentation import expand_labels, find_boundaries
 
 from crystalseg.measurement.diameter import diameters, equivalent_diameter
-from crystalseg.micrographs.labels import BOUNDARY_WIDTH
+from crystalseg.micrographs.labels import BOUNDARY_WIDTH, areas
 
 IOU_THRESHOLDS = np.arange(0.5, 0.96, 0.05)
 
@@ -48,7 +48,7 @@ def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
 
 def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The names that occur, ascending, and for each pixel (flat) the place of its name among them, int64."""
-    there = np.bincount(labels.ravel()) > 0
+    there = areas(labels) > 0
     return np.flatnonzero(there), (np.cumsum(there) - 1)[labels.ravel()]
 
 

@@ -111,6 +111,23 @@ def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def _summed(labels: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    found = np.zeros(count)
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            if labels[i, j] > 0:
+                found[labels[i, j]] += values[i, j]
+    return found
+
+
+def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Mean of `values` float (H, W) over each label 1..n of an image (H, W), float64 (n,); 0 of numbers that are
+    absent."""
+    area = areas(labels)
+    return (_summed(labels, values, len(area)) / np.maximum(area, 1))[1:]
+
+
+@njit(cache=True, nogil=True)
 def _looked_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
     found = np.zeros(labels.shape, np.int32)
     for row, out in zip(labels, found):  # noqa: B905 - numba knows no strict

@@ -18,7 +18,7 @@ from skimage.segmentation import watershed
 from torch import nn
 
 from crystalseg.measurement.diameter import diameters
-from crystalseg.micrographs.labels import BOUNDARY_WIDTH, GROUND_MARGIN, keep_labels, tidy
+from crystalseg.micrographs.labels import BOUNDARY_WIDTH, GROUND_MARGIN, areas, keep_labels, means, tidy
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.segmentation.fusion import NOTHING, Prediction, ScalePrediction, fuse
 from crystalseg.segmentation.instances import instances
@@ -122,8 +122,7 @@ def two_scale_labels(
     coarse, fine = (instances(fuse([scale], None, shape, "average"), choice, True) for scale in scales)
     large, large_sure = _kept(*coarse, diameters(coarse[0]) > TWO_CUT)
     small, small_sure = _kept(*fine, diameters(fine[0]) <= TWO_CUT)
-    hidden = np.bincount(small.ravel(), (large > 0).ravel(), minlength=len(small_sure) + 1)[1:]
-    small, small_sure = _kept(small, small_sure, hidden < 0.5 * np.bincount(small.ravel())[1:])
+    small, small_sure = _kept(small, small_sure, means(small, large > 0) < 0.5)  # most of the others is hidden
     labels = np.where(large > 0, large, np.where(small > 0, small + len(large_sure), 0)).astype(np.int32)
     return labels, np.concatenate((large_sure, small_sure))
 
@@ -180,7 +179,7 @@ def basins_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_a
     """`ground` bool divided by a watershed of the lines' probability, labels int32 (H, W): one crystal a region that no
     line crosses, and the lines themselves to the crystals beside them."""
     seeds = label(ground & (line <= threshold), connectivity=1)
-    seeds = keep_labels(seeds, np.bincount(seeds.ravel())[1:] >= min_area)
+    seeds = keep_labels(seeds, areas(seeds)[1:] >= min_area)
     return tidy(watershed(line, seeds, mask=ground), min_area)
 
 

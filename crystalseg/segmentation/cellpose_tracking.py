@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from crystalseg.micrographs.labels import keep_labels
+from crystalseg.micrographs.labels import areas, keep_labels
 from crystalseg.segmentation.flows import flow_errors
 
 # Cellpose's constants, of version 3.1.1.3.
@@ -36,13 +36,12 @@ def labels_as_cellpose(
     labels = np.zeros(mask.shape, np.int32)
     labels[rows, columns] = sinks[places[0], places[1]]
     labels = _in_order(labels)
-    area = np.bincount(labels.ravel())[1:]
-    labels = keep_labels(labels, area <= _LARGEST_SHARE * labels.size)
+    labels = keep_labels(labels, areas(labels)[1:] <= _LARGEST_SHARE * labels.size)
     if flow_threshold > 0:
         wrong = 1 + np.flatnonzero(flow_errors(labels, flow) > flow_threshold)
         labels[np.isin(labels, wrong)] = 0
     # Cellpose takes places in the list of those left for their numbers, and so drops some that are not small.
-    left = np.bincount(labels.ravel())[1:]
+    left = areas(labels)[1:]
     small = 1 + np.flatnonzero(left[left > 0] < min_area)
     labels[np.isin(labels, small)] = 0
     return _filled(labels, min_area)
@@ -105,4 +104,4 @@ def _filled(labels: np.ndarray, min_area: int) -> np.ndarray:
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is not None:  # not yet inside another's filled hole
             labels[box][ndimage.binary_fill_holes(labels[box] == number)] = number
-    return keep_labels(labels, np.bincount(labels.ravel(), minlength=labels.max() + 1)[1:] >= max(min_area, 1))
+    return keep_labels(labels, areas(labels)[1:] >= max(min_area, 1))

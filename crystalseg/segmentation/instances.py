@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from crystalseg.micrographs.labels import keep_labels
+from crystalseg.micrographs.labels import keep_labels, means
 from crystalseg.segmentation.cellpose_tracking import labels_as_cellpose
 from crystalseg.segmentation.flows import flow_errors, labels_from_flows
 from crystalseg.segmentation.fusion import Prediction
@@ -34,5 +34,4 @@ def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
     """
     probability = expit(fused.foreground)
     sure = probability * np.minimum(np.sqrt(np.square(fused.flow).sum(axis=0)), 1)
-    area = np.bincount(labels.ravel())
-    return (np.bincount(labels.ravel(), sure.ravel()) / np.maximum(area, 1))[1:].astype(np.float32)
+    return means(labels, sure).astype(np.float32)

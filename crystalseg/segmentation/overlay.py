@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from crystalseg.micrographs.labels import areas
 from crystalseg.segmentation.colormap import colours_by_size
 
 OUTLINE = (255, 214, 10)
@@ -25,7 +26,7 @@ def outlined(image: np.ndarray, labels: np.ndarray, opacity: float = 0.0, thickn
     """The image with crystals outlined, and filled by size at `opacity` 0..1."""
     picture = image.copy()
     if opacity > 0 and labels.any():
-        area = np.bincount(labels.ravel())
+        area = areas(labels)
         colours = np.zeros((len(area), 3), np.uint8)
         present = area > 0
         present[0] = False

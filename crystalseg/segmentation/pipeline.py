@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from crystalseg.micrographs.labels import keep_labels
+from crystalseg.micrographs.labels import areas, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation import baselines, cellpose_package, hub, mosaic, sima_plus
@@ -127,6 +127,6 @@ def rethreshold(
     elif segmentation.scales:
         labels, sure = instances(segmentation.fused, choice, method_of(settings.method).as_cellpose)
     else:
-        kept = np.bincount(segmentation.labels.ravel())[1:] >= choice.min_area
+        kept = areas(segmentation.labels)[1:] >= choice.min_area
         labels, sure = keep_labels(segmentation.labels, kept), segmentation.confidence[kept]
     return replace(segmentation, labels=labels, confidence=sure, settings=settings)

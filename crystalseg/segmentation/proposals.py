@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.special import expit
 from skimage.segmentation import find_boundaries
 
-from crystalseg.micrographs.labels import areas, keep_labels
+from crystalseg.micrographs.labels import areas, keep_labels, means
 from crystalseg.segmentation.effort import Effort
 from crystalseg.segmentation.flows import flows_from_labels, labels_from_flows
 from crystalseg.segmentation.fusion import NOTHING, ScalePrediction
@@ -225,13 +225,7 @@ def flow_fit(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
 def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> np.ndarray:
     """Mean foreground probability × mean `flow_fit` of each label, (n,), inside 0..1: short flow, flow to another place
     and doubtful foreground all lower it."""
-    count = int(labels.max())
-    area = areas(labels)[1:]
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(labels.ravel(), values.ravel(), minlength=count + 1)[1:] / np.maximum(area, 1)
-
-    return np.clip(mean(expit(scale.foreground)) * mean(fit), 1e-3, 1 - 1e-3)
+    return np.clip(means(labels, expit(scale.foreground)) * means(labels, fit), 1e-3, 1 - 1e-3)
 
 
 def patches(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crystalseg.micrographs.labels import keep_labels
+from crystalseg.micrographs.labels import areas, keep_labels
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.masks import PackedMasks, boxes_of
@@ -84,7 +84,7 @@ def find(task: Task, choice: Instances, judge: Confidence) -> Found:
     scale = ScalePrediction(task.factor, maps[:2], maps[2], task.covered, maps[3] if len(maps) > 3 else None)
     labels = traced(scale, task.is_coarsest, choice.foreground_threshold, choice.min_area)
     near = _within(window.near, window.read)
-    shown = np.bincount(labels[near].ravel(), minlength=int(labels.max()) + 1)[1:] > 0
+    shown = areas(labels[near], int(labels.max()))[1:] > 0
     fit = flow_fit(keep_labels(labels, shown), scale)[near]
     labels = keep_labels(labels[near], shown)
     outline = None if scale.outline is None else scale.outline[near]

@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import find_objects
 from torch import Tensor, nn
 
+from crystalseg.micrographs.labels import areas
 from crystalseg.networks.weights import load_weights
 from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
@@ -40,7 +41,7 @@ def instance_patch(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -
     raw = replace(s, low=np.zeros(3, np.float32), high=np.full(3, 255, np.float32))
     factor = recipe.side / min(s.labels.shape) * float(np.exp(rng.uniform(*np.log(recipe.scales))))
     image, labels, _, valid = transform(raw, factor, recipe.patch, rng)
-    area = np.bincount(labels.ravel())
+    area = areas(labels)
     area[0] = 0
     kept = [n for n in np.argsort(-area)[:MOST].tolist() if area[n] >= recipe.least]
     if not kept or valid.mean() < 0.3:

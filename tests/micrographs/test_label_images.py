@@ -2,10 +2,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, mean
 from skimage.measure import label
 
-from crystalseg.micrographs.labels import areas, bounding_box, keep_labels, pieces, renumbered, tidy
+from crystalseg.micrographs.labels import areas, bounding_box, keep_labels, means, pieces, renumbered, tidy
 from tests.conftest import discs, squares
 
 SMALL_LABELS = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3))
@@ -53,6 +53,16 @@ def test_tidying_is_what_its_words_say(labels, min_area):
 @given(SMALL_LABELS, st.integers(0, 6))
 def test_areas_are_those_that_numpy_counts(labels, least):
     np.testing.assert_array_equal(areas(labels, least), np.bincount(labels.ravel(), minlength=least + 1))
+
+
+@given(SMALL_LABELS, st.integers(0, 2**32))
+def test_means_are_those_that_scipy_takes(labels, seed):
+    values = np.random.default_rng(seed).normal(size=labels.shape)
+    numbers = np.arange(1, labels.max() + 1)
+    there = np.isin(numbers, labels)
+    found = means(labels, values)
+    np.testing.assert_allclose(found[there], mean(values, labels, numbers[there]), rtol=1e-12, atol=1e-12)
+    assert found[~there].tolist() == [0] * np.count_nonzero(~there)
 
 
 @given(
