@@ -111,20 +111,20 @@ def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _summed(labels: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    found = np.zeros(count)
+def _averaged(labels: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    total, area = np.zeros(count), np.zeros(count)
     for i in range(labels.shape[0]):
         for j in range(labels.shape[1]):
             if labels[i, j] > 0:
-                found[labels[i, j]] += values[i, j]
-    return found
+                total[labels[i, j]] += values[i, j]
+                area[labels[i, j]] += 1
+    return total / np.maximum(area, 1)
 
 
 def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Mean of `values` float (H, W) over each label 1..n of an image (H, W), float64 (n,); 0 of numbers that are
-    absent."""
-    area = areas(labels)
-    return (_summed(labels, values, len(area)) / np.maximum(area, 1))[1:]
+    """Mean of `values` float or bool (H, W) over each label 1..n of an image (H, W), float64 (n,); 0 of absent
+    numbers."""
+    return _averaged(labels, values, int(labels.max(initial=0)) + 1)[1:]
 
 
 @njit(cache=True, nogil=True)

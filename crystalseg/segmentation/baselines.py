@@ -122,7 +122,7 @@ def two_scale_labels(
     coarse, fine = (instances(fuse([scale], None, shape, "average"), choice, True) for scale in scales)
     large, large_sure = _kept(*coarse, diameters(coarse[0]) > TWO_CUT)
     small, small_sure = _kept(*fine, diameters(fine[0]) <= TWO_CUT)
-    small, small_sure = _kept(small, small_sure, means(small, large > 0) < 0.5)  # most of the others is hidden
+    small, small_sure = _kept(small, small_sure, means(small, large > 0) < 0.5)  # the others are mostly hidden
     labels = np.where(large > 0, large, np.where(small > 0, small + len(large_sure), 0)).astype(np.int32)
     return labels, np.concatenate((large_sure, small_sure))
 
