@@ -80,7 +80,7 @@ def test_segment_does_the_good_images_and_explains_the_bad_ones(images, tmp_path
 
 
 def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_path):
-    crystalseg("segment", images / "good.png", "--out", tmp_path)
+    here("segment", images / "good.png", "--out", tmp_path)
     footer = PdfReader(tmp_path / "good_report.pdf").pages[0].extract_text()
     run_id = re.search(r"run ([0-9a-f]{12})", footer)[1]
     done = here("audit", run_id, "--segment")
@@ -110,7 +110,7 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
     made = Profile("p", "sand", settings=Settings("watershed"), limits=(Limit("mean", 1, 2),), sections=("verdict",))
     (tmp_path / "p.json").write_text(made.to_json())
     assert "on record" in here("profile", tmp_path / "p.json").stdout
-    done = crystalseg("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
+    done = here("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
     assert "Verdict: not decidable. 1 µm ≤ mean diameter" in done.stdout
     assert "The limit is in µm, the sizes are in px: give the image's pixel size." in done.stdout
     run = json.loads((tmp_path / "good_run.json").read_text())
@@ -154,7 +154,7 @@ def test_a_method_is_named_with_network_and_effort_as_reports_name_it(tmp_path):
 def test_evaluate_writes_the_figures(tmp_path):
     folder = tmp_path / "set"
     assert here("synth", folder, "--count", 1, "--seed", 3).returncode == 0
-    done = crystalseg("evaluate", folder, "--method", "cellpose-multiscale", "--json", tmp_path / "f.json")
+    done = here("evaluate", folder, "--method", "cellpose-multiscale", "--json", tmp_path / "f.json")
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "f.json").read_text())
     assert list(figures["images"]) == ["3_0000"]
@@ -191,7 +191,7 @@ def test_experiment_on_a_folder_of_ones_own(tmp_path):
     folder = tmp_path / "set"
     assert here("synth", folder, "--count", 1, "--seed", 6).returncode == 0
     arguments = ("experiment", "table3", "--data", folder, "--out", tmp_path / "out", "--methods", "watershed")
-    done = crystalseg(*arguments)
+    done = here(*arguments)
     assert done.returncode == 0, done.stderr
     assert "watershed" in done.stdout
     assert (tmp_path / "out" / "table3.csv").exists()
@@ -208,7 +208,7 @@ def test_synth_is_reproducible(tmp_path):
 
 def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
     save_instrument(open_database(), Instrument("SEM 2", 0.25, 0.004, "2026-01-31"))
-    done = crystalseg(
+    done = here(
         "segment", images / "good.png", "--out", tmp_path, "--method", "watershed", "--calibration", "SEM 2"
     )
     assert done.returncode == 0
