@@ -5,18 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crystalseg.measurement.distribution import border_weights
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import DEFINITIONS, Figure, counted, figures, needed_crystals
 from crystalseg.measurement.grain_size import LargestGrain, Populations, Precision, duplex, largest_grain, precision
 from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Validation, budget
 
+# Of the crystals of the test grains SiMA+ finds 50 % of those narrower than this, 78 % of those up to twice as wide and
+# 88 % of the larger ones (docs/results.md).
+NARROW = 16.0  # px, diameter
+MANY_NARROW = 0.2  # share of the crystals from which on that has to be said
+
 
 @dataclass(frozen=True)
 class Assessment:
     """fields: names; unit: of lengths; rule: border rule; budgets: by figure, in the order of `figures.DEFINITIONS`;
     verdicts: of the limits; populations: two if the sample is duplex, else None; largest: E930, or None; precisions: by
-    figure, over the fields; needed: crystals needed for the mean within 5 %; counted: crystals counted."""
+    figure, over the fields; needed: crystals needed for the mean within 5 %; counted: crystals counted; narrow: of
+    them the share under NARROW, 0..1."""
 
     fields: tuple[str, ...]
     unit: str
@@ -28,6 +35,7 @@ class Assessment:
     precisions: Mapping[str, Precision]
     needed: int
     counted: int
+    narrow: float
 
     @property
     def outcome(self) -> Outcome | None:
@@ -53,6 +61,11 @@ class Assessment:
         if self.counted < self.needed:
             said.append(
                 f"For a mean within 5 % (95 %) about {self.needed} crystals are needed; {self.counted} were counted."
+            )
+        if self.narrow >= MANY_NARROW:
+            said.append(
+                f"{100 * self.narrow:.0f} % of the crystals are narrower than {NARROW:.0f} px. Of so few pixels they "
+                "are easily missed or merged: images at a higher magnification show them."
             )
         if len(self.fields) == 2:
             said.append("How far two fields of a sample differ tells little of the others: measure three or more.")
@@ -89,7 +102,15 @@ def assess(
         _precisions(by_key),
         needed_crystals(sizes, weights),
         len(sizes),
+        _narrow(fields, rule),
     )
+
+
+def _narrow(fields: Sequence[Field], rule: str) -> float:
+    """The share of the counted crystals that are narrower than NARROW."""
+    counts = [border_weights(field.crystals, field.shape, rule) > 0 for field in fields]
+    sizes = [field.crystals["equivalent_diameter_px"].to_numpy(float) for field in fields]
+    return float(np.mean(np.concatenate(sizes)[np.concatenate(counts)] < NARROW))
 
 
 def _precisions(by_key: Mapping[str, Figure]) -> dict[str, Precision]:

@@ -208,9 +208,7 @@ def test_synth_is_reproducible(tmp_path):
 
 def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
     save_instrument(open_database(), Instrument("SEM 2", 0.25, 0.004, "2026-01-31"))
-    done = here(
-        "segment", images / "good.png", "--out", tmp_path, "--method", "watershed", "--calibration", "SEM 2"
-    )
+    done = here("segment", images / "good.png", "--out", tmp_path, "--method", "watershed", "--calibration", "SEM 2")
     assert done.returncode == 0
     run = json.loads((tmp_path / "good_run.json").read_text())
     assert (run["um_per_px"], run["calibration_uncertainty"]) == (0.25, 0.004)

@@ -48,6 +48,20 @@ def test_what_must_be_said_is_said():
     assert "three or more" in two[0]
 
 
+def test_many_crystals_of_few_pixels_are_said():
+    # 8 of the 40 whole squares are under 16 px wide (a side of 14 px: 15.8 px), whatever the pixel size is
+    labels = np.zeros((400, 400), int)
+    for k in range(40):
+        side = 14 if k < 8 else 15
+        labels[40 * (k // 8) + 10 :, 45 * (k % 8) + 10 :][:side, :side] = k + 1
+    for um in (None, 0.5, 30.0):
+        found = assess([field(labels, um)], "exclude")
+        assert found.narrow == pytest.approx(0.2)
+        assert any("20 % of the crystals are narrower than 16 px" in note for note in found.notes)
+    larger = np.where(labels == 1, 0, labels)
+    assert not any("narrower" in note for note in assess([field(larger)], "exclude").notes)
+
+
 def test_fields_give_precisions():
     fields = [field(squares(400, side, (13, 11)), name=str(side)) for side in (20, 25, 30)]
     found = assess(fields, "exclude")
