@@ -248,7 +248,7 @@ def tabs(
         ["Size distribution", "Figures by standard", "Crystals", "Report and files"], key="tabs", on_change="rerun"
     )
     with standards:
-        # the bootstrap takes most of a second: only for who looks at it
+        # a bootstrap, only for who looks at it
         if standards.open and (assessment := assessed()) is not None:
             by_standard(assessment, field, micrograph.pixels)
     with sizes:

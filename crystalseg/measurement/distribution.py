@@ -28,9 +28,11 @@ def border_weights(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) ->
     return weights
 
 
-def quantile(sizes: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Smallest size at which the cumulative weight reaches `share` of the total (ISO 9276-1: x where Q(x) = share)."""
-    return float(np.quantile(sizes, share, weights=weights, method="inverted_cdf"))
+def percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    """D10, D50, D90: the smallest sizes at which the cumulative weight reaches these shares of the total (ISO 9276-1: x
+    where Q(x) = share)."""
+    d10, d50, d90 = np.quantile(sizes, (0.1, 0.5, 0.9), weights=weights, method="inverted_cdf").tolist()
+    return d10, d50, d90
 
 
 def cumulative(sizes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,12 +133,6 @@ def sizes_and_weights(
     sizes = crystals[f"equivalent_diameter_{suffix}"].to_numpy(float)[counted]
     areas = crystals[f"area_{suffix}2"].to_numpy(float)[counted]
     return sizes, weights[counted], areas, unit
-
-
-def percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """D10, D50, D90."""
-    d10, d50, d90 = (quantile(sizes, weights, share) for share in (0.1, 0.5, 0.9))
-    return d10, d50, d90
 
 
 def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summary | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crystalseg.measurement.distribution import quantile, sizes_and_weights
+from crystalseg.measurement.distribution import percentiles, sizes_and_weights
 from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.grain_size import g_of_area, g_of_count, g_of_intercept
 from crystalseg.measurement.intercept import Pattern
@@ -83,22 +83,6 @@ DEFINITIONS: Mapping[str, Definition] = {
     "g_circles": Definition("G, intercept, circles", "G", "ASTM E112-13 cl. 14: −6.643856·log10(l) − 3.288"),
     "g_area": Definition("G, mean area", "G", "ASTM E1382-97: −3.3223·log10(A) − 2.955; border as ISO 13322-1"),
 }
-OfCrystals = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of sizes, weights, areas
-
-
-def _quantile_of(share: float, by_area: bool) -> OfCrystals:
-    return lambda x, w, a: quantile(x, w * a if by_area else w, share)
-
-
-_BY_CRYSTAL: Mapping[str, OfCrystals] = {
-    "mean": lambda x, w, a: float(np.average(x, weights=w)),
-    **{f"d{int(100 * q)}": _quantile_of(q, by_area=False) for q in (0.1, 0.5, 0.9)},
-    **{f"d{int(100 * q)}_area": _quantile_of(q, by_area=True) for q in (0.1, 0.5, 0.9)},
-    "span": lambda x, w, a: (quantile(x, w, 0.9) - quantile(x, w, 0.1)) / quantile(x, w, 0.5),
-    "d32": lambda x, w, a: float((w * x**3).sum() / (w * x**2).sum()),
-    "d43": lambda x, w, a: float((w * x**4).sum() / (w * x**3).sum()),
-    "largest": lambda x, w, a: float(x.max()),
-}
 
 
 def unit_of(key: str, unit: str) -> str:
@@ -122,9 +106,10 @@ def figures(
 
     `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None. Lengths are in
     µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: a bootstrap of so many
-    `resamples` over the crystals (0: NaN, and much faster), for intercepts a jackknife over the lines, for numbers per
-    area Poisson's; or the spread between fields, s/√n, if that is larger. Of FEW_FIELDS or more it is always the
-    spread. Two fields may agree by chance, far better than their crystals allow.
+    `resamples` over the crystals (0: NaN, and much faster), for the largest the spread of the largest few, for
+    intercepts a jackknife over the lines, for numbers per area Poisson's; or the spread between fields, s/√n, if that
+    is larger. Of FEW_FIELDS or more it is always the spread. Two fields may agree by chance, far better than their
+    crystals allow.
     """
     fields = in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
@@ -132,19 +117,17 @@ def figures(
     parts, together = counted(fields, rule)
     if not len(together[0]):
         return {}
-    functions = dict(_BY_CRYSTAL)
-    if above is not None:
-        functions["area_above"] = lambda x, w, a: float((w * a)[x > above].sum() / (w * a).sum())
-    by_key = {key: _of_crystals(key, unit, function, parts, together, resamples) for key, function in functions.items()}
+    by_key = _of_crystals(unit, lambda x, w, a: _by_size(x, w, a, above), parts, together, resamples)
     if above is not None:
         words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
         by_key["area_above"] = replace(by_key["area_above"], label=words)
-    by_key["aspect"] = _aspect(fields, rule, resamples)
+    by_key["largest"] = _largest(unit, [part[0] for part in parts])
+    by_key |= _aspect(fields, rule, resamples)
     for pattern in ("lines", "circles"):
         by_key |= _of_intercepts(fields, pattern, unit, calibrated)
     if calibrated:
         by_key |= _planimetric(fields)
-        by_key["g_area"] = _mean_area(fields, resamples)
+        by_key |= _mean_area(fields, resamples)
     return {key: by_key[key] for key in DEFINITIONS if key in by_key and np.isfinite(by_key[key].value)}
 
 
@@ -163,38 +146,87 @@ def _sampled(figure: Figure) -> Figure:
     each = [v for v in figure.fields if np.isfinite(v)]
     if len(each) < 2:
         return figure
-    spread = float(np.std(each, ddof=1) / np.sqrt(len(each)))
+    spread = float(np.std(each, ddof=1))
+    if figure.key != "largest":  # the largest of several samples varies as that of one does (Gumbel's distribution)
+        spread /= float(np.sqrt(len(each)))
     if len(each) < FEW_FIELDS and spread <= figure.sampling:
         return figure
     return replace(figure, sampling=spread, how=f"spread between {len(each)} fields", freedom=len(each) - 1)
 
 
+def _by_size(x: np.ndarray, w: np.ndarray, a: np.ndarray, above: float | None) -> dict[str, float]:
+    """The figures that are averages over crystals by size, of sizes, weights and areas."""
+    d10, d50, d90 = percentiles(x, w)
+    area10, area50, area90 = percentiles(x, w * a)
+    second = w * x * x
+    third = second * x
+    found = {
+        "mean": float(np.average(x, weights=w)),
+        **{"d10": d10, "d50": d50, "d90": d90, "d10_area": area10, "d50_area": area50, "d90_area": area90},
+        "span": (d90 - d10) / d50,
+        "d32": float(third.sum() / second.sum()),
+        "d43": float((third * x).sum() / third.sum()),
+    }
+    return found if above is None else found | {"area_above": float((w * a)[x > above].sum() / (w * a).sum())}
+
+
 def _of_crystals(
-    key: str,
     unit: str,
-    function: Callable[..., float],
+    function: Callable[..., dict[str, float]],
     parts: Sequence[tuple[np.ndarray, ...]],
     together: Sequence[np.ndarray],
     resamples: int,
-) -> Figure:
-    each = tuple(function(*part) if len(part[0]) else np.nan for part in parts)
+) -> dict[str, Figure]:
+    """The figures that `function` gives of crystals' arrays, sizes first: of all crystals, and of each field's."""
+    each = [function(*part) if len(part[0]) else {} for part in parts]
     crystals = len(together[0])
-    chance = np.nan
+    chance: dict[str, float] = {}
     if len(parts) < FEW_FIELDS and crystals > 1 and resamples:
         chance = _bootstrap(function, together, resamples)
     how = f"bootstrap over {crystals} crystals"
-    value = function(*together)
-    return _sampled(Figure(key, value, unit_of(key, unit), chance, how, each, freedom=crystals - 1))
+    return {
+        key: _sampled(
+            Figure(
+                key,
+                value,
+                unit_of(key, unit),
+                chance.get(key, np.nan),
+                how,
+                tuple(of.get(key, np.nan) for of in each),
+                freedom=crystals - 1,
+            )
+        )
+        for key, value in function(*together).items()
+    }
 
 
-def _bootstrap(function: Callable[..., float], arrays: Sequence[np.ndarray], resamples: int) -> float:
+def _bootstrap(
+    function: Callable[..., dict[str, float]], arrays: Sequence[np.ndarray], resamples: int
+) -> dict[str, float]:
     rng = np.random.default_rng(0)
     n = len(arrays[0])
-    values = [function(*(a[pick] for a in arrays)) for pick in (rng.integers(n, size=n) for _ in range(resamples))]
-    return float(np.std(values, ddof=1))
+    order = np.argsort(arrays[0])
+    rank = np.argsort(order)
+    # each resample by size: percentiles of sorted sizes are found sooner
+    picks = (order[np.sort(rank[rng.integers(n, size=n)])] for _ in range(resamples))
+    values = [function(*(a[pick] for a in arrays)) for pick in picks]
+    return {key: float(np.std([of[key] for of in values], ddof=1)) for key in values[0]}
 
 
-def _aspect(fields: Sequence[Field], rule: str, resamples: int) -> Figure:
+def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
+    """The largest diameter, and how much that of another such sample would differ. A bootstrap cannot tell: no resample
+    has a larger one. The few largest of n crystals exceed the next by δ in the mean, and the largest varies by π/√6·δ
+    (Gumbel's distribution, to which log-normal and Weibull tails lead; Weissman 1978, JASA 73:812)."""
+    sizes = np.sort(np.concatenate(parts))[::-1]
+    each = tuple(float(part.max()) if len(part) else np.nan for part in parts)
+    few = int(np.sqrt(len(sizes)))
+    chance = float(np.pi / np.sqrt(6) * (sizes[:few].mean() - sizes[few])) if few > 1 else np.nan
+    how = f"how far the {few} largest of {len(sizes)} crystals lie apart"
+    # δ is known to 1/√few of itself, as a standard deviation is with so many degrees of freedom
+    return _sampled(Figure("largest", float(sizes[0]), unit, chance, how, each, freedom=few / 2))
+
+
+def _aspect(fields: Sequence[Field], rule: str, resamples: int) -> dict[str, Figure]:
     parts = []
     for field in fields:
         table = field.crystals[field.crystals["kind"] == "crystal"]
@@ -202,8 +234,8 @@ def _aspect(fields: Sequence[Field], rule: str, resamples: int) -> Figure:
         parts.append((inside["aspect_ratio"].to_numpy(float),))
     together = (np.concatenate([p[0] for p in parts]),)
     if not len(together[0]):
-        return Figure("aspect", np.nan, "", np.nan, "")
-    return _of_crystals("aspect", "", lambda x: float(np.median(x)), parts, together, resamples)
+        return {}
+    return _of_crystals("", lambda x: {"aspect": float(np.median(x))}, parts, together, resamples)
 
 
 def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibrated: bool) -> dict[str, Figure]:
@@ -253,12 +285,12 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
     return {"per_mm2": own, "g_planimetric": _as_g(own, "g_planimetric", g_of_count(density), of_g)}
 
 
-def _mean_area(fields: Sequence[Field], resamples: int) -> Figure:
+def _mean_area(fields: Sequence[Field], resamples: int) -> dict[str, Figure]:
     parts, together = counted(fields, "exclude")
     if not len(together[0]):
-        return Figure("g_area", np.nan, "", np.nan, "")
+        return {}
 
-    def of_mean(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> float:
-        return g_of_area(float(np.average(a, weights=w)) / 1e6)
+    def of_mean(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> dict[str, float]:
+        return {"g_area": g_of_area(float(np.average(a, weights=w)) / 1e6)}
 
-    return _of_crystals("g_area", "", of_mean, parts, together, resamples)
+    return _of_crystals("", of_mean, parts, together, resamples)

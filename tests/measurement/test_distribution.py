@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.measurement.distribution import average_size, border_weights, cumulative, histogram, quantile, summarise
+from crystalseg.measurement.distribution import (
+    average_size,
+    border_weights,
+    cumulative,
+    histogram,
+    percentiles,
+    summarise,
+)
 from tests.conftest import discs
 
 
@@ -37,12 +44,12 @@ def test_border_rule_removes_the_bias_against_large_crystals():
     assert dropped < 55  # leaving them out without the weight is wrong
 
 
-def test_quantiles_by_hand():
+def test_percentiles_by_hand():
     sizes = np.array([4.0, 1.0, 3.0, 2.0])
-    assert quantile(sizes, np.ones(4), 0.5) == 2
-    assert quantile(sizes, np.array([1, 1, 1, 97.0]), 0.5) == 2
-    assert quantile(sizes, np.array([97, 1, 1, 1.0]), 0.1) == 4
-    assert quantile(np.array([7.0]), np.ones(1), 0.9) == 7
+    assert percentiles(sizes, np.ones(4)) == (1, 2, 4)
+    assert percentiles(sizes, np.array([1, 1, 1, 97.0])) == (2, 2, 2)
+    assert percentiles(sizes, np.array([97, 1, 1, 1.0])) == (4, 4, 4)
+    assert percentiles(np.array([7.0]), np.ones(1)) == (7, 7, 7)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0.01, 100)), min_size=1, max_size=60))
@@ -57,7 +64,8 @@ def test_distributions_sum_to_one_and_grow(pairs):
         assert share.sum() == pytest.approx(1)
         assert edges[0] <= sizes.min()
         assert edges[-1] >= sizes.max()
-    assert sizes.min() <= quantile(sizes, weights, 0.5) <= sizes.max()
+    low, middle, high = percentiles(sizes, weights)
+    assert sizes.min() <= low <= middle <= high <= sizes.max()
 
 
 def test_interval_agrees_with_students_for_many_crystals():

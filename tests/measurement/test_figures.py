@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.coverage import drawn
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import summarise
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import DEFINITIONS, FEW_FIELDS, G_PER_LENGTH, figures, needed_crystals
 from crystalseg.measurement.grain_size import g_of_count, g_of_intercept
+from crystalseg.measurement.uncertainty import Validation, budget
 from tests.conftest import discs, squares
 
 
@@ -97,6 +99,27 @@ def test_a_bootstrap_agrees_with_the_textbook():
     summary = summarise(crystals, labels.shape, "include")
     assert (found["d10"].value, found["d50"].value, found["d90"].value) == pytest.approx(summary.number)
     assert (found["d10_area"].value, found["d50_area"].value, found["d90_area"].value) == pytest.approx(summary.area)
+
+
+def test_the_largest_varies_as_the_few_largest_lie_apart():
+    steps = np.arange(1.0, 17)  # √16: the four largest exceed the fifth by 4, 3, 2 and 1
+    largest = figures([drawn(steps)], "include", resamples=0)["largest"]
+    assert (largest.value, largest.freedom) == (16, 2)
+    assert largest.sampling == pytest.approx(np.pi / np.sqrt(6) * 2.5)
+    assert np.isnan(figures([drawn(steps[:3])], "include")["largest"].sampling)  # too few to tell
+    # the largest of eight fields varies as that of one does: its uncertainty is not divided by √8
+    fields = [drawn(steps * k) for k in range(1, 9)]
+    assert figures(fields, "include")["largest"].sampling == pytest.approx(np.std(16 * np.arange(1, 9), ddof=1))
+
+
+@pytest.mark.parametrize(("width", "crystals"), [(0.3, 50), (0.5, 200), (0.5, 20)])
+def test_u_of_the_largest_holds_what_other_samples_have(width, crystals):
+    samples = np.random.default_rng(3).lognormal(0, width, (400, crystals))
+    found = [figures([drawn(of)], "include", resamples=0)["largest"] for of in samples]
+    usual = samples.max(axis=1).mean()
+    exact = Validation("drawn", "none", 3, {"largest": (0.0, 0.0, 0.0)})
+    held = [abs(f.value - usual) <= budget(f, None, exact, scaled=False).expanded for f in found]
+    assert 0.9 <= np.mean(held) <= 0.99  # a bootstrap gave 0.64 (docs/reliability.md)
 
 
 def test_pores_count_nowhere():
