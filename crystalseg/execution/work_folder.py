@@ -27,7 +27,8 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
 def is_locked(folder: Path, name: str = LOCK) -> bool:
     """Whether a process does the work in `folder`."""
     try:
-        with FileLock(folder / name).acquire(timeout=0):
+        # not at once: others may be looking just now, too
+        with FileLock(folder / name).acquire(timeout=GLANCE / 5, poll_interval=GLANCE / 50):
             return False
     except Timeout:
         return True
