@@ -1,4 +1,4 @@
-"""Whether the record is as it was written: its chain, its end, and the files it names.
+"""Whether the record is as it was written: its chain, its end, the files it names, and the validations beside it.
 
 An audit that found nothing is noted beside the record, with the entry it came to: the next may go on from there.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from crystalseg.record import ledger, store
+from crystalseg.record import ledger, store, validations
 from crystalseg.record.ledger import FIRST, EntryRow
 
 GOOD = "The record is as it was written."
@@ -57,7 +57,7 @@ def audit(engine: Engine, since: Audited | None = None) -> Iterator[str]:
                 good = False
                 yield problem
             previous, last = row.hash, row.number
-    for problem in _end(engine, last, head):
+    for problem in (*_end(engine, last, head), *validations.unrecorded(engine)):
         good = False
         yield problem
     if good:

@@ -1,6 +1,7 @@
 """What methods are off by on labelled images of a kind of material: kept in files, and looked up."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from sqlalchemy import Engine
 from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
 from crystalseg.networks import DIRECTORY
 from crystalseg.record import ledger
+from crystalseg.record.models import models
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import home, write_safely
 from crystalseg.segmentation.settings import Settings
@@ -87,6 +89,27 @@ def keep_own(engine: Engine, validation: Validation, who: str = "") -> None:
     """On record, and in the file of this machine, by which it is used from now on."""
     ledger.append(engine, "validation", f"{validation.kind}, {validation.method}"[:64], _entry(validation), who)
     keep(validation, own())
+
+
+def unrecorded(engine: Engine) -> Iterator[str]:
+    """A sentence for each validation in the file of this machine that is not as the record has it: verdicts hang on
+    them."""
+    if not own().is_file():
+        return
+    measured = {(e.body["kind"], e.body["method"]): e.body for e in ledger.entries(engine, "validation")}
+    of_models = [_entry(made) for model in models(engine, retired=True) if (made := model.validation) is not None]
+    facts = ("kind", "method", "images", "errors")
+    try:
+        for entry in json.loads(own().read_text()):
+            if entry != measured.get((entry["kind"], entry["method"])) and not any(
+                all(entry[name] == of[name] for name in facts) for of in of_models
+            ):
+                yield (
+                    f"What {own().name} says of {entry['method']} on {entry['kind']} is not what was put on record: "
+                    "validate it again."
+                )
+    except (ValueError, TypeError, KeyError):
+        yield f"{own().name} is damaged: validate again what was validated on this machine."
 
 
 def _entry(validation: Validation) -> dict:

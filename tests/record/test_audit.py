@@ -1,13 +1,16 @@
 """Audits that go on from the last; what a whole one finds is in test_ledger.py."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
-from crystalseg.record import ledger, store
+from crystalseg.measurement.uncertainty import Validation
+from crystalseg.record import ledger, store, validations
 from crystalseg.record.audit import audit, audited
 from crystalseg.record.database import open_database
+from crystalseg.record.models import Model, register, scored
 from crystalseg.record.reports import issue
 
 
@@ -48,6 +51,20 @@ def test_a_change_of_what_is_new_is_found_and_not_noted(engine, statement, words
     (problem,) = audit(engine, audited())
     assert words in problem
     assert audited().number == 5
+
+
+def test_a_validation_that_is_not_as_it_was_put_on_record_is_found(engine):
+    made = Validation("sand", "sima", 3, {"mean": (0.1, -0.2, float("nan"))}, "c 0.3", {"sima": "ab"})
+    validations.keep_own(engine, made)
+    model = register(engine, Model("m", 0, "folded", "sand", store.put(b"w")))
+    scores = {"pq": 0.5, "areas": 3, "errors": {"mean": [0.1, 0.123456789, 0.3]}}
+    validations.keep(scored(engine, model, scores).validation, validations.own())
+    assert list(audit(engine)) == []
+    validations.keep(replace(made, errors={"mean": (0.0, 0.0, 0.0)}), validations.own())
+    (problem,) = audit(engine, audited())
+    assert problem.startswith("What validation.json says of sima on sand is not what was put on record")
+    validations.own().write_text("[3")
+    assert [problem.split(":")[0] for problem in audit(engine)] == ["validation.json is damaged"]
 
 
 def test_a_record_that_is_another_is_read_from_its_beginning(engine):
