@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
 from crystalseg.networks import DIRECTORY
 from crystalseg.record import ledger
+from crystalseg.record.database import RecordError
 from crystalseg.record.models import models
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import home, write_safely
@@ -25,16 +26,27 @@ def own() -> Path:
 
 
 def validations() -> list[Validation]:
-    """All that there are; one measured here comes before the one that was shipped."""
+    """All that there are; one measured here comes before the one that was shipped. RecordError if a file is damaged."""
     by_subject: dict[tuple[str, str], Validation] = {}
-    for path in (own(), SHIPPED):
-        if path.is_file():
-            for entry in json.loads(path.read_text()):
-                errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
-                noted = {name: entry[name] for name in ("thresholds", "weights") if name in entry}
-                validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors, **noted)
-                by_subject.setdefault((validation.kind, validation.method), validation)
+    for entry in (*_read(own()), *_read(SHIPPED)):
+        errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
+        noted = {name: entry[name] for name in ("thresholds", "weights") if name in entry}
+        validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors, **noted)
+        by_subject.setdefault((validation.kind, validation.method), validation)
     return list(by_subject.values())
+
+
+def _read(path: Path) -> list[dict]:
+    """The entries of a file of validations, none if there is no file; RecordError if it is damaged."""
+    try:
+        entries: list[dict] = json.loads(path.read_text())
+        if all({"kind", "method", "images", "errors"} <= entry.keys() for entry in entries):
+            return entries
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise RecordError(f"{path} is damaged: take it from a back-up, or delete it and validate again.")
 
 
 def _full(method: str) -> str:
@@ -79,8 +91,7 @@ def no_verdict(profile: Profile) -> str:
 def keep(validation: Validation, path: Path) -> None:
     """Write it to a file of validations, in place of what that had of this method and kind."""
     kind, method = validation.kind, validation.method
-    old = json.loads(path.read_text()) if path.is_file() else []
-    rest = [e for e in old if (e["kind"], e["method"]) != (kind, method)]
+    rest = [e for e in _read(path) if (e["kind"], e["method"]) != (kind, method)]
     entries = sorted([*rest, _entry(validation)], key=lambda e: (e["kind"], e["method"]))
     write_safely(path, (json.dumps(entries, indent=1) + "\n").encode())
 
@@ -94,22 +105,21 @@ def keep_own(engine: Engine, validation: Validation, who: str = "") -> None:
 def unrecorded(engine: Engine) -> Iterator[str]:
     """A sentence for each validation in the file of this machine that is not as the record has it: verdicts hang on
     them."""
-    if not own().is_file():
+    try:
+        kept = _read(own())
+    except RecordError as error:
+        yield str(error)
         return
     measured = {(e.body["kind"], e.body["method"]): e.body for e in ledger.entries(engine, "validation")}
     of_models = [_entry(made) for model in models(engine, retired=True) if (made := model.validation) is not None]
     facts = ("kind", "method", "images", "errors")
-    try:
-        for entry in json.loads(own().read_text()):
-            if entry != measured.get((entry["kind"], entry["method"])) and not any(
-                all(entry[name] == of[name] for name in facts) for of in of_models
-            ):
-                yield (
-                    f"What {own().name} says of {entry['method']} on {entry['kind']} is not what was put on record: "
-                    "validate it again."
-                )
-    except (ValueError, TypeError, KeyError):
-        yield f"{own().name} is damaged: validate again what was validated on this machine."
+    for entry in kept:
+        is_measured = entry == measured.get((entry["kind"], entry["method"]))
+        if not is_measured and not any(all(entry[name] == of[name] for name in facts) for of in of_models):
+            yield (
+                f"What {own().name} says of {entry['method']} on {entry['kind']} is not what was put on record: "
+                "validate it again."
+            )
 
 
 def _entry(validation: Validation) -> dict:

@@ -64,7 +64,8 @@ def test_a_validation_that_is_not_as_it_was_put_on_record_is_found(engine):
     (problem,) = audit(engine, audited())
     assert problem.startswith("What validation.json says of sima on sand is not what was put on record")
     validations.own().write_text("[3")
-    assert [problem.split(":")[0] for problem in audit(engine)] == ["validation.json is damaged"]
+    (problem,) = audit(engine)
+    assert "validation.json is damaged" in problem
 
 
 def test_a_record_that_is_another_is_read_from_its_beginning(engine):

@@ -12,6 +12,7 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.weights import file_hash
 from crystalseg.record import validations
+from crystalseg.record.database import RecordError
 from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Measuring, Settings
 from tests.conftest import discs, squares
@@ -84,6 +85,13 @@ def test_a_profile_says_beforehand_why_no_verdict_will_be_given():
     assert "sima on 2 images of powder only, 3 or more are needed" in why(images=2)
     assert "had other thresholds (h 1)" in why(thresholds="h 1")
     assert "leave “Count only” empty" in why(settings=Settings("sima", measuring=Measuring(only="round")))
+
+
+@pytest.mark.parametrize("text", ["[3", "[3]", "3", '[{"kind": "powder"}]'])
+def test_a_damaged_file_is_said_to_be_so(text):
+    validations.own().write_text(text)
+    with pytest.raises(RecordError, match=r"validation\.json is damaged: take it from a back-up"):
+        validations.validations()
 
 
 def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):
