@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crystalseg.measurement.distribution import border_weights
-from crystalseg.measurement.field import Field
+from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.figures import DEFINITIONS, Figure, counted, figures, needed_crystals
 from crystalseg.measurement.grain_size import LargestGrain, Populations, Precision, duplex, largest_grain, precision
 from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
@@ -90,7 +89,8 @@ def assess(
         return None
     unit = by_key["mean"].unit
     budgets = {key: budget(figure, calibration, validation, unit == "µm") for key, figure in by_key.items()}
-    _, (sizes, weights, areas) = counted(fields, rule)
+    parts, (sizes, weights, areas) = counted(fields, rule)
+    px = [part[0] / (field.um_per_px or 1.0) for part, field in zip(parts, in_one_unit(fields), strict=True)]
     return Assessment(
         tuple(field.name for field in fields),
         unit,
@@ -102,15 +102,8 @@ def assess(
         _precisions(by_key),
         needed_crystals(sizes, weights),
         len(sizes),
-        _narrow(fields, rule),
+        float(np.mean(np.concatenate(px) < NARROW)),
     )
-
-
-def _narrow(fields: Sequence[Field], rule: str) -> float:
-    """The share of the counted crystals that are narrower than NARROW."""
-    counts = [border_weights(field.crystals, field.shape, rule) > 0 for field in fields]
-    sizes = [field.crystals["equivalent_diameter_px"].to_numpy(float) for field in fields]
-    return float(np.mean(np.concatenate(sizes)[np.concatenate(counts)] < NARROW))
 
 
 def _precisions(by_key: Mapping[str, Figure]) -> dict[str, Precision]:

@@ -177,7 +177,10 @@ def _of_crystals(
     together: Sequence[np.ndarray],
     resamples: int,
 ) -> dict[str, Figure]:
-    """The figures that `function` gives of crystals' arrays, sizes first: of all crystals, and of each field's."""
+    """The figures that `function` gives of crystals' arrays, sizes first: of all crystals, and of each field's; none
+    without crystals."""
+    if not len(together[0]):
+        return {}
     each = [function(*part) if len(part[0]) else {} for part in parts]
     crystals = len(together[0])
     chance: dict[str, float] = {}
@@ -233,8 +236,6 @@ def _aspect(fields: Sequence[Field], rule: str, resamples: int) -> dict[str, Fig
         inside = table if rule == "include" else table[~table["touches_border"]]
         parts.append((inside["aspect_ratio"].to_numpy(float),))
     together = (np.concatenate([p[0] for p in parts]),)
-    if not len(together[0]):
-        return {}
     return _of_crystals("", lambda x: {"aspect": float(np.median(x))}, parts, together, resamples)
 
 
@@ -287,8 +288,6 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
 
 def _mean_area(fields: Sequence[Field], resamples: int) -> dict[str, Figure]:
     parts, together = counted(fields, "exclude")
-    if not len(together[0]):
-        return {}
 
     def of_mean(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> dict[str, float]:
         return {"g_area": g_of_area(float(np.average(a, weights=w)) / 1e6)}

@@ -191,7 +191,7 @@ def test_experiment_on_a_folder_of_ones_own(tmp_path):
     folder = tmp_path / "set"
     assert here("synth", folder, "--count", 1, "--seed", 6).returncode == 0
     arguments = ("experiment", "table3", "--data", folder, "--out", tmp_path / "out", "--methods", "watershed")
-    done = here(*arguments)
+    done = crystalseg(*arguments)
     assert done.returncode == 0, done.stderr
     assert "watershed" in done.stdout
     assert (tmp_path / "out" / "table3.csv").exists()

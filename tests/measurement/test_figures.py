@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.coverage import drawn
+from benchmarks.coverage import EXACT, drawn
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import summarise
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import DEFINITIONS, FEW_FIELDS, G_PER_LENGTH, figures, needed_crystals
 from crystalseg.measurement.grain_size import g_of_count, g_of_intercept
-from crystalseg.measurement.uncertainty import Validation, budget
+from crystalseg.measurement.uncertainty import budget
 from tests.conftest import discs, squares
 
 
@@ -117,8 +117,7 @@ def test_u_of_the_largest_holds_what_other_samples_have(width, crystals):
     samples = np.random.default_rng(3).lognormal(0, width, (400, crystals))
     found = [figures([drawn(of)], "include", resamples=0)["largest"] for of in samples]
     usual = samples.max(axis=1).mean()
-    exact = Validation("drawn", "none", 3, {"largest": (0.0, 0.0, 0.0)})
-    held = [abs(f.value - usual) <= budget(f, None, exact, scaled=False).expanded for f in found]
+    held = [abs(f.value - usual) <= budget(f, None, EXACT, scaled=False).expanded for f in found]
     assert 0.9 <= np.mean(held) <= 0.99  # a bootstrap gave 0.64 (docs/reliability.md)
 
 
