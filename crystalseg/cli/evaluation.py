@@ -101,6 +101,9 @@ def synth(
     count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
     grains: Annotated[bool, typer.Option(help="The paper's grain cut-outs, its three classes in turn.")] = False,
+    flat: Annotated[
+        bool, typer.Option(help="Particles of one brightness on a ground of another, either of them the darker.")
+    ] = False,
     benchmark: Annotated[
         bool, typer.Option(help="The benchmark: 313 grains in train, val and test; count and seed are fixed.")
     ] = False,
@@ -108,15 +111,17 @@ def synth(
     """Write synthetic micrographs with exact labels, as <id>.png and <id>_label.png."""
     from crystalseg.evaluation.benchmark import IMAGES, write_benchmark
     from crystalseg.micrographs.pairs import write_pair
-    from crystalseg.synthetic.sets import draw_grain, draw_random
+    from crystalseg.synthetic.sets import draw_flat, draw_grain, draw_random
 
+    if grains + flat + benchmark > 1:
+        raise ValueError("Take one of --grains, --flat and --benchmark.")
     if benchmark:
         write_benchmark(folder)
         print(f"{IMAGES} images in {folder}")
         return
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
-        drawn = draw_grain(seed, i, 1 + i % 3) if grains else draw_random(seed, i)
+        drawn = draw_grain(seed, i, 1 + i % 3) if grains else (draw_flat if flat else draw_random)(seed, i)
         write_pair(folder, f"{seed}_{i:04d}", drawn.image, drawn.labels)
     print(f"{count} images in {folder}")
 

@@ -1,4 +1,4 @@
-"""Sets of synthetic micrographs, by seed and number: mixed ones, and grains as in the paper (section IV-A)."""
+"""Sets of synthetic micrographs, by seed and number: mixed ones, flat ones, grains as in the paper (section IV-A)."""
 
 from dataclasses import replace
 
@@ -9,6 +9,8 @@ from crystalseg.synthetic.appearance import Look, random_look
 from crystalseg.synthetic.drawing import Synthetic, draw
 from crystalseg.synthetic.packing import Kind
 from crystalseg.synthetic.structure import Structure, random_structure
+
+FLAT: tuple[Kind, ...] = ("powder", "precipitates", "precipitates", "pebbles", "faceted", "laths")
 
 
 def _set_seed(seed: int, index: int) -> int:
@@ -40,6 +42,48 @@ def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
         drawn = draw(int(rng.integers(2**60)) * 2 + 1, *random_grain(rng, size_class))
         if drawn.labels.max() and classify(drawn.labels) == size_class:
             return drawn
+
+
+def draw_flat(seed: int, index: int) -> Synthetic:
+    """Image `index` of the set of flat pictures `seed`, see `random_flat`; sides of 256 to 900 px."""
+    rng = np.random.default_rng((_set_seed(seed, index), 2))
+    side = np.exp(rng.uniform(np.log(256), np.log(900)))
+    shape = sides_about(side, rng, 0.2)
+    return draw(int(rng.integers(2**60)) * 2 + 1, shape, *random_flat(rng, shape))
+
+
+def random_flat(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Structure, Look]:
+    """Particles of one brightness on a ground of another, either of them the darker, with little or nothing else to
+    see: inclusions, nodules of graphite, what a threshold would find. Arguments for `draw`.
+
+    They are few enough to lie apart, for without a line those that touch could not be told apart.
+    """
+    kind: Kind = FLAT[rng.integers(len(FLAT))]
+    structure = random_structure(rng, shape, kind)
+    ground = rng.uniform(0, 1)
+    darker, brighter = ground > 0.3, ground < 0.7
+    apart = rng.uniform(0.2, 0.7) * (rng.choice([-1, 1]) if darker and brighter else -1 if darker else 1)
+    crystal = float(np.clip(ground + apart, 0, 1))
+    tint = rng.uniform(-0.12, 0.12, (2, 3)) if rng.random() < 0.2 else np.zeros((2, 3))
+    low, high = np.log(0.0005), np.log(0.03)
+    texture = np.exp(rng.uniform(low, high, 2))
+    look = Look(
+        crystal=tuple(np.clip(crystal + tint[0], 0, 1)),
+        matrix=tuple(np.clip(ground + tint[1], 0, 1)),
+        brightness_spread=float(rng.choice([0.0, 0.03])),
+        grain_texture=float(texture[0]),
+        matrix_texture=float(texture[1]),
+        texture_scale=float(np.exp(rng.uniform(0, np.log(8)))),
+        line=0.0 if rng.random() < 0.6 else float(rng.uniform(-0.2, 0.2)),
+        rim=float(rng.choice([0.0, rng.uniform(0, 0.15)])),
+        scratches=int(rng.poisson(rng.choice([0, 0, 4]))),
+        pores=0,
+        unevenness=float(rng.choice([0.0, rng.uniform(0, 0.15)])),
+        blur=float(rng.uniform(0.3, 1.5)),
+        noise=float(np.exp(rng.uniform(np.log(0.0005), np.log(0.06)))),
+        gray=not tint.any(),
+    )
+    return replace(structure, coverage=float(rng.uniform(0.03, 0.35))), look
 
 
 def random_grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:

@@ -166,6 +166,7 @@ def test_evaluate_writes_the_figures(tmp_path):
     "arguments",
     [
         ("evaluate", "/nowhere"),
+        ("synth", "{tmp}", "--flat", "--grains"),
         ("segment", "x.png", "--out", "{tmp}", "--settings", "/nowhere.json"),
         ("segment", "x.png", "--out", "{tmp}", "--um-per-px", "-1"),
         ("segment", "x.png", "--out", "{tmp}", "--paper", "A5"),
@@ -198,9 +199,10 @@ def test_experiment_on_a_folder_of_ones_own(tmp_path):
     assert here(*arguments).stdout == done.stdout
 
 
-def test_synth_is_reproducible(tmp_path):
+@pytest.mark.parametrize("kind", [(), ("--flat",)])
+def test_synth_is_reproducible(tmp_path, kind):
     for name in ("a", "b"):
-        assert here("synth", tmp_path / name, "--count", 2, "--seed", 5).returncode == 0
+        assert here("synth", tmp_path / name, "--count", 2, "--seed", 5, *kind).returncode == 0
     for (m, labels), (same, same_labels) in zip(read_pairs(tmp_path / "a"), read_pairs(tmp_path / "b"), strict=True):
         np.testing.assert_array_equal(m.pixels, same.pixels)
         np.testing.assert_array_equal(labels, same_labels)

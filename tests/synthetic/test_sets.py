@@ -9,7 +9,7 @@ from scipy import ndimage
 from crystalseg.micrographs.labels import crystal_lengths, size_class
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.geometry import MIN_AREA
-from crystalseg.synthetic.sets import draw_grain, draw_random
+from crystalseg.synthetic.sets import draw_flat, draw_grain, draw_random
 from crystalseg.synthetic.structure import Structure
 
 KINDS = ("polycrystal", "grain", "single", "cluster", "powder", "pebbles", "precipitates")
@@ -75,6 +75,22 @@ def test_grains_are_of_the_class_asked_for(wanted):
         assert min(made.labels.shape) >= 150
         assert max(made.labels.shape) <= 1800
         assert crystal_lengths(made.labels)[1:].min() >= 4
+
+
+def test_flat_pictures_are_told_by_a_threshold_whichever_is_the_darker():
+    """Those without texture and noise: the middle of the two brightnesses parts them."""
+    darker = []
+    for index in range(24):
+        made = draw_flat(3, index)
+        gray = made.image.mean(axis=2)
+        if not made.labels.any() or made.look.noise + made.look.grain_texture + made.look.unevenness > 0.03:
+            continue
+        crystal, ground = (np.median(gray[inside]) for inside in (made.labels > 0, made.labels == 0))
+        darker.append(crystal < ground)
+        wrong = ((gray > (crystal + ground) / 2) != (made.labels > 0)) != darker[-1]
+        assert wrong.mean() < 0.05
+    assert any(darker)
+    assert not all(darker)
 
 
 def test_sets_are_reproducible_and_differ_by_seed():

@@ -1,14 +1,36 @@
+import itertools
+
 import numpy as np
 import pytest
 
 from crystalseg.segmentation.attention import levels_from_labels
-from crystalseg.training.data import Mixture, labelled_image
+from crystalseg.training import data
+from crystalseg.training.data import Mixture, Synthetic, endless_images, labelled_image
 
 
 def test_mixture_draws_from_both():
     source = Mixture([], 0.0, 0, with_flow=False)
     assert source(np.random.default_rng(0)).flow is None  # without folders everything is synthetic
     assert levels_from_labels(source(np.random.default_rng(1)).labels).any()
+
+
+def test_some_synthetic_images_are_flat_pictures(monkeypatch):
+    drawn = []
+
+    def flat(rng, shape):
+        drawn.append(shape)
+        return random_flat(rng, shape)
+
+    random_flat = data.random_flat
+    monkeypatch.setattr(data, "random_flat", flat)
+    generator, rng = Synthetic(0, False, sides=(64, 96), reuse=1), np.random.default_rng(0)
+    for _ in range(60):
+        generator(rng)
+    assert 2 <= len(drawn) <= 20  # 9 are expected
+    drawn.clear()
+    for _ in itertools.islice(endless_images([], 1.0, (64, 96), (64, 96), 1), 60):
+        pass
+    assert 1 <= len(drawn) <= 15  # 4.5
 
 
 def test_crystals_of_a_sample_by_hand():
