@@ -191,7 +191,7 @@ def basins_within(line: np.ndarray, ground: np.ndarray, threshold: float, min_ar
 
 
 def watershed_of_distance(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """Otsu's threshold, the distance transform's maxima as seeds, watershed (scikit-image)."""
+    """What is brighter than Otsu's threshold, the distance transform's maxima as seeds, watershed (scikit-image)."""
     gray = gaussian(pyramid.pixels.mean(axis=2), 1.0)
     ground = gray > threshold_otsu(gray) if gray.max() > gray.min() else np.zeros(gray.shape, bool)
     labels = split_by_distance(ground, settings.instances.min_area)

@@ -109,8 +109,8 @@ METHODS = {
         ("boundary-sa2",),
     ),
     "watershed": Method(
-        "Otsu threshold, distance transform, watershed; no network",
-        "The image was divided by Otsu's threshold and a watershed of the distance transform.",
+        "Otsu threshold (crystals are the brighter), distance transform, watershed; no network",
+        "What is brighter than Otsu's threshold was divided by a watershed of the distance transform.",
     ),
     PACKAGE: Method(
         "a model of the cellpose package, if it is installed",
