@@ -10,7 +10,7 @@ from crystalseg.synthetic.drawing import Synthetic, draw
 from crystalseg.synthetic.packing import Kind
 from crystalseg.synthetic.structure import Structure, random_structure
 
-FLAT: tuple[Kind, ...] = ("powder", "precipitates", "precipitates", "pebbles", "faceted", "laths")
+FLAT_KINDS: tuple[Kind, ...] = ("powder", "precipitates", "precipitates", "pebbles", "faceted", "laths")
 
 
 def _set_seed(seed: int, index: int) -> int:
@@ -58,15 +58,12 @@ def random_flat(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Struc
 
     They are few enough to lie apart, for without a line those that touch could not be told apart.
     """
-    kind: Kind = FLAT[rng.integers(len(FLAT))]
-    structure = random_structure(rng, shape, kind)
+    structure = random_structure(rng, shape, FLAT_KINDS[rng.integers(len(FLAT_KINDS))])
     ground = rng.uniform(0, 1)
-    darker, brighter = ground > 0.3, ground < 0.7
-    apart = rng.uniform(0.2, 0.7) * (rng.choice([-1, 1]) if darker and brighter else -1 if darker else 1)
+    apart = rng.uniform(0.2, 0.7) * (1 if ground < 0.3 else -1 if ground > 0.7 else rng.choice([-1, 1]))
     crystal = float(np.clip(ground + apart, 0, 1))
     tint = rng.uniform(-0.12, 0.12, (2, 3)) if rng.random() < 0.2 else np.zeros((2, 3))
-    low, high = np.log(0.0005), np.log(0.03)
-    texture = np.exp(rng.uniform(low, high, 2))
+    texture = np.exp(rng.uniform(np.log(0.0005), np.log(0.03), 2))
     look = Look(
         crystal=tuple(np.clip(crystal + tint[0], 0, 1)),
         matrix=tuple(np.clip(ground + tint[1], 0, 1)),

@@ -19,7 +19,7 @@ from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.sets import random_flat, random_grain, sides_about
 
-FLAT = 0.15  # share of flat pictures among synthetic images, grains aside
+FLAT_SHARE = 0.15  # of the synthetic images, but of those drawn as grains
 MOST_PIXELS = 1_500_000  # of a synthetic image that is seen whole
 Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and target, (C, H, W) each
 
@@ -84,7 +84,7 @@ class Synthetic:
             low, high = np.log(self.sides)
             side = np.exp(rng.uniform(low, high))
             height, width = (int(np.clip(s, *self.sides)) for s in sides_about(side, rng, 0.3))
-            flat = random_flat(rng, (height, width)) if rng.random() < FLAT else ()
+            flat = random_flat(rng, (height, width)) if rng.random() < FLAT_SHARE else ()
             # Even seeds are for training; validation and test sets take odd ones.
             drawn = draw(2 * int(rng.integers(2**60)), (height, width), *flat)
             new = labelled_image(drawn.image, drawn.labels, self.with_flow)
@@ -131,7 +131,7 @@ def endless_images(
                 shape, structure, look = random_grain(rng, int(rng.integers(1, 4)))
             else:
                 shape, structure, look = sides_about(np.exp(rng.uniform(*np.log(sides))), rng, 0.2), None, None
-                if rng.random() < FLAT:
+                if rng.random() < FLAT_SHARE:
                     structure, look = random_flat(rng, shape)
             if shape[0] * shape[1] < MOST_PIXELS:
                 drawn = draw(number, shape, structure, look)
