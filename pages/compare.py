@@ -26,6 +26,7 @@ from crystalseg.segmentation.methods import METHODS, NAMED, networks_in
 from crystalseg.segmentation.settings import Measuring, Settings, SettingsError
 from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.charts import agreement_chart, cumulative_chart
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
@@ -177,7 +178,7 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
         return issue_report(shared.engine(), recorded, "PDF", build_pdf)
 
     name = f"{file_stem(micrograph.name)}_comparison.pdf"
-    st.download_button("PDF report with this comparison", pdf, name, "application/pdf")
+    offer(st, "PDF report with this comparison", pdf, name, "application/pdf")
 
 
 def result(item: session.Item) -> None:

@@ -23,6 +23,7 @@ from crystalseg.report.words import FIGURE_COLUMNS, VERDICT_COLUMNS, figure_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
 from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, say_ways, searched, ways
@@ -95,10 +96,11 @@ def reports(reopened: Reopened) -> None:
         )
 
     if account.person().may("operator"):
-        st.download_button("PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
+        offer(st, "PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
     for entry in reports_of(engine, run.id):
         form, (sha256,) = entry.body["form"], entry.body["files"].values()
-        st.download_button(
+        offer(
+            st,
             f"{form} as issued {entry.created[:19].replace('T', ' ')} UTC",
             lambda sha256=sha256: store.get(sha256),
             f"{run.id}_report.{ENDINGS[form]}",
@@ -195,7 +197,8 @@ def pooled(runs: list[Run]) -> None:
         return
     forms = (("PDF", build_pdf), ("HTML", build_html), ("Excel", build_workbook))
     for column, (form, build) in zip(st.columns(3), forms, strict=True):
-        column.download_button(
+        offer(
+            column,
             f"{form} report",
             lambda form=form, build=build: issue_report(shared.engine(), report, form, build, session.who()),
             f"sample_report.{ENDINGS[form]}",
@@ -259,7 +262,7 @@ def page() -> None:
         key=list_key(rows),
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
     )
-    st.download_button("These as CSV", lambda: csv(listed(index.runs(engine, query))), "runs.csv", "text/csv")
+    offer(st, "These as CSV", lambda: csv(listed(index.runs(engine, query))), "runs.csv", "text/csv")
     picked = [find(engine, rows["run"].iloc[k]) for k in chosen.selection.rows if k < len(rows)]
     if len(picked) == 1:
         show(picked[0])

@@ -15,6 +15,7 @@ from crystalseg.segmentation.diagnostics import Layer, explain, layers, tile_gri
 from crystalseg.segmentation.flows import path
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.ui import run_controls, session, shared
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
 
@@ -68,8 +69,8 @@ def downloads(chosen: list[Layer], stem: str) -> None:
         tifffile.imwrite(buffer, layer.values, compression="zlib", metadata={"description": layer.name})
         return buffer.getvalue()
 
-    middle.download_button("PNG", png, f"{file}.png", "image/png", help="The layer as it is coloured here.")
-    right.download_button("TIFF", tiff, f"{file}.tif", "image/tiff", help="The numbers behind it, float32.")
+    offer(middle, "PNG", png, f"{file}.png", "image/png", help="The layer as it is coloured here.")
+    offer(right, "TIFF", tiff, f"{file}.tif", "image/tiff", help="The numbers behind it, float32.")
 
 
 def result(item: session.Item) -> None:

@@ -30,6 +30,7 @@ from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
@@ -171,7 +172,7 @@ def downloads(micrograph: Micrograph, corrected: Corrected, crystals: pd.DataFra
     columns = st.columns(3)
     for k, (words, data, ending, kind) in enumerate(files):
         main = "primary" if k == 0 else "secondary"
-        columns[k % 3].download_button(words, data, f"{stem}_{ending}", kind, type=main, width="stretch")
+        offer(columns[k % 3], words, data, f"{stem}_{ending}", kind, type=main, width="stretch")
 
 
 def results(item: session.Item, choice: Instances, measuring: Measuring) -> None:

@@ -16,6 +16,7 @@ from crystalseg.record.store import home
 from crystalseg.segmentation.overlay import OUTLINE
 from crystalseg.ui import background, session, shared
 from crystalseg.ui.charts import distribution_chart
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import SHOWN_PX, Crystals, Shown, viewer
 
@@ -166,8 +167,14 @@ def files(folder: Path, stem: str) -> None:
         words = f"{path.name.removeprefix(f'{stem}_')} ({size / 2**20:.1f} MB)"
         if size <= LARGEST_DOWNLOAD:
             main = "primary" if k == 0 else "secondary"
-            columns[k % 3].download_button(
-                words, path.read_bytes, path.name, key=f"{path.name} {folder.name}", type=main, width="stretch"
+            offer(
+                columns[k % 3],
+                words,
+                path.read_bytes,
+                path.name,
+                key=f"{path.name} {folder.name}",
+                type=main,
+                width="stretch",
             )
     st.caption(f"All files: {plain(folder)}")
 

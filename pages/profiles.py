@@ -14,6 +14,7 @@ from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.ui import account, session, settings_controls, shared
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 
 KEYS = {d.words: key for key, d in DEFINITIONS.items()}
@@ -193,7 +194,8 @@ def page() -> None:
         if may_save():
             bring()
         if chosen in offered:
-            st.download_button(
+            offer(
+                st,
                 "Export",
                 offered[chosen].to_json(),
                 f"{file_stem(f'{chosen}.json')}.json",

@@ -17,6 +17,7 @@ from crystalseg.record.store import home
 from crystalseg.report.exports import csv
 from crystalseg.report.series import animation, build_series_workbook, kymograph, tracked
 from crystalseg.ui import account, background, batch_progress, session, shared
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
 from crystalseg.ui.viewer import Crystals, viewer
@@ -214,7 +215,7 @@ def files(folder: Path, found: Series) -> None:
         ),
         strict=True,
     ):
-        column.download_button(words, make, f"series-{name}_{ending}", kind, key=f"{words} {folder.name}")
+        offer(column, words, make, f"series-{name}_{ending}", kind, key=f"{words} {folder.name}")
 
 
 def results(folder: Path) -> None:

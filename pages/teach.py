@@ -10,6 +10,7 @@ from crystalseg.record.models import Model
 from crystalseg.segmentation.overlay import fit, outlined
 from crystalseg.ui import background, next_fields, session, shared, teaching_controls
 from crystalseg.ui.charts import learning_chart
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 
 SHIPPED = "the shipped weights"
@@ -173,7 +174,8 @@ def look(model: Model) -> None:
     if model.scores and model.scores.get("rows"):
         st.dataframe(pd.DataFrame(model.scores["rows"]), hide_index=True)
     left, right = st.columns(2)
-    left.download_button(
+    offer(
+        left,
         "Export",
         lambda: exported(model.reference),
         f"{model.reference.replace(':', '-')}.safetensors",

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from crystalseg.execution import batch, work_folder
 from crystalseg.micrographs.names import file_names
 from crystalseg.ui import background, shared
+from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 
 
@@ -64,7 +65,8 @@ def progress(
     if now.reasons:
         st.dataframe(pd.DataFrame(now.reasons, columns=["image", "why it failed"]), hide_index=True)
     if now.done and now.state != "running":
-        right.download_button(
+        offer(
+            right,
             "All results (ZIP)",
             lambda: _packed(folder),
             f"batch-{batch.load(folder).id}.zip",
