@@ -11,7 +11,7 @@ from crystalseg.measurement.grain_size import LargestGrain, Populations, Precisi
 from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Validation, budget
 
-# Of the crystals of the test grains SiMA+ finds 50 % of those narrower than this, 78 % of those up to twice as wide and
+# Of the crystals of the test grains SiMA+ finds 50 % of those narrower than this, 80 % of those up to twice as wide and
 # 88 % of the larger ones (docs/results.md).
 NARROW = 16.0  # px, diameter
 MANY_NARROW = 0.2  # share of the crystals from which on that has to be said

@@ -8,8 +8,8 @@ import numpy as np
 
 from crystalseg.segmentation.masks import nearest
 
-# A proposal is refused if more than this share of it is taken already.
-MOST_TAKEN = 0.5
+# Share of a proposal that surer ones have to leave, in one piece; the ring about a finer scale's crystal is none.
+LEAST_LEFT = 0.7
 
 
 class Shapes(Protocol):
@@ -26,13 +26,18 @@ class Shapes(Protocol):
 
 
 def select(
-    masks: Sequence[Shapes], scores: Sequence[np.ndarray], shape: tuple[int, int], min_area: int, lowest: float
+    masks: Sequence[Shapes],
+    scores: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    min_area: int,
+    lowest: float,
+    least_left: float = LEAST_LEFT,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Take proposals of at least `lowest` score, the best first, where they do not lie on those taken before.
 
-    `masks`: each scale's proposals; `scores`: theirs, (n,) each. Returns labels int32 (H, W), 0 = background, 1..n by
-    descending score; their scores float32 (n,); and what each was: int (n, 2), which of the `masks` and its number
-    there, from 0.
+    `masks`: each scale's proposals; `scores`: theirs, (n,) each; `least_left`: share of a proposal that those taken
+    have to leave, in one piece. Returns labels int32 (H, W), 0 = background, 1..n by descending score; their scores
+    float32 (n,); and what each was: int (n, 2), which of the `masks` and its number there, from 0.
     """
     taken = np.zeros(shape, np.int32)
     source = np.concatenate([np.full(len(s), k) for k, s in enumerate(scores)])
@@ -45,13 +50,14 @@ def select(
         rows, columns, mask = full_size(own.mask(k), own.boxes[k].tolist(), own.shape, shape)
         here = taken[rows, columns]
         area = np.count_nonzero(mask)
+        least = max(min_area, least_left * area)
         free = mask & (here == 0)
         left = np.count_nonzero(free)
-        if left < max(min_area, (1 - MOST_TAKEN) * area):
+        if left < least:
             continue
         if left < area:
             free = largest_piece(free)
-            if np.count_nonzero(free) < min_area:
+            if np.count_nonzero(free) < least:
                 continue
         won.append(at)
         here[free] = len(won)

@@ -181,6 +181,24 @@ def test_the_surest_is_taken_first_and_its_place_is_taken():
     assert chosen.tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "kept"),
+    [
+        (0, 5, True),  # 15 of 20 columns are left
+        (0, 7, False),  # 13 of 20
+        (8, 11, False),  # 17 of 20, in two pieces of 8 and 9: the rest of a ring about a crystal looks so
+    ],
+)
+def test_what_surer_ones_leave_of_a_proposal_has_to_be_most_of_it_in_one_piece(first, last, kept):
+    large, sure = np.zeros((2, 20, 24), np.int32)
+    large[4:14, 2:22] = 1
+    sure[4:14, 2 + first : 2 + last] = 1
+    parts = [Candidates(x, np.zeros((1, len(FEATURES)), np.float32), np.zeros(x.shape)) for x in (large, sure)]
+    labels, _, _ = select([p.masks for p in parts], [np.array([0.5]), np.array([0.9])], large.shape, 15, 0.2)
+    expected = np.where(sure > 0, 1, np.where(large > 0, 2 * kept, 0))
+    assert labels.tolist() == expected.tolist()
+
+
 def test_a_coarse_crystal_is_enlarged_with_smooth_edges():
     labels = discs((256, 256), [(128, 128, 80), (20, 20, 60)])
     small = discs((32, 32), [((128 - 3.5) / 8, (128 - 3.5) / 8, 10), ((20 - 3.5) / 8, (20 - 3.5) / 8, 7.5)])
