@@ -46,6 +46,14 @@ def quick_example(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def models():
+    """The shipped weights, on the CPU. Nobody may change them."""
+    from crystalseg.segmentation.models import load_models
+
+    return load_models(device="cpu")
+
+
+@pytest.fixture(scope="session")
 def random_models():
     import torch
 

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crystalseg"
+PRODUCT = [*PACKAGE.rglob("*.py"), *ROOT.glob("pages/*.py"), ROOT / "app.py"]
 # Each room, from the ground up, and the rooms it may import from.
 MAY_IMPORT = {
     "micrographs": set(),
@@ -178,5 +179,10 @@ def test_what_pages_need_to_show_results_loads_no_torch(modules):
 
 
 def test_the_product_does_not_refer_to_the_developers_data():
-    for path in [*PACKAGE.rglob("*.py"), *ROOT.glob("pages/*.py"), ROOT / "app.py"]:
+    for path in PRODUCT:
         assert "shared/" not in path.read_text(), path
+
+
+def test_every_file_is_offered_by_the_one_button_for_it():
+    for path in PRODUCT:
+        assert path.name == "downloads.py" or ".download_button(" not in path.read_text(), path

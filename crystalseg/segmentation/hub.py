@@ -72,7 +72,7 @@ class Found:
 
     def crystals(self, min_area: int) -> tuple[np.ndarray, np.ndarray]:
         """Labels int32 (H, W), the surest first, and their scores."""
-        labels, scores, _ = select([self], [self.scores], self.shape, min_area, 0.0, least_left=0.5)  # spheres overlap
+        labels, scores, _ = select([self], [self.scores], self.shape, min_area, 0.0, least_left=0.5)  # masks overlap
         return labels, scores
 
 

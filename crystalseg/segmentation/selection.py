@@ -8,7 +8,7 @@ import numpy as np
 
 from crystalseg.segmentation.masks import nearest
 
-# Share of a proposal that surer ones have to leave, in one piece; the ring about a finer scale's crystal is none.
+# Share of a proposal that surer ones have to leave, in one piece; a ring about a finer scale's crystal is none.
 LEAST_LEFT = 0.7
 
 

@@ -18,7 +18,6 @@ from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import reopen, same_figures
 from crystalseg.record.runs import find
 from crystalseg.segmentation import mosaic as in_windows
-from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.progress import Clock
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.scales import Scales
@@ -95,11 +94,6 @@ def test_what_was_found_is_the_same_from_the_disk(source, tmp_path, models):
         assert (ours.figures == theirs.figures).all()
         assert (ours.quality == theirs.quality).all()
     assert stored.bands(2) == 0
-
-
-@pytest.fixture(scope="module")
-def models():
-    return load_models(device="cpu")
 
 
 def test_workers_find_the_same_also_when_one_dies(source, models):

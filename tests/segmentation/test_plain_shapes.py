@@ -6,13 +6,8 @@ import pytest
 from benchmarks.plain_shapes import BRIGHT, DARK, picture, shapes
 from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.segmentation import load_models, segment
+from crystalseg.segmentation import segment
 from crystalseg.segmentation.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def models():
-    return load_models(device="cpu")
 
 
 @pytest.mark.parametrize("kind", ["disc", "polygon"])

@@ -12,7 +12,6 @@ from crystalseg.networks.cellpose import CPNet
 from crystalseg.record.results import load_segmentation, save_segmentation
 from crystalseg.segmentation import mosaic, sima_plus, windows
 from crystalseg.segmentation.diagnostics import layers
-from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.progress import Cancelled, Clock
 from crystalseg.segmentation.pyramid import Pyramid, scaled
@@ -21,11 +20,6 @@ from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 from crystalseg.segmentation.tiling import Grid, blend, blended_rows, tiles
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
-
-
-@pytest.fixture(scope="module")
-def models():
-    return load_models(device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import torch
 
 from crystalseg.micrographs.annotations import annotation
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.segmentation.models import load_models
 from crystalseg.segmentation.sima_plus import judge as judge_of
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
@@ -23,11 +22,6 @@ ONE = annotation(Micrograph(SHOWN.image, "powder", "0" * 64), SHOWN.labels)
 def short(monkeypatch):
     for name, value in (("STEPS", 8), ("DRAWN", 1), ("DRAWN_SIDE", 96), ("MARGIN", 8)):
         monkeypatch.setattr(taught_judge, name, value)
-
-
-@pytest.fixture(scope="module")
-def models():
-    return load_models(device="cpu")
 
 
 def same(one, other):

@@ -1,10 +1,6 @@
 """The button behind which a file is."""
 
-from pathlib import Path
-
 from streamlit.testing.v1 import AppTest
-
-ROOT = Path(__file__).parents[2]
 
 
 def _app():
@@ -19,8 +15,3 @@ def test_a_click_does_not_draw_the_page_anew():
     (button,) = AppTest.from_function(_app).run().get("download_button")
     assert button.proto.label == "Table"
     assert button.proto.ignore_rerun
-
-
-def test_every_file_is_offered_so():
-    for path in [*ROOT.glob("pages/*.py"), *(ROOT / "crystalseg").rglob("*.py")]:
-        assert path.name == "downloads.py" or ".download_button(" not in path.read_text(), path
