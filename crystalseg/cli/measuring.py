@@ -25,6 +25,7 @@ from crystalseg.cli.options import (
     on_flow_model,
     ordered,
 )
+from crystalseg.errors import UserError
 from crystalseg.segmentation.effort import EFFORTS
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def segment(
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
-        raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
+        raise UserError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
     if only_by:
         only = _by_model(only, only_by)
@@ -86,7 +87,7 @@ def segment(
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
         try:
             print(*_measure(path, name, order))
-        except ValueError as error:
+        except UserError as error:
             failed += 1
             complain(error)
     if failed:
@@ -98,7 +99,7 @@ def _by_model(only: str, model: Path) -> str:
     from crystalseg.segmentation.wording import filter_by_model
 
     if not only:
-        raise ValueError("--only-by makes a filter of the words of --only: give both.")
+        raise UserError("--only-by makes a filter of the words of --only: give both.")
     found = filter_by_model(only, model)
     print(f"Counted: {found}")
     return found

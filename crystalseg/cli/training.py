@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app
+from crystalseg.errors import UserError
 from crystalseg.training import NETWORKS
 
 ALL = "all"
@@ -37,7 +38,7 @@ def train(
     order = Order(out, data, validation, start, recipe, budget, time.monotonic() + 60 * step)
     if network.value == ALL:
         if (recipe, budget) != ("{}", "{}"):
-            raise ValueError("The plan for all networks has recipes and budgets of its own: leave them out.")
+            raise UserError("The plan for all networks has recipes and budgets of its own: leave them out.")
         left = train_all(order, minutes, step)
         print(f"\n{out}" + (f"; to be gone on with, call again: {', '.join(left)}" if left else ""))
         return

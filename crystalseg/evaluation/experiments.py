@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation import clicks
 from crystalseg.evaluation.charts import reliability_svg, scatter, trade_svg
 from crystalseg.evaluation.metrics import by_octave, overlap, score
@@ -226,7 +227,7 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
         right.append(is_right(truth, segmentation.labels, len(segmentation.confidence)))
         report(f"{micrograph.name}  {len(segmentation.confidence)} crystals, {right[-1].sum()} right")
     if not sum(map(len, sure)):
-        raise ValueError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
+        raise UserError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
     table = reliability(np.concatenate(sure), np.concatenate(right))
     return table, calibration_error(table)
 

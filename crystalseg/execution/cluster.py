@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from crystalseg.errors import UserError
 from crystalseg.execution.result import Result
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.progress import Cancelled, Progress
@@ -28,7 +29,7 @@ AHEAD = 2  # orders handed out, a worker
 PATIENCE = 60.0  # s without a worker after which none is expected any more
 
 
-class ClusterError(ValueError):
+class ClusterError(UserError):
     """A cluster that does not answer; the message is one sentence for the user."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from skimage.measure import label as connected
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.execution.lesson_state import state_of
 from crystalseg.execution.work_folder import LOCK, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
@@ -27,7 +28,7 @@ REHEARSED_SIDE = 512  # px of each: a field, lest they take the time of the less
 Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # annotations on record
 
 
-class LessonError(ValueError):
+class LessonError(UserError):
     """A lesson that cannot be given; the message is one sentence for the user."""
 
 
@@ -113,7 +114,7 @@ def prepare(
     minutes: float = 10.0,
     who: str = "",
 ) -> Path:
-    """Begin a lesson; returns its folder. ValueErrors say why it cannot be given: one of this name is under way,
+    """Begin a lesson; returns its folder. UserErrors say why it cannot be given: one of this name is under way,
     there is nothing to learn, an image is there twice, there is no such parent."""
     folder = folder_of(name)
     if not kept:

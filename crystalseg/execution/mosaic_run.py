@@ -51,7 +51,7 @@ def run(
     """Do what is left of the mosaic in `folder`; its run, or None if a pause was asked for.
 
     `workers`: 0 computes in this process, else so many of this machine; `scheduler`: address of a Dask cluster in their
-    place. ValueErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
+    place. UserErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
     """
     mosaic = load(folder)
     with locked(folder):

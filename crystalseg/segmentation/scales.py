@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from crystalseg.errors import UserError
 from crystalseg.segmentation.tiling import TILE
 
 # Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
@@ -16,7 +17,7 @@ _THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: THRESHO
 COARSEST_SIDE = 128
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting out of its range; the message is one sentence for the user."""
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.reliability import best_iou, calibration_error, is_right, reliability
 from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks import DIRECTORY
@@ -143,7 +144,7 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
         weight += [max(count, 1) ** -0.5] * count
     weights = np.array(weight, np.float32)
     if not any(target):
-        raise ValueError("The flow network proposes no right crystal on the training images: train it first.")
+        raise UserError("The flow network proposes no right crystal on the training images: train it first.")
     weights /= weights.mean()
     return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights, seen)
 
@@ -244,7 +245,7 @@ def train(order: Order, network: str = "cellpose") -> Path:
     is the calibration error there, and `experiment reliability` tells that on other images."""
     choice = changed(Recipe(), order.recipe)
     if not (order.validation or choice.grains):
-        raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
+        raise UserError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
     torch.manual_seed(choice.seed)
     models = load_models(order.start or DIRECTORY)
     began, images = time.monotonic(), 0

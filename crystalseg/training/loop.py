@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from crystalseg.errors import UserError
 from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.segmentation.precision import autocast
 from crystalseg.training.data import Stream
@@ -67,14 +68,14 @@ class Order:
 
 
 def changed(settings: S, text: str) -> S:
-    """A copy of a settings dataclass with the changes in `text`, a JSON object; ValueError names an unknown key."""
+    """A copy of a settings dataclass with the changes in `text`, a JSON object; UserError names an unknown key."""
     try:
         changes = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"Not valid JSON: {text}") from error
+        raise UserError(f"Not valid JSON: {text}") from error
     names = {f.name for f in fields(settings)}
     if not isinstance(changes, dict) or not set(changes) <= names:
-        raise ValueError(f"Unknown in {text}; known are {', '.join(sorted(names))}.")
+        raise UserError(f"Unknown in {text}; known are {', '.join(sorted(names))}.")
     return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
 
 

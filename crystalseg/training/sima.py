@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crystalseg.errors import UserError
 from crystalseg.networks.sa2 import SA2Net
 from crystalseg.networks.sima import SIDE, build_sima
 from crystalseg.segmentation.scales import THRESHOLDS
@@ -64,7 +65,7 @@ def train(order: Order, name: str = "sima") -> Path:
     `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
     if len(choice.weights) != len(choice.thresholds) + 1:
-        raise ValueError("SiMA needs one loss weight a threshold and one for the background.")
+        raise UserError("SiMA needs one loss weight a threshold and one for the background.")
     torch.manual_seed(limit.seed)
     levels = len(choice.thresholds)
     network = build_sima(levels, choice.encoder) if name == "sima" else SA2Net(levels + 1)

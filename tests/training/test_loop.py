@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from crystalseg.errors import UserError
 from crystalseg.training.loop import Budget, changed, fit, rate
 
 
@@ -16,7 +17,7 @@ def test_schedule_warms_up_and_falls_to_zero():
 def test_unknown_changes_are_refused():
     assert changed(Budget(), '{"batch": 4}').batch == 4
     for wrong in ('{"bach": 4}', "[1]", "{"):
-        with pytest.raises(ValueError, match=r"nknown|valid"):
+        with pytest.raises(UserError, match=r"nknown|valid"):
             changed(Budget(), wrong)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu, spearmanr
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.reliability import calibration_error, reliability
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.cellpose import CPNet
@@ -98,7 +99,7 @@ def test_confidence_trains(folder, tmp_path):
     recipe = {"images": 2, "synthetic": 0.0, "crop": [120, 150], "grains": 0, "epochs": 1}
     path = confidence.train(Order(tmp_path / "out", [folder], [folder], None, json.dumps(recipe)))
     assert load_weights(path, "confidence")[0]["decide.0.weight"].shape[1] == 96 + len(FEATURES)
-    with pytest.raises(ValueError, match="give --validation"):
+    with pytest.raises(UserError, match="give --validation"):
         confidence.train(Order(tmp_path / "out", [folder], [], None, json.dumps(recipe)))
     # no training images: the network there is, calibrated anew
     path = confidence.train(Order(tmp_path / "again", [], [folder], None, json.dumps(recipe | {"images": 0})))
@@ -131,5 +132,5 @@ def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
     for name, network in (("cellpose", blind), ("sima", build_sima())):
         save_weights(tmp_path / f"{name}.safetensors", network.state_dict(), Card(name, "", "", "", ""))
     recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": [64, 64], "grains": 0})
-    with pytest.raises(ValueError, match="train it first"):
+    with pytest.raises(UserError, match="train it first"):
         confidence.train(Order(tmp_path / "out", [folder], [folder], tmp_path, recipe))

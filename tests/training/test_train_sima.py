@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from crystalseg.errors import UserError
 from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation.models import BUILD
 from crystalseg.segmentation.scales import THRESHOLDS
@@ -32,5 +33,5 @@ def test_sima_trains(name, folder, tmp_path, monkeypatch):
     state, card = load_weights(path, name)
     BUILD[name](state).load_state_dict(state)
     assert json.loads(card.settings)["thresholds"] == list(THRESHOLDS)
-    with pytest.raises(ValueError, match="one loss weight"):
+    with pytest.raises(UserError, match="one loss weight"):
         TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))
