@@ -6,6 +6,6 @@ docs/architecture.md shows them in the order in which an image travels.
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"execution.teaching": ["teach"]})
