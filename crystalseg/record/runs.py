@@ -25,7 +25,6 @@ from crystalseg.record.reports import issue
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
 
-
 _COMMIT = places.commit()  # now, as the code is loaded: the checkout may change while this process lives
 
 
