@@ -9,7 +9,8 @@ import streamlit as st
 from crystalseg.errors import UserError
 from crystalseg.evaluation.comparison import Compared, Comparison, compare
 from crystalseg.evaluation.difference import NAMES, difference
-from crystalseg.execution.corrected import issue_report, put_on_record
+from crystalseg.execution.corrected import put_on_record
+from crystalseg.execution.result import issue_report
 from crystalseg.measurement.agreement import bland_altman
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
@@ -18,7 +19,7 @@ from crystalseg.micrographs.pairs import decode_labels
 from crystalseg.record.models import models
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report.handouts import HANDOUTS
 from crystalseg.report.report import Details
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
@@ -176,10 +177,10 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
         recorded = put_on_record(
             corrected, micrograph, session.measuring(), validation, details, profile, comparison=comparison
         )
-        return issue_report(shared.engine(), recorded, "PDF", build_pdf)
+        return issue_report(shared.engine(), row, recorded)
 
-    name = f"{file_stem(micrograph.name)}_comparison.pdf"
-    offer(st, "PDF report with this comparison", pdf, name, "application/pdf")
+    row, stem = HANDOUTS["pdf"], file_stem(micrograph.name)
+    offer(st, f"{row.words} with this comparison", pdf, f"{stem}_comparison_{row.ending}", row.media_type)
 
 
 def result(item: session.Item) -> None:

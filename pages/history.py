@@ -5,8 +5,9 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
-from crystalseg.execution.corrected import issue_report
+from crystalseg.execution.result import hand_out, issue_report
 from crystalseg.measurement.control import RULES, control_chart
+from crystalseg.measurement.field import Field
 from crystalseg.record import index, store
 from crystalseg.record.approvals import MEANINGS, approve, signatures
 from crystalseg.record.profiles import as_of, profiles
@@ -16,21 +17,19 @@ from crystalseg.record.runs import Run, entry_of, find
 from crystalseg.record.sample import why_not
 from crystalseg.record.store import StoreError
 from crystalseg.record.validations import lookup
+from crystalseg.report import handouts
 from crystalseg.report.exports import csv
-from crystalseg.report.html import build_html
-from crystalseg.report.pdf import build_pdf
-from crystalseg.report.report import Details, make, printed_again, reopened_part
+from crystalseg.report.handouts import HANDOUTS, Handout, Measured
+from crystalseg.report.report import Details, Report, make, printed_again, reopened_part
 from crystalseg.report.words import FIGURE_COLUMNS, VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
-from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
-from crystalseg.ui.downloads import offer
+from crystalseg.ui.downloads import offer, offer_each
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
 from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, say_ways, searched, ways
 from crystalseg.ui.viewer import Crystals, viewer
 
-ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
 # Figures that can be charted and compared, as the index names them.
 TRENDS = {
     "average crystal size": "average",
@@ -85,26 +84,30 @@ def show(run: Run) -> None:
 
 
 def reports(reopened: Reopened) -> None:
-    """The report printed again, and those issued before."""
+    """The report printed again, the result as other programs read it, and the reports issued before."""
     run, engine = reopened.run, shared.engine()
 
-    def report() -> bytes:
+    def report() -> Report:
         profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # as it was judged then
         validation = lookup(profile, run.chosen)
         details = Details(**run.details, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
-        return issue_report(
-            engine, printed_again(reopened, validation, details, profile), "PDF", build_pdf, session.who()
-        )
+        return printed_again(reopened, validation, details, profile)
+
+    def made(row: Handout) -> bytes:
+        return hand_out(engine, row, measured, report, session.who())
 
     if account.person().may("operator"):
-        offer(st, "PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
+        field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
+        measured = Measured(field, run.chosen, reopened.micrograph.pixels if reopened.micrograph else None)
+        offered = [row for row in HANDOUTS.values() if measured.pixels is not None or not row.needs_image]
+        offer_each(offered, made, run.id, 2, run.id)
     for entry in reports_of(engine, run.id):
         form, (sha256,) = entry.body["form"], entry.body["files"].values()
         offer(
             st,
             f"{form} as issued {entry.created[:19].replace('T', ' ')} UTC",
             lambda sha256=sha256: store.get(sha256),
-            f"{run.id}_report.{ENDINGS[form]}",
+            f"{run.id}_report.{handouts.ending_of(form)}",
             key=f"report {entry.number}",
             type="tertiary",
         )
@@ -196,15 +199,8 @@ def pooled(runs: list[Run]) -> None:
     st.dataframe(pd.DataFrame(rows, columns=list(FIGURE_COLUMNS)), hide_index=True)
     if not account.person().may("operator"):
         return
-    forms = (("PDF", build_pdf), ("HTML", build_html), ("Excel", build_workbook))
-    for column, (form, build) in zip(st.columns(3), forms, strict=True):
-        offer(
-            column,
-            f"{form} report",
-            lambda form=form, build=build: issue_report(shared.engine(), report, form, build, session.who()),
-            f"sample_report.{ENDINGS[form]}",
-            type="primary" if form == "PDF" else "secondary",
-        )
+    engine, who = shared.engine(), session.who()
+    offer_each(handouts.reports(), lambda row: issue_report(engine, row, report, who), "sample", key="sample")
 
 
 def _flat(settings: dict, before: str = "") -> dict:

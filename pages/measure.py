@@ -1,13 +1,12 @@
 """Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from crystalseg.execution.corrected import Corrected, corrected_elsewhere, issue_report, put_on_record
+from crystalseg.execution.corrected import Corrected, corrected_elsewhere, hand_out
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
@@ -18,19 +17,16 @@ from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import Reopened
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
-from crystalseg.report.exports import csv, labels_tiff
-from crystalseg.report.html import build_html
-from crystalseg.report.outlines import coco, geojson, imagej_rois
-from crystalseg.report.pdf import PAGES, build_pdf
-from crystalseg.report.report import Details, Report
+from crystalseg.report.handouts import HANDOUTS, Handout
+from crystalseg.report.pdf import PAGES
+from crystalseg.report.report import Details
 from crystalseg.report.words import corrections_words, size_rows
-from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
-from crystalseg.ui.downloads import offer
+from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
@@ -141,38 +137,15 @@ def details_form() -> Details:
     )
 
 
-def downloads(micrograph: Micrograph, corrected: Corrected, crystals: pd.DataFrame, measuring: Measuring) -> None:
+def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring) -> None:
     """The report in its forms, and the result as other programs read it."""
     details, profile = details_form(), session.profile()
 
-    def report(form: str, build: Callable[[Report], bytes]) -> bytes:
+    def made(row: Handout) -> bytes:
         validation = lookup(profile, corrected.segmentation(measuring).settings)
-        recorded = put_on_record(corrected, micrograph, measuring, validation, details, profile)
-        return issue_report(shared.engine(), recorded, form, build)
+        return hand_out(row, corrected, micrograph, measuring, validation, details, profile)
 
-    stem = file_stem(micrograph.name)
-    labels = corrected.history.labels
-    settings = corrected.segmentation(measuring).settings.to_json()
-    files = (
-        ("PDF report", lambda: report("PDF", build_pdf), "report.pdf", "application/pdf"),
-        ("HTML report", lambda: report("HTML", build_html), "report.html", "text/html"),
-        (
-            "Excel workbook",
-            lambda: report("Excel", build_workbook),
-            "report.xlsx",
-            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        ),
-        ("Crystals CSV", lambda: csv(crystals), "crystals.csv", "text/csv"),
-        ("Labels TIFF", lambda: labels_tiff(labels, micrograph.um_per_px), "labels.tif", "image/tiff"),
-        ("ImageJ ROIs", lambda: imagej_rois(labels), "rois.zip", "application/zip"),
-        ("GeoJSON", lambda: geojson(labels, crystals), "crystals.geojson", "application/geo+json"),
-        ("COCO JSON", lambda: coco(labels, crystals, micrograph.name), "coco.json", "application/json"),
-        ("Settings JSON", settings, "settings.json", "application/json"),
-    )
-    columns = st.columns(3)
-    for k, (words, data, ending, kind) in enumerate(files):
-        main = "primary" if k == 0 else "secondary"
-        offer(columns[k % 3], words, data, f"{stem}_{ending}", kind, type=main, width="stretch")
+    offer_each(HANDOUTS.values(), made, file_stem(micrograph.name))
 
 
 def results(item: session.Item, choice: Instances, measuring: Measuring) -> None:
@@ -259,7 +232,7 @@ def tabs(
     with rows:
         chosen = crystals_table(crystals, selected)
     with files:
-        downloads(micrograph, corrected, crystals, measuring)
+        downloads(micrograph, corrected, measuring)
     return chosen
 
 

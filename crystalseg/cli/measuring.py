@@ -1,6 +1,6 @@
 """Verbs that measure: segment, batch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ from rich.progress import Progress as Bar
 from crystalseg.cli.app import app, complain, errors
 from crystalseg.cli.options import (
     FlowModel,
+    Formats,
     InstrumentName,
     MethodName,
     ModelName,
@@ -62,15 +63,18 @@ def segment(
         Path | None, typer.Option(help="Folder of a language model of yours, which makes a filter of --only.")
     ] = None,
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
+    formats: Formats = "",
 ) -> None:
-    """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
+    """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each, or other formats."""
     from crystalseg.micrographs.names import file_stems
     from crystalseg.record.database import open_database
+    from crystalseg.report import handouts
     from crystalseg.report.pdf import PAGES
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
         raise UserError(f"The paper must be one of {', '.join(PAGES)}.")
+    written = handouts.chosen(formats, handouts.IMAGE)
     engine = open_database()
     if only_by:
         only = _by_model(only, only_by)
@@ -81,7 +85,7 @@ def segment(
     models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
     order = _Order(
-        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out
+        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out, written
     )
     failed = 0
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
@@ -119,19 +123,16 @@ class _Order:
     details: "Details"
     profile: "Profile | None"
     out: Path
+    formats: tuple[str, ...]
 
 
 def _measure(path: Path, name: str, order: _Order) -> list[str]:
     """Measure one image and write its files; returns what is said of it."""
     from crystalseg.execution.one_image import measure_micrograph
-    from crystalseg.execution.result import documented
+    from crystalseg.execution.result import conclude
     from crystalseg.micrographs.decoding import read_micrograph
     from crystalseg.micrographs.preparation import prepared
     from crystalseg.record import store
-    from crystalseg.record.anchors import anchor
-    from crystalseg.record.runs import record
-    from crystalseg.report.exports import csv, labels_tiff
-    from crystalseg.report.pdf import build_pdf
     from crystalseg.report.words import size_rows
 
     original = read_micrograph(path, max_megapixels=order.max_megapixels)
@@ -142,18 +143,9 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
         result = measure_micrograph(
             micrograph, order.settings, order.models, lambda p: progress.update(task, completed=p.share)
         )
-    ready = documented(result, order.validation, order.details, order.profile)
-    pdf = build_pdf(replace(ready.report, anchor=anchor(order.engine)))
-    run = record(order.engine, ready.run, ready.kept, {"PDF": pdf})
-    files = {
-        "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
-        "crystals.csv": csv(result.measurement.crystals),
-        "report.pdf": pdf,
-        "run.json": run.to_json().encode(),
-    }
-    for ending, data in files.items():
-        (order.out / f"{name}_{ending}").write_bytes(data)
-    summary, assessment = result.measurement.summary, ready.report.assessment
+    facts = (order.validation, order.details, order.profile)
+    report = conclude(order.engine, result, *facts, formats=order.formats, place=order.out / name)
+    summary, assessment = result.measurement.summary, report.assessment
     size = size_rows(summary)[0][1] if summary else "no crystal counts"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
     if assessment is None or assessment.outcome is None:
@@ -174,6 +166,7 @@ def run_batch(
     scheduler: Scheduler = None,
     operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
     go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
+    formats: Formats = "",
 ) -> None:
     """Measure many images with one profile; Ctrl-C pauses, the same command goes on.
 
@@ -181,13 +174,15 @@ def run_batch(
     """
     from crystalseg.execution import batch, batch_run, work_folder
     from crystalseg.record.database import open_database
+    from crystalseg.report import handouts
 
     engine = open_database()
     if go_on:
         batch.load(out)  # says so if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
-        batch.prepare(out, source, profile, calibration, operator)
+        written = handouts.chosen(formats, handouts.BATCH) if formats else ()
+        batch.prepare(out, source, profile, calibration, operator, written)
         work_folder.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)

@@ -10,6 +10,7 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from crystalseg.execution import batch, work_folder
+from crystalseg.execution.result import results_in
 from crystalseg.micrographs.names import file_names
 from crystalseg.ui import background, shared
 from crystalseg.ui.downloads import offer
@@ -68,7 +69,7 @@ def progress(
         offer(
             right,
             "All results (ZIP)",
-            lambda: _packed(folder),
+            lambda: packed(folder),
             f"batch-{batch.load(folder).id}.zip",
             "application/zip",
             key=f"zip {folder.name}",
@@ -82,7 +83,6 @@ def progress(
 def _packed(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(folder.glob("*.*")):
-            if path.name.endswith((".pdf", ".csv", ".npz", "_labels.ome.tif")) or path.name == "batch.json":
-                archive.write(path, path.name)
+        for path in results_in(folder):
+            archive.write(path, path.name)
     return buffer.getvalue()
