@@ -3,6 +3,8 @@
 Workers describe and make files; one process writes. `conclude` does both at once.
 """
 
+import io
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -172,9 +174,14 @@ def hand_out(engine: Engine, row: Handout, measured: Measured, report: Callable[
     return row.made(documented.parts[0].run) if row.of is Run else issue_report(engine, row, documented, who)
 
 
-def results_in(folder: Path) -> list[Path]:
-    """The files with results in a folder of long work, but for copies of its images."""
+def packed(folder: Path) -> bytes:
+    """A ZIP file of the results in a folder of long work, but for copies of its images."""
     rows = [row for row in HANDOUTS.values() if not row.needs_image]
     endings = (*OF_ALL, *(f"_{row.ending}" for row in rows))
     names = {"batch.json", *(row.ending for row in SERIES_HANDOUTS.values())}
-    return [path for path in sorted(folder.glob("*.*")) if path.name.endswith(endings) or path.name in names]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.glob("*.*")):
+            if path.name.endswith(endings) or path.name in names:
+                archive.write(path, path.name)
+    return buffer.getvalue()

@@ -232,13 +232,11 @@ def default(kind: str) -> tuple[str, ...]:
 
 def chosen(words: str, kind: str) -> tuple[str, ...]:
     """The keys that a user lists, separated by commas, in the list's order; the default of the kind of work where
-    `words` is empty. UserError names the keys there are."""
-    if not words.strip():
-        return default(kind)
+    none is listed. UserError names the keys there are."""
     asked = {word.strip().lower() for word in words.split(",")} - {""}
     if unknown := asked - HANDOUTS.keys():
         raise UserError(f"There is no format “{min(unknown)}”: choose from {', '.join(HANDOUTS)}.")
-    return tuple(key for key in HANDOUTS if key in asked)
+    return tuple(key for key in HANDOUTS if key in asked) or default(kind)
 
 
 def for_mosaic(keys: Sequence[str]) -> tuple[str, ...]:

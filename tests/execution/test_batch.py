@@ -257,7 +257,9 @@ def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tm
         return buffer.getvalue()
 
     def run_of(um, given):
-        return batch_run.measure_one(stating(um), "a.tif", "b-00000", QUICK, given, None, None, "", None, "").run
+        return batch_run.measure_one(
+            stating(um), "a.tif", "b-00000", QUICK, given, None, None, "", ("csv",), None, ""
+        ).run
 
     for um in (0.5, 0.51):
         run = run_of(um, calibration)

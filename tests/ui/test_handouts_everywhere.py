@@ -3,24 +3,20 @@
 import io
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from distributed import LocalCluster
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.__main__ import main
+from crystalseg.cli.app import main
 from crystalseg.execution import batch, batch_run
-from crystalseg.execution.result import hand_out
-from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.record import store
+from crystalseg.execution.result import packed
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
-from crystalseg.record.runs import find, recorded
+from crystalseg.record.runs import recorded
 from crystalseg.report.handouts import BATCH, HANDOUTS, IMAGE, Handout, Measured
 from crystalseg.segmentation.settings import Settings
-from crystalseg.ui.batch_progress import packed
 from tests.conftest import choose_runs, discs, png
 
 QUICK = Profile("quick", settings=Settings("watershed"))
@@ -67,10 +63,9 @@ def test_the_command_line_writes_it(images, tmp_path, monkeypatch):
         for path in out.glob("*"):
             path.unlink()
         monkeypatch.setattr(sys, "argv", ["crystalseg", *map(str, [*arguments, *more])])
-        try:
+        with pytest.raises(SystemExit) as end:
             main()
-        except SystemExit as end:
-            assert not end.code
+        assert not end.value.code
         assert {path.name for path in out.iterdir()} == names
         assert (out / "a_toy.txt").read_bytes() == b"a.png: 2 crystals"
 
