@@ -181,7 +181,7 @@ def run_batch(
         batch.load(out)  # says so if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
-        written = handouts.chosen(formats, handouts.BATCH) if formats else ()
+        written = handouts.chosen(formats, handouts.BATCH) if formats else None
         batch.prepare(out, source, profile, calibration, operator, written)
         work_folder.ask(out, "")
     try:

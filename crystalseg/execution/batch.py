@@ -27,7 +27,7 @@ MOSAIC = ".mosaic"  # endings of the folders of mosaics
 class Batch:
     """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
     calibration: of all images, or None if each states its own or has none; operator: who asked for it, or "";
-    formats: keys of what is written of each image, or () for what batches write by default."""
+    formats: keys of what is written of each image, or None for what batches write by default."""
 
     id: str
     source: str
@@ -35,7 +35,7 @@ class Batch:
     profile: Profile
     calibration: Calibration | None = None
     operator: str = ""
-    formats: tuple[str, ...] = ()
+    formats: tuple[str, ...] | None = None
 
     def run_id(self, index: int | None = None) -> str:
         """The id under which an image is recorded; without an index, what all of them begin with."""
@@ -78,7 +78,7 @@ def prepare(
     profile: Profile,
     calibration: Calibration | None = None,
     operator: str = "",
-    formats: tuple[str, ...] = (),
+    formats: tuple[str, ...] | None = None,
 ) -> Batch:
     """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else, or
     writes other `formats` than those that are given."""
@@ -89,7 +89,7 @@ def prepare(
             raise BatchError(
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
-        if formats and formats != batch.formats:
+        if formats not in (None, batch.formats):
             raise BatchError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
         return batch
     names = Source(source).names
@@ -108,8 +108,9 @@ def load(folder: Path) -> Batch:
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
     # not written by earlier releases
-    operator, formats = facts.get("operator", ""), tuple(facts.get("formats", ()))
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, formats)
+    operator, formats = facts.get("operator", ""), facts.get("formats")
+    given = None if formats is None else tuple(formats)
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given)
 
 
 def state_of(folder: Path, engine: Engine, ended: bool = False) -> State:

@@ -148,7 +148,7 @@ class _Flight:
             self.validation,
             anchor(self.order.engine),
             batch.operator,
-            batch.formats or handouts.default(handouts.BATCH),
+            handouts.default(handouts.BATCH) if batch.formats is None else batch.formats,
         )
         return self.client.submit(measure_one, data, *facts, self.threads, self.model, pure=False)
 
@@ -181,7 +181,7 @@ def _measure_mosaic(order: _Order, k: int) -> None:
         results = str((folder / batch.stems[k]).resolve())
         mosaic.prepare(place, source, batch.profile, batch.calibration, batch.operator, batch.run_id(k), results)
         workers = order.workers if order.workers > 1 else 0
-        formats = handouts.for_mosaic(batch.formats)
+        formats = handouts.for_mosaic(batch.formats or ())
         run = mosaic_run.run(place, order.engine, workers, order.scheduler, look, formats)
     except (ClusterError, NoRoomError, OSError):
         raise

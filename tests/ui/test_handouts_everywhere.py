@@ -70,7 +70,7 @@ def test_the_command_line_writes_it(images, tmp_path, monkeypatch):
         assert (out / "a_toy.txt").read_bytes() == b"a.png: 2 crystals"
 
 
-@pytest.mark.parametrize("formats", [(), ("toy", "labels-ome")])
+@pytest.mark.parametrize("formats", [None, ("toy", "labels-ome")])
 def test_a_batch_writes_it_and_packs_whatever_was_written(images, tmp_path, formats):
     out, engine = tmp_path / "out", open_database()
     batch.prepare(out, images, QUICK, formats=formats)
