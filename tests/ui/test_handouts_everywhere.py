@@ -11,12 +11,18 @@ from streamlit.testing.v1 import AppTest
 
 from crystalseg.cli.app import main
 from crystalseg.execution import batch, batch_run
+from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.result import packed
+from crystalseg.execution.worker import run_job
+from crystalseg.execution.workers import Workers
+from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import recorded
 from crystalseg.report.handouts import BATCH, HANDOUTS, IMAGE, Handout, Measured
+from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.settings import Settings
+from crystalseg.ui import session, shared
 from tests.conftest import choose_runs, discs, png
 
 QUICK = Profile("quick", settings=Settings("watershed"))
@@ -89,19 +95,29 @@ def test_a_batch_writes_it_and_packs_whatever_was_written(images, tmp_path, form
     assert {run.id for run in recorded(engine)} == {batch.load(out).run_id(k) for k in (0, 1)}
 
 
-def test_the_measure_page_and_history_offer_it(own_queue, quick_example):
-    app = AppTest.from_file("../../app.py", default_timeout=120).run()
-    app.session_state["tabs"] = "Report and files"
-    for _ in range(200):
-        app.run()
-        if "Toy text" in labels_of(app):
-            break
+@pytest.fixture
+def measured(own_queue, monkeypatch):
+    """A measured image in a session, done in this process without networks."""
+    monkeypatch.setattr(Workers, "start", lambda *_: None)
+    micrograph, settings = read_micrograph(PICTURE, "a.png"), Settings("watershed")
+    job = shared.queue().submit(micrograph, settings)
+    run_job(shared.queue(), job, Models({}, "cpu"), lambda given, s, *_: measure_micrograph(given, s, None))
+    return session.Item(micrograph, None, job=job)
+
+
+def test_the_measure_page_and_history_offer_it(measured):
+    app = AppTest.from_file("../../pages/measure.py", default_timeout=60)
+    app.session_state["entered"] = True
+    app.session_state["items"] = {measured.key: measured}
+    app.run()
     assert not app.exception
-    assert labels_of(app) == [row.words for row in HANDOUTS.values()]
-    history = AppTest.from_file("../../pages/history.py", default_timeout=60)
-    history.session_state["entered"] = True
-    history.run()
-    choose_runs(history, open_database(), 0)
-    history.run()
-    assert not history.exception
-    assert {row.words for row in HANDOUTS.values()} <= set(labels_of(history))
+    assert set(labels_of(app)) == {row.words for row in HANDOUTS.values()}
+    app = AppTest.from_file("../../pages/history.py", default_timeout=60)
+    app.session_state["entered"] = True
+    app.run()
+    choose_runs(app, open_database(), 0)
+    app.run()
+    assert not app.exception
+    offered = {row.words for row in HANDOUTS.values() if not row.needs_image}  # the image is not in the store
+    assert {words for words in labels_of(app) if not words.endswith("CSV")} == offered - {"Crystals CSV"}
+    assert "Crystals CSV" in labels_of(app)
