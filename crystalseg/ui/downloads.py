@@ -38,7 +38,7 @@ def offer_each(
             partial(make, row),
             f"{stem}_{row.ending}",
             row.media_type,
-            key=f"{row.key} {key}",
+            key=f"file {row.key} {key}",
             type="primary" if k == 0 else "secondary",
             width="stretch",
         )
