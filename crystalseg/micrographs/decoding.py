@@ -49,6 +49,12 @@ def read_micrograph(
     TIFF files may lie while they are converted, else memory. Raises MicrographError with one sentence if the file is
     not an image, damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels`, or
     would take more than MAX_BYTES (known from the header, before pixels are decoded).
+
+    >>> from crystalseg import read_micrograph
+    >>> from crystalseg.micrographs.examples import FOLDER
+    >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
+    >>> micrograph.shape, micrograph.um_per_px  # this file does not say its pixel size
+    ((300, 400), None)
     """
     name = visible(name or ("image" if isinstance(source, bytes) else Path(source).name))
     try:

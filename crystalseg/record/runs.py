@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
-from crystalseg import __version__
+from crystalseg import __version__, places
 from crystalseg.errors import UserError
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.specification import Verdict, overall
@@ -25,11 +25,14 @@ from crystalseg.record.reports import issue
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
 
+_COMMIT = places.commit()  # now, as the code is loaded: the checkout may change while this process lives
+
 
 def software() -> dict[str, str]:
-    """Versions that a figure depends on."""
+    """Versions that a figure depends on, with the commit of this program as `places.commit` has it."""
     packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "segmentation-models-pytorch")
-    return {"crystalseg": __version__, "Python": platform.python_version(), **{p: version(p) for p in packages}}
+    own = {"crystalseg": __version__, "commit": _COMMIT, "Python": platform.python_version()}
+    return own | {p: version(p) for p in packages}
 
 
 @dataclass(frozen=True)
