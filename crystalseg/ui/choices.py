@@ -1,7 +1,7 @@
 """What a person chose in this session: one object, which outlives the widgets. Streamlit forgets a widget's value when
 its page is left, and a widget that is drawn again shows what stands here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import streamlit as st
 from crystalseg.record.profiles import Profile
 from crystalseg.ui.drafts import ProfileDraft, SettingsDraft
 
+NUMBER = "%.15g"  # the format of fields: no digit of a number is hidden
 _NOTHING = object()
 
 
@@ -39,15 +40,14 @@ def _entered(key: str, write: Callable[[Any], None]) -> None:
     write(st.session_state[key])
 
 
-def kept(key: str, value: Any = None) -> dict[str, Any]:
-    """Arguments for a widget whose value the session keeps under its key; at first it shows `value`."""
+def kept(key: str, value: Any = None, offered: Collection | None = None) -> dict[str, Any]:
+    """Arguments for a widget whose value the session keeps under its key; until somebody enters one it shows `value`.
+    offered: among what it is a choice, or several; what is offered no more is not chosen any longer."""
     held = choices().fields
-    return linked(key, held.setdefault(key, value), lambda new: held.__setitem__(key, new))
-
-
-def kept_of(key: str, offered: list, first: Any = None) -> dict[str, Any]:
-    """As `kept`, for a choice among what is `offered`: what is offered no more is not chosen any longer."""
-    held = choices().fields
-    if held.get(key, _NOTHING) not in offered:
-        held[key] = first
-    return kept(key, first)
+    now = held.get(key, value)
+    if offered is not None:
+        if isinstance(now, list):
+            now = [one for one in now if one in offered]
+        elif now not in offered:
+            now = value
+    return linked(key, now, lambda new: held.__setitem__(key, new))

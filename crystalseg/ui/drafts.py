@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+import pandas as pd
+
 from crystalseg.record.profiles import SECTIONS, Profile
 from crystalseg.segmentation.methods import LADDERS, METHODS
 from crystalseg.segmentation.scales import Scales
@@ -171,9 +173,14 @@ _PROFILE: dict[str, Callable[[Profile], Any]] = {
 
 @dataclass
 class ProfileDraft(_Draft[Profile]):
-    """Fields: name, product, kind, default, limits, sections, four eyes, keep images; the settings have theirs."""
+    """Fields: name, product, kind, default, limits, sections, four eyes, keep images; the settings have theirs.
+    beginnings: how often it was begun anew; began, table: its limits as the table that edits them was given and shows
+    them now, None before that."""
 
     settings: SettingsDraft = field(init=False)
+    beginnings: int = 0
+    began: pd.DataFrame | None = None
+    table: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         self.settings = SettingsDraft(self.base.settings)
@@ -184,6 +191,13 @@ class ProfileDraft(_Draft[Profile]):
     def start(self, base: Profile) -> None:
         super().start(base)
         self.settings.start(base.settings)
+        self.beginnings += 1
+        self.began = self.table = None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything is, but its limits."""
+        return bool(self.changed or self.settings.changed)
 
     def profile(self, settings: Settings | None = None) -> Profile:
         """All of it, with these `settings` if they are given; UserError says what is missing or makes no sense."""

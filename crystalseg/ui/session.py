@@ -147,7 +147,7 @@ def _first_example() -> None:
     items()[item.key] = item
 
 
-def take_up(run: Run) -> None:
+def take_up(run: Run) -> Item:
     """Work on with a run from the record: its image, pixel size, region, settings, and the corrections made to it.
     StoreError if its image is not in the store."""
     whole = whole_image(run)
@@ -168,6 +168,7 @@ def take_up(run: Run) -> None:
     held.fields["profile product"] = None
     held.fields["profile"] = run.profile if run.profile in profiles(engine()) else None
     held.settings.start(run.chosen)
+    return item
 
 
 def instances() -> Instances:

@@ -29,7 +29,7 @@ from crystalseg.segmentation.scales import FACTORS, Scales
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared, wording_controls
-from crystalseg.ui.choices import choices, linked
+from crystalseg.ui.choices import NUMBER, choices, linked
 from crystalseg.ui.drafts import SettingsDraft, text_of
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import telling
@@ -38,7 +38,6 @@ RULES: dict[str, str] = {
     "exclude": "leave out crystals cut by the border (with correction)",
     "include": "count every crystal as seen",
 }
-NUMBER = "%.15g"  # no digit of a number is hidden
 
 
 def choose_profile() -> None:
@@ -111,7 +110,9 @@ def not_offered(network: str) -> str:
     reference = model_of(network)
     if not reference:
         missing = network not in networks_in()
-        return f"The weights of the flow network {network} are not installed here: no run can use it." if missing else ""
+        return (
+            f"The weights of the flow network {network} are not installed here: no run can use it." if missing else ""
+        )
     for model in models(shared.engine(), retired=True):
         if model.setting == network:
             return f"Model {reference} is retired. Its runs can be computed as before." if model.retired else ""

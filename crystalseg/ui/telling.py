@@ -16,7 +16,8 @@ def refuse(why: object) -> None:
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """What cannot be done in here is told in its sentence, and the page goes on behind."""
+    """What cannot be done in here, or in a function that this decorates, is told in its sentence; the page goes on
+    behind, and the function returns None."""
     try:
         yield
     except UserError as error:
