@@ -154,7 +154,7 @@ def downloads(micrograph: Micrograph, corrected: Corrected, crystals: pd.DataFra
     stem = file_stem(micrograph.name)
     labels = corrected.history.labels
     settings = corrected.segmentation(measuring).settings.to_json()
-    files = (
+    files: tuple[tuple[str, str | Callable[[], bytes], str, str], ...] = (
         ("PDF report", lambda: report("PDF", build_pdf), "report.pdf", "application/pdf"),
         ("HTML report", lambda: report("HTML", build_html), "report.html", "text/html"),
         (

@@ -174,9 +174,7 @@ def page() -> None:
         if chosen in offered and (why := no_verdict(offered[chosen])):
             st.info(plain(why), icon=":material/help:")
         if chosen in offered and draft.base != offered[chosen]:
-            st.warning(
-                "This profile was saved elsewhere meanwhile: saving it here replaces that.", icon=":material/sync:"
-            )
+            st.warning("Somebody saved this profile meanwhile: saving it here replaces that.", icon=":material/sync:")
         edit(draft)
 
 

@@ -31,7 +31,7 @@ IMAGE = png(np.zeros((80, 100, 3), np.uint8))
 )
 def test_a_limit_that_is_no_number_is_refused_in_one_sentence_wherever_images_are_read(monkeypatch, text, read):
     monkeypatch.setenv("CRYSTALSEG_MAX_MEGAPIXELS", text)
-    with pytest.raises(UserError, match="CRYSTALSEG_MAX_MEGAPIXELS is “.*”: set it to a number above 0"):
+    with pytest.raises(UserError, match=r"CRYSTALSEG_MAX_MEGAPIXELS is “.*”: set it to a number above 0"):
         read(IMAGE)
 
 

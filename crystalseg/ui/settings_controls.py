@@ -109,10 +109,8 @@ def not_offered(network: str) -> str:
     """Why a flow network would not be offered, in a sentence; "" if it would."""
     reference = model_of(network)
     if not reference:
-        missing = network not in networks_in()
-        return (
-            f"The weights of the flow network {network} are not installed here: no run can use it." if missing else ""
-        )
+        is_here = network in networks_in()
+        return "" if is_here else f"The weights of the flow network {network} are not installed: no run can use it."
     for model in models(shared.engine(), retired=True):
         if model.setting == network:
             return f"Model {reference} is retired. Its runs can be computed as before." if model.retired else ""
