@@ -25,7 +25,6 @@ def aggregated_jaccard(truth, predicted):
     return score(truth, predicted)["aji"]
 
 
-
 def slow_iou(truth, predicted):
     t, p = (np.unique(x[x > 0]) for x in (truth, predicted))
     table = np.zeros((len(t), len(p)))
