@@ -232,13 +232,15 @@ def pixel_size_of_all(key: str) -> Calibration | None:
     how = st.selectbox(
         "Pixel size",
         [EACH, BY_HAND, *saved],
-        key=f"{key} pixel size",
         help="One that is given holds for all images; an image that states another is not measured.",
+        **kept(f"{key} pixel size", EACH, [EACH, BY_HAND, *saved]),
     )
     if how == EACH:
         return None
     if how != BY_HAND:
         return saved[how].calibration()
-    um = st.number_input("µm per pixel", 0.0, None, 0.0, format="%.6g")
-    percent = st.number_input("Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None)
+    um = st.number_input("µm per pixel", 0.0, None, format=NUMBER, **kept(f"{key} µm per pixel", 0.0))
+    percent = st.number_input(
+        "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, format=NUMBER, **kept(f"{key} uncertainty")
+    )
     return from_um_per_px(um, percent) if um > 0 else None
