@@ -164,6 +164,11 @@ def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str 
             return None
         with telling():
             allowed = shared.model(model)
+            if shared.is_missing(allowed):
+                st.warning(
+                    f"This machine has nothing at {plain(allowed)}: a run fails unless the one that computes does.",
+                    icon=":material/inventory_2:",
+                )
             return f"{name}:{allowed}" if to_run or draft.names_model else draft.method()
         return None if to_run or draft.names_model else draft.method()
     return draft.method()

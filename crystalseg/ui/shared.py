@@ -80,6 +80,11 @@ def model(name: str) -> str:
     return name if re.fullmatch(r"\w+", name) else str(server_path(name))
 
 
+def is_missing(allowed: str) -> bool:
+    """Whether this machine has no file or folder of a model, as `model` gave it."""
+    return not re.fullmatch(r"\w+", allowed) and not Path(allowed).exists()
+
+
 def result(job: str) -> tuple[Micrograph, Segmentation] | None:
     """A finished job's micrograph and segmentation, shared by all sessions: do not change the arrays. None as long as
     its files are not there."""
