@@ -26,6 +26,7 @@ from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
+from crystalseg.ui.choices import choices, kept
 from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
@@ -84,13 +85,13 @@ def figures(summary: Summary) -> None:
 
 def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> None:
     left, right = st.columns(2)
-    weighting = left.segmented_control("Weighting", ("number", "area"), default="number") or "number"
-    axis = right.segmented_control("Diameter axis", ("logarithmic", "linear"), default="logarithmic") or "logarithmic"
-    st.plotly_chart(distribution_chart(crystals, shape, rule, weighting, axis == "logarithmic"), width="stretch")
+    weighting = left.segmented_control("Weighting", ("number", "area"), **kept("weighting", "number")) or "number"
+    axis = right.segmented_control("Diameter axis", ("logarithmic", "linear"), **kept("axis", "logarithmic"))
+    st.plotly_chart(distribution_chart(crystals, shape, rule, weighting, axis != "linear"), width="stretch")
 
 
-def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
-    """The table; returns the id of the row chosen, 0 for none."""
+def crystals_table(crystals: pd.DataFrame, selected: int, version: str) -> int:
+    """The table, of a result by its version; returns the id of the row chosen, 0 for none."""
     if selected:
         st.dataframe(crystals[crystals["id"] == selected], hide_index=True)
     numbers = st.column_config.NumberColumn(format="%.4g")
@@ -101,7 +102,7 @@ def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
         column_config=dict.fromkeys(crystals.select_dtypes("float").columns, numbers),
         on_select="rerun",
         selection_mode="single-row",
-        key="table",
+        key=f"table {version}",  # rows of another result are other crystals
     )
     rows = chosen.selection.rows
     return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
@@ -148,9 +149,8 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
     offer_each(HANDOUTS.values(), made, file_stem(micrograph.name))
 
 
-def results(item: session.Item, choice: Instances, measuring: Measuring) -> None:
+def results(item: session.Item, job: str, choice: Instances, measuring: Measuring) -> None:
     """The finished run: figures, outlines, verdict, and the tabs below."""
-    job = item.job
     if shared.result(job) is None:
         st.warning(
             "The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:"
@@ -174,18 +174,19 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
         )
     if corrected.history.log:
         st.caption(f"With {corrections_words(corrected.history.log)}.")
+    picked = item.place("row", shown)
     answer = viewer(
         micrograph.pixels,
         job,
         micrograph.um_per_px,
         [Crystals(corrected.history.labels, measurement.crystals, shown)],
-        Shown(picked=st.session_state.get("picked")),
+        Shown(picked=picked),
         key=f"result {job}",
     )
-    chosen = tabs(micrograph, corrected, measurement, measuring, answer.selected[0] if answer.selected else 0)
-    if chosen and chosen != st.session_state.get("row"):
-        st.session_state["row"] = chosen
-        st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}
+    selected = answer.selected[0] if answer.selected else 0
+    chosen = tabs(micrograph, corrected, measurement, measuring, selected, digest(shown))
+    if chosen and chosen != (picked or {}).get("ids", [0])[0]:
+        item.go_to("row", shown, {"token": time.time_ns() // 1000, "ids": [chosen]})
         st.rerun()
 
 
@@ -201,9 +202,15 @@ def on_record(kept: Reopened, micrograph: Micrograph) -> None:
 
 
 def tabs(
-    micrograph: Micrograph, corrected: Corrected, measurement: Measurement, measuring: Measuring, selected: int
+    micrograph: Micrograph,
+    corrected: Corrected,
+    measurement: Measurement,
+    measuring: Measuring,
+    selected: int,
+    shown: str,
 ) -> int:
-    """Verdict, and the tabs below the image; returns the id of the crystal chosen in the table, 0 for none."""
+    """Verdict, and the tabs below the image of the result `shown`; returns the id of the crystal chosen in the table, 0
+    for none."""
     profile = session.profile() or Profile("none")
     crystals, labels, rule = measurement.crystals, corrected.history.labels, measuring.border_rule
     field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
@@ -230,7 +237,7 @@ def tabs(
             distribution(crystals, micrograph.shape, rule)
             st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
     with rows:
-        chosen = crystals_table(crystals, selected)
+        chosen = crystals_table(crystals, selected, shown)
     with files:
         downloads(micrograph, corrected, measuring)
     return chosen
@@ -238,18 +245,21 @@ def tabs(
 
 def page() -> None:
     session.enter()
+    draft = choices().settings
     with st.sidebar:
         image_controls.choose_micrographs()
+        item = session.current()
         st.header("Method", divider="gray")
         settings_controls.choose_profile()
-        method = settings_controls.choose_method()
-        scales = settings_controls.choose_scales(method) if method else None
+        method = settings_controls.choose_method("measure", draft)
+        scales = settings_controls.choose_scales("measure", draft)
         st.header("Crystals", divider="gray")
-        choice = settings_controls.choose_instances(method)
-        measuring = settings_controls.choose_measuring()
+        choice = settings_controls.choose_instances("measure", draft)
+        measuring = settings_controls.choose_measuring("measure", draft, item)
     st.title("Measure crystals")
-    item = session.current()
-    settings = Settings(method, scales, choice, measuring, session.network(), session.effort()) if scales else None
+    settings = None
+    if method is not None and scales is not None:
+        settings = Settings(method, scales, choice, measuring, draft.shown("network"), draft.shown("effort"))
     if item.opener:
         welcome()
     header(item)
@@ -258,7 +268,7 @@ def page() -> None:
     job = item.shown()
     kept = shared.on_record(job.id) if job and job.active else None
     if job and job.status == "done":
-        results(item, choice, measuring)
+        results(item, job.id, choice, measuring)
     elif kept is not None and micrograph is not None:
         on_record(kept, micrograph)
     elif micrograph is not None:

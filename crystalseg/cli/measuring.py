@@ -52,7 +52,9 @@ def segment(
     weights: Weights = None,
     flow_model: FlowModel = None,
     keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
-    max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
+    max_megapixels: Annotated[
+        float | None, typer.Option(help="Refuse larger images; usually those of more than 100, or what is set.")
+    ] = None,
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: ProfileName = "",
@@ -100,11 +102,12 @@ def segment(
 
 def _by_model(only: str, model: Path) -> str:
     """The filter that a language model makes of words, which is shown."""
-    from crystalseg.segmentation.wording import filter_by_model
+    from crystalseg.measurement.wording import filter_by_model
+    from crystalseg.segmentation.language import LanguageModel
 
     if not only:
         raise UserError("--only-by makes a filter of the words of --only: give both.")
-    found = filter_by_model(only, model)
+    found = filter_by_model(only, model.name, LanguageModel(model))
     print(f"Counted: {found}")
     return found
 
@@ -118,7 +121,7 @@ class _Call:
     settings: "Settings"
     calibration: "Calibration | None"
     keep_data_bar: bool
-    max_megapixels: float
+    max_megapixels: float | None
     validation: "Validation | None"
     details: "Details"
     profile: "Profile | None"
