@@ -157,12 +157,18 @@ def record(engine: Engine, run: Run, kept: Mapping[str, bytes], reports: Mapping
     """
     for data in kept.values():
         store.put(data)
-    if run.image_sha256 and store.place(run.image_sha256).exists():
-        run = replace(run, files=run.files | {"image": run.image_sha256})
+    run = with_image(run)
     operator = run.details.get("operator", "")
     for form, data in reports.items():
         issue(engine, [run.id], form, data, operator)
     return Run.from_dict(ledger.append(engine, "run", run.id, asdict(run), operator, once=True).body)
+
+
+def with_image(run: Run) -> Run:
+    """The run, with its image among its files if the store has it."""
+    if not run.image_sha256 or not store.place(run.image_sha256).exists():
+        return run
+    return replace(run, files=run.files | {"image": run.image_sha256})
 
 
 def recorded(engine: Engine) -> list[Run]:
