@@ -22,8 +22,9 @@ def report(
     """The report of a segmented micrograph as the bytes of a file. The crystals are measured as
     `segmentation.settings.measuring` says. Nothing goes on record, and the report carries no signature of the record.
 
-    `form`: pdf, html or excel; `details`: of the sample; `profile`: its limits lead to a verdict; `validation`: what the method is off by on this
-    kind of material, without which the report says that the uncertainty lacks it. UserError for another `form`.
+    `form`: pdf, html or excel, else UserError; `details`: of the sample; `profile`: its limits lead to a verdict;
+    `validation`: what the method is off by on this kind of material, without which the report says that the uncertainty
+    lacks it.
 
     >>> from crystalseg import Settings, load_models, read_micrograph, report, segment
     >>> from crystalseg.micrographs.examples import FOLDER
