@@ -84,7 +84,7 @@ def assess(
     material, or None.
     """
     above = next((limit.above for limit in limits if limit.above is not None), None)
-    by_key = figures(fields, rule, above)
+    by_key = figures(fields, rule, above, calibration)
     if not by_key:
         return None
     unit = by_key["mean"].unit

@@ -114,7 +114,9 @@ def _save_instrument(item: session.Item, new: Calibration) -> None:
         name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", key=f"name {item.key}")
         date = st.date_input("Date of the calibration", key=f"date {item.key}")
         length = st.number_input("Certified length, µm (0: none)", 0.0, None, 0.0, key=f"length {item.key}")
-        wide = st.number_input("Its standard uncertainty, µm", 0.0, None, 0.0, key=f"wide {item.key}")
+        wide = st.number_input(
+            "Its standard uncertainty, µm (empty: not known)", 0.0, None, None, key=f"wide {item.key}"
+        )
         certificate = st.text_input("Certificate", key=f"certificate {item.key}")
         if st.button("Save", disabled=not name.strip(), key=f"save {item.key}"):
             instrument = Instrument(
@@ -164,7 +166,8 @@ def _scale_bar(item: session.Item) -> Calibration | None:
     names = ("left x, px", "left y, px", "right x, px", "right y, px")
     values = [c.number_input(n, 0.0, None, round(e, 1)) for c, n, e in zip(columns, names, ends, strict=False)]
     length = columns[4].number_input("length, µm", 0.0, None, 0.0, format="%.6g")
-    wide = columns[5].number_input("± µm", 0.0, None, 0.0, format="%.6g", help="Standard uncertainty of the length.")
+    said = "Standard uncertainty of the length. Empty: not known, and then the uncertainty of the pixel size is not either."
+    wide = columns[5].number_input("± µm", 0.0, None, None, format="%.6g", placeholder="not known", help=said)
     if length <= 0 or values == [0.0] * 4:
         return None
     return from_scale_bar(length, (values[0], values[1]), (values[2], values[3]), wide)
