@@ -4,7 +4,7 @@ fields of structures whose truth is known from all of them.
     python -m benchmarks.coverage [--pool 300] [--samples 200] [--seed 0] [--structures "planar Voronoi" …]
 
 Held: of samples of 1, 2, 3, 5 and 10 fields of about 115 crystals, the share whose value is within U of the true one,
-with nothing unknown of segmentation and pixel size; of the largest size, of the mean of what such samples have for theirs.
+with nothing unknown of segmentation and pixel size; of the largest size, of the mean of what such samples have.
 False passes: of samples of one field, those that would pass an upper or a lower limit that the true value just breaks.
 At last, of 2 to 60 log-normal crystals, independent of each other.
 """
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.drawn_fields import STRUCTURES, drawn, scattered
+from benchmarks.drawn_fields import STRUCTURES, drawn, sized
 from crystalseg.evaluation.tables import markdown
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import DEFINITIONS, Figure, figures
@@ -94,7 +94,8 @@ def of_few(samples: int, seed: int) -> pd.DataFrame:
     true["area_above"] = (sizes[sizes > above] ** 2).sum() / (sizes**2).sum()
     columns = {}
     for count in FEW:
-        found = [figures([scattered(rng, count, 12, WIDTH)], "include", above, 0.0) for _ in range(samples)]
+        drawings = rng.choice(sizes, (samples, count))
+        found = [figures([sized(of, k)], "include", above, 0.0) for k, of in enumerate(drawings)]
         off = misses(found, true)
         columns[f"{count}"] = 100 - off["low"] - off["high"]
         columns[f"{count}, U not known"] = off["unknown"]

@@ -1,6 +1,7 @@
 """Fields with known truth: grains of Voronoi tessellations in the plane and cut through space, particles at points.
 
-Crystals of one field are not independent here, as they are not in a micrograph: what is large leaves its neighbours less.
+Crystals of one field are not independent here, as they are not in a micrograph: what is large leaves its neighbours
+less.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,7 +54,7 @@ def section(rng: np.random.Generator, crystals: float) -> np.ndarray:
 
 
 def regular(rng: np.random.Generator, crystals: float) -> np.ndarray:
-    """Grains about the points of a square lattice, each moved by a fifth of the spacing (normal), the lattice anyhow."""
+    """Grains about the points of a square lattice that lies anyhow, each moved by a fifth of the spacing (normal)."""
     return cKDTree(_lattice(rng, _spacing(crystals), 0.2)).query(_pixels())[1]
 
 
@@ -79,7 +80,7 @@ def apart(rng: np.random.Generator, crystals: float) -> np.ndarray:
 
 
 def clustered(rng: np.random.Generator, crystals: float) -> np.ndarray:
-    """Particles in clusters of 6 in the mean, a normal distance of a half spacing from their middle (Thomas process)."""
+    """Particles in clusters of 6 in the mean, a normal distance of half a spacing from their middle (Thomas)."""
     spacing = _spacing(crystals)
     parents = _poisson(rng, np.array([SIDE, SIDE]), spacing**-2 / 6, 4 * spacing)
     points = np.repeat(parents, rng.poisson(6, len(parents)), axis=0)
@@ -103,15 +104,14 @@ def drawn(structure: str, rng: np.random.Generator, crystals: float = CRYSTALS) 
     return Field(labels, table(labels), 1.0)
 
 
-def scattered(rng: np.random.Generator, crystals: int, typical: float, width: float) -> Field:
-    """A field with so many crystals, of log-normal diameters with this median and width, px; their areas are exact, their
-    labels single pixels."""
+def sized(diameters: np.ndarray, seed: int = 0) -> Field:
+    """A field with crystals of these diameters, px of 1 µm, anywhere; areas are exact, the labels single pixels."""
     labels = np.zeros((SIDE, SIDE), np.int32)
-    labels.ravel()[rng.choice(SIDE**2, crystals, replace=False)] = np.arange(1, crystals + 1)
-    found = table(labels)
-    diameter = typical * rng.lognormal(0, width, crystals)
+    places = np.random.default_rng(seed).choice(SIDE**2, len(diameters), replace=False)
+    labels.ravel()[places] = np.arange(1, len(diameters) + 1)
+    found = table(labels).assign(touches_border=False)
     for unit in ("px", "um"):
-        found[f"equivalent_diameter_{unit}"], found[f"area_{unit}2"] = diameter, np.pi / 4 * diameter**2
+        found[f"equivalent_diameter_{unit}"], found[f"area_{unit}2"] = diameters, np.pi / 4 * diameters**2
     return Field(labels, found, 1.0)
 
 

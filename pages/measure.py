@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +11,7 @@ from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
+from crystalseg.measurement.uncertainty import Budget
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import Profile
@@ -23,7 +23,7 @@ from crystalseg.report.html import build_html
 from crystalseg.report.outlines import coco, geojson, imagej_rois
 from crystalseg.report.pdf import PAGES, build_pdf
 from crystalseg.report.report import Details, Report
-from crystalseg.report.words import corrections_words, size_rows
+from crystalseg.report.words import EXPANDED, bounded, corrections_words, size_rows
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
@@ -75,12 +75,13 @@ def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
     return micrograph
 
 
-def figures(summary: Summary) -> None:
+def figures(summary: Summary, average_budget: Budget) -> None:
     average, unit = summary.average, summary.unit
     columns = st.columns(5)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
-    interval = f"{average.low:.3g} – {average.high:.3g}" if np.isfinite(average.low) else "one crystal"
-    columns[1].metric("95 % interval", interval, help="Bootstrap over the crystals counted.")
+    wide = bounded(average_budget, average_budget.expanded)
+    said = "Expanded uncertainty of the average size; ≥: a part is not known. Its budget is under Figures by standard."
+    columns[1].metric(EXPANDED, wide if wide == "not known" else f"{wide} {unit}", help=said)
     columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
     columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
     columns[4].metric("Crystals counted", f"{summary.counted} of {summary.found}", help="See the border rule.")
@@ -187,14 +188,15 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
     corrected = shared.corrected(job, choice)
     shown = f"{corrected.version} {micrograph.um_per_px} {measuring.only}"
     measurement = corrected.measurement(micrograph.um_per_px, measuring)
-    if measurement.summary is None:
+    field, assessed = _assessed(micrograph, corrected, measurement, measuring)
+    if measurement.summary is None or assessed is None:
         st.warning(
             "No crystal counts. If the outlines below show none, lower the foreground threshold; if all touch the "
             "border, choose the border rule that includes them; if only some are to count, ask for others.",
             icon=":material/search:",
         )
     else:
-        figures(measurement.summary)
+        figures(measurement.summary, assessed.budgets["mean"])
     for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
             f"Corrections were made with other thresholds ({words}); set these to see them.", icon=":material/edit:"
@@ -209,7 +211,8 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
         Shown(picked=st.session_state.get("picked")),
         key=f"result {job}",
     )
-    chosen = tabs(micrograph, corrected, measurement, measuring, answer.selected[0] if answer.selected else 0)
+    selected = answer.selected[0] if answer.selected else 0
+    chosen = tabs(micrograph, corrected, measurement, measuring, field, assessed, selected)
     if chosen and chosen != st.session_state.get("row"):
         st.session_state["row"] = chosen
         st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}
@@ -227,35 +230,45 @@ def on_record(kept: Reopened, micrograph: Micrograph) -> None:
     distribution(crystals, kept.labels.shape, kept.run.chosen.measuring.border_rule)
 
 
+def _assessed(
+    micrograph: Micrograph, corrected: Corrected, measurement: Measurement, measuring: Measuring
+) -> tuple[Field, Assessment | None]:
+    """The image as a field, and its figures and verdicts; None if no crystal counts."""
+    profile = session.profile() or Profile("none")
+    field = Field(corrected.history.labels, measurement.crystals, micrograph.um_per_px, micrograph.name)
+    found = corrected.segmentation(measuring)
+    validation = lookup(profile, found.settings)
+    if validation is not None:
+        validation = validation.of(found.settings.thresholds, found.hashes)
+    version = f"{corrected.version} {measuring.only}"
+    rule = measuring.border_rule
+    return field, shared.assessment(version, rule, micrograph.calibration, profile, validation, field)
+
+
 def tabs(
-    micrograph: Micrograph, corrected: Corrected, measurement: Measurement, measuring: Measuring, selected: int
+    micrograph: Micrograph,
+    corrected: Corrected,
+    measurement: Measurement,
+    measuring: Measuring,
+    field: Field,
+    assessment: Assessment | None,
+    selected: int,
 ) -> int:
     """Verdict, and the tabs below the image; returns the id of the crystal chosen in the table, 0 for none."""
-    profile = session.profile() or Profile("none")
-    crystals, labels, rule = measurement.crystals, corrected.history.labels, measuring.border_rule
-    field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
-
-    def assessed() -> Assessment | None:
-        found = corrected.segmentation(measuring)
-        validation = lookup(profile, found.settings)
-        if validation is not None:
-            validation = validation.of(found.settings.thresholds, found.hashes)
-        version = f"{corrected.version} {measuring.only}"
-        return shared.assessment(version, rule, micrograph.calibration, profile, validation, field)
-
-    if profile.limits and (judged := assessed()) is not None:
-        verdict(judged)
+    crystals, rule = measurement.crystals, measuring.border_rule
+    if assessment is not None and assessment.verdicts:
+        verdict(assessment)
     sizes, standards, rows, files = st.tabs(
         ["Size distribution", "Figures by standard", "Crystals", "Report and files"], key="tabs", on_change="rerun"
     )
     with standards:
-        # a bootstrap, only for who looks at it
-        if standards.open and (assessment := assessed()) is not None:
+        if standards.open and assessment is not None:
             by_standard(assessment, field, micrograph.pixels)
     with sizes:
-        if measurement.summary is not None:
+        if measurement.summary is not None and assessment is not None:
             distribution(crystals, micrograph.shape, rule)
-            st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
+            told = size_rows(measurement.summary, assessment.budgets["mean"])
+            st.table(pd.DataFrame(told, columns=["figure", "value"]).set_index("figure"))
     with rows:
         chosen = crystals_table(crystals, selected)
     with files:

@@ -154,7 +154,8 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     for ending, data in files.items():
         (order.out / f"{name}_{ending}").write_bytes(data)
     summary, assessment = result.measurement.summary, ready.report.assessment
-    size = size_rows(summary)[0][1] if summary else "no crystal counts"
+    average = assessment.budgets["mean"] if assessment is not None else None
+    size = size_rows(summary, average)[0][1] if summary else "no crystal counts"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
     if assessment is None or assessment.outcome is None:
         return words

@@ -72,8 +72,9 @@ class Summary:
     """Sizes are equivalent circular diameters in `unit`.
 
     found: crystals in the table; counted: those with a weight; border: those touching the border; pores, artefacts:
-    what was marked so and is no crystal; average: ACS with its 95 % interval (sampling); number, area: D10, D50, D90 of the number- and area-weighted distributions; span of
-    each = (D90 − D10) / D50; smallest, largest counted; area_share: crystals' share of the image.
+    what was marked so and is no crystal; average: ACS with its 95 % interval from sampling; number, area: D10, D50, D90
+    of the number- and area-weighted distributions; span of each = (D90 − D10) / D50; smallest, largest counted;
+    area_share: crystals' share of the image.
     """
 
     unit: str

@@ -59,9 +59,9 @@ class Definition:
 class Figure:
     """A figure of a sample. sampling: its standard uncertainty from which crystals or fields were seen, NaN if unknown;
     how: what that is from; fields: the figure of each field alone, NaN where a field has none; label: if it needs one
-    beside its definition's; freedom: degrees of freedom of `sampling`; at_least: what it is at least if the crystals cut
-    by the border count with what is visible of them, NaN where that says nothing; per_pixel: what it changes by where
-    the pixel size changes by its standard uncertainty, of figures that do not go with a power of it, else NaN."""
+    beside its definition's; freedom: degrees of freedom of `sampling`; at_least: what it is at least if the crystals
+    cut by the border count with what is visible of them, NaN where that says nothing; per_pixel: what it changes by
+    where the pixel size changes by its standard uncertainty, of figures that do not go with a power of it, else NaN."""
 
     key: str
     value: float
@@ -276,7 +276,7 @@ def _span(sample: Sample, values: tuple[float, ...], influences: Sequence[np.nda
 
 
 def _area_above(sample: Sample, above: float, unit: str, calibration: float | None) -> Figure:
-    """The share of crystals larger than `above` of the area. Of a sample without one, U is what may have been missed."""
+    """The share of crystals larger than `above` of the area. Of a sample without one, U is what may be missed."""
 
     def share(x: np.ndarray, w: np.ndarray, a: np.ndarray, limit: float = above) -> float:
         return float((w * a)[x > limit].sum() / (w * a).sum())
@@ -294,7 +294,8 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
         low, high = share_limits(value, of, n)
     if not (sizes > above).any():
         mean, influences = influence(weights * areas, weights)
-        alike = spread(influences, sample.places).standard ** 2 / max(np.square(influences).sum(), 1e-300)
+        alone = max(float(np.square(influences).sum()), (1e-9 * mean) ** 2)
+        alike = spread(influences, sample.places).standard ** 2 / alone  # how many times more neighbours are alike
         high = max(high, missed_share(n / max(1.0, alike), np.pi / 4 * above**2 / mean))
         of = replace(of, how=f"none of {n} crystals is larger: what share may have been missed")
     of = replace(of, standard=max(high - value, value - low) / coverage_factor(of.freedom), skew=0.0)

@@ -35,8 +35,8 @@ def g_of_area(mm2: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Planimetric:
-    """The crystals of a field. ids: int (n,); parts: what each counts, float (n,): 1 inside the field, ½ cut by one edge,
-    ¼ at a corner."""
+    """The crystals of a field. ids: int (n,); parts: what each counts, float (n,): 1 inside the field, ½ cut by one
+    edge, ¼ at a corner."""
 
     ids: np.ndarray
     parts: np.ndarray

@@ -1,10 +1,13 @@
 """How far a figure of a sample would differ in other fields of the same material: its sampling uncertainty.
 
-Crystals of a field are not independent: what is large leaves its neighbours less, and a field may lie in a coarse part.
-So a field is divided into 3 × 3 blocks, whose figures tell how much chance there is in one ninth of it (delete-one-block
-jackknife; Tukey 1958; Künsch 1989, Annals of Statistics 17:1217). Figures are ratios of sums over crystals, or sizes at
-which such a ratio has a given value; of a ratio R = Σp/Σq the crystal i has the influence ψᵢ = (pᵢ − R·qᵢ)/Σq, to
-first order what R changes by without it (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapter 6).
+Crystals of a field are not independent: what is large leaves its neighbours less, and a field may lie in a coarse
+part. So a field is divided into 3 × 3 blocks, whose figures tell how much chance there is in one ninth of it
+(delete-one-block jackknife; Tukey 1958; Künsch 1989, Annals of Statistics 17:1217). Figures are ratios of sums over
+crystals, or sizes at which such a ratio has a given value. In a ratio R = Σp/Σq the crystal i has the influence
+ψᵢ = (pᵢ − R·qᵢ)/Σq, to first order what R changes by without it (Efron 1982, The Jackknife, the Bootstrap and Other
+Resampling Plans, chapter 6).
+
+What holds how often is measured by `python -m benchmarks.coverage` (docs/reliability.md).
 """
 
 from collections.abc import Sequence
@@ -20,12 +23,11 @@ FEW_FIELDS = 8  # the spread between fewer is itself known too badly to stand al
 FEW_CRYSTALS = 30  # fewer do not fill blocks
 DRAWS = 4000
 OPEN = 10.0  # times a figure: an interval that reaches further tells nothing
-# Neighbouring blocks share what they are made of, so that nine vary less together than the field does. How much less is
-# told by how much more blocks vary than single crystals do (benchmarks.coverage, planar Voronoi).
+# Neighbouring blocks share what they are made of, so that nine vary less together than the field does. How much less
+# is told by how much more blocks vary than single crystals do; with these factors planar Voronoi fields hold.
 ALLOWANCE = 2.0
-SKEWED = (
-    2.4  # coverage factor up to which skewness is allowed for; where few degrees of freedom tell, k is large anyhow
-)
+COUNTS = 1.2  # the same of numbers per area, whose blocks share the crystals at their edges
+SKEWED = 2.4  # coverage factor up to which skewness is allowed for; with few degrees of freedom k is large anyhow
 
 
 @lru_cache(maxsize=1024)
@@ -77,9 +79,9 @@ class Spread:
 
     @property
     def reach(self) -> float:
-        """U, half the 95 % interval: u·(k + 1.5·|a|·(1 + 2k²)). A sample that happens to lack large crystals has a small
-        figure and a small u: the interval has to reach further on one side (Johnson 1978, JASA 73:536), and U is as wide
-        on the other."""
+        """U, half the 95 % interval: u·(k + 1.5·|a|·(1 + 2k²)). A sample that happens to lack large crystals has a
+        small figure and a small u: the interval has to reach further on one side (Johnson 1978, JASA 73:536), and U is
+        as wide on the other. 1.5: a sample is less skewed than what it is drawn from."""
         k = coverage_factor(self.freedom)
         return self.standard * (k + 1.5 * abs(self.skew) * (1 + 2 * min(k, SKEWED) ** 2))
 
@@ -123,16 +125,22 @@ def spread(influences: np.ndarray, places: Places, expected: np.ndarray | None =
         own = Spread(float(np.sqrt(squares * n / (n - 1))), n - 1, skew, f"{n} crystals, taken as independent")
     else:
         within = float(np.square(blocks).sum() * cells / (cells - 1))
-        within = max(within + ALLOWANCE * max(0.0, within - squares), squares if expected is None else 0.0)
         where = "the field" if fields == 1 else f"each of {fields} fields"
-        own = Spread(float(np.sqrt(within)), cells - 1, skew, f"{SIDE} × {SIDE} blocks in {where}")
+        how = f"{SIDE} × {SIDE} blocks in {where}"
+        if expected is None:
+            within = max(within + ALLOWANCE * max(0.0, within - squares), squares)
+            own = Spread(float(np.sqrt(within)), cells - 1, skew, how)
+        else:  # a number varies with its size: U is taken of its logarithm
+            value, k = float(influences.sum()), coverage_factor(cells - 1)
+            relative = COUNTS * float(np.sqrt(within)) / value
+            own = Spread(value * float(np.expm1(k * relative)) / k, cells - 1, 0.0, how)
     return of_fields if fields > 1 and of_fields.standard > own.standard else own
 
 
 def share_limits(share: float, of: Spread, n: float) -> tuple[float, float]:
-    """The ends of the 95 % interval of a share, 0 … 1, of n crystals, seen with this spread: Clopper and Pearson's (1934,
-    Biometrika 26:404) of as many independent crystals as would vary so much (Korn and Graubard 1998, Survey Methodology
-    24:193)."""
+    """The ends of the 95 % interval of a share, 0 … 1, of n crystals, seen with this spread: Clopper and Pearson's
+    (1934, Biometrika 26:404) of as many independent crystals as would vary so much (Korn and Graubard 1998, Survey
+    Methodology 24:193)."""
     tail = (1 - LEVEL) / 2
     seen = n
     if of.standard > 0:
@@ -145,15 +153,16 @@ def share_limits(share: float, of: Spread, n: float) -> tuple[float, float]:
 
 
 def missed_share(n: float, relative_area: float) -> float:
-    """The area share of crystals of a kind of which n crystals had none, each with at least `relative_area` times the mean
-    crystal's area: as many may have been missed as are not seen in 2.3 % of samples (Clopper and Pearson, of 0 in n)."""
+    """The area share of crystals of a kind of which n crystals had none, each with at least `relative_area` times the
+    mean crystal's area: as many may have been missed as are not seen in 2.3 % of samples (Clopper and Pearson, 0 of
+    n)."""
     number = 1 - ((1 - LEVEL) / 2) ** (1 / n)
     return number * relative_area / (number * relative_area + 1 - number)
 
 
 def size_limits(sizes: np.ndarray, weights: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """The sizes that the shares `low` and `high` of the weight do not exceed; beyond the largest, as the few largest go on
-    (exponential excess; Weissman 1978, JASA 73:812)."""
+    """The sizes that the shares `low` and `high` of the weight do not exceed; beyond the largest, as the few largest go
+    on (exponential excess; Weissman 1978, JASA 73:812)."""
     order = np.argsort(sizes)
     ordered, own = sizes[order], weights[order] / weights.sum()
     reached = np.cumsum(own) - own / 2
@@ -215,8 +224,8 @@ def wider(one: Spread, other: Spread) -> Spread:
 
 
 def mean_size(sizes: np.ndarray, weights: np.ndarray, places: Places) -> tuple[float, Spread]:
-    """The average of sizes and its sampling uncertainty; of a few crystals as of a log-normal population, by Student's t
-    where that is open."""
+    """The average of sizes and its sampling uncertainty; of a few crystals as of a log-normal population, by Student's
+    t where that is open."""
     value, psi = influence(weights * sizes, weights)
     of, few = spread(psi, places), few_of(sizes, weights, places)
     if few is None:

@@ -57,6 +57,44 @@ def whole_image(run: Run) -> Micrograph:
 
 
 def same_figures(run: Run, summary: Summary | None) -> bool:
-    """Whether figures measured again are those of the run on record, to the last digit."""
-    figures = asdict(summary) if summary else None
-    return json.dumps(figures, sort_keys=True) == json.dumps(run.figures, sort_keys=True)
+    """Whether figures measured again are those of the run on record, to the last digit. The interval of the average
+    says how sure one was of it, and stays as it was stated then: see `stated_otherwise`."""
+
+    def without(figures: dict | None) -> str:
+        if figures and "average" in figures:
+            figures = figures | {"average": figures["average"]["value"]}
+        return json.dumps(figures, sort_keys=True)
+
+    return without(asdict(summary) if summary else None) == without(run.figures)
+
+
+def stated_otherwise(run: Run, summary: Summary | None) -> str:
+    """In a sentence, how the interval of the average on record differs from what is computed today; "" if not."""
+    stated = _stated(run)
+    if summary is None or stated is None:
+        return ""
+    today = (summary.average.low, summary.average.high)
+    if np.allclose(stated, today, rtol=1e-9, equal_nan=True):
+        return ""
+    then, now = ("not known" if np.isnan(of).any() else f"{of[0]:.4g} to {of[1]:.4g}" for of in (stated, today))
+    return (
+        f"The 95 % interval of the average (sampling) is given as it was stated with crystalseg "
+        f"{run.software['crystalseg']}: {then} {summary.unit}. Computed today it is {now} {summary.unit}."
+    )
+
+
+def as_issued(run: Run, summary: Summary | None) -> Summary | None:
+    """The summary of a run measured again, with the interval of the average as it is on record."""
+    stated = _stated(run)
+    if summary is None or stated is None:
+        return summary
+    return replace(summary, average=replace(summary.average, low=stated[0], high=stated[1]))
+
+
+def _stated(run: Run) -> tuple[float, float] | None:
+    """The ends of the interval of the average on record, NaN where it has none; None if no figures are on record."""
+    average = (run.figures or {}).get("average", {})
+    if not {"low", "high"} <= average.keys():
+        return None
+    low, high = (float("nan") if average[end] is None else float(average[end]) for end in ("low", "high"))
+    return low, high

@@ -166,7 +166,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
     names = ("left x, px", "left y, px", "right x, px", "right y, px")
     values = [c.number_input(n, 0.0, None, round(e, 1)) for c, n, e in zip(columns, names, ends, strict=False)]
     length = columns[4].number_input("length, µm", 0.0, None, 0.0, format="%.6g")
-    said = "Standard uncertainty of the length. Empty: not known, and then the uncertainty of the pixel size is not either."
+    said = "Standard uncertainty of the length. Empty: not known; then the pixel size's is not known either."
     wide = columns[5].number_input("± µm", 0.0, None, None, format="%.6g", placeholder="not known", help=said)
     if length <= 0 or values == [0.0] * 4:
         return None
