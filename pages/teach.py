@@ -18,7 +18,7 @@ SHIPPED = "the shipped weights"
 THUMB_PX = 360
 
 
-def labelled(material: str) -> list[annotations.Kept]:
+def labelled(material: str) -> list[annotations.RecordedAnnotation]:
     """What a material is taught with: a table, pictures, and ways to add and to take away."""
     kept = annotations.annotations(shared.engine(), material)
     crystals = sum(one.crystals for one in kept)
@@ -72,7 +72,7 @@ def add_files(material: str) -> None:
         st.rerun()
 
 
-def learn(material: str, kept: list[annotations.Kept]) -> None:
+def learn(material: str, kept: list[annotations.RecordedAnnotation]) -> None:
     """Begin a lesson, or watch the one that is under way."""
     st.subheader("Learn")
     engine = shared.engine()

@@ -80,13 +80,13 @@ def segment(
     out.mkdir(parents=True, exist_ok=True)
     models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
-    order = _Order(
+    call = _Call(
         engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out
     )
     failed = 0
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
         try:
-            print(*_measure(path, name, order))
+            print(*_measure(path, name, call))
         except UserError as error:
             failed += 1
             complain(error)
@@ -106,7 +106,7 @@ def _by_model(only: str, model: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Call:
     """What holds for all images of a call."""
 
     engine: "Engine"
@@ -121,7 +121,7 @@ class _Order:
     out: Path
 
 
-def _measure(path: Path, name: str, order: _Order) -> list[str]:
+def _measure(path: Path, name: str, call: _Call) -> list[str]:
     """Measure one image and write its files; returns what is said of it."""
     from crystalseg.execution.one_image import measure_micrograph
     from crystalseg.execution.result import documented
@@ -134,17 +134,17 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.words import size_rows
 
-    original = read_micrograph(path, max_megapixels=order.max_megapixels)
+    original = read_micrograph(path, max_megapixels=call.max_megapixels)
     store.put(path.read_bytes())
-    micrograph = prepared(original, order.calibration, order.keep_data_bar)
+    micrograph = prepared(original, call.calibration, call.keep_data_bar)
     with Bar(console=errors, transient=True) as progress:
         task = progress.add_task(micrograph.name, total=1.0)
         result = measure_micrograph(
-            micrograph, order.settings, order.models, lambda p: progress.update(task, completed=p.share)
+            micrograph, call.settings, call.models, lambda p: progress.update(task, completed=p.share)
         )
-    ready = documented(result, order.validation, order.details, order.profile)
-    pdf = build_pdf(replace(ready.report, anchor=anchor(order.engine)))
-    run = record(order.engine, ready.run, ready.kept, {"PDF": pdf})
+    ready = documented(result, call.validation, call.details, call.profile)
+    pdf = build_pdf(replace(ready.report, anchor=anchor(call.engine)))
+    run = record(call.engine, ready.run, ready.kept, {"PDF": pdf})
     files = {
         "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
         "crystals.csv": csv(result.measurement.crystals),
@@ -152,7 +152,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
         "run.json": run.to_json().encode(),
     }
     for ending, data in files.items():
-        (order.out / f"{name}_{ending}").write_bytes(data)
+        (call.out / f"{name}_{ending}").write_bytes(data)
     summary, assessment = result.measurement.summary, ready.report.assessment
     average = assessment.budgets["mean"] if assessment is not None else None
     size = size_rows(summary, average)[0][1] if summary else "no crystal counts"

@@ -2,12 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from crystalseg import ROOT
+from crystalseg import places
 from crystalseg.errors import UserError
 
 GIGABYTES = 2.5  # that a worker takes with an image of 4000 × 4000 px
@@ -74,13 +73,7 @@ class Workers:
         if self.count > 1:
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.count))
         with (self.folder / "worker.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "crystalseg", "worker", str(place)],
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd=ROOT,
-            )
+            return places.start("worker", str(place), stdout=log, stderr=log, env=environment)
 
     def close(self) -> None:
         """Stop those that were started here at once."""
