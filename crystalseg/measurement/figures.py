@@ -179,6 +179,14 @@ class Sample:
         """What is known of the population if there are too few crystals for blocks, but more than one."""
         return few_of(self.sizes, self.weights, self.places)
 
+    @cached_property
+    def tail(self) -> LogNormal | None:
+        """How the large crystals go on, for figures that depend on those that are rare; None where fields tell, or there
+        is only one crystal. No sample tells by its own crystals how large those are which it happens to lack."""
+        if self.few is not None or self.places.fields >= FEW_FIELDS or len(self.sizes) < 2:
+            return self.few
+        return LogNormal.of_upper_half(self.sizes, self.weights)
+
     def by_field(self, function: Callable[..., float]) -> tuple[float, ...]:
         """A figure of each field's sizes, weights and areas, NaN where a field has none."""
         return tuple(function(*part) if len(part[0]) else np.nan for part in self.parts)
@@ -205,10 +213,10 @@ def _averages(sample: Sample, unit: str) -> dict[str, Figure]:
     for key, power in (("d32", 3), ("d43", 4)):
         value, psi = influence(w * x**power, w * x ** (power - 1))
         of = spread(psi, sample.places)
-        if sample.few is not None:  # M(p) / M(p − 1) of a log-normal population: exp(μ + (p − ½)·σ²)
+        if (tail := sample.tail) is not None:  # M(p) / M(p − 1) of a log-normal population: exp(μ + (p − ½)·σ²)
             with np.errstate(over="ignore"):
-                draws = np.exp(sample.few.middle + (power - 0.5) * sample.few.width**2)
-            of = wider(sample.few.spread(value, draws), of)
+                draws = np.exp(tail.middle + (power - 0.5) * tail.width**2)
+            of = wider(tail.spread(value, draws), of)
         each = sample.by_field(lambda x, w, a, p=power: influence(w * x**p, w * x ** (p - 1))[0])
         found[key] = _figure(key, value, unit, of, each)
     return found
@@ -233,11 +241,11 @@ def _percentiles(sample: Sample, unit: str) -> dict[str, Figure]:
         for k, (share, value) in enumerate(zip(_SHARES, values, strict=True)):
             of, psi = _percentile(sample.sizes, weights, sample.places, share, value)
             influences.append(psi)
-            if sample.few is not None:
-                shift = 2 * sample.few.width**2 if suffix else 0.0
+            if (tail := sample.tail if share > 0.5 else sample.few) is not None:
+                shift = 2 * tail.width**2 if suffix else 0.0
                 with np.errstate(over="ignore"):
-                    draws = np.exp(sample.few.middle + shift + special.ndtri(share) * sample.few.width)
-                of = sample.few.spread(value, draws)
+                    fitted = tail.spread(value, np.exp(tail.middle + shift + special.ndtri(share) * tail.width))
+                of = wider(fitted, of) if sample.few is None else fitted
             key = f"d{100 * share:.0f}{suffix}"
             found[key] = _figure(key, value, unit, of, tuple(each[:, k]))
         if not suffix:

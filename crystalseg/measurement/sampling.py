@@ -201,6 +201,23 @@ class LogNormal:
         width = deviation * np.sqrt((n - 1) / rng.chisquare(n - 1, DRAWS))
         return LogNormal(middle + rng.standard_normal(DRAWS) * width / np.sqrt(n), width, n)
 
+    @staticmethod
+    def of_upper_half(sizes: np.ndarray, weights: np.ndarray) -> "LogNormal":
+        """From the sizes above the median alone, whose logarithms lie about it as half of a normal distribution: how the
+        large ones go on, whatever the small ones are like."""
+        order = np.argsort(sizes)
+        ordered, own = sizes[order], weights[order]
+        reached = (np.cumsum(own) - own / 2) / own.sum()
+        median = float(np.interp(0.5, reached, ordered))
+        above = reached > 0.5
+        deviation = np.sqrt(np.average(np.log(ordered[above] / median) ** 2, weights=own[above]))
+        rng = np.random.default_rng(0)
+        freedom = int(above.sum())
+        width = deviation * np.sqrt(freedom / rng.chisquare(freedom, DRAWS))
+        # the median of n varies by √(π/2)·σ/√n
+        middle = np.log(median) + rng.standard_normal(DRAWS) * width * np.sqrt(np.pi / 2 / len(sizes))
+        return LogNormal(middle, width, len(sizes))
+
     def spread(self, value: float, draws: np.ndarray) -> Spread:
         """Of a figure with this value, which draws of the population have for it, (DRAWS,); UNKNOWN if it is open."""
         tail = (1 - LEVEL) / 2
