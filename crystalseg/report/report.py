@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from crystalseg.evaluation.comparison import Comparison
@@ -161,7 +162,8 @@ def _judged_today(issued: Sequence[Verdict], today: Assessment) -> str:
             f"The verdict {str(then).upper()} is given as it was issued; judged today it is "
             f"{str(now or 'none').upper()}. The tables of figures and of uncertainty are as computed today."
         )
-    if [v.expanded for v in issued] != [v.expanded for v in today.verdicts]:
+    stated, computed = ([v.expanded for v in of] for of in (issued, today.verdicts))
+    if len(stated) != len(computed) or not np.allclose(stated, computed, rtol=1e-6, equal_nan=True):
         return (
             "The verdict is given as it was issued, and is the same today; the tables of figures and of uncertainty "
             "are as computed today, with another uncertainty."
