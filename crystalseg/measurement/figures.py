@@ -181,8 +181,8 @@ class Sample:
 
     @cached_property
     def tail(self) -> LogNormal | None:
-        """How the large crystals go on, for figures that depend on those that are rare; None where fields tell, or there
-        is only one crystal. No sample tells by its own crystals how large those are which it happens to lack."""
+        """How the large crystals go on, for figures that depend on those that are rare; None where fields tell, or for
+        one crystal. No sample tells by its own crystals how large those are which it happens to lack."""
         if self.few is not None or self.places.fields >= FEW_FIELDS or len(self.sizes) < 2:
             return self.few
         return LogNormal.of_upper_half(self.sizes, self.weights)

@@ -203,8 +203,8 @@ class LogNormal:
 
     @staticmethod
     def of_upper_half(sizes: np.ndarray, weights: np.ndarray) -> "LogNormal":
-        """From the sizes above the median alone, whose logarithms lie about it as half of a normal distribution: how the
-        large ones go on, whatever the small ones are like."""
+        """From the sizes above the median alone, whose logarithms lie about it as half of a normal distribution: how
+        the large ones go on, whatever the small ones are like."""
         order = np.argsort(sizes)
         ordered, own = sizes[order], weights[order]
         reached = (np.cumsum(own) - own / 2) / own.sum()
