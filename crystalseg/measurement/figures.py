@@ -17,6 +17,7 @@ from crystalseg.measurement.intercept import Pattern
 from crystalseg.measurement.sampling import (
     FEW_CRYSTALS,
     FEW_FIELDS,
+    LEVEL,
     SIDE,
     UNKNOWN,
     LogNormal,
@@ -166,13 +167,13 @@ class Sample:
     @staticmethod
     def of(fields: Sequence[Field], rule: str) -> "Sample":
         """Of fields in one unit."""
-        parts, together = counted(fields, rule)
+        parts, (sizes, weights, areas) = counted(fields, rule)
         places = []
         for field in fields:
             of = counting(field.crystals, rule)
             x, y = (field.crystals[f"centroid_{axis}_px"].to_numpy(float)[of] for axis in "xy")
             places.append((x, y, field.shape))
-        return Sample(*together, Places.of(places), parts)
+        return Sample(sizes, weights, areas, Places.of(places), parts)
 
     @cached_property
     def few(self) -> LogNormal | None:
@@ -296,7 +297,8 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
         shift = sample.few.middle + 2 * sample.few.width**2
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             draws = special.ndtr((shift - np.log(above)) / sample.few.width)
-        low, high = np.quantile(np.nan_to_num(draws, nan=value), [0.0228, 0.9772])
+        tail = (1 - LEVEL) / 2
+        low, high = np.quantile(np.nan_to_num(draws, nan=value), [tail, 1 - tail])
         of = replace(of, how=f"{n} crystals, taken as log-normal")
     else:
         low, high = share_limits(value, of, n)
@@ -348,9 +350,9 @@ def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
 def _aspect(fields: Sequence[Field], rule: str) -> dict[str, Figure]:
     parts, places = [], []
     for field in fields:
-        of = counting(field.crystals, rule)
+        inside = counting(field.crystals, rule)
         ratio, x, y = (
-            field.crystals[c].to_numpy(float)[of] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
+            field.crystals[c].to_numpy(float)[inside] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
         )
         parts.append(ratio)
         places.append((x, y, field.shape))
