@@ -24,7 +24,7 @@ from crystalseg.report.report import Details
 from crystalseg.report.words import EXPANDED, bounded, corrections_words, size_rows
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
-from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
+from crystalseg.ui import account, image_controls, large_images, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.choices import choices, kept
@@ -258,6 +258,7 @@ def page() -> None:
     draft = choices().settings
     with st.sidebar:
         image_controls.choose_micrographs()
+        large_images.choose()
         item = session.current()
         st.header("Method", divider="gray")
         settings_controls.choose_profile()
@@ -267,6 +268,8 @@ def page() -> None:
         choice = settings_controls.choose_instances("measure", draft)
         measuring = settings_controls.choose_measuring("measure", draft, item)
     st.title("Measure crystals")
+    if large_images.show():
+        return
     settings = None
     if method is not None and scales is not None:
         settings = Settings(method, scales, choice, measuring, draft.shown("network"), draft.shown("effort"))

@@ -176,7 +176,8 @@ def run_batch(
 
     A pixel size that is given holds for all images; one that states another is not measured.
     """
-    from crystalseg.execution import batch, batch_run, work_folder
+    from crystalseg.execution import batch_run, work_state
+    from crystalseg.execution.kinds import batch
     from crystalseg.record.database import open_database
     from crystalseg.report import handouts
 
@@ -187,13 +188,13 @@ def run_batch(
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         written = handouts.chosen(formats, handouts.BATCH) if formats else None
         batch.prepare(out, source, profile, calibration, operator, written)
-        work_folder.ask(out, "")
+        work_state.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:
         print("Paused: the same command goes on with it.")
         raise typer.Exit(130) from None
     failed = len(state.reasons)
-    print(f"{state.done} of {state.total} images measured, {failed} failed: {state.state}; see {out}")
+    print(f"{state.done} of {state.total} images measured, {failed} failed: {state.status}; see {out}")
     if failed:
         raise typer.Exit(2)

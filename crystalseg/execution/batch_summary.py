@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import Engine
 
-from crystalseg.execution.batch import Batch, load, settled
+from crystalseg.execution.kinds.batch import Batch, load, runs_of, settled
 from crystalseg.execution.result import issue_report
 from crystalseg.measurement.distribution import Summary
-from crystalseg.record import ledger, store
+from crystalseg.record import store
 from crystalseg.record.reopening import reopen
 from crystalseg.record.runs import Run
 from crystalseg.record.sample import of_different_places, why_not
@@ -25,8 +25,7 @@ def finish(folder: Path, engine: Engine) -> None:
     all is done `combined_report.pdf`, which takes the images for fields of one sample."""
     batch = load(folder)
     _, reasons = settled(engine, batch)
-    entries = ledger.entries(engine, "run", prefix=batch.run_id())
-    runs = [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda e: e.subject)]
+    runs = runs_of(engine, batch)
     rows = []
     for run in runs:
         row = {"image": batch.shown(batch.index(run.id)), "run": run.id}

@@ -36,6 +36,8 @@ def choose_micrographs() -> None:
     )
     for problem in session.add_uploads(uploads):
         refuse(problem)
+    for upload in session.large_uploads().values():
+        st.info(plain(f"{upload.name} is large: Measure measures it window by window."), icon=":material/grid_on:")
     session.current()
     with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
         for title, path in examples.files().items():

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.execution import lesson, lesson_state, model_files
+from crystalseg.execution import model_files, work
+from crystalseg.execution.kinds import lesson
 from crystalseg.measurement.measurement import measure
 from crystalseg.micrographs.annotations import annotation
 from crystalseg.networks import DIRECTORY
@@ -28,7 +29,7 @@ from tests.micrographs.test_annotations import LABELS, area, micrograph
 @pytest.fixture
 def started(monkeypatch):
     calls = []
-    monkeypatch.setattr("crystalseg.ui.background.start", lambda folder, *words: calls.append((folder, *words)))
+    monkeypatch.setattr(work, "start", lambda one: calls.append(one.folder))
     return calls
 
 
@@ -87,7 +88,7 @@ def test_a_lesson_is_begun_watched_and_given_up(page, started):
     labelled(page.button, "Learn").click().run()
     assert not page.exception
     folder = lesson.folder_of("steel")
-    assert started == [(folder, "teach", "steel", "--go-on")]
+    assert started == [folder]
     assert lesson.load(folder).minutes == 10
     store.write_safely(folder / "state.json", b'{"status": "running", "part": 1, "parts": 4, "title": "the model"}')
     (folder / "part-0").mkdir()
@@ -96,11 +97,11 @@ def test_a_lesson_is_begun_watched_and_given_up(page, started):
     )
     page.run()
     assert not page.exception
-    assert len(lesson_state.learning_curve(folder, 0)) == 1
+    assert len(lesson.learning_curve(folder, 0)) == 1
     # its process is gone
     labelled(page.button, "Go on").click().run()
     assert len(started) == 2
-    labelled(page.button, "Give up").click().run()
+    labelled(page.button, "Discard").click().run()
     assert not (folder / "lesson.json").exists()
     assert len(annotations.annotations(open_database())) == 1
 

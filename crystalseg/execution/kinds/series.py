@@ -14,10 +14,10 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
-from crystalseg.execution import batch
-from crystalseg.execution.batch import Batch
-from crystalseg.execution.batch_source import BatchError
-from crystalseg.execution.work_folder import is_locked, locked
+from crystalseg.execution.kinds import batch
+from crystalseg.execution.kinds.batch import Batch, BatchKind
+from crystalseg.execution.work import Work
+from crystalseg.execution.work_state import State, WorkError, state_of
 from crystalseg.measurement.distribution import Interval
 from crystalseg.measurement.series import Series, series
 from crystalseg.measurement.track_corrections import TrackCorrection, corrected
@@ -35,7 +35,7 @@ from crystalseg.report.handouts import SERIES, SERIES_HANDOUTS, Handout
 from crystalseg.report.series import Followed
 from crystalseg.report.words import settings_rows
 
-FRAMES, MOMENTS, DRIFT, LOCK = "frames", "moments.csv", "drift.csv", "series.lock"
+FRAMES, MOMENTS, DRIFT = "frames", "moments.csv", "drift.csv"
 
 
 def prepare(
@@ -48,7 +48,7 @@ def prepare(
 ) -> Batch:
     """The series in `folder`: the one that is there, or a new one of a folder or ZIP file of images, in the order of
     their names, or of a TIFF file of several pages, whose own pixel size counts unless another is given. interval: s
-    between frames, where the file does not say when they were taken. BatchError or MicrographError says why not."""
+    between frames, where the file does not say when they were taken. WorkError or MicrographError says why not."""
     given: list[Moment] = []
     if source.is_file() and is_stack(source):
         frames = folder / FRAMES
@@ -59,10 +59,10 @@ def prepare(
             calibration = batch.load(folder).calibration
         source = frames
     elif source.is_file() and not zipfile.is_zipfile(source):
-        raise BatchError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
+        raise WorkError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
     made = batch.prepare(folder, source, profile, calibration, operator)
     if len(made.names) < 2:
-        raise BatchError("A series needs at least two frames.")
+        raise WorkError("A series needs at least two frames.")
     if not (folder / MOMENTS).exists():
         given = given or [Moment()] * len(made.names)
         if interval is not None:
@@ -90,26 +90,25 @@ def run(
     engine: Engine,
     workers: int = 1,
     scheduler: str | None = None,
-    report: Callable[[str], None] = lambda _: None,
-) -> batch.State:
+    say: Callable[[str], None] = lambda _: None,
+) -> State:
     """Measure what is left of the frames, and if all are there follow the crystals through them."""
     from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
 
-    with locked(folder, LOCK):  # from the first frame to the last track: between them its batch is done
-        state = batch_run.run(folder, engine, workers, scheduler, report)
-        if state.state == "done" and not is_linked(folder):
-            follow(folder, engine, report)
-    return state
+    def last(engine: Engine) -> None:
+        if not is_linked(folder):
+            follow(folder, engine, say)
+
+    return batch_run.run(folder, engine, workers, scheduler, say, last)
 
 
-def state_of(folder: Path, engine: Engine) -> batch.State:
+def progress_of(folder: Path, engine: Engine) -> State:
     """How far the series is: as of its batch, but done only once the crystals were followed."""
-    state = batch.state_of(folder, engine)
-    if state.state == "running" or (state.state == "done" and is_linked(folder)):
+    state = batch.progress_of(folder, engine)
+    if state.status != "done" or is_linked(folder):
         return state
-    if is_locked(folder, LOCK):
-        return replace(state, state="running")
-    return replace(state, state="paused") if state.state == "done" else state
+    error = state_of(folder).error  # of following the crystals
+    return replace(state, status="failed" if error else "paused", error=error)
 
 
 def is_linked(folder: Path) -> bool:
@@ -117,9 +116,10 @@ def is_linked(folder: Path) -> bool:
     return (folder / "tracks.csv").exists()
 
 
-def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda _: None) -> Tracks:
+def follow(folder: Path, engine: Engine, say: Callable[[str], None] = lambda _: None) -> Tracks:
     """Find the drift and the tracks of the measured frames, write them to the folder and put them on record."""
-    made, runs = batch.load(folder), _runs(folder, engine)
+    made = batch.load(folder)
+    runs = batch.runs_of(engine, made)
     labels, shifts = [], [np.zeros(2)]
     before = None
     for k, one in enumerate(runs):
@@ -128,9 +128,9 @@ def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda 
         if before is not None and before.shape == pixels.shape:
             shifts.append(shifts[-1] + drift(before, pixels))
         elif before is not None:
-            raise BatchError(f"{one.image_name} has another size than the frame before it: a series has one size.")
+            raise WorkError(f"{one.image_name} has another size than the frame before it: a series has one size.")
         before = pixels
-        report(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
+        say(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
     away = np.array(shifts)
     tracks = link(labels, away)
     moved = pd.DataFrame({"image": [one.image_name for one in runs], "dy_px": away[:, 0], "dx_px": away[:, 1]})
@@ -140,13 +140,6 @@ def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda 
     for name in (DRIFT, "events.csv", "tracks.csv"):  # the last one says that the series is followed
         store.write_safely(folder / name, files[name])
     return tracks
-
-
-def _runs(folder: Path, engine: Engine) -> list[Run]:
-    """The runs of the frames that were measured, in order."""
-    made = batch.load(folder)
-    entries = ledger.entries(engine, "run", prefix=made.run_id())
-    return [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda entry: entry.subject)]
 
 
 def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackCorrection]]:
@@ -188,12 +181,12 @@ def _tracks(folder: Path, engine: Engine) -> Tracks:
 
 
 def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
-    """The series as it was measured and followed, with what was corrected by hand; BatchError if it was not yet.
+    """The series as it was measured and followed, with what was corrected by hand; WorkError if it was not yet.
     exponent: n of the law, if known."""
     if not is_linked(folder):
-        raise BatchError("The crystals of this series were not followed yet.")
+        raise WorkError("The crystals of this series were not followed yet.")
     made, times, rows = batch.load(folder), moments(folder), []
-    for frame, one in enumerate(_runs(folder, engine)):
+    for frame, one in enumerate(batch.runs_of(engine, made)):
         summary, moment = one.summary, times.iloc[made.index(one.id)]
         average = summary.average if summary else Interval(np.nan, np.nan, np.nan)
         rows.append(
@@ -255,3 +248,25 @@ def write(folder: Path, engine: Engine) -> Series:
         if SERIES in row.default:
             store.write_safely(folder / row.ending, hand_out(engine, row, of, made.operator))
     return found
+
+
+class SeriesKind(BatchKind):
+    """Frames of one experiment."""
+
+    name = "series"
+    place = "series"
+    parts = "frames"
+    takes_a_file = True
+    files = (*BatchKind.files, MOMENTS)
+
+    def carry_out(
+        self, work: Work, engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
+    ) -> None:
+        if run(work.folder, engine, workers, scheduler, say).status == "done":
+            write(work.folder, engine)
+
+    def state(self, work: Work, engine: Engine) -> State:
+        return progress_of(work.folder, engine)
+
+
+KIND = SeriesKind()
