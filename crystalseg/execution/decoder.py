@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection
+from typing import cast
 
 from crystalseg import ROOT
 from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
+from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
 
@@ -26,6 +28,13 @@ class Decoder:
 
     def read(self, data: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> Micrograph:
         """As `read_micrograph`; MicrographError also says if its decoder died or took too long."""
+        return cast(Micrograph, self._answer(data, name, max_megapixels))
+
+    def read_labels(self, data: bytes, name: str) -> LabelImage:
+        """As `label_image`; MicrographError as for `read`."""
+        return cast(LabelImage, self._answer(data, name, None))
+
+    def _answer(self, data: bytes, name: str, max_megapixels: float | None) -> Micrograph | LabelImage:
         with self._lock:
             try:
                 answer = self._asked(data, name, max_megapixels)
@@ -36,7 +45,7 @@ class Decoder:
             raise answer
         return answer
 
-    def _asked(self, data: bytes, name: str, max_megapixels: float) -> "Micrograph | MicrographError":
+    def _asked(self, data: bytes, name: str, max_megapixels: float | None) -> Micrograph | LabelImage | MicrographError:
         if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._kill()
             self._pipe, self._process = _started()
@@ -78,9 +87,10 @@ def serve(line: int) -> None:
             data = pipe.recv_bytes()
         except EOFError:
             return
-        answer: Micrograph | MicrographError
+        answer: Micrograph | LabelImage | MicrographError
         try:
-            answer = read_micrograph(data, name, max_megapixels)
+            # what has no limit of megapixels is a label image
+            answer = label_image(data, name) if max_megapixels is None else read_micrograph(data, name, max_megapixels)
         except MicrographError as error:
             answer = error
         except MemoryError:
