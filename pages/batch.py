@@ -56,6 +56,8 @@ def page() -> None:
         listed = batch.load(folder)
         with st.container(border=True):
             st.markdown(f"**{listed.id}** · {len(listed.names)} images · profile {plain(listed.profile.name)}")
+            for note in listed.notes:
+                st.caption(plain(note))
             watched = background.is_watched(folder, batch.state_of(folder, shared.engine()).state)
             st.fragment(batch_progress.progress, run_every=1.0 if watched else None)(folder, watched, start)
 

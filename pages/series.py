@@ -43,6 +43,7 @@ def new() -> None:
         "rows in their order. Without it the file's metadata count, and times can be typed below once it is measured.",
     )
     interval = right.number_input("Or seconds between frames", 0.0, value=None, help="Where nothing else tells.")
+    channel = right.number_input("Channel", 1, value=None, step=1, help="Of a file with several; else the first.")
     profile, calibration, workers = background.choose("series", 1, "Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
@@ -52,7 +53,7 @@ def new() -> None:
         source = batch_progress.copied(uploads, folder / "images") if uploads else shared.server_path(path)
         if len(uploads) == 1:
             source /= next(source.iterdir()).name
-        made = series.prepare(folder, source, profile, calibration, session.who(), interval or None)
+        made = series.prepare(folder, source, profile, calibration, session.who(), interval or None, channel)
         if table is not None:
             series.set_moments(folder, read_moments(table.getvalue().decode("utf-8", "replace"), made.names))
     except UserError as error:
@@ -78,7 +79,11 @@ def times(folder: Path) -> None:
             },
         )
         if st.button("Take these times", key=f"take {folder.name}", icon=":material/schedule:"):
-            series.set_moments(folder, [Moment(row.seconds, row.celsius) for row in edited.itertuples()])
+            try:
+                series.set_moments(folder, [Moment(row.seconds, row.celsius) for row in edited.itertuples()])
+            except UserError as error:
+                st.error(plain(error), icon=":material/block:")
+                return
             st.rerun()
 
 
@@ -270,6 +275,8 @@ def page() -> None:
         listed = batch.load(folder)
         with st.container(border=True):
             st.markdown(f"**{listed.id}** · {len(listed.names)} frames · profile {plain(listed.profile.name)}")
+            for note in listed.notes:
+                st.caption(plain(note))
             state = series.state_of(folder, shared.engine()).state
             watched = background.is_watched(folder, state)
             if state != "done" or watched:

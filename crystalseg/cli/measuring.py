@@ -187,7 +187,8 @@ def run_batch(
         batch.load(out)  # says so if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
-        batch.prepare(out, source, profile, calibration, operator)
+        for note in batch.prepare(out, source, profile, calibration, operator).notes:
+            print(note)
         work_folder.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)

@@ -26,7 +26,8 @@ MOSAIC = ".mosaic"  # endings of the folders of mosaics
 @dataclass(frozen=True)
 class Batch:
     """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
-    calibration: of all images, or None if each states its own or has none; operator: who asked for it, or ""."""
+    calibration: of all images, or None if each states its own or has none; operator: who asked for it, or "";
+    notes: what the user should know about what of the source was taken."""
 
     id: str
     source: str
@@ -34,6 +35,7 @@ class Batch:
     profile: Profile
     calibration: Calibration | None = None
     operator: str = ""
+    notes: tuple[str, ...] = ()
 
     def run_id(self, index: int | None = None) -> str:
         """The id under which an image is recorded; without an index, what all of them begin with."""
@@ -71,7 +73,12 @@ class State:
 
 
 def prepare(
-    folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None, operator: str = ""
+    folder: Path,
+    source: Path,
+    profile: Profile,
+    calibration: Calibration | None = None,
+    operator: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Batch:
     """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else."""
     file = folder / "batch.json"
@@ -82,7 +89,9 @@ def prepare(
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
         return batch
-    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), Source(source).names, profile, calibration, operator)
+    images = Source(source)
+    id, notes = uuid.uuid4().hex[:12], (*notes, *images.notes)
+    batch = Batch(id, str(source.resolve()), images.names, profile, calibration, operator, notes)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -96,8 +105,8 @@ def load(folder: Path) -> Batch:
         raise BatchError(f"{folder} holds no batch.") from error
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
-    operator = facts.get("operator", "")  # not written by earlier releases
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator)
+    operator, notes = facts.get("operator", ""), facts.get("notes", ())  # not written by earlier releases
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, tuple(notes))
 
 
 def state_of(folder: Path, engine: Engine, ended: bool = False) -> State:

@@ -12,6 +12,7 @@ from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.labels import areas, bounding_box, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.names import natural
 
 _KINDS = (".png", ".tif", ".tiff")
 
@@ -85,7 +86,7 @@ def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
 
 def read_annotations(folder: str | Path) -> list[Annotation]:
     """The annotations in a folder's files; see `annotations_in`."""
-    there = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _KINDS]
+    there = [path for path in sorted(Path(folder).glob("*"), key=natural) if path.suffix.lower() in _KINDS]
     return annotations_in({path.name: path.read_bytes() for path in there}, str(folder))
 
 
@@ -105,7 +106,7 @@ def annotations_in(
         role = next((role for role in ("label", "checked") if stem.endswith(f"_{role}")), "image")
         by_id.setdefault(stem.removesuffix(f"_{role}"), {})[role] = name
     found = []
-    for own, named in sorted(by_id.items()):
+    for own, named in sorted(by_id.items(), key=lambda item: natural(item[0])):
         if "label" not in named:
             continue
         if "image" not in named:

@@ -9,6 +9,7 @@ from PIL import Image
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.names import natural
 
 
 def read_labels(path: str | Path) -> np.ndarray:
@@ -30,7 +31,7 @@ def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
     Raises MicrographError when there is none, or an image and its labels differ in size.
     """
     pairs = []
-    for path in sorted(Path(folder).glob("*_label.png")):
+    for path in sorted(Path(folder).glob("*_label.png"), key=natural):
         name = path.name.removesuffix("_label.png")
         micrograph = read_micrograph(path.with_name(f"{name}.png"), name)
         read = _read(path)

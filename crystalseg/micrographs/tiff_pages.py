@@ -1,5 +1,7 @@
 """Which page of a TIFF file is the picture, and how it is turned."""
 
+import math
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +20,50 @@ def main_page(tif: tifffile.TiffFile) -> tifffile.TiffPage:
         pages += [head, *(sub for sub in (head.pages or ()) if sub is not None)] if head.subifds else [head]
     whole = [page for page in pages if not int(page.subfiletype) & (REDUCED | _MASK)] or pages
     return cast(tifffile.TiffPage, max(whole, key=lambda page: page.imagelength * page.imagewidth))
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The planes of the picture in a file. axes: letters of tifffile but for rows, columns and samples, and their
+    lengths, `shape`; pages: of all planes, in order; notes: what of the file is left out."""
+
+    axes: str
+    shape: tuple[int, ...]
+    pages: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        return self.length("C")
+
+    def length(self, axis: str) -> int:
+        """How many planes there are along an axis, 1 if there is none of that letter."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    def page(self, channel: int, **where: int) -> Any:
+        """The page of a channel, 1, 2, …, and at the places `where` along other axes, else at the first."""
+        place = [where.get(axis, channel - 1 if axis == "C" else 0) for axis in self.axes]
+        return self.pages[int(np.ravel_multi_index(place, self.shape))] if place else self.pages[0]
+
+
+def planes_of(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Planes:
+    """The planes that belong together with `page`, the picture."""
+    series = next((one for one in tif.series if one.keyframe is page), None)
+    notes = []
+    if page is not tif.pages.first and page.shape != tif.pages.first.shape:
+        notes.append("The file's first page is a smaller preview; its full picture was used.")
+    if series is None or any(one is None for one in series.pages):
+        return Planes("", (), (page,), tuple(notes))
+    letters = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
+    axes, shape = "".join(a for a, _ in letters), tuple(n for _, n in letters)
+    pages = tuple(series.pages)
+    if math.prod(shape) != len(pages):  # planes in a page, as of volumes
+        return Planes("", (), (page,), tuple(notes))
+    others = sum(len(one.pages) for one in tif.series if one is not series and one.keyframe.shape == page.shape)
+    count = len(pages) // (shape[axes.index("C")] if "C" in axes else 1) + others
+    if count > 1:
+        notes.append(f"The file has {count} pages; the first was used.")
+    return Planes(axes, shape, pages, tuple(notes))
 
 
 def orientation_of(page: Any) -> int:

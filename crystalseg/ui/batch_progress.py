@@ -10,7 +10,7 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from crystalseg.execution import batch, work_folder
-from crystalseg.micrographs.names import file_names
+from crystalseg.micrographs.names import file_names, natural
 from crystalseg.ui import background, shared
 from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
@@ -82,7 +82,7 @@ def progress(
 def _packed(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(folder.glob("*.*")):
+        for path in sorted(folder.glob("*.*"), key=natural):
             if path.name.endswith((".pdf", ".csv", ".npz", "_labels.ome.tif")) or path.name == "batch.json":
                 archive.write(path, path.name)
     return buffer.getvalue()
