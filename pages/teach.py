@@ -1,5 +1,6 @@
 """Teach: a model learns one material from what was checked; it is watched, judged, and kept by name."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -18,7 +19,7 @@ SHIPPED = "the shipped weights"
 THUMB_PX = 360
 
 
-def labelled(material: str) -> list[annotations.Kept]:
+def labelled(material: str) -> list[annotations.RecordedAnnotation]:
     """What a material is taught with: a table, pictures, and ways to add and to take away."""
     kept = annotations.annotations(shared.engine(), material)
     crystals = sum(one.crystals for one in kept)
@@ -43,7 +44,7 @@ def labelled(material: str) -> list[annotations.Kept]:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def picture(image: str, labels: str, name: str) -> bytes:
+def picture(image: str, labels: str, name: str) -> np.ndarray:
     """An annotation with its checked crystals outlined and the rest dimmed."""
     one = annotations.read(name, (image, labels))
     shown = outlined(one.micrograph.pixels, inside(one.labels, one.checked))
@@ -76,7 +77,7 @@ def add_files(material: str) -> None:
         st.rerun()
 
 
-def learn(material: str, kept: list[annotations.Kept]) -> None:
+def learn(material: str, kept: list[annotations.RecordedAnnotation]) -> None:
     """Begin a lesson, or watch the one that is under way."""
     st.subheader("Learn")
     engine = shared.engine()

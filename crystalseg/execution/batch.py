@@ -27,7 +27,8 @@ MOSAIC = ".mosaic"  # endings of the folders of mosaics
 class Batch:
     """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
     calibration: of all images, or None if each states its own or has none; operator: who asked for it, or "";
-    notes: what the user should know about what of the source was taken."""
+    formats: keys of what is written of each image, or None for what batches write by default; notes: what the user
+    should know about what of the source was taken."""
 
     id: str
     source: str
@@ -35,6 +36,7 @@ class Batch:
     profile: Profile
     calibration: Calibration | None = None
     operator: str = ""
+    formats: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
     def run_id(self, index: int | None = None) -> str:
@@ -78,9 +80,11 @@ def prepare(
     profile: Profile,
     calibration: Calibration | None = None,
     operator: str = "",
+    formats: tuple[str, ...] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Batch:
-    """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else."""
+    """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else, or
+    writes other `formats` than those that are given."""
     file = folder / "batch.json"
     if file.exists():
         batch = load(folder)
@@ -88,10 +92,12 @@ def prepare(
             raise BatchError(
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
+        if formats not in (None, batch.formats):
+            raise BatchError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
         return batch
-    images = Source(source)
-    id, notes = uuid.uuid4().hex[:12], (*notes, *images.notes)
-    batch = Batch(id, str(source.resolve()), images.names, profile, calibration, operator, notes)
+    images, id = Source(source), uuid.uuid4().hex[:12]
+    notes = (*notes, *images.notes)
+    batch = Batch(id, str(source.resolve()), images.names, profile, calibration, operator, formats, notes)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -105,8 +111,10 @@ def load(folder: Path) -> Batch:
         raise BatchError(f"{folder} holds no batch.") from error
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
-    operator, notes = facts.get("operator", ""), facts.get("notes", ())  # not written by earlier releases
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, tuple(notes))
+    # not written by earlier releases
+    operator, formats, notes = facts.get("operator", ""), facts.get("formats"), tuple(facts.get("notes", ()))
+    given = None if formats is None else tuple(formats)
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given, notes)
 
 
 def state_of(folder: Path, engine: Engine, ended: bool = False) -> State:

@@ -16,7 +16,7 @@ from crystalseg.execution.result import Result
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Instances, Settings
-from crystalseg.segmentation.windows import Found, Task, find
+from crystalseg.segmentation.windows import Task, WindowProposals, find
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -43,7 +43,7 @@ def connected(workers: int, scheduler: str | None) -> "Client":
         return Client(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50)
     try:
         return Client(scheduler, timeout=10)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ClusterError(f"No Dask scheduler answers at {scheduler}.") from error
 
 
@@ -107,7 +107,7 @@ class OnCluster:
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return self._in_order(_maps, ((stack, *self._how) for stack in stacks))
 
-    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[WindowProposals]]:
         return self._in_order(_found, ((task, list(choices), *self._how) for task in tasks))
 
     def _in_order(self, function: Callable, orders: Iterable[tuple]) -> Iterator[Any]:
@@ -228,7 +228,9 @@ def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> 
     return _pyramid(taught).maps(network, stack)
 
 
-def _found(task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str) -> list[Found]:
+def _found(
+    task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str
+) -> list[WindowProposals]:
     """In a worker: mosaic.Compute.windows of one window."""
     with_threads(threads)
     judge = models(taught).judge(Settings(network=network))

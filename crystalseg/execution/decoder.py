@@ -3,13 +3,12 @@
 import os
 import socket
 import subprocess
-import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import cast
 
-from crystalseg import ROOT
-from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
+from crystalseg import environment, places
+from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
@@ -26,18 +25,19 @@ class Decoder:
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
-    def read(self, data: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> Micrograph:
+    def read(self, data: bytes, name: str, max_megapixels: float | None = None) -> Micrograph:
         """As `read_micrograph`; MicrographError also says if its decoder died or took too long."""
-        return cast(Micrograph, self._answer(data, name, max_megapixels))
+        limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
+        return cast(Micrograph, self._answer(data, name, limit))
 
     def read_labels(self, data: bytes, name: str) -> LabelImage:
         """As `label_image`; MicrographError as for `read`."""
         return cast(LabelImage, self._answer(data, name, None))
 
-    def _answer(self, data: bytes, name: str, max_megapixels: float | None) -> Micrograph | LabelImage:
+    def _answer(self, data: bytes, name: str, limit: float | None) -> Micrograph | LabelImage:
         with self._lock:
             try:
-                answer = self._asked(data, name, max_megapixels)
+                answer = self._asked(data, name, limit)
             except (EOFError, OSError):
                 self._kill()
                 raise MicrographError(f"{visible(name)}: reading it failed half-way; the file is damaged.") from None
@@ -72,8 +72,7 @@ def _started() -> tuple[Connection, subprocess.Popen]:
     Streamlit has put in the main module's place."""
     here, there = socket.socketpair()
     with there:
-        command = [sys.executable, "-m", "crystalseg", "decoder", str(there.fileno())]
-        process = subprocess.Popen(command, pass_fds=(there.fileno(),), cwd=ROOT)
+        process = places.start("decoder", str(there.fileno()), pass_fds=(there.fileno(),))
     return Connection(here.detach()), process
 
 

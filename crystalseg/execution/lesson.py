@@ -17,7 +17,7 @@ from crystalseg.execution.work_folder import LOCK, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation, distinct, middle
 from crystalseg.record import store
-from crystalseg.record.annotations import Kept, annotations, read
+from crystalseg.record.annotations import RecordedAnnotation, annotations, read
 from crystalseg.record.models import check_name, find
 from crystalseg.segmentation.settings import Settings
 
@@ -90,12 +90,12 @@ def load(folder: Path) -> Lesson:
     return Lesson(**{key: value for key, value in facts.items() if key in known})
 
 
-def listed(kept: Sequence[Kept]) -> Listed:
+def listed(kept: Sequence[RecordedAnnotation]) -> Listed:
     """Annotations on record as a Lesson names them."""
     return tuple((one.name, one.files, one.um_per_px) for one in kept)
 
 
-def of_others(engine: Engine, material: str) -> list[Kept]:
+def of_others(engine: Engine, material: str) -> list[RecordedAnnotation]:
     """Annotations of other materials on record, the latest last."""
     return [one for one in annotations(engine) if one.material != material]
 
@@ -109,7 +109,7 @@ def prepare(
     engine: Engine,
     name: str,
     material: str,
-    kept: Sequence[Kept],
+    kept: Sequence[RecordedAnnotation],
     parent: str = "",
     minutes: float = 10.0,
     who: str = "",

@@ -17,6 +17,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from crystalseg import environment
 from crystalseg.micrographs.calibration import Calibration, from_resolution, stated
 from crystalseg.micrographs.headers import LONGEST, from_appended, from_sidecar, from_tiff, sidecar_names
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
@@ -26,7 +27,6 @@ from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash, zarr_
 from crystalseg.micrographs.tiff_pages import main_page, orientation_of, planes_of, upright
 from crystalseg.micrographs.tiff_values import meaning, samples_of
 
-MAX_MEGAPIXELS = 100.0
 MOSAIC_MEGAPIXELS = 1000.0  # where nobody has to hold it beside others
 MAX_FILE = 2**30  # bytes of a file that is read from a folder or an archive
 MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
@@ -69,7 +69,7 @@ def _ordinal(number: int) -> str:
 def read_micrograph(
     source: bytes | str | Path,
     name: str | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    max_megapixels: float | None = None,
     scratch: Path | None = None,
     channel: int | None = None,
     beside: Beside | None = None,
@@ -81,17 +81,24 @@ def read_micrograph(
     become white. `name` is for messages and reports; `scratch`: a folder on a disk where the stored values of large
     TIFF files may lie while they are converted, else memory; `channel`: which, 1, 2, …, of several detectors or
     channels, else the first; `beside`: gives the text file beside the image where a microscope wrote its pixel size,
-    else it is looked for in the image's folder. Raises MicrographError with one sentence if the file is
-    not an image, damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels`, or
-    would take more than MAX_BYTES (known from the header, before pixels are decoded).
+    else it is looked for in the image's folder. Raises MicrographError with one sentence if the file is not an image,
+    damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels` (None:
+    `environment.max_megapixels`), or would take more than MAX_BYTES (known from the header, before pixels are decoded).
+
+    >>> from crystalseg import read_micrograph
+    >>> from crystalseg.micrographs.examples import FOLDER
+    >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
+    >>> micrograph.shape, micrograph.um_per_px  # this file does not say its pixel size
+    ((300, 400), None)
     """
+    limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
     name = visible(name or ("image" if isinstance(source, bytes) else Path(source).name))
-    wanted = _Wanted(max_megapixels, scratch, channel)
+    wanted = _Wanted(limit, scratch, channel)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not isinstance(source, bytes) and is_zarr(Path(source)):
-                check = partial(_check_size, limit=max_megapixels)
+                check = partial(_check_size, limit=limit)
                 pixels, calibration, notes, channels = read_zarr(Path(source), name, check, wanted.choose)
                 sha256 = zarr_hash(Path(source))
                 return Micrograph(pixels, name, sha256, calibration, tuple(notes), None, channel or 1, channels)
@@ -147,7 +154,8 @@ def file_beside(path: Path, name: str) -> bytes | None:
 
 
 def is_mosaic(source: bytes | Path) -> bool:
-    """Whether an image has more than MAX_MEGAPIXELS, by its header; not if that cannot be read."""
+    """Whether an image has more than `environment.max_megapixels`, by its header; not if that cannot be read."""
+    limit = environment.max_megapixels()
     try:
         if isinstance(source, Path) and is_zarr(source):
             height, width = zarr_sides(source)
@@ -156,7 +164,7 @@ def is_mosaic(source: bytes | Path) -> bool:
                 height, width = _sides(file)
     except Exception:  # decoders raise every kind of error for damaged files; `read_micrograph` says which
         return False
-    return height * width > MAX_MEGAPIXELS * 1e6
+    return height * width > limit * 1e6
 
 
 def _sides(file: BinaryIO) -> tuple[int, int]:

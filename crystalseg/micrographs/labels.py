@@ -183,10 +183,27 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     """
     largest(labels)
     connected = pieces(labels)
-    labels = keep_labels(connected, areas(connected)[1:] >= max(min_area, 1))
-    count, background = cv2.connectedComponents((labels == 0).astype(np.uint8), connectivity=4)
-    _fill(labels, background, _holes(labels, background, count))
-    return labels
+    return filled(keep_labels(connected, areas(connected)[1:] >= max(min_area, 1)))
+
+
+def hollowed(labels: np.ndarray, ground: np.ndarray, min_area: int) -> np.ndarray:
+    """Labels (H, W) without their holes: what is not `ground`, bool (H, W), and lies within a single label, of at least
+    `min_area` px². Where the ground is missing at a label's edge it stays. Int32 (H, W)."""
+    solid = np.where(ground, labels, 0).astype(np.int32)
+    count, empty = cv2.connectedComponents((solid == 0).astype(np.uint8), connectivity=4)
+    owner = _holes(solid, empty, count)
+    owner[areas(empty, count - 1) < min_area] = 0
+    found = labels.astype(np.int32)  # a copy
+    found[(owner[empty] > 0) & (owner[empty] == labels)] = 0
+    return found
+
+
+def filled(labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) with their holes: the background that lies within a single label is that label's; int32 (H, W)."""
+    found = labels.astype(np.int32)
+    count, background = cv2.connectedComponents((found == 0).astype(np.uint8), connectivity=4)
+    _fill(found, background, _holes(found, background, count))
+    return found
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:

@@ -19,7 +19,7 @@ from crystalseg.report.picture_sections import (
     test_lines,
 )
 from crystalseg.report.report import Details, Part, Report
-from crystalseg.report.words import DETERMINISM, corrections_words, rule_words, settings_rows
+from crystalseg.report.words import DETERMINISM, HOLES, corrections_words, rule_words, settings_rows
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.methods import statement_of
 
@@ -104,7 +104,8 @@ def _method(report: Report) -> list[Block]:
     statement = statement_of(settings.method, settings.network, factors or "of its own")
     words = (
         f"{statement} Size is the equivalent circular diameter "
-        f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. "
+        f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. Holes in crystals are "
+        f"{HOLES[settings.instances.holes]}. "
         f"{rule_words(settings.measuring.border_rule)} The 95 % interval of the average is a bootstrap interval over "
         f"the crystals counted; errors of segmentation and calibration are in the uncertainty budget only. Percentiles "
         f"follow ISO 9276-1 (smallest size whose cumulative share reaches it)."

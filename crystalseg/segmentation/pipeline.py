@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from crystalseg.micrographs.labels import areas, keep_labels
+from crystalseg.micrographs.labels import areas, filled, hollowed, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation import baselines, cellpose_package, hub, mosaic, sima_plus
@@ -17,7 +17,7 @@ from crystalseg.segmentation.instances import instances
 from crystalseg.segmentation.memory import give_back
 from crystalseg.segmentation.methods import HUB, METHODS, PACKAGE, PROMPTED, method_of
 from crystalseg.segmentation.models import Models
-from crystalseg.segmentation.mosaic import Compute, Kept
+from crystalseg.segmentation.mosaic import BandCache, Compute
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales
 from crystalseg.segmentation.segmentation import Segmentation
@@ -31,7 +31,7 @@ def segment(
     progress: Callable[[Progress], None] = lambda _: None,
     pyramid: Pyramid | None = None,
     compute: Compute | None = None,
-    kept: Kept | None = None,
+    kept: BandCache | None = None,
 ) -> Segmentation:
     """Segment a micrograph's crystals by any of methods.METHODS; see `Segmentation`, whose settings name the resize
     factors that were used. Methods without a flow network leave the flow zero. Of more than mosaic.WHOLE px, SiMA+
@@ -39,12 +39,27 @@ def segment(
 
     `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. `pyramid`: of this image, if
     there is one already. `models`: None will do for methods that need no network. `compute`, `kept`: see mosaic.run.
+
+    >>> import numpy as np
+    >>> from crystalseg import Settings, load_models, read_micrograph, segment
+    >>> from crystalseg.micrographs.examples import FOLDER
+    >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
+    >>> segmentation = segment(micrograph, Settings(effort="quick"), load_models())
+    >>> segmentation.labels.shape == micrograph.shape
+    True
+    >>> len(segmentation.confidence) == len(np.unique(segmentation.labels)) - 1  # less the background
+    True
     """
     pixels = math.prod(micrograph.shape)
     if pixels > mosaic.MOST and not method_of(settings.method).selects:
         raise SettingsError(
             f"{pixels / 1e6:.0f} megapixels are a mosaic: it is segmented by SiMA+; for another method crop it to "
             f"{mosaic.MOST / 1e6:.0f}."
+        )
+    if pixels > mosaic.WHOLE and settings.instances.holes == "kept":
+        raise SettingsError(
+            f"{pixels / 1e6:.0f} megapixels are a mosaic, of which no maps are kept: its crystals' holes are filled; "
+            "choose that, or crop it."
         )
     clock = Clock()
     run = RUNS[settings.method.partition(":")[0]]
@@ -53,7 +68,7 @@ def segment(
     if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.architecture):
         run = partial(mosaic.run, compute=compute, kept=kept)
     try:
-        segmentation = run(pyramid, settings, clock, progress)
+        segmentation = _with_holes(run(pyramid, settings, clock, progress))
         exact = method_of(settings.method).as_cellpose and settings.instances.checks_flow
         device = pyramid.device_words(exact) if settings.networks else ""
     finally:
@@ -120,8 +135,10 @@ def rethreshold(
     confidence are dropped, from the labels the run gave.
     """
     settings = replace(segmentation.settings, instances=choice)
+    if segmentation.settings.instances.holes != choice.holes:
+        segmentation = replace(segmentation, labels=filled(segmentation.labels))
     if method_of(settings.method).selects:
-        return sima_plus.rethreshold(segmentation, pixels, settings, confidence)
+        return _with_holes(sima_plus.rethreshold(segmentation, pixels, settings, confidence))
     if settings.method == "two-scale":
         labels, sure = baselines.two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)
     elif segmentation.scales:
@@ -129,4 +146,13 @@ def rethreshold(
     else:
         kept = areas(segmentation.labels)[1:] >= choice.min_area
         labels, sure = keep_labels(segmentation.labels, kept), segmentation.confidence[kept]
-    return replace(segmentation, labels=labels, confidence=sure, settings=settings)
+    return _with_holes(replace(segmentation, labels=labels, confidence=sure, settings=settings))
+
+
+def _with_holes(segmentation: Segmentation) -> Segmentation:
+    """The same with its crystals' holes, if these are to be kept: every method fills them."""
+    choice = segmentation.settings.instances
+    if choice.holes == "filled" or segmentation.ladder:
+        return segmentation
+    ground = segmentation.fused.foreground > choice.foreground_threshold
+    return replace(segmentation, labels=hollowed(segmentation.labels, ground, choice.min_area))

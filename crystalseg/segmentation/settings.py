@@ -20,6 +20,7 @@ from crystalseg.segmentation.methods import (
 from crystalseg.segmentation.scales import Scales, SettingsError, within
 
 BorderRule = Literal["exclude", "include"]
+Holes = Literal["filled", "kept"]
 
 
 def _named(value: object) -> str:
@@ -40,13 +41,15 @@ class Instances:
     foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
     SiMA+ drops crystals of less confidence, 0 to 1. flow_threshold: the other methods with a flow network drop crystals
     whose flow differs from the predicted one by more (flows.flow_errors), 0 to 3, as Cellpose does; 0 keeps all; None,
-    as in runs from before there was the choice, drops by min_confidence instead.
+    as in runs from before there was the choice, drops by min_confidence instead. holes: `filled` gives a crystal the
+    area that its outline encloses; `kept` leaves out what in it is no foreground, from min_area on.
     """
 
     foreground_threshold: float = 0.0
     min_area: int = 15
     min_confidence: float = 0.25
     flow_threshold: float | None = 0.4
+    holes: Holes = "filled"
 
     def __post_init__(self) -> None:
         if not within(self.foreground_threshold, -10, 10):
@@ -58,6 +61,8 @@ class Instances:
         limit = self.flow_threshold
         if limit is not None and not within(limit, 0, 3):
             raise SettingsError("The flow threshold must lie between 0 and 3.")
+        if not isinstance(self.holes, str) or self.holes not in get_args(Holes):
+            raise SettingsError(f"Holes must be one of {', '.join(get_args(Holes))}.")
 
     @property
     def checks_flow(self) -> bool:
@@ -69,7 +74,8 @@ class Instances:
         """The thresholds in words that tell them apart."""
         limit = "" if self.flow_threshold is None else f", flow error to {self.flow_threshold:g}"
         confidence = f"confidence from {self.min_confidence:g}"
-        return f"h {self.foreground_threshold:g}, from {self.min_area} px², {confidence}{limit}"
+        holes = "" if self.holes == "filled" else ", holes kept"
+        return f"h {self.foreground_threshold:g}, from {self.min_area} px², {confidence}{limit}{holes}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,13 @@ class Settings:
     """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS; network: the
     flow network of SiMA+, one of methods.FLOW_NETWORKS, or `folded:NAME:VERSION` for one with the weights of a model on
     record, which every method of its architecture then runs; effort: a name of effort.EFFORTS, how much of an image
-    SiMA+ looks at how finely."""
+    SiMA+ looks at how finely.
+
+    >>> from crystalseg import Settings
+    >>> settings = Settings("sima-plus", effort="quick")
+    >>> Settings.from_json(settings.to_json()) == settings
+    True
+    """
 
     method: str = "sima-plus"
     scales: Scales = field(default_factory=Scales)
@@ -160,6 +172,7 @@ class Settings:
                 else f"flow to {chosen.flow_threshold:g}",
                 f"border {self.measuring.border_rule}",
                 *([f"scales {' '.join(scales)}"] if scales else []),
+                *([] if chosen.holes == "filled" else ["holes kept"]),
             )
         )
 

@@ -13,7 +13,7 @@ from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.cellpose import flow_loss, validation_batches
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid
 
 
@@ -48,11 +48,11 @@ def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Reci
     return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus, recipe.empty)
 
 
-def train(order: Order) -> Path:
+def train(arguments: TrainingArguments) -> Path:
     """Train FoldedCPNet; returns the path of the weights kept, `<output>/folded.safetensors`."""
-    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
-    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)
+    source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, True)
     augment = partial(_augment, size=choice.patch, recipe=choice)
 
     def stream(progress: float) -> tuple[Stream, int]:
@@ -60,5 +60,5 @@ def train(order: Order) -> Path:
         return Stream(source, augment, limit.seed + int(1e6 * progress)), limit.batch
 
     loss = partial(loss_of, outline=choice.outline)
-    batches = validation_batches(order.validation, partial(_augment, recipe=choice))
-    return fit_and_keep("folded", FoldedCPNet(), order, choice, limit, stream, loss, batches)
+    batches = validation_batches(arguments.validation, partial(_augment, recipe=choice))
+    return fit_and_keep("folded", FoldedCPNet(), arguments, choice, limit, stream, loss, batches)

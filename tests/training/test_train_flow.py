@@ -11,7 +11,7 @@ from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.weights import load_weights, save_weights
 from crystalseg.training import cellpose, folded, size
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 from tests.training.training_cases import SMALL
 
 
@@ -38,13 +38,13 @@ def test_invalid_pixels_do_not_count():
 def test_cellpose_trains_resumes_and_writes_weights(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cellpose, "validation_batches", partial(cellpose.validation_batches, count=2, size=64))
     recipe = json.dumps({"patch": 64, "last_patch": 64, "synthetic": 0.0})
-    path = cellpose.train(Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    path = cellpose.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
     state, card = load_weights(path, "cellpose")
     CPNet().load_state_dict(state)
     assert "material/train" in card.data
     assert "validation loss" in card.metrics
     longer = json.dumps({"steps": 4, "batch": 2, "every": 2})
-    cellpose.train(Order(tmp_path / "out", [folder], [folder], None, recipe, longer))
+    cellpose.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, longer))
     assert "resumed at step 2" in capsys.readouterr().out
     steps = [line.split(",")[0] for line in (tmp_path / "out/cellpose.csv").read_text().splitlines()]
     assert steps == ["step", "2", "4"]
@@ -55,7 +55,7 @@ def test_size_model_trains(folder, tmp_path):
 
     save_weights(tmp_path / "c.safetensors", CPNet().state_dict(), Card("cellpose", "", "", "", ""))
     recipe = json.dumps({"patches": 4, "patch": 64, "synthetic": 0.0})
-    path = size.train(Order(tmp_path / "out", [folder], [folder], tmp_path / "c.safetensors", recipe))
+    path = size.train(TrainingArguments(tmp_path / "out", [folder], [folder], tmp_path / "c.safetensors", recipe))
     assert load_weights(path, "size")[0]["linear.weight"].shape == (1, 256)
 
 
@@ -70,5 +70,5 @@ def test_outlines_are_learnt_beside_cellposes_loss():
 
 def test_folded_trains_and_writes_weights(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(folded, "validation_batches", partial(folded.validation_batches, count=2, size=64))
-    path = folded.train(Order(tmp_path / "out", [folder], [folder], recipe='{"patch": 64}', budget=SMALL))
+    path = folded.train(TrainingArguments(tmp_path / "out", [folder], [folder], recipe='{"patch": 64}', schedule=SMALL))
     FoldedCPNet().load_state_dict(load_weights(path, "folded")[0])
