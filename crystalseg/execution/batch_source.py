@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from crystalseg.errors import UserError
-from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, is_mosaic
+from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, file_beside, is_mosaic
+from crystalseg.micrographs.headers import sidecar_names
 from crystalseg.micrographs.names import file_stem, natural, visible
 from crystalseg.micrographs.ome_zarr import is_zarr
 
@@ -36,6 +37,7 @@ class Source:
     so. BatchError if there is no image."""
 
     def __init__(self, path: Path):
+        self._folder = path
         self._read: dict[str, list[Callable[[], bytes | Path]]] = {}
         if path.is_dir():
             zarrs: set[Path] = set()
@@ -84,6 +86,14 @@ class Source:
             # an entry without a name is none; zipfile's is_dir would stumble over it
             if entry.filename and not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
                 self._add(before + entry.filename, partial(_entry, archive, entry))
+
+    def beside(self, name: str) -> dict[str, bytes]:
+        """The text files in an image's folder that may state its pixel size, by name."""
+        if not self._folder.is_dir():
+            return {}
+        path = self._folder / name
+        found = {other: file_beside(path, other) for other in sidecar_names(path.name)}
+        return {other: data for other, data in found.items() if data is not None}
 
     def read(self, name: str, which: int = 0) -> bytes | Path:
         """The bytes of an image, `which` of those with this name, or its place if it is a mosaic or an OME-Zarr folder,

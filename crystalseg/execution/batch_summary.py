@@ -33,6 +33,7 @@ def finish(folder: Path, engine: Engine) -> None:
         rows.append(
             {
                 "image": batch.shown(batch.index(run.id)),
+                "files": f"{batch.stems[batch.index(run.id)]}_*",  # A.PNG, a.png and a.tif have one name but for that
                 "run": run.id,
                 "unit": facts.get("unit"),
                 "counted": facts.get("counted"),

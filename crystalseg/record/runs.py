@@ -39,7 +39,7 @@ def software() -> dict[str, str]:
 class Run:
     """A finished run; all JSON-ready.
 
-    image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
+    image_sha256: of the file as uploaded; region: the part measured, or None; channel: of a file with several; figures: the Summary as a dict, or None
     if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
     name, hashes of what is kept in the store: `image`, as uploaded, `labels` and `crystals`; details: what the user
     said about the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue;
@@ -66,6 +66,7 @@ class Run:
     profile: str = ""
     job: str = ""
     device: str = ""
+    channel: int = 1
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=store.now)
     software: dict = field(default_factory=software)
@@ -117,6 +118,7 @@ def describe(
         image_name=micrograph.name,
         image_sha256=micrograph.sha256,
         region=micrograph.region,
+        channel=micrograph.channel,
         um_per_px=micrograph.um_per_px,
         calibration=calibration.source if calibration else None,
         calibration_uncertainty=calibration.uncertainty if calibration else None,

@@ -196,6 +196,16 @@ def _set(values: list, index: int, value: Any) -> None:
 def choose_region(item: session.Item) -> Micrograph | None:
     """Data bar and rectangle; returns the part to be measured, or None with the reason shown."""
     height, width = item.original.shape
+    if item.original.channels > 1:
+        most, now = item.original.channels, item.original.channel
+        channel = int(
+            st.number_input(
+                "Channel", 1, most, now, key=f"channel {item.key}", help="Which detector or channel of the file."
+            )
+        )
+        if channel != now:
+            item.choose_channel(channel)
+            st.rerun()
     if item.bar is not None:
         st.checkbox(
             f"Leave out the data bar below row {item.bar}",
