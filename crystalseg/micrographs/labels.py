@@ -192,7 +192,7 @@ def hollowed(labels: np.ndarray, ground: np.ndarray, min_area: int) -> np.ndarra
     solid = np.where(ground, labels, 0).astype(np.int32)
     count, empty = cv2.connectedComponents((solid == 0).astype(np.uint8), connectivity=4)
     owner = _holes(solid, empty, count)
-    owner[areas(empty, count - 1) < min_area] = 0
+    owner[areas(empty, count) < min_area] = 0
     found = labels.astype(np.int32)  # a copy
     found[(owner[empty] > 0) & (owner[empty] == labels)] = 0
     return found

@@ -39,11 +39,11 @@ def software() -> dict[str, str]:
 class Run:
     """A finished run; all JSON-ready.
 
-    image_sha256: of the file as uploaded; region: the part measured, or None; channel: of a file with several; figures: the Summary as a dict, or None
-    if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
-    name, hashes of what is kept in the store: `image`, as uploaded, `labels` and `crystals`; details: what the user
-    said about the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue;
-    device: what the networks computed on, in words; all three may be "".
+    image_sha256: of the file as uploaded; region: the part measured, or None; channel: of a file with several;
+    figures: the Summary as a dict, or None if no crystal counted; corrections: those in force, as dicts, and marks,
+    pores and artefacts by number; files: by name, hashes of what is kept in the store: `image`, as uploaded, `labels`
+    and `crystals`; details: what the user said about the sample; verdicts: as dicts; factors: resize factors used;
+    profile: its name; job: of the queue; device: what the networks computed on, in words; all three may be "".
     """
 
     image_name: str
