@@ -1,34 +1,30 @@
 """The report of a result that is not on record: for use from Python."""
 
-from typing import Literal
-
 from crystalseg.errors import UserError
 from crystalseg.measurement.measurement import measure
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import describe, kept_files
-from crystalseg.report.html import build_html
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report.handouts import in_memory, reports
 from crystalseg.report.report import Details, report_of
 from crystalseg.segmentation.segmentation import Segmentation
-
-FORMS = {"pdf": build_pdf, "html": build_html}
 
 
 def report(
     micrograph: Micrograph,
     segmentation: Segmentation,
-    form: Literal["pdf", "html"] = "pdf",
+    form: str = "pdf",
     details: Details | None = None,
     profile: Profile | None = None,
     validation: Validation | None = None,
 ) -> bytes:
-    """The report of a segmented micrograph as the bytes of a PDF or HTML file. The crystals are measured as
+    """The report of a segmented micrograph as the bytes of a file. The crystals are measured as
     `segmentation.settings.measuring` says. Nothing goes on record, and the report carries no signature of the record.
 
-    `details`: of the sample; `profile`: its limits lead to a verdict; `validation`: what the method is off by on this
-    kind of material, without which the report says that the uncertainty lacks it. UserError for another `form`.
+    `form`: pdf, html or excel, else UserError; `details`: of the sample; `profile`: its limits lead to a verdict;
+    `validation`: what the method is off by on this kind of material, without which the report says that the uncertainty
+    lacks it.
 
     >>> from crystalseg import Settings, load_models, read_micrograph, report, segment
     >>> from crystalseg.micrographs.examples import FOLDER
@@ -38,8 +34,9 @@ def report(
     >>> "Crystal size report: etched-metal-light-microscope.png" in html.decode()
     True
     """
-    if form not in FORMS:
-        raise UserError(f"A report is made as one of {', '.join(FORMS)}; '{form}' is none of them.")
+    forms = {row.key: row for row in reports()}
+    if form not in forms:
+        raise UserError(f"A report is made as one of {', '.join(forms)}; '{form}' is none of them.")
     details = details or Details()
     chosen = segmentation.settings.measuring
     measurement = measure(
@@ -59,4 +56,5 @@ def report(
         details=details.words(),
         profile=profile.name if profile else "",
     )
-    return FORMS[form](report_of(micrograph, segmentation, measurement, run, validation, details, profile))
+    made = report_of(micrograph, segmentation, measurement, run, validation, details, profile)
+    return in_memory(forms[form].make(made))
