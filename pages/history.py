@@ -1,5 +1,6 @@
 """History: every run on record; found, reopened, compared, charted, approved, exported."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -143,15 +144,15 @@ def beside(one: Run, other: Run) -> None:
     st.subheader("Two runs compared")
     rows = []
     for words, figure in TRENDS.items():
-        a, b = (index.FIGURES[figure](r.figures) if r.figures else float("nan") for r in (one, other))
+        a, b = (index.FIGURES[figure](r.summary) if r.summary else float("nan") for r in (one, other))
         rows.append((words, a, b, 100 * (b / a - 1)))
     columns = ["figure", one.id, other.id, "difference, %"]
     st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)
-    units = {r.figures["unit"] for r in (one, other) if r.figures}
+    units = {r.summary.unit for r in (one, other) if r.summary}
     if len(units) > 1:
         st.warning("One is in µm, the other in px: their sizes cannot be compared.", icon=":material/straighten:")
     flat = [
-        _flat(r.settings) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
+        _flat(asdict(r.chosen)) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
         for r in (one, other)
     ]
     differ = [

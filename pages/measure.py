@@ -219,7 +219,7 @@ def tabs(
         found = corrected.segmentation(measuring)
         validation = lookup(profile, found.settings)
         if validation is not None:
-            validation = validation.of(found.settings.thresholds, found.hashes)
+            validation = validation.of(found.settings.conditions, found.hashes)
         version = f"{corrected.version} {measuring.only}"
         return shared.assessment(version, rule, micrograph.calibration, profile, validation, field)
 

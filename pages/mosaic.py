@@ -2,7 +2,6 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ import streamlit as st
 
 from crystalseg.errors import UserError
 from crystalseg.execution import mosaic, work_folder
+from crystalseg.measurement.distribution import Summary
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.record.runs import find
 from crystalseg.record.store import home
@@ -82,10 +82,10 @@ def progress(folder: Path, watched: bool) -> None:
 def results(folder: Path, stem: str) -> None:
     """Figures, the mosaic with its field, and the files."""
     run = find(shared.engine(), mosaic.load(folder).id)
-    if run.figures is None:
+    if run.summary is None:
         st.warning("No crystal counts.", icon=":material/search:")
     else:
-        size_metrics(run.figures)
+        size_metrics(run.summary)
     image, labels = (PyramidFile(folder / f"{stem}_{kind}.ome.tif") for kind in ("image", "labels"))
     crystals = table(str(folder / f"{stem}_crystals.parquet"))
     look(folder, image, labels, crystals, run.um_per_px)
@@ -94,14 +94,14 @@ def results(folder: Path, stem: str) -> None:
     files(folder, stem)
 
 
-def size_metrics(figures: dict[str, Any]) -> None:
+def size_metrics(summary: Summary) -> None:
     """What is known of the sizes."""
-    unit, average = figures["unit"], figures["average"]
+    unit, average = summary.unit, summary.average
     columns = st.columns(4)
-    columns[0].metric("Average crystal size", f"{average['value']:.4g} {unit}", help="Mean equivalent diameter.")
-    columns[1].metric("95 % interval", f"{average['low']:.3g} – {average['high']:.3g} {unit}")
-    columns[2].metric("D50 by area", f"{figures['area'][1]:.4g} {unit}")
-    columns[3].metric("Crystals counted", f"{figures['counted']} of {figures['found']}")
+    columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent diameter.")
+    columns[1].metric("95 % interval", f"{average.low:.3g} – {average.high:.3g} {unit}")
+    columns[2].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
+    columns[3].metric("Crystals counted", f"{summary.counted} of {summary.found}")
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

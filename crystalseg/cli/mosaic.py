@@ -49,6 +49,6 @@ def measure_mosaic(
     if run is None:
         print("Paused: the same command goes on with it.")
         raise typer.Exit(130)
-    counts = run.figures
-    words = f"{counts['counted']} of {counts['found']} crystals counted" if counts else "no crystal counts"
+    summary = run.summary
+    words = f"{summary.counted} of {summary.found} crystals counted" if summary else "no crystal counts"
     print(f"{run.image_name}: {words}; see {out}")

@@ -161,5 +161,5 @@ def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[s
     if same_figures(run, summary):
         return []
     now = summary.average.value if summary else "none"
-    then = run.figures["average"]["value"] if run.figures else "none"
+    then = run.summary.average.value if run.summary else "none"
     return [f"Run {run.id}: segmented again, its average is {now} instead of {then}."]

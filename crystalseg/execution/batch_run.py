@@ -88,8 +88,8 @@ class _Order:
 
     def told(self, k: int, run: Run) -> None:
         """Image `k` is measured."""
-        figures = run.figures
-        average = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
+        summary = run.summary
+        average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counts"
         self.report(f"{self.batch.shown(k)}: {average}")
 
 

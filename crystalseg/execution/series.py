@@ -18,6 +18,7 @@ from crystalseg.execution import batch
 from crystalseg.execution.batch import Batch
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.execution.work_folder import is_locked, locked
+from crystalseg.measurement.distribution import Interval
 from crystalseg.measurement.series import Series, series
 from crystalseg.measurement.track_corrections import TrackCorrection, corrected
 from crystalseg.measurement.tracks import Tracks, link
@@ -156,10 +157,10 @@ def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda 
         }
     )
     files = {DRIFT: csv(moved), "tracks.csv": csv(tracks.crystals), "events.csv": csv(tracks.events)}
-    for name, data in files.items():
-        store.write_safely(folder / name, data)
     body = {"runs": [one.id for one in runs], "files": {name: store.put(data) for name, data in files.items()}}
     ledger.append(engine, "series", made.id, body, made.operator)
+    for name in (DRIFT, "events.csv", "tracks.csv"):  # the last one says that the series is followed
+        store.write_safely(folder / name, files[name])
     return tracks
 
 
@@ -183,15 +184,23 @@ def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackC
 
 def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str) -> None:
     """Put a correction of the tracks on record; UserError, in a sentence, if it cannot be made."""
+    seen = _last(folder, engine)
     corrected(_tracks(folder, engine), [correction])
-    ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who)
+    ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who, after=seen)
 
 
 def undo(folder: Path, engine: Engine, who: str) -> None:
     """Take the last correction back, which stays on record."""
+    seen = _last(folder, engine)
     if not corrections(folder, engine):
         raise UserError("There is no correction to take back.")
-    ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who)
+    ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who, after=seen)
+
+
+def _last(folder: Path, engine: Engine) -> int:
+    """The number of the last correction of the tracks on record, 0 for none: what is asked for rests on it."""
+    entries = ledger.entries(engine, "track", batch.load(folder).id)
+    return entries[-1].number if entries else 0
 
 
 def _tracks(folder: Path, engine: Engine) -> Tracks:
@@ -207,8 +216,8 @@ def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
         raise BatchError("The crystals of this series were not followed yet.")
     made, times, rows = batch.load(folder), moments(folder), []
     for frame, one in enumerate(_runs(folder, engine)):
-        figures, moment = one.figures or {}, times.iloc[made.index(one.id)]
-        average = figures.get("average", {})
+        summary, moment = one.summary, times.iloc[made.index(one.id)]
+        average = summary.average if summary else Interval(np.nan, np.nan, np.nan)
         rows.append(
             {
                 "frame": frame,
@@ -216,11 +225,11 @@ def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
                 "run": one.id,
                 "seconds": moment["seconds"],
                 "celsius": moment["celsius"],
-                "counted": figures.get("counted", 0),
-                "found": figures.get("found", 0),
-                "mean": average.get("value", np.nan),
-                "low": average.get("low", np.nan),
-                "high": average.get("high", np.nan),
+                "counted": summary.counted if summary else 0,
+                "found": summary.found if summary else 0,
+                "mean": average.value,
+                "low": average.low,
+                "high": average.high,
                 "um_per_px": one.um_per_px or np.nan,
             }
         )

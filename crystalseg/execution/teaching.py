@@ -208,6 +208,7 @@ class _Teacher:
     def _validated(self, model: Model) -> Model:
         """The model with what was seen of it on record, and the uncertainty of its sizes if enough was left out."""
         if model.scores:
+            validations.keep_model(model)  # where this was interrupted in between
             return model
         self.told(title="seeing what was forgotten")
         rows = [
@@ -225,8 +226,7 @@ class _Teacher:
         if len(after) >= LEAST_IMAGES:
             found["errors"] = by_figure([s.errors for s in after])
         model = scored(self.engine, model, _plain(found), self.lesson.who)
-        if model.validation is not None:
-            validations.keep(model.validation, validations.own())
+        validations.keep_model(model)
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:

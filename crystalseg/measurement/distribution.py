@@ -1,10 +1,15 @@
 """From the crystals table to size distributions and the average crystal size with its uncertainty."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from crystalseg.errors import UserError
 
 RESAMPLES = 2000
 
@@ -86,6 +91,21 @@ class Summary:
     area_share: float
     pores: int = 0
     artefacts: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record, JSON-ready."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(facts: Mapping[str, Any]) -> "Summary":
+        """From the record. UserError if it cannot be read, as what a later version wrote."""
+        try:
+            own = {f.name: facts[f.name] for f in fields(Summary) if f.name in facts}
+            average = {end: math.nan if of is None else float(of) for end, of in facts["average"].items()}
+            own |= {"average": Interval(**average)}
+            return Summary(**own | {by: (d10, d50, d90) for by in ("number", "area") for d10, d50, d90 in [facts[by]]})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError("The figures on record cannot be read: another version wrote them.") from error
 
     @property
     def number_span(self) -> float:

@@ -1,7 +1,7 @@
 """Limits on a product's figures, and whether a sample keeps them beyond its uncertainty (ISO 14253-1)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -69,9 +69,13 @@ class Verdict:
     outcome: Outcome
     why: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """For the record, JSON-ready."""
+        return asdict(self)
+
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> "Verdict":
-        """From the record; what `dataclasses.asdict` gave."""
+        """From the record; what `to_dict` gave."""
         return Verdict(**{**facts, "limit": Limit(**facts["limit"])})
 
 

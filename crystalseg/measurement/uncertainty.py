@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Figure
 
 LEVEL = 0.9544997  # of what U covers: k is 2 if all of u is well known (GUM table G.2)
@@ -17,8 +18,8 @@ class Validation:
     """What a method's figures are off by on labelled images of one kind of material.
 
     kind: its name; method: by name; images: how many; errors: by figure, measured less true of each image, relative to
-    the true value where `Definition.is_relative`, of the area share above x the largest for any x; thresholds: in
-    words, "" if they were not noted; weights: hashes of those used, by name, none if the method's name says which;
+    the true value where `Definition.is_relative`, of the area share above x the largest for any x; conditions:
+    the settings it holds under; weights: hashes of those used, by name, none if the method's name says which;
     doubt: why it does not hold for a run, "" if it does.
     """
 
@@ -26,15 +27,15 @@ class Validation:
     method: str
     images: int
     errors: Mapping[str, Sequence[float]]
-    thresholds: str = ""
+    conditions: Conditions = field(default_factory=Conditions)
     weights: Mapping[str, str] = field(default_factory=dict)
     doubt: str = ""
 
-    def of(self, thresholds: str, weights: Mapping[str, str]) -> "Validation":
-        """As it holds for a run with these thresholds and weights: of one with others it says nothing."""
+    def of(self, conditions: Conditions, weights: Mapping[str, str]) -> "Validation":
+        """As it holds for a run under these conditions and with these weights: of one with others it says nothing."""
         doubt = self.doubt
-        if not doubt and thresholds != self.thresholds:
-            doubt = f"{self.words} had other thresholds ({self.thresholds or 'not noted'}): validate with these"
+        if not doubt and not self.conditions.same(conditions):
+            doubt = f"{self.words} had other thresholds ({self.conditions.told_from(conditions)}): validate with these"
         elif not doubt and any(weights.get(name) != sha256 for name, sha256 in self.weights.items()):
             doubt = f"{self.words} had other weights: validate with these"
         return replace(self, errors={}, doubt=doubt) if doubt else self

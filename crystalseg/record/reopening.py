@@ -2,14 +2,13 @@
 
 import io
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.measurement import Measurement, measure
 from crystalseg.measurement.query import parse
-from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
@@ -34,14 +33,13 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
         raise store.StoreError(f"The labels of run {run.id} were not kept: it is of an earlier release.")
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
         labels, confidence = file["labels"], file["confidence"]
-    marks = {int(number): mark for number, mark in run.marks.items()}
     measuring = run.chosen.measuring
     micrograph = None
     if (with_image or parse(measuring.only).needs_pixels) and "image" in run.files:
         micrograph = whole_image(run)
         micrograph = micrograph.crop(*run.region) if run.region else micrograph
     pixels = micrograph.pixels if micrograph else None
-    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, marks, measuring.only, pixels)
+    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, run.marked, measuring.only, pixels)
     return Reopened(run, micrograph, labels, confidence, measurement)
 
 
@@ -52,13 +50,10 @@ def whole_image(run: Run) -> Micrograph:
     image = store.checked(run.files["image"])
     channel = run.channel if run.channel > 1 else None
     micrograph = read_micrograph(image, run.image_name, float("inf"), store.home(), channel)
-    if not run.um_per_px:
-        return replace(micrograph, calibration=None)
-    calibration = Calibration(run.um_per_px, run.calibration or "", run.calibration_uncertainty)
-    return replace(micrograph, calibration=calibration)
+    return replace(micrograph, calibration=run.calibration)
 
 
 def same_figures(run: Run, summary: Summary | None) -> bool:
     """Whether figures measured again are those of the run on record, to the last digit."""
-    figures = asdict(summary) if summary else None
-    return json.dumps(figures, sort_keys=True) == json.dumps(run.figures, sort_keys=True)
+    one, other = (of.to_dict() if of else None for of in (run.summary, summary))
+    return json.dumps(one) == json.dumps(other)  # which a figure without a value, NaN, does not keep from being equal

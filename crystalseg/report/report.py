@@ -1,7 +1,7 @@
 """One sample's report before it is written: its fields, what the user says of it, its assessment."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -84,7 +84,7 @@ class Report:
     @property
     def verdicts(self) -> list[dict]:
         """The verdicts, JSON-ready, for the record."""
-        return [asdict(v) for v in self.assessment.verdicts] if self.assessment else []
+        return [v.to_dict() for v in self.assessment.verdicts] if self.assessment else []
 
     @property
     def identity(self) -> str:
@@ -108,10 +108,11 @@ def make(
     """The report of a sample: its fields together are assessed against the profile's limits. `validation`: of the
     method on the profile's kind of material, None if there is none."""
     profile = profile or Profile("default settings")
-    stated = [u for part in parts if (u := part.run.calibration_uncertainty) is not None]
+    pixel_sizes = [part.run.calibration for part in parts if part.run.calibration]
+    stated = [size.uncertainty for size in pixel_sizes if size.uncertainty is not None]
     calibration = max(stated) if len(stated) == len(parts) else None
     for part in parts:
-        validation = validation.of(part.settings.thresholds, part.run.hashes) if validation else None
+        validation = validation.of(part.settings.conditions, part.run.hashes) if validation else None
     rule = parts[0].settings.measuring.border_rule
     assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits)
     return Report(tuple(parts), assessment, profile, details, comparison)

@@ -262,8 +262,8 @@ def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tm
 
     for um in (0.5, 0.51):
         run = run_of(um, calibration)
-        assert (run.um_per_px, run.calibration_uncertainty) == (0.5, 0.004)
-        assert "SEM 2" in run.calibration
+        assert (run.um_per_px, run.calibration.uncertainty) == (0.5, 0.004)
+        assert "SEM 2" in run.calibration.source
     with pytest.raises(UserError, match=r"states 0.25 µm per pixel, not the 0.5 given .*SEM 2"):
         run_of(0.25, calibration)
     assert run_of(0.25, None).um_per_px == 0.25

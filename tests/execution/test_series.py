@@ -1,6 +1,7 @@
 """A series from a file to tracks on record; small frames and no network."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from crystalseg.micrographs.frames import Moment
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.record import ledger
 from crystalseg.record.audit import audit
-from crystalseg.record.database import open_database
+from crystalseg.record.database import RecordError, open_database
+from crystalseg.record.ledger import StaleError
 from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.growth import pictures, ripening
@@ -113,7 +115,7 @@ def test_a_series_runs_until_its_crystals_were_followed(tmp_path, address, monke
     """Also when its batch is done and they are not."""
     engine, out = open_database(), tmp_path / "out"
     series.prepare(out, stack(tmp_path / "hot.ome.tif", SHOWN[:2]), QUICK)
-    seen, real = [], series.follow
+    seen, real, append = [], series.follow, ledger.append
 
     def follow(*given):
         seen.append(series.state_of(out, engine).state)
@@ -122,11 +124,38 @@ def test_a_series_runs_until_its_crystals_were_followed(tmp_path, address, monke
             series.run(out, engine, 1, address)
         return real(*given)
 
+    def refuse(engine, kind, *given, **more):
+        if kind == "series":
+            raise RecordError("The record cannot be written.")
+        return append(engine, kind, *given, **more)
+
     monkeypatch.setattr(series, "follow", follow)
     assert series.state_of(out, engine).state == "paused"
+    # what the record refuses is not done, and can be done then
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "append", refuse)
+        with pytest.raises(RecordError):
+            series.run(out, engine, 1, address)
+    assert not series.is_linked(out)
+    assert series.state_of(out, engine).state == "paused"
     series.run(out, engine, 1, address)
-    assert seen == ["running"]
+    assert seen == ["running", "running"]
     assert series.state_of(out, engine).state == "done"
+    # nor is anything put right on what was not seen
+    found = series.load(out, engine)
+    number = int(found.tracks.crystals.query("frame == 1").iloc[0]["id"])
+    change, real_check = TrackCorrection("cut", 1, number), series.corrected
+
+    def meanwhile(tracks, corrections):
+        if corrections and len(ledger.entries(engine, "track")) == 0:
+            append(engine, "track", batch.load(out).id, asdict(change))
+        return real_check(tracks, corrections)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(series, "corrected", meanwhile)
+        with pytest.raises(StaleError, match="Somebody else"):
+            series.correct(out, engine, change, "A. Kern")
+    assert len(series.corrections(out, engine)) == 1
 
 
 def test_times_come_later_and_heat_must_be_one(tmp_path, address):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.figures import Figure
 from crystalseg.measurement.uncertainty import Budget, Component, Validation, budget, errors
 
@@ -81,20 +82,37 @@ def test_errors_are_relative_but_for_g():
     assert "span" not in off  # nothing is relative to zero
 
 
+def of_text(text):
+    return Conditions(text=text)
+
+
+def test_conditions_are_told_apart_by_key_and_only_without_one_by_text():
+    one, other = Conditions('{"h":0}', "h 0"), Conditions('{"h":1e-09}', "h 0")
+    assert one.same(one)
+    assert not one.same(other)
+    assert one.same(of_text("h 0"))
+    assert of_text("h 0").same(one)
+    assert not Conditions().same(Conditions())  # what was not noted holds for nothing
+    assert (one.told_from(other), one.told_from(of_text("h 1"))) == ("h 0", "h 0")
+    assert other.told_from(one) == "h 1e-09"
+
+
 def test_a_validation_holds_for_its_thresholds_and_weights_only():
-    made = Validation("powder", "sima-plus", 3, {"mean": (0.03, -0.04, 0.0)}, "h 0", {"folded": "ab"})
+    made = Validation("powder", "sima-plus", 3, {"mean": (0.03, -0.04, 0.0)}, of_text("h 0"), {"folded": "ab"})
     figure = Figure("mean", 50.0, "µm", 1.0, "")
-    assert made.of("h 0", {"folded": "ab", "other": "cd"}) is made
+    assert made.of(of_text("h 0"), {"folded": "ab", "other": "cd"}) is made
     for thresholds, weights, why in (
         ("h 1", {"folded": "ab"}, "had other thresholds (h 0)"),
         ("h 0", {"folded": "cd"}, "had other weights"),
         ("h 0", {}, "had other weights"),
     ):
-        found = budget(figure, 0.01, made.of(thresholds, weights))
+        found = budget(figure, 0.01, made.of(of_text(thresholds), weights))
         assert not found.complete
         assert why in found.components[1].how
-        assert why in made.of(thresholds, weights).of("h 0", {"folded": "ab"}).doubt  # one field spoils the sample
-    assert "not noted" in POWDER.of("h 0", {}).doubt
+        assert (
+            why in made.of(of_text(thresholds), weights).of(of_text("h 0"), {"folded": "ab"}).doubt
+        )  # one field spoils the sample
+    assert "not noted" in POWDER.of(of_text("h 0"), {}).doubt
 
 
 def test_one_lucky_image_is_no_validation():

@@ -83,5 +83,5 @@ def sample():
 
 
 ERRORS = {key: [0.01, -0.02, 0.0] for key in DEFINITIONS}
-VALIDATED = Validation("discs", "sima-plus", 3, ERRORS, Settings().thresholds)
+VALIDATED = Validation("discs", "sima-plus", 3, ERRORS, Settings().conditions)
 LOGO = cv2.imencode(".png", np.full((40, 120, 3), 90, np.uint8))[1].tobytes()

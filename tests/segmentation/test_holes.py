@@ -58,10 +58,10 @@ def test_only_holes_go_and_come_back(labels, ground):
 def test_the_choice_is_said_and_a_wrong_one_refused():
     for holes, words in (("filled", "what a crystal's outline encloses"), ("kept", "of the crystal alone")):
         assert words in dict(settings_rows(CHOICES[holes], ""))["Holes in crystals"]
-    assert (
-        Instances().name == "h 0, from 15 px², confidence from 0.25, flow error to 0.4"
-    )  # as before there was a choice
-    assert CHOICES["kept"].thresholds.endswith("holes kept")
+    assert Instances().words == "h 0, from 15 px², confidence from 0.25, flow error to 0.4"
+    assert Instances(holes="kept").words.endswith(", holes kept")
+    assert "holes" not in CHOICES["filled"].conditions.key
+    assert '"holes":"kept"' in CHOICES["kept"].conditions.key.replace(" ", "")
     assert Settings.from_json(CHOICES["kept"].to_json()) == CHOICES["kept"]
     with pytest.raises(SettingsError, match="Holes must be one of filled, kept"):
         Instances(holes="some")

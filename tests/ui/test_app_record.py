@@ -145,7 +145,7 @@ def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_ex
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
     errors = {"mean": [0.01, -0.01, 0.0]}
     usual = Settings()
-    validations.keep(Validation("tiles", usual.full_method, 3, errors, usual.thresholds), validations.own())
+    validations.keep(Validation("tiles", usual.full_method, 3, errors, usual.conditions), validations.own())
     app.run()
     assert not app.exception
     assert any("PASS" in s.value for s in app.success)

@@ -141,7 +141,7 @@ def test_what_to_label_next_comes_from_the_runs_on_record(page):
     kept = kept_files(seen.labels, seen.confidence, table, "exclude")
     files = {name: sha256(data).hexdigest() for name, data in kept.items()}
     image, settings = store.put(png(seen.pixels)), json.loads(Settings().to_json())
-    run = Run("slide.png", image, None, None, None, settings, {}, {}, {}, None, files=files, id="run1")
+    run = Run("slide.png", image, None, None, settings, {}, {}, {}, None, files=files, id="run1")
     record(open_database(), run, kept)
     on_record()
     page.session_state["teach tabs"] = "What to label next"
