@@ -14,7 +14,7 @@ from crystalseg.measurement.field import Field
 from crystalseg.record import index, store
 from crystalseg.record.approvals import MEANINGS, approve, signatures
 from crystalseg.record.profiles import as_of, profiles
-from crystalseg.record.reopening import Reopened, reopen, same_figures
+from crystalseg.record.reopening import Reopened, as_issued, reopen, same_figures, stated_otherwise
 from crystalseg.record.reports import reports_of
 from crystalseg.record.runs import Run, entry_of, find
 from crystalseg.record.sample import why_not
@@ -69,8 +69,10 @@ def show(run: Run) -> None:
             [Crystals(reopened.labels, measurement.crystals, run.id)],
             key=f"history {run.id}",
         )
-    if measurement.summary is not None:
-        st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
+    if otherwise := stated_otherwise(run, measurement.summary):
+        st.info(plain(otherwise), icon=":material/info:")
+    if (summary := as_issued(run, measurement.summary)) is not None:
+        st.table(pd.DataFrame(size_rows(summary), columns=["figure", "value"]).set_index("figure"))
     if run.judged:
         st.markdown(f"Verdict: **{run.outcome.upper()}**")
         st.table(pd.DataFrame(verdict_rows(run.judged), columns=list(VERDICT_COLUMNS)).set_index("limit"))

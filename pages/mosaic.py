@@ -99,7 +99,8 @@ def size_metrics(summary: Summary) -> None:
     unit, average = summary.unit, summary.average
     columns = st.columns(4)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent diameter.")
-    columns[1].metric("95 % interval", f"{average.low:.3g} – {average.high:.3g} {unit}")
+    interval = f"{average.low:.3g} – {average.high:.3g} {unit}"
+    columns[1].metric("95 % interval, sampling", interval, help="The chance of which crystals lie in the mosaic.")
     columns[2].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
     columns[3].metric("Crystals counted", f"{summary.counted} of {summary.found}")
 

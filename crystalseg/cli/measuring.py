@@ -162,7 +162,8 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
     facts = (call.validation, call.details, call.profile)
     report = conclude(call.engine, result, *facts, formats=call.formats, place=call.out / name)
     summary, assessment = result.measurement.summary, report.assessment
-    size = size_rows(summary)[0][1] if summary else "no crystal counts"
+    average = assessment.budgets["mean"] if assessment is not None else None
+    size = size_rows(summary, average)[0][1] if summary else "no crystal counts"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
     if assessment is None or assessment.outcome is None:
         return words

@@ -54,6 +54,37 @@ def whole_image(run: Run) -> Micrograph:
 
 
 def same_figures(run: Run, summary: Summary | None) -> bool:
-    """Whether figures measured again are those of the run on record, to the last digit."""
-    one, other = (of.to_dict() if of else None for of in (run.summary, summary))
-    return json.dumps(one) == json.dumps(other)  # which a figure without a value, NaN, does not keep from being equal
+    """Whether figures measured again are those of the run on record, to the last digit. The interval of the average
+    says how sure one was of it, and stays as it was stated then: see `stated_otherwise`."""
+
+    def without(figures: Summary | None) -> str:
+        if figures is None:
+            return ""
+        average = figures.average.value
+        # as text, in which a figure without a value, NaN, equals itself
+        return json.dumps(figures.to_dict() | {"average": average})
+
+    return without(summary) == without(run.summary)
+
+
+def stated_otherwise(run: Run, summary: Summary | None) -> str:
+    """In a sentence, how the interval of the average on record differs from what is computed today; "" if not."""
+    stated = run.summary
+    if summary is None or stated is None:
+        return ""
+    (then, now), unit = ((s.average.low, s.average.high) for s in (stated, summary)), summary.unit
+    if np.allclose(then, now, rtol=1e-9, equal_nan=True):
+        return ""
+    words = ["not known" if np.isnan(ends).any() else f"{ends[0]:.4g} to {ends[1]:.4g}" for ends in (then, now)]
+    return (
+        f"The 95 % interval of the average (sampling) is given as it was stated with crystalseg "
+        f"{run.software['crystalseg']}: {words[0]} {unit}. Computed today it is {words[1]} {unit}."
+    )
+
+
+def as_issued(run: Run, summary: Summary | None) -> Summary | None:
+    """The summary of a run measured again, with the interval of the average as it is on record."""
+    stated = run.summary
+    if summary is None or stated is None:
+        return summary
+    return replace(summary, average=replace(summary.average, low=stated.average.low, high=stated.average.high))
