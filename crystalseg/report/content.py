@@ -103,8 +103,8 @@ def _method(report: Report) -> list[Block]:
     words = (
         f"{statement} Size is the equivalent circular diameter "
         f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. Holes in crystals are "
-        f"{HOLES[settings.instances.holes]}. {rule_words(settings.measuring.border_rule)} {SAMPLING} Percentiles follow "
-        f"ISO 9276-1 (smallest size whose cumulative share reaches it)."
+        f"{HOLES[settings.instances.holes]}. {rule_words(settings.measuring.border_rule)} {SAMPLING} Percentiles "
+        f"follow ISO 9276-1 (smallest size whose cumulative share reaches it)."
     )
     if settings.measuring.only:
         out = sum(int((p.field.crystals["kind"] == LEFT_OUT).sum()) for p in report.parts)
