@@ -81,7 +81,7 @@ class Pool:
 
     def __call__(self, rng: np.random.Generator) -> Clickable:
         while len(self.pool) < 4 or rng.random() < 1 / self.recipe.reuse:
-            new = Clickable.of(*next(self.images), self.models, self.recipe.network)
+            new = Clickable.of(*next(self.images)[:2], self.models, self.recipe.network)
             if not new.octaves:
                 continue
             if len(self.pool) < self.recipe.pool:
