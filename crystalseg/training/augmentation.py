@@ -141,7 +141,7 @@ def _place_on_ground(s: LabelledImage, rng: np.random.Generator, busy: float) ->
         edges = cv2.GaussianBlur(np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 2)), (0, 0), 3)[::4, ::4]
         # about a crystal's edge there is contrast too
         away = cv2.erode(s.ground.astype(np.uint8), np.ones((9, 9), np.uint8))[::4, ::4]
-        chance = (edges * away)[tuple(ground.T)].astype(np.float64)
+        chance = (edges**2 * away)[tuple(ground.T)].astype(np.float64)
         if chance.any():
             return 4.0 * ground[rng.choice(len(ground), p=chance / chance.sum())]
     return 4.0 * ground[rng.integers(len(ground))]
