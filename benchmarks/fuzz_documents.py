@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import save
 
 from benchmarks.fuzz import damaged
+from crystalseg.errors import UserError
 from crystalseg.execution.batch_source import Source
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import decode_labels
@@ -95,7 +96,7 @@ def _every_entry(path: Path) -> None:
     for name in set(source.names):
         try:
             source.read(name)
-        except ValueError:
+        except UserError:
             continue
 
 
@@ -142,7 +143,7 @@ def outcome(kind: Kind, data: bytes) -> str:
     try:
         kind.read(data)
         told = "read"
-    except ValueError as error:
+    except UserError as error:
         told = "refused" if len(str(error)) < 2000 else f"refused at length: {str(error)[:100]}"
     except Exception as error:  # reported by whoever watches
         told = f"raised {error!r}"

@@ -24,7 +24,7 @@ import pandas as pd
 from sqlalchemy import Engine, insert
 from streamlit.testing.v1 import AppTest
 
-from crystalseg import ROOT
+from crystalseg.places import APP
 from crystalseg.record import index, ledger, store
 from crystalseg.record.audit import audit, audited
 from crystalseg.record.crystals import crystals_file
@@ -114,7 +114,7 @@ def timed(what: str, do: Callable[[], object]) -> None:
 def pages() -> None:
     """Clicks on the pages that read the record, without a browser."""
     for name in ("history", "audit", "profiles", "batch"):
-        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+        app = AppTest.from_file(str(APP), default_timeout=600)
         app.session_state["entered"] = True
         app.switch_page(f"pages/{name}.py")
         for turn in ("first", "again"):

@@ -4,11 +4,8 @@ Nothing heavy is imported here: take what you need from the rooms, e.g. `from cr
 docs/architecture.md shows them in the order in which an image travels.
 """
 
-from pathlib import Path
-
 import lazy_loader
 
 __version__ = "0.1.0"
-ROOT = Path(__file__).resolve().parents[1]  # where app.py, pages and weights are
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"execution.teaching": ["teach"]})

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.record import ledger, people
 from crystalseg.record.anchors import check
 from crystalseg.record.audit import GOOD, audit, audited
@@ -57,7 +58,7 @@ def report() -> None:
         entry = issued(shared.engine(), data)
         runs = ", ".join(entry.body["runs"])
         words = f"The report of run {runs}, as it was issued {entry.created[:19].replace('T', ' ')} UTC."
-    except ValueError as error:
+    except UserError as error:
         problems.append(str(error))
     problems_or(problems, words)
 
@@ -111,7 +112,7 @@ def roles() -> None:
     if given:
         try:
             people.give_role(shared.engine(), identity, role, session.who())
-        except ValueError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         st.rerun()

@@ -4,6 +4,7 @@ import uuid
 
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution import batch
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.record.store import home
@@ -33,7 +34,7 @@ def new() -> None:
         if model := profile.settings.method.partition(":")[2]:
             shared.model(model)
         batch.prepare(folder, source, profile, calibration, session.who())
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     start(folder, workers)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.comparison import Compared, Comparison, compare
 from crystalseg.evaluation.difference import NAMES, difference
 from crystalseg.execution.corrected import issue_report, put_on_record
@@ -63,7 +64,7 @@ def choose_methods(item: session.Item) -> list[str]:
         return chosen
     try:
         return [*chosen, *(f"{kind}:{shared.model(own)}" for kind in kinds)]
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return chosen
 

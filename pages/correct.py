@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution.corrected import Corrected, corrected_elsewhere
 from crystalseg.record import checked
 from crystalseg.record.store import now
@@ -36,7 +37,7 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
             corrected.do(Correction("merge", ids, **(facts | {"points": ()})))
         else:
             corrected.do(Correction(edit["kind"], edit["ids"], **facts))
-    except ValueError as error:
+    except UserError as error:
         st.toast(str(error), icon=":material/block:")
 
 

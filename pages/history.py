@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.execution.corrected import issue_report
 from crystalseg.measurement.control import RULES, control_chart
 from crystalseg.record import index, store
@@ -115,7 +116,7 @@ def go_on(run: Run) -> None:
     if st.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}", help=words):
         try:
             session.take_up(run)
-        except ValueError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         st.switch_page("pages/measure.py")
@@ -134,7 +135,7 @@ def sign_box(run: Run) -> None:
     if account.can_sign() and st.button("Sign", icon=":material/verified:", disabled=not who, key=f"sign {run.id}"):
         try:
             approve(shared.engine(), run.id, account.person() if account.is_configured() else who, meaning)
-        except ValueError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         st.rerun()

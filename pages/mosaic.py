@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution import mosaic, work_folder
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.record.runs import find
@@ -41,12 +42,12 @@ def new() -> None:
     try:
         source = shared.server_path(path) if upload is None else folder / Path(upload.name).name
         if upload is None and not source.exists():
-            raise ValueError(f"There is no {source} on this machine.")
+            raise UserError(f"There is no {source} on this machine.")
         folder.mkdir(parents=True)
         if upload is not None:
             source.write_bytes(upload.getbuffer())
         mosaic.prepare(folder, source, profile, calibration, session.who())
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     start(folder, workers)

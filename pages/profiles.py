@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import UNITS, Limit
 from crystalseg.micrographs.names import file_stem
@@ -12,7 +13,7 @@ from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import no_verdict, validations
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import NAMED
-from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
+from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, session, settings_controls, shared
 from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
@@ -29,17 +30,14 @@ def may_save() -> bool:
 
 
 def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
-    """The rows of the editor as limits; SettingsError says what is wrong with a row."""
+    """The rows of the editor as limits; UserError says what is wrong with a row."""
     limits = []
     for row in table.to_dict("records"):
         low, high, above = (None if pd.isna(row[c]) else float(row[c]) for c in NUMBERS)
         if pd.isna(row["figure"]):
             continue
-        try:
-            unit = UNITS[0] if pd.isna(row["unit"]) else row["unit"]
-            limits.append(Limit(KEYS[row["figure"]], low, high, above, unit))
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
+        unit = UNITS[0] if pd.isna(row["unit"]) else row["unit"]
+        limits.append(Limit(KEYS[row["figure"]], low, high, above, unit))
     return tuple(limits)
 
 
@@ -155,7 +153,7 @@ def edit(old: Profile) -> None:
         )
         ordered = tuple(s for s in SECTIONS if s in sections)
         profile = Profile(name.strip(), product, default, kind, chosen, limits_of(table), ordered, four_eyes, days)
-    except SettingsError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     save(shared.engine(), profile, session.who())
@@ -169,7 +167,7 @@ def bring() -> None:
     if upload is not None and st.session_state.get("imported") != upload.file_id:
         try:
             profile = Profile.from_json(upload.getvalue().decode("utf-8", "replace"))
-        except SettingsError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         save(shared.engine(), profile, session.who())

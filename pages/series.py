@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution import batch, series
 from crystalseg.measurement.growth import GrowthError, activation
 from crystalseg.measurement.series import Series, events_of, law_words
@@ -54,7 +55,7 @@ def new() -> None:
         made = series.prepare(folder, source, profile, calibration, session.who(), interval or None)
         if table is not None:
             series.set_moments(folder, read_moments(table.getvalue().decode("utf-8", "replace"), made.names))
-    except ValueError as error:
+    except UserError as error:
         (folder / "batch.json").unlink(missing_ok=True)
         st.error(plain(error), icon=":material/block:")
         return
@@ -174,7 +175,7 @@ def correct(folder: Path, found: Series, frame: int, track: int) -> None:
         if change is not None:
             try:
                 series.correct(folder, shared.engine(), change, who)
-            except ValueError as error:
+            except UserError as error:
                 st.error(plain(error), icon=":material/block:")
                 return
             st.rerun()

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution import lesson, lesson_state, work_folder
 from crystalseg.micrographs.annotations import annotations_in, inside
 from crystalseg.record import annotations, models
@@ -17,7 +18,7 @@ SHIPPED = "the shipped weights"
 THUMB_PX = 360
 
 
-def labelled(material: str) -> list[annotations.Kept]:
+def labelled(material: str) -> list[annotations.RecordedAnnotation]:
     """What a material is taught with: a table, pictures, and ways to add and to take away."""
     kept = annotations.annotations(shared.engine(), material)
     crystals = sum(one.crystals for one in kept)
@@ -65,13 +66,13 @@ def add_files(material: str) -> None:
             found = annotations_in({file.name: file.getvalue() for file in given})
             for one in found:
                 annotations.keep(shared.engine(), one, material, "label image uploaded", session.who())
-        except ValueError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         st.rerun()
 
 
-def learn(material: str, kept: list[annotations.Kept]) -> None:
+def learn(material: str, kept: list[annotations.RecordedAnnotation]) -> None:
     """Begin a lesson, or watch the one that is under way."""
     st.subheader("Learn")
     engine = shared.engine()
@@ -88,7 +89,7 @@ def learn(material: str, kept: list[annotations.Kept]) -> None:
     )
     try:
         folder = lesson.folder_of(name)
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     state = lesson_state.state_of(folder)
@@ -100,7 +101,7 @@ def learn(material: str, kept: list[annotations.Kept]) -> None:
     if st.button("Learn", type="primary", icon=":material/school:", disabled=not kept):
         try:
             lesson.prepare(engine, name, material, kept, "" if parent == SHIPPED else parent, minutes, session.who())
-        except ValueError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         background.start(folder, "teach", name, "--go-on")
@@ -206,7 +207,7 @@ def bring() -> None:
 
     try:
         made = model_files.imported(shared.engine(), file.getvalue(), file.name, who=session.who())
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     st.success(plain(f"Model {made.reference} is on record: {made.words}."), icon=":material/check:")
@@ -224,7 +225,7 @@ def share() -> None:
 
     try:
         done = model_files.exchange(shared.engine(), shared.server_path(place), session.who())
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     st.success(plain(done.words), icon=":material/check:")

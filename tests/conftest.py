@@ -31,12 +31,17 @@ def discs(shape, circles):
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    """No test touches the user's record."""
+def own_home(tmp_path, monkeypatch, request):
+    """No test touches the user's record, and none meets a fault of the program, which pages would show as a sentence,
+    unless it is marked `meets_faults`."""
     monkeypatch.setenv("CRYSTALSEG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CRYSTALSEG_DATABASE_URL", raising=False)
     # Streamlit's AppTest puts a page in the main module's place; processes that a test spawns would import it.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    yield
+    log = tmp_path / "home" / "faults.log"
+    if log.exists() and request.node.get_closest_marker("meets_faults") is None:
+        pytest.fail(f"a fault of the program was logged:\n{log.read_text()}")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/deployment.md",
+    "docs/guide.md",
     "docs/performance.md",
     "docs/reliability.md",
     "docs/results.md",

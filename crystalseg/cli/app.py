@@ -15,16 +15,14 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    """Entry point: what is no fault of the program is one sentence on stderr and exit code 2."""
+    """Entry point: whatever fails is one sentence on stderr. The exit code is 2, and 1 for a fault of the program."""
     try:
         app()
     except Exception as error:
         from crystalseg.execution.failure import FORESEEN, failure
 
-        if not isinstance(error, (ValueError, *FORESEEN)):
-            raise
         complain(failure(error))
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, FORESEEN) else 1)
 
 
 def complain(error: object) -> None:

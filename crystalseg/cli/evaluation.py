@@ -21,6 +21,7 @@ from crystalseg.cli.options import (
     on_flow_model,
     settings_from,
 )
+from crystalseg.errors import UserError
 
 
 @app.command()
@@ -81,7 +82,7 @@ def validate(
     settings, profile, _ = chosen(engine, settings_file, method, profile_name, model)
     kind = kind or (profile.kind if profile else "")
     if not kind:
-        raise ValueError("Say what the material is called: --kind NAME.")
+        raise UserError("Say what the material is called: --kind NAME.")
     models = models_from(weights, settings=settings)
     rule = settings.measuring.border_rule
     validation = measure(
@@ -114,7 +115,7 @@ def synth(
     from crystalseg.synthetic.sets import draw_flat, draw_grain, draw_random
 
     if grains + flat + benchmark > 1:
-        raise ValueError("Take one of --grains, --flat and --benchmark.")
+        raise UserError("Take one of --grains, --flat and --benchmark.")
     if benchmark:
         write_benchmark(folder)
         print(f"{IMAGES} images in {folder}")

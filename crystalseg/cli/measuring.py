@@ -25,6 +25,7 @@ from crystalseg.cli.options import (
     on_flow_model,
     ordered,
 )
+from crystalseg.errors import UserError
 from crystalseg.segmentation.effort import EFFORTS
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def segment(
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
-        raise ValueError(f"The paper must be one of {', '.join(PAGES)}.")
+        raise UserError(f"The paper must be one of {', '.join(PAGES)}.")
     engine = open_database()
     if only_by:
         only = _by_model(only, only_by)
@@ -79,14 +80,14 @@ def segment(
     out.mkdir(parents=True, exist_ok=True)
     models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
-    order = _Order(
+    call = _Call(
         engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out
     )
     failed = 0
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
         try:
-            print(*_measure(path, name, order))
-        except ValueError as error:
+            print(*_measure(path, name, call))
+        except UserError as error:
             failed += 1
             complain(error)
     if failed:
@@ -98,14 +99,14 @@ def _by_model(only: str, model: Path) -> str:
     from crystalseg.segmentation.wording import filter_by_model
 
     if not only:
-        raise ValueError("--only-by makes a filter of the words of --only: give both.")
+        raise UserError("--only-by makes a filter of the words of --only: give both.")
     found = filter_by_model(only, model)
     print(f"Counted: {found}")
     return found
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Call:
     """What holds for all images of a call."""
 
     engine: "Engine"
@@ -120,7 +121,7 @@ class _Order:
     out: Path
 
 
-def _measure(path: Path, name: str, order: _Order) -> list[str]:
+def _measure(path: Path, name: str, call: _Call) -> list[str]:
     """Measure one image and write its files; returns what is said of it."""
     from crystalseg.execution.one_image import measure_micrograph
     from crystalseg.execution.result import documented
@@ -133,17 +134,17 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
     from crystalseg.report.pdf import build_pdf
     from crystalseg.report.words import size_rows
 
-    original = read_micrograph(path, max_megapixels=order.max_megapixels)
+    original = read_micrograph(path, max_megapixels=call.max_megapixels)
     store.put(path.read_bytes())
-    micrograph = prepared(original, order.calibration, order.keep_data_bar)
+    micrograph = prepared(original, call.calibration, call.keep_data_bar)
     with Bar(console=errors, transient=True) as progress:
         task = progress.add_task(micrograph.name, total=1.0)
         result = measure_micrograph(
-            micrograph, order.settings, order.models, lambda p: progress.update(task, completed=p.share)
+            micrograph, call.settings, call.models, lambda p: progress.update(task, completed=p.share)
         )
-    ready = documented(result, order.validation, order.details, order.profile)
-    pdf = build_pdf(replace(ready.report, anchor=anchor(order.engine)))
-    run = record(order.engine, ready.run, ready.kept, {"PDF": pdf})
+    ready = documented(result, call.validation, call.details, call.profile)
+    pdf = build_pdf(replace(ready.report, anchor=anchor(call.engine)))
+    run = record(call.engine, ready.run, ready.kept, {"PDF": pdf})
     files = {
         "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
         "crystals.csv": csv(result.measurement.crystals),
@@ -151,7 +152,7 @@ def _measure(path: Path, name: str, order: _Order) -> list[str]:
         "run.json": run.to_json().encode(),
     }
     for ending, data in files.items():
-        (order.out / f"{name}_{ending}").write_bytes(data)
+        (call.out / f"{name}_{ending}").write_bytes(data)
     summary, assessment = result.measurement.summary, ready.report.assessment
     size = size_rows(summary)[0][1] if summary else "no crystal counts"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crystalseg.errors import UserError
 from crystalseg.segmentation.methods import METHODS
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def chosen(
     from crystalseg.record import profiles, validations
 
     if profile_name and (settings_file is not None or method is not None or model):
-        raise ValueError("A profile has settings of its own: leave --settings, --method and --model out.")
+        raise UserError("A profile has settings of its own: leave --settings, --method and --model out.")
     profile = profiles.find(engine, profile_name) if profile_name else None
     settings = profile.settings if profile else settings_from(settings_file, method, model)
     if only:
@@ -121,9 +122,9 @@ def calibration_from(
     from crystalseg.record.instruments import find
 
     if name and um_per_px is not None:
-        raise ValueError("Give --um-per-px or --calibration, not both.")
+        raise UserError("Give --um-per-px or --calibration, not both.")
     if percent is not None and um_per_px is None:
-        raise ValueError("--uncertainty is that of --um-per-px: give both.")
+        raise UserError("--uncertainty is that of --um-per-px: give both.")
     if name:
         return find(engine, name).calibration()
     return None if um_per_px is None else from_um_per_px(um_per_px, percent)

@@ -7,6 +7,7 @@ import typer
 
 from crystalseg.cli.app import app, complain
 from crystalseg.cli.options import models_from
+from crystalseg.errors import UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -27,7 +28,7 @@ def profile(
     try:
         chosen = Profile.from_json(file.read_text())
     except OSError as error:
-        raise ValueError(f"{file}: cannot be opened ({error.strerror}).") from error
+        raise UserError(f"{file}: cannot be opened ({error.strerror}).") from error
     save(open_database(), chosen, operator)
     print(f"Profile '{chosen.name}' is on record.")
 

@@ -7,6 +7,7 @@ import typer
 
 from crystalseg.cli.app import app
 from crystalseg.cli.options import InstrumentName, Percent, ProfileName, Scheduler, UmPerPx, ordered
+from crystalseg.errors import UserError
 
 
 @app.command("series")
@@ -43,9 +44,9 @@ def follow_series(
         try:
             text = times.read_text(encoding="utf-8-sig")
         except OSError as error:
-            raise ValueError(f"{times}: cannot be opened ({error.strerror}).") from error
+            raise UserError(f"{times}: cannot be opened ({error.strerror}).") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{times}: not a text file; save the table of times as CSV in UTF-8.") from error
+            raise UserError(f"{times}: not a text file; save the table of times as CSV in UTF-8.") from error
         series.set_moments(out, read_moments(text, made.names))
     try:
         state = series.run(out, engine, workers, scheduler, print)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app
+from crystalseg.errors import UserError
 from crystalseg.training import NETWORKS
 
 ALL = "all"
@@ -24,21 +25,25 @@ def train(
         Path | None, typer.Option("--from", help="Weights to begin from (all, and the confidences: their folder).")
     ] = None,
     recipe: Annotated[str, typer.Option(help='Changes to the recipe, JSON, e.g. {"diameter": 30}.')] = "{}",
-    budget: Annotated[str, typer.Option(help='Changes to the budget, JSON, e.g. {"minutes": 60, "batch": 8}.')] = "{}",
+    schedule: Annotated[
+        # --budget: as the commands in docs/results.md and docs/history were run
+        str,
+        typer.Option("--schedule", "--budget", help='Changes to the schedule, JSON, e.g. {"minutes": 60, "batch": 8}.'),
+    ] = "{}",
     minutes: Annotated[
         float, typer.Option(min=1, help="For all: how long together, over as many calls as it takes.")
     ] = 25,
     step: Annotated[float, typer.Option(min=0.1, help="Stop after so many minutes; called again it goes on.")] = 1e6,
 ) -> None:
     """Train a network, or all; called again with the same --out it goes on where it stopped."""
-    from crystalseg.training.loop import Order
+    from crystalseg.training.loop import TrainingArguments
     from crystalseg.training.plan import TRAIN, train_all
 
-    order = Order(out, data, validation, start, recipe, budget, time.monotonic() + 60 * step)
+    arguments = TrainingArguments(out, data, validation, start, recipe, schedule, time.monotonic() + 60 * step)
     if network.value == ALL:
-        if (recipe, budget) != ("{}", "{}"):
-            raise ValueError("The plan for all networks has recipes and budgets of its own: leave them out.")
-        left = train_all(order, minutes, step)
+        if (recipe, schedule) != ("{}", "{}"):
+            raise UserError("The plan for all networks has recipes and schedules of its own: leave them out.")
+        left = train_all(arguments, minutes, step)
         print(f"\n{out}" + (f"; to be gone on with, call again: {', '.join(left)}" if left else ""))
         return
-    print(f"\n{TRAIN[network.value](order)}")
+    print(f"\n{TRAIN[network.value](arguments)}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from crystalseg import ROOT
+from crystalseg import places
 from crystalseg.cli.app import app
 
 
@@ -38,7 +38,7 @@ def serve(
     # Streamlit collects garbage after each run of a page: with these libraries' objects it takes most of a second.
     gc.freeze()
     try:
-        streamlit(["run", str(ROOT / "app.py"), *context.args])
+        streamlit(["run", str(places.APP), *context.args])
     finally:
         gc.unfreeze()  # else libraries complain of leaks at the end
 

@@ -23,7 +23,7 @@ class Difference:
 
 
 def difference(reference: np.ndarray, other: np.ndarray) -> Difference:
-    """Compare two label images, integer (H, W); ValueError if their sizes differ."""
+    """Compare two label images, integer (H, W); UserError if their sizes differ."""
     counts = overlap(reference, other)
     iou, row, col, both = counts.iou, counts.shared.row, counts.shared.col, counts.shared.data
     n, m = len(counts.truth), len(counts.predicted)

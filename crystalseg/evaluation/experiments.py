@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation import clicks
 from crystalseg.evaluation.charts import reliability_svg, scatter, trade_svg
 from crystalseg.evaluation.metrics import by_octave, overlap, score
-from crystalseg.evaluation.reliability import calibration_error, is_right, reliability
+from crystalseg.evaluation.reliability import expected_calibration_error, is_right, reliability
 from crystalseg.evaluation.tables import (
     clicks_by_octave,
     clicks_table,
@@ -218,7 +219,7 @@ def conduct(
 
 
 def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) -> tuple[pd.DataFrame, float]:
-    """Reliability table and calibration error of SiMA+'s confidence on all crystals it finds in `folder`."""
+    """Reliability table and expected calibration error of SiMA+'s confidence on all crystals it finds in `folder`."""
     sure, right = [], []
     for micrograph, truth in read_pairs(folder):
         segmentation = segment(micrograph, Settings(), models)
@@ -226,9 +227,9 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
         right.append(is_right(truth, segmentation.labels, len(segmentation.confidence)))
         report(f"{micrograph.name}  {len(segmentation.confidence)} crystals, {right[-1].sum()} right")
     if not sum(map(len, sure)):
-        raise ValueError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
+        raise UserError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
     table = reliability(np.concatenate(sure), np.concatenate(right))
-    return table, calibration_error(table)
+    return table, expected_calibration_error(table)
 
 
 def clicks_of(

@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp
 from skimage.morphology import skeletonize
 from skimage.segmentation import expand_labels, find_boundaries
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.diameter import diameters, equivalent_diameter
 from crystalseg.micrographs.labels import BOUNDARY_WIDTH, areas
 
@@ -36,7 +37,7 @@ class Overlap:
 def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
     """Count the pixels that every true and predicted instance share; labels need not be consecutive."""
     if truth.shape != predicted.shape:
-        raise ValueError(f"The label images differ in size: {truth.shape} and {predicted.shape}.")
+        raise UserError(f"The label images differ in size: {truth.shape} and {predicted.shape}.")
     names_t, t = _consecutive(truth)
     names_p, p = _consecutive(predicted)
     counts = coo_array((np.ones(truth.size, np.int64), (t, p)), shape=(len(names_t), len(names_p)))

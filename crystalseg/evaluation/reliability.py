@@ -27,7 +27,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> pd
     return frame.groupby("bin").agg(confidence=("confidence", "mean"), right=("right", "mean"), count=("right", "size"))
 
 
-def calibration_error(table: pd.DataFrame) -> float:
+def expected_calibration_error(table: pd.DataFrame) -> float:
     """Expected calibration error of a `reliability` table: mean over crystals of |confidence - share right| of their
     bin, 0..1 (Naeini et al. 2015)."""
     return float((table["count"] * (table["confidence"] - table["right"]).abs()).sum() / table["count"].sum())

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, is_mosaic
 from crystalseg.micrographs.ome_zarr import is_zarr
 
 
-class BatchError(ValueError):
+class BatchError(UserError):
     """A batch that cannot be started; the message is one sentence for the user."""
 
 

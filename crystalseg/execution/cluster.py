@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from crystalseg.errors import UserError
 from crystalseg.execution.result import Result
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Instances, Settings
-from crystalseg.segmentation.windows import Found, Task, find
+from crystalseg.segmentation.windows import Task, WindowProposals, find
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -28,7 +29,7 @@ AHEAD = 2  # orders handed out, a worker
 PATIENCE = 60.0  # s without a worker after which none is expected any more
 
 
-class ClusterError(ValueError):
+class ClusterError(UserError):
     """A cluster that does not answer; the message is one sentence for the user."""
 
 
@@ -106,7 +107,7 @@ class OnCluster:
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return self._in_order(_maps, ((stack, *self._how) for stack in stacks))
 
-    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[WindowProposals]]:
         return self._in_order(_found, ((task, list(choices), *self._how) for task in tasks))
 
     def _in_order(self, function: Callable, orders: Iterable[tuple]) -> Iterator[Any]:
@@ -227,7 +228,9 @@ def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> 
     return _pyramid(taught).maps(network, stack)
 
 
-def _found(task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str) -> list[Found]:
+def _found(
+    task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str
+) -> list[WindowProposals]:
     """In a worker: mosaic.Compute.windows of one window."""
     with_threads(threads)
     judge = models(taught).judge(Settings(network=network))

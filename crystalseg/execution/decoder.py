@@ -3,11 +3,10 @@
 import os
 import socket
 import subprocess
-import sys
 import threading
 from multiprocessing.connection import Connection
 
-from crystalseg import ROOT
+from crystalseg import places
 from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
@@ -63,8 +62,7 @@ def _started() -> tuple[Connection, subprocess.Popen]:
     Streamlit has put in the main module's place."""
     here, there = socket.socketpair()
     with there:
-        command = [sys.executable, "-m", "crystalseg", "decoder", str(there.fileno())]
-        process = subprocess.Popen(command, pass_fds=(there.fileno(),), cwd=ROOT)
+        process = places.start("decoder", str(there.fileno()), pass_fds=(there.fileno(),))
     return Connection(here.detach()), process
 
 

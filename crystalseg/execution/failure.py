@@ -1,15 +1,29 @@
 """Why something failed, in words for the user."""
 
+import logging
+import os
+import platform
+import traceback
+import uuid
+
 from sqlalchemy.exc import DBAPIError
 
+from crystalseg import __version__
+from crystalseg.errors import UserError
+from crystalseg.record import store
 from crystalseg.record.database import explained
 
-# Beside ValueErrors, which bring their own sentence: what happens to good programs on bad days.
-FORESEEN = (MemoryError, OSError, DBAPIError)
+# Beside UserErrors, which bring their own sentence: what happens to good programs on bad days.
+FORESEEN = (UserError, MemoryError, OSError, DBAPIError)
+LOG = "faults.log"  # in the home folder
+MOST_LOGGED = 10 * 2**20  # bytes, after which the log begins anew
 
 
 def failure(error: BaseException) -> str:
-    """One sentence; `ValueError`s are meant for users and bring their own."""
+    """One sentence for the user. A fault of the program is said to be one, and logged with its traceback under the
+    reference that the sentence names."""
+    if isinstance(error, UserError):
+        return str(error)
     if isinstance(error, MemoryError):
         return "There is not enough memory for this image; crop it or use smaller resize factors."
     if isinstance(error, DBAPIError):
@@ -17,4 +31,21 @@ def failure(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror}; nothing that was shown as saved is lost."
-    return str(error) if isinstance(error, ValueError) else f"It failed: {error!r}."
+    return f"This is a fault of the program, reference {_logged(error)}; its log, {store.home() / LOG}, says more."
+
+
+def _logged(error: BaseException) -> str:
+    """Write a fault to the log; returns the reference under which it stands there."""
+    reference = uuid.uuid4().hex[:8]
+    trace = "".join(traceback.format_exception(error))
+    head = f"{store.now()} fault {reference}, crystalseg {__version__}, Python {platform.python_version()}"
+    logging.getLogger("crystalseg").error("%s\n%s", head, trace)
+    try:
+        path = store.home() / LOG
+        if path.exists() and path.stat().st_size > MOST_LOGGED:
+            path.replace(path.with_suffix(".log.1"))
+        with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(f"{head}\n{trace}\n")
+    except OSError:
+        pass  # a full disk, say: the sentence and the process's own output are what is left
+    return reference

@@ -11,12 +11,13 @@ import numpy as np
 from skimage.measure import label as connected
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.execution.lesson_state import state_of
 from crystalseg.execution.work_folder import LOCK, locked
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation, distinct, middle
 from crystalseg.record import store
-from crystalseg.record.annotations import Kept, annotations, read
+from crystalseg.record.annotations import RecordedAnnotation, annotations, read
 from crystalseg.record.models import check_name, find
 from crystalseg.segmentation.settings import Settings
 
@@ -27,7 +28,7 @@ REHEARSED_SIDE = 512  # px of each: a field, lest they take the time of the less
 Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # annotations on record
 
 
-class LessonError(ValueError):
+class LessonError(UserError):
     """A lesson that cannot be given; the message is one sentence for the user."""
 
 
@@ -89,12 +90,12 @@ def load(folder: Path) -> Lesson:
     return Lesson(**{key: value for key, value in facts.items() if key in known})
 
 
-def listed(kept: Sequence[Kept]) -> Listed:
+def listed(kept: Sequence[RecordedAnnotation]) -> Listed:
     """Annotations on record as a Lesson names them."""
     return tuple((one.name, one.files, one.um_per_px) for one in kept)
 
 
-def of_others(engine: Engine, material: str) -> list[Kept]:
+def of_others(engine: Engine, material: str) -> list[RecordedAnnotation]:
     """Annotations of other materials on record, the latest last."""
     return [one for one in annotations(engine) if one.material != material]
 
@@ -108,12 +109,12 @@ def prepare(
     engine: Engine,
     name: str,
     material: str,
-    kept: Sequence[Kept],
+    kept: Sequence[RecordedAnnotation],
     parent: str = "",
     minutes: float = 10.0,
     who: str = "",
 ) -> Path:
-    """Begin a lesson; returns its folder. ValueErrors say why it cannot be given: one of this name is under way,
+    """Begin a lesson; returns its folder. UserErrors say why it cannot be given: one of this name is under way,
     there is nothing to learn, an image is there twice, there is no such parent."""
     folder = folder_of(name)
     if not kept:

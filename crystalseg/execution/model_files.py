@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.networks.weights import (
     Card,
     WeightsError,
@@ -115,7 +116,7 @@ def _from_export(engine: Engine, data: bytes, file_name: str, name: str, who: st
     try:
         facts = {key: value for key, value in json.loads(note).items() if key in known}
         model = Model(**facts | {"data": tuple(facts["data"]), "curve": tuple(facts["curve"])})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, UserError) as error:
         raise ModelError(f"{file_name} says of its model what cannot be read; export it again.") from error
     if model.network not in FLOW_NETWORKS:
         raise ModelError(f"{file_name} is of another architecture: a model is one of {', '.join(FLOW_NETWORKS)}.")

@@ -36,7 +36,7 @@ from crystalseg.report.report import Details
 from crystalseg.segmentation.masks import PackedMasks
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.progress import Cancelled, Progress
-from crystalseg.segmentation.windows import Found
+from crystalseg.segmentation.windows import WindowProposals
 
 NEEDED = 4  # bytes of the disk a pixel, for what is found and for the results
 
@@ -51,7 +51,7 @@ def run(
     """Do what is left of the mosaic in `folder`; its run, or None if a pause was asked for.
 
     `workers`: 0 computes in this process, else so many of this machine; `scheduler`: address of a Dask cluster in their
-    place. ValueErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
+    place. UserErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
     """
     mosaic = load(folder)
     with locked(folder):
@@ -173,7 +173,7 @@ class _Told:
 
 
 class KeptInFolder:
-    """mosaic.Kept in a folder, a file a band."""
+    """mosaic.BandCache in a folder, a file a band."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -187,11 +187,11 @@ class KeptInFolder:
             count += 1
         return count
 
-    def get(self, scale: int, band: int) -> list[Found]:
+    def get(self, scale: int, band: int) -> list[WindowProposals]:
         with np.load(self._file(scale, band), allow_pickle=False) as file:
             return [_found({name: file[f"{name}_{k}"] for name in _ARRAYS}) for k in range(int(file["count"]))]
 
-    def put(self, scale: int, band: int, found: list[Found]) -> None:
+    def put(self, scale: int, band: int, found: list[WindowProposals]) -> None:
         arrays = {f"{name}_{k}": values for k, each in enumerate(found) for name, values in _arrays(each).items()}
         with store.written_safely(self._file(scale, band)) as file:
             np.savez(file, allow_pickle=False, count=np.array(len(found)), **arrays)
@@ -201,12 +201,12 @@ _MASKS = tuple(f.name for f in fields(PackedMasks))
 _ARRAYS = (*_MASKS, "quality", "figures", "seen")
 
 
-def _arrays(found: Found) -> dict[str, np.ndarray]:
+def _arrays(found: WindowProposals) -> dict[str, np.ndarray]:
     own = {name: np.asarray(getattr(found.masks, name)) for name in _MASKS}
     return own | {"quality": found.quality, "figures": found.figures, "seen": found.seen}
 
 
-def _found(arrays: dict[str, np.ndarray]) -> Found:
+def _found(arrays: dict[str, np.ndarray]) -> WindowProposals:
     height, width = arrays.pop("shape").tolist()
     masks = PackedMasks((height, width), *(arrays.pop(name) for name in _MASKS if name != "shape"))
-    return Found(masks, **arrays)
+    return WindowProposals(masks, **arrays)

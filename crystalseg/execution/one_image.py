@@ -7,7 +7,7 @@ from crystalseg.measurement.measurement import measure
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.memory import give_back
 from crystalseg.segmentation.models import Models
-from crystalseg.segmentation.mosaic import Compute, Kept
+from crystalseg.segmentation.mosaic import BandCache, Compute
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.progress import Progress
 from crystalseg.segmentation.settings import Settings
@@ -19,7 +19,7 @@ def measure_micrograph(
     models: Models,
     progress: Callable[[Progress], None] = lambda _: None,
     compute: Compute | None = None,
-    kept: Kept | None = None,
+    kept: BandCache | None = None,
 ) -> Result:
     """Segment a micrograph, measure its crystals and sum them up; `progress`, `compute`, `kept` as for `segment`."""
     segmentation = segment(micrograph, settings, models, progress, compute=compute, kept=kept)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.execution import batch
 from crystalseg.execution.batch import Batch
 from crystalseg.execution.batch_source import BatchError
@@ -159,7 +160,7 @@ def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackC
 
 
 def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str) -> None:
-    """Put a correction of the tracks on record; ValueError, in a sentence, if it cannot be made."""
+    """Put a correction of the tracks on record; UserError, in a sentence, if it cannot be made."""
     corrected(_tracks(folder, engine), [correction])
     ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who)
 
@@ -167,7 +168,7 @@ def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str)
 def undo(folder: Path, engine: Engine, who: str) -> None:
     """Take the last correction back, which stays on record."""
     if not corrections(folder, engine):
-        raise ValueError("There is no correction to take back.")
+        raise UserError("There is no correction to take back.")
     ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who)
 
 

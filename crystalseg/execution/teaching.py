@@ -46,7 +46,7 @@ PACE_STEPS = 12
 def run(
     folder: Path, engine: Engine, report: Callable[[State], None] = lambda _: None, scheduler: str | None = None
 ) -> Model | None:
-    """Do what is left of the lesson in `folder`; the model, validated, or None if a pause was asked for. ValueErrors
+    """Do what is left of the lesson in `folder`; the model, validated, or None if a pause was asked for. UserErrors
     say what is wrong. `scheduler`: address of a Dask cluster whose workers learn the parts, at the same time."""
     lesson = load(folder)
     with locked(folder):
@@ -262,7 +262,7 @@ def teach(
 
     material: what they are of, the name if not given; parent: `NAME` or `NAME:VERSION` to begin from, else the shipped
     weights; minutes: until it can be used, of about as many again until it is validated; operator: for the record.
-    ValueErrors say what is wrong.
+    UserErrors say what is wrong.
     """
     engine = open_database()
     kept = from_folder(engine, Path(data), material or name, operator)

@@ -2,7 +2,6 @@
 
 import os
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +51,6 @@ def work(place: int = 0, folder: Path | None = None, idle_seconds: float = 900.0
                 models = models or load_models()
                 run_job(queue, job, models, measured_by(models))
             except Exception as error:  # the worker must survive any job, and say why it failed
-                traceback.print_exc()
                 queue.set(job, status="failed", error=failure(error))
             quiet_since = time.monotonic()
 

@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from crystalseg import ROOT
+from crystalseg import places
+from crystalseg.errors import UserError
 
 GIGABYTES = 2.5  # that a worker takes with an image of 4000 × 4000 px
 
@@ -26,13 +26,13 @@ def scheduler() -> str:
 
 def chosen() -> int:
     """How many workers there are to be, by $CRYSTALSEG_WORKERS: a number, or "auto" for as many as there is room for;
-    one if it says nothing. ValueError if it is none. Where a cluster computes, it is how many runs are sent to it at
+    one if it says nothing. UserError if it is none. Where a cluster computes, it is how many runs are sent to it at
     the same time."""
     text = os.environ.get("CRYSTALSEG_WORKERS") or "1"
     if text == "auto":
         return room()
     if not (text.isdecimal() and 1 <= int(text) <= 64):
-        raise ValueError(f"The number of workers is 1 to 64, or auto; '{text}' is not.")
+        raise UserError(f"The number of workers is 1 to 64, or auto; '{text}' is not.")
     return int(text)
 
 
@@ -73,13 +73,7 @@ class Workers:
         if self.count > 1:
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.count))
         with (self.folder / "worker.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "crystalseg", "worker", str(place)],
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd=ROOT,
-            )
+            return places.start("worker", str(place), stdout=log, stderr=log, env=environment)
 
     def close(self) -> None:
         """Stop those that were started here at once."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from crystalseg.errors import UserError
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -22,7 +24,7 @@ def bland_altman(first: np.ndarray, second: np.ndarray) -> Agreement:
     """Agreement of paired measurements (n,), n of at least 2 (Bland and Altman, Lancet 1986, 327, 307)."""
     first, second = np.asarray(first, float), np.asarray(second, float)
     if len(first) < 2 or first.shape != second.shape:
-        raise ValueError("Agreement needs the same two or more images measured by both methods.")
+        raise UserError("Agreement needs the same two or more images measured by both methods.")
     difference = second - first
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
     half = float(stats.t.ppf(0.975, len(first) - 1)) * sd / np.sqrt(len(first))

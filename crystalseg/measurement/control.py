@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crystalseg.errors import UserError
+
 D2 = 1.128  # expected range of two normal values, in standard deviations
 D4 = 3.267  # upper limit of the moving range, in mean ranges
 RULES = (
@@ -37,7 +39,7 @@ def control_chart(values: Sequence[float]) -> ControlChart:
     """Chart of single values in their order, at least two; limits from the values themselves."""
     x = np.asarray(values, float)
     if len(x) < 2 or not np.isfinite(x).all():
-        raise ValueError("A control chart needs two or more figures.")
+        raise UserError("A control chart needs two or more figures.")
     ranges = np.abs(np.diff(x))
     centre, sigma = float(x.mean()), float(ranges.mean() / D2)
     z = (x - centre) / sigma if sigma > 0 else np.zeros(len(x))

@@ -39,9 +39,9 @@ class Field:
 
     @property
     def kept_labels(self) -> np.ndarray:
-        """The labels; ValueError once they are let go of."""
+        """The labels; LookupError once they are let go of."""
         if self.labels is None:
-            raise ValueError(f"{self.name}: the labels of this field are not held any more.")
+            raise LookupError(f"{self.name}: the labels of this field are not held any more.")
         return self.labels
 
     @cached_property

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from crystalseg.errors import UserError
+
 GAS_CONSTANT = 8.314462618  # J / (mol K), CODATA 2018
 EXPONENTS = (0.5, 12.0)  # between which n is sought
 LEAST_GROWTH = 1.05  # last mean size over the first: of less no law can be told
 CONFIDENCE = 0.95
 
 
-class GrowthError(ValueError):
+class GrowthError(UserError):
     """A law that cannot be fitted; the message is one sentence for the user."""
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from lark import Lark, Transformer, UnexpectedInput, UnexpectedToken
 from lark.exceptions import VisitError
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.crystals import LENGTHS
 
 LEFT_OUT = "left out"  # in the crystals table, the kind of those that were not selected
@@ -65,7 +66,7 @@ _COMPARE: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
-class QueryError(ValueError):
+class QueryError(UserError):
     """A sentence that says what of a query cannot be read, or not be answered for this image."""
 
 

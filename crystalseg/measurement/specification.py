@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.figures import DEFINITIONS, unit_of
 from crystalseg.measurement.uncertainty import Budget
 
@@ -21,7 +22,7 @@ RULE = (
 @dataclass(frozen=True)
 class Limit:
     """figure: a key of `figures.DEFINITIONS`; lower, upper: the limits, in the figure's unit, at least one of them.
-    above: x for the area share above it; unit: of lengths, this x too. ValueError says what is wrong."""
+    above: x for the area share above it; unit: of lengths, this x too. UserError says what is wrong."""
 
     figure: str
     lower: float | None = None
@@ -31,16 +32,16 @@ class Limit:
 
     def __post_init__(self) -> None:
         if self.figure not in DEFINITIONS:
-            raise ValueError(f"There is no figure '{str(self.figure)[:60]}'; known are {', '.join(DEFINITIONS)}.")
+            raise UserError(f"There is no figure '{str(self.figure)[:60]}'; known are {', '.join(DEFINITIONS)}.")
         given = [v for v in (self.lower, self.upper) if v is not None]
         if not given or not all(np.isfinite(given)):
-            raise ValueError(f"{DEFINITIONS[self.figure].words}: give a lower or an upper limit.")
+            raise UserError(f"{DEFINITIONS[self.figure].words}: give a lower or an upper limit.")
         if len(given) == 2 and given[0] > given[1]:
-            raise ValueError(f"{DEFINITIONS[self.figure].words}: the lower limit is above the upper one.")
+            raise UserError(f"{DEFINITIONS[self.figure].words}: the lower limit is above the upper one.")
         if (self.figure == "area_above") != (self.above is not None):
-            raise ValueError("The area share above x, and no other figure, needs its x.")
+            raise UserError("The area share above x, and no other figure, needs its x.")
         if self.unit not in UNITS:
-            raise ValueError(f"{DEFINITIONS[self.figure].words}: limits of lengths are in {' or '.join(UNITS)}.")
+            raise UserError(f"{DEFINITIONS[self.figure].words}: limits of lengths are in {' or '.join(UNITS)}.")
 
     @property
     def is_of_length(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.tracks import Tracks
 
 
@@ -30,7 +31,7 @@ class TrackCorrection:
 
 def corrected(tracks: Tracks, corrections: Sequence[TrackCorrection]) -> Tracks:
     """The tracks with corrections made in their order. A new track has a new number; of two that are joined, that of
-    the earlier stays. ValueError, in a sentence, for one that cannot be made."""
+    the earlier stays. UserError, in a sentence, for one that cannot be made."""
     for correction in corrections:
         tracks = _made(tracks, correction)
     return tracks
@@ -42,7 +43,7 @@ def _made(tracks: Tracks, correction: TrackCorrection) -> Tracks:
     spans = crystals.groupby("track")["frame"].agg(["min", "max"])
     if correction.kind == "cut":
         if spans.loc[later, "min"] >= correction.frame:
-            raise ValueError(
+            raise UserError(
                 f"The track of crystal {correction.id} begins in frame {correction.frame + 1}: cut it later."
             )
         new = int(crystals["track"].max()) + 1
@@ -56,7 +57,7 @@ def _made(tracks: Tracks, correction: TrackCorrection) -> Tracks:
     else:
         earlier = _track(tracks, correction.before, correction.before_id)
         if earlier == later or spans.loc[earlier, "max"] >= spans.loc[later, "min"]:
-            raise ValueError("Only a track that ended can be joined with one that begins later: cut one of them first.")
+            raise UserError("Only a track that ended can be joined with one that begins later: cut one of them first.")
         ended = (events["track"] == earlier) & events["event"].isin(["disappearance", "merge"])
         begun = (events["track"] == later) & events["event"].isin(["birth", "split"])
         events = events[~(ended | begun)].replace({"track": later, "other": later}, earlier)
@@ -72,5 +73,5 @@ def _track(tracks: Tracks, frame: int, number: int) -> int:
     rows = tracks.crystals
     found = rows.loc[(rows["frame"] == frame) & (rows["id"] == number), "track"]
     if found.empty:
-        raise ValueError(f"There is no crystal {number} in frame {frame + 1}.")
+        raise UserError(f"There is no crystal {number} in frame {frame + 1}.")
     return int(found.iloc[0])

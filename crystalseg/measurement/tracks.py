@@ -15,6 +15,8 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from crystalseg.errors import UserError
+
 CUTOFF = 1.5  # cost up to which two crystals may be the same: half a mean diameter apart, if they do not overlap
 GAP = 0.7  # cost up to which a crystal that was not seen in one frame is the same afterwards
 HELD = 0.8  # least share of a crystal that lies in the one it came from or went into
@@ -37,12 +39,12 @@ def link(labels: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> Trac
     """Follow the crystals of label images int32 (H, W), one a frame, in order of time. shifts: (n, 2), how far each
     frame's content lies from the first's, px (dy, dx), as `micrographs.drift` finds it.
 
-    ValueError for fewer than two frames or frames of different size.
+    UserError for fewer than two frames or frames of different size.
     """
     if len(labels) < 2:
-        raise ValueError("A series needs at least two frames.")
+        raise UserError("A series needs at least two frames.")
     if len({frame.shape for frame in labels}) > 1:
-        raise ValueError("All frames of a series must have the same size.")
+        raise UserError("All frames of a series must have the same size.")
     frames = _Frames(labels, np.zeros((len(labels), 2)) if shifts is None else shifts)
     if frames.table.empty:
         empty = np.zeros((0, 2), int)

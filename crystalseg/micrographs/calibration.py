@@ -7,6 +7,8 @@ from typing import Any
 
 from defusedxml import ElementTree
 
+from crystalseg.errors import UserError
+
 # µm in one unit, by the names found in files.
 _UM = {
     "m": 1e6,
@@ -32,7 +34,7 @@ COARSEST_TAG_UM = 10.0
 READING = 1.0  # px by which the end of a scale bar is read wrong at most
 
 
-class NotSquareError(ValueError):
+class NotSquareError(UserError):
     """A file states pixels that are no squares; the message is a sentence that says what to do."""
 
 
@@ -47,9 +49,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.uncertainty is not None and not (math.isfinite(self.uncertainty) and 0 <= self.uncertainty < 1):
-            raise ValueError("The uncertainty of the pixel size must be between 0 and 100 %.")
+            raise UserError("The uncertainty of the pixel size must be between 0 and 100 %.")
         if not (math.isfinite(self.um_per_px) and self.um_per_px > 0):
-            raise ValueError("The pixel size must be a positive number of µm per pixel.")
+            raise UserError("The pixel size must be a positive number of µm per pixel.")
 
 
 def from_um_per_px(value: float, percent: float | None = None) -> Calibration:
@@ -59,7 +61,7 @@ def from_um_per_px(value: float, percent: float | None = None) -> Calibration:
 
 def from_px_per_mm(value: float) -> Calibration:
     if not (math.isfinite(value) and value > 0):
-        raise ValueError("The resolution must be a positive number of pixels per mm.")
+        raise UserError("The resolution must be a positive number of pixels per mm.")
     return Calibration(1000.0 / value, "entered by hand as pixels per mm")
 
 
@@ -73,11 +75,11 @@ def from_scale_bar(
     """
     span = math.dist(start, end)
     if span < 2:
-        raise ValueError("The scale bar's two ends lie on the same spot: mark its left and its right end.")
+        raise UserError("The scale bar's two ends lie on the same spot: mark its left and its right end.")
     if not (math.isfinite(length_um) and length_um > 0):
-        raise ValueError("The scale bar's length must be a positive number of µm.")
+        raise UserError("The scale bar's length must be a positive number of µm.")
     if not (math.isfinite(length_uncertainty_um) and length_uncertainty_um >= 0):
-        raise ValueError("The uncertainty of the length must be a number of µm, 0 or more.")
+        raise UserError("The uncertainty of the length must be a number of µm, 0 or more.")
     reading = READING * math.sqrt(2 / 3) / span
     relative = math.hypot(reading, length_uncertainty_um / length_um)
     return Calibration(length_um / span, f"scale bar of {length_um:g} µm, {span:.1f} px long", relative)

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from crystalseg.errors import UserError
+
 STRIP = 2_000_000  # px converted at once
 SAMPLE = 16_000_000  # px from which percentiles are taken; larger images give every n-th of theirs
 DARK, BRIGHT = 0.1, 99.9  # percentiles that become black and white
 
 
-class ValuesError(ValueError):
+class ValuesError(UserError):
     """Values that are no intensities; the message says why, for the end of a sentence."""
 
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.calibration import Calibration
 
 SMALLEST_SIDE = 32
 
 
-class MicrographError(ValueError):
+class MicrographError(UserError):
     """An image that cannot be used; the message is one sentence for the user."""
 
 

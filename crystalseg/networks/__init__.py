@@ -4,6 +4,6 @@ In come float tensors (B, C, H, W) or weights files; out go tensors, and weights
 not know images, tiles, devices or settings.
 """
 
-from crystalseg import ROOT
+from crystalseg.places import WEIGHTS
 
-DIRECTORY = ROOT / "weights"  # the shipped weights
+DIRECTORY = WEIGHTS

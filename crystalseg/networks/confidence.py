@@ -18,7 +18,7 @@ class Confidence(nn.Module):
 
     Takes pictures (n, `pictures`, h, w) and features (n, `figures`), in the orders that `segmentation.proposals` names,
     CHANNELS and FEATURES, with the outline's if the flow network gives outlines; returns the logits (n,) of being
-    right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset, is the calibration of the logits; 61,073
+    right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset, is their Platt scaling; 61,073
     parameters without outlines.
     """
 

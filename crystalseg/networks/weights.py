@@ -12,8 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from crystalseg.errors import UserError
 
-class WeightsError(ValueError):
+
+class WeightsError(UserError):
     """A weights file that is missing, damaged or of another network."""
 
 

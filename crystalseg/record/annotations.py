@@ -16,7 +16,7 @@ from crystalseg.record import ledger, store
 
 
 @dataclass(frozen=True)
-class Kept:
+class RecordedAnnotation:
     """An annotation on record. key: by which it is found; name: of the image; material; crystals: how many were
     checked; share: of the image that was, 0..1; source: where it comes from, in words; image, labels: hashes of its
     files; um_per_px: or None; who, created: by whom, when."""
@@ -39,12 +39,14 @@ class Kept:
         return self.image, self.labels
 
 
-def keep(engine: Engine, one: Annotation, material: str, source: str, who: str = "") -> Kept:
+def keep(engine: Engine, one: Annotation, material: str, source: str, who: str = "") -> RecordedAnnotation:
     """Put an annotation on record for a material, in place of the one it had of the same image."""
     return _recorded(engine, one, _put(one), material, source, who)
 
 
-def _recorded(engine: Engine, one: Annotation, files: tuple[str, str], material: str, source: str, who: str) -> Kept:
+def _recorded(
+    engine: Engine, one: Annotation, files: tuple[str, str], material: str, source: str, who: str
+) -> RecordedAnnotation:
     """As `keep`, of an annotation whose `files` are in the store."""
     material = material.strip()
     if not 0 < len(material) <= 60:
@@ -63,7 +65,7 @@ def _recorded(engine: Engine, one: Annotation, files: tuple[str, str], material:
     return _kept(ledger.append(engine, "annotation", _key(material, micrograph.pixels), body, who))
 
 
-def from_folder(engine: Engine, folder: Path, material: str, who: str = "") -> list[Kept]:
+def from_folder(engine: Engine, folder: Path, material: str, who: str = "") -> list[RecordedAnnotation]:
     """Put the labelled images of a folder (`read_annotations`) on record for a material, those that are not yet."""
     there = {one.files: one for one in annotations(engine, material)}
     kept = []
@@ -84,10 +86,10 @@ def _key(material: str, pixels: np.ndarray) -> str:
     return store.digest(material, pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def _kept(entry: ledger.Entry) -> Kept:
+def _kept(entry: ledger.Entry) -> RecordedAnnotation:
     body, files = entry.body, ledger.files_in(entry.body)
     plain = {key: body[key] for key in ("name", "material", "crystals", "share", "source", "um_per_px")}
-    return Kept(
+    return RecordedAnnotation(
         **plain, key=entry.subject, image=files["image"], labels=files["labels"], who=entry.who, created=entry.created
     )
 
@@ -97,7 +99,7 @@ def remove(engine: Engine, key: str, who: str = "") -> None:
     ledger.append(engine, "annotation", key, {"removed": True}, who)
 
 
-def annotations(engine: Engine, material: str | None = None) -> list[Kept]:
+def annotations(engine: Engine, material: str | None = None) -> list[RecordedAnnotation]:
     """Those in use, oldest first, of one material or of all."""
     latest = {entry.subject: entry for entry in ledger.entries(engine, "annotation")}
     kept = [_kept(entry) for entry in latest.values() if not entry.body.get("removed")]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.record import ledger, people
 from crystalseg.record.people import Person
 from crystalseg.record.profiles import as_of
@@ -29,17 +30,17 @@ def approve(engine: Engine, run_id: str, by: Person | str, meaning: str = "appro
     """Sign a run; an approval of one that is approved already is the approval there is. `by`: who signed in, or a name
     as typed where nobody signs in.
 
-    The entry holds the hash of the run's own entry, so that it cannot be moved to another (21 CFR 11.70). ValueError
+    The entry holds the hash of the run's own entry, so that it cannot be moved to another (21 CFR 11.70). UserError
     if there is no such run, or nobody's name, or they may not sign it.
     """
     who = str(by).strip()
     if not who:
-        raise ValueError("An approval needs the name of who approves.")
+        raise UserError("An approval needs the name of who approves.")
     if meaning not in MEANINGS:
-        raise ValueError(f"A signature means one of: {', '.join(MEANINGS)}.")
+        raise UserError(f"A signature means one of: {', '.join(MEANINGS)}.")
     identity = by.identity if isinstance(by, Person) else ""
     if not identity and people.roles(engine):
-        raise ValueError("People of this record sign in: sign on its History page, with a name that is vouched for.")
+        raise UserError("People of this record sign in: sign on its History page, with a name that is vouched for.")
     entry = entry_of(engine, run_id)
     if meaning == "approval":
         _four_eyes(engine, entry, who)
@@ -57,7 +58,7 @@ def makers(engine: Engine, entry: ledger.Entry) -> list[str]:
 
 
 def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
-    """ValueError if the run's profile asks for approval by somebody else than who made it, and this is not."""
+    """UserError if the run's profile asks for approval by somebody else than who made it, and this is not."""
     name = entry.body.get("profile")
     profile = as_of(engine, name, entry.number) if name else None
     if profile is None or not profile.four_eyes:
@@ -65,9 +66,9 @@ def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
     made = makers(engine, entry)
     asks = "its profile asks for approval by another person"
     if not made:
-        raise ValueError(f"Run {entry.subject}: {asks} than its operator, and none is on record.")
+        raise UserError(f"Run {entry.subject}: {asks} than its operator, and none is on record.")
     if any(people.same(who, maker) for maker in made):
-        raise ValueError(f"Run {entry.subject} was made by {', '.join(made)}: {asks}.")
+        raise UserError(f"Run {entry.subject} was made by {', '.join(made)}: {asks}.")
 
 
 def signatures(engine: Engine, run_id: str) -> list[Signature]:

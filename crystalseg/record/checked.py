@@ -6,15 +6,16 @@ import cv2
 import numpy as np
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.record import ledger
 
 Polygon = Sequence[tuple[float, float]]
 
 
 def check(engine: Engine, job: str, polygon: Polygon, who: str = "") -> None:
-    """Note an area, corners (y, x), px of the measured image; ValueError if it is none."""
+    """Note an area, corners (y, x), px of the measured image; UserError if it is none."""
     if len(polygon) < 3:
-        raise ValueError("Drag round an area: a line has no inside.")
+        raise UserError("Drag round an area: a line has no inside.")
     corners = [[round(float(y), 1), round(float(x), 1)] for y, x in polygon]
     ledger.append(engine, "checked", job, {"polygon": corners}, who)
 

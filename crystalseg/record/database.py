@@ -10,6 +10,7 @@ from filelock import FileLock
 from sqlalchemy import Engine, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 
+from crystalseg.errors import UserError
 from crystalseg.record import store
 
 BUSY_SECONDS = 10
@@ -26,7 +27,7 @@ _SENTENCES = (
 )
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """The record cannot be used; the message is one sentence for the user."""
 
 

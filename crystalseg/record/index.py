@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.record import ledger, store
 from crystalseg.record.database import RecordError, explained
@@ -254,7 +255,7 @@ def _verdict(body: dict) -> str:
     """Of a run's limits together."""
     try:
         return overall([Verdict.from_dict(verdict) for verdict in body.get("verdicts", ())]) or ""
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, UserError):
         return ""
 
 

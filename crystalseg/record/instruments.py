@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.record import ledger
 
@@ -25,11 +26,11 @@ class Instrument:
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name.strip()) <= 60:
-            raise ValueError("A calibration needs a name of 1 to 60 characters, such as 'SEM 2, 500 ×'.")
+            raise UserError("A calibration needs a name of 1 to 60 characters, such as 'SEM 2, 500 ×'.")
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError as error:
-            raise ValueError("The date of a calibration is written as 2026-01-31.") from error
+            raise UserError("The date of a calibration is written as 2026-01-31.") from error
         self.calibration()
 
     def calibration(self) -> Calibration:
@@ -48,10 +49,10 @@ def save(engine: Engine, instrument: Instrument, who: str = "") -> None:
 
 
 def find(engine: Engine, name: str) -> Instrument:
-    """The calibration of that name; ValueError names those there are."""
+    """The calibration of that name; UserError names those there are."""
     saved = instruments(engine)
     if name not in saved:
-        raise ValueError(f"There is no calibration '{name}'; there are: {', '.join(saved) or 'none'}.")
+        raise UserError(f"There is no calibration '{name}'; there are: {', '.join(saved) or 'none'}.")
     return saved[name]
 
 

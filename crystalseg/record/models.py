@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
 from crystalseg.record import ledger, store
 from crystalseg.segmentation.methods import FLOW_NETWORKS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FORGOTTEN = 0.02  # of PQ on other materials, beyond which it is said
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """A model that is not there, or cannot be used; the message is one sentence for the user."""
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.record import ledger, store
 
 ROLES = ("viewer", "operator", "approver", "administrator")  # each may do what those before it may
@@ -47,16 +48,16 @@ def roles(engine: Engine) -> dict[str, str]:
 
 
 def give_role(engine: Engine, identity: str, role: str, who: str) -> None:
-    """Give somebody a role in place of the one they had, or with "" take it. ValueError says why it cannot be."""
+    """Give somebody a role in place of the one they had, or with "" take it. UserError says why it cannot be."""
     identity = identity.strip().lower()
     if role not in (*ROLES, ""):
-        raise ValueError(f"There is no role '{role}'; there are: {', '.join(ROLES)}.")
+        raise UserError(f"There is no role '{role}'; there are: {', '.join(ROLES)}.")
     if not 0 < len(identity) <= 254 or any(c.isspace() for c in identity):
-        raise ValueError("A role is given to an e-mail address, as the sign-in provider states it.")
+        raise UserError("A role is given to an e-mail address, as the sign-in provider states it.")
     held = roles(engine)
     administrators = {person for person, now in held.items() if now == "administrator"}
     if administrators == {identity} and role != "administrator":
-        raise ValueError(f"{identity} is the only administrator: make somebody else one first.")
+        raise UserError(f"{identity} is the only administrator: make somebody else one first.")
     if held.get(identity, "") != role:
         ledger.append(engine, "role", store.digest(identity), {"person": identity, "role": role}, who)
 

@@ -87,10 +87,6 @@ class Profile:
             return Profile(**facts)
         except TypeError as error:
             raise SettingsError(f"The profile cannot be read: {error}.") from error
-        except SettingsError:
-            raise
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
 
 
 def save(engine: Engine, profile: Profile, who: str = "") -> None:

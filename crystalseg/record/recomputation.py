@@ -2,6 +2,7 @@
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.measurement import measure
 from crystalseg.record.corrections import correction_log
@@ -16,13 +17,13 @@ from crystalseg.segmentation.pipeline import rethreshold, segment
 
 def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | None:
     """What the run's image gives with its settings and the corrections logged until then, None if no crystal counts.
-    ValueError says why it cannot be computed again."""
+    UserError says why it cannot be computed again."""
     run, micrograph = reopened.run, reopened.micrograph
     if micrograph is None:
-        raise ValueError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
+        raise UserError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
     models = with_taught(models, taught(engine, run.chosen))
     if not same_networks(run, models.hashes):
-        raise ValueError(f"Run {run.id}: it was made with other networks than those installed.")
+        raise UserError(f"Run {run.id}: it was made with other networks than those installed.")
     settings = run.chosen
     if not run.job:
         segmentation, log = segment(micrograph, settings, models), []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.record import index, ledger, store
 
 
@@ -16,10 +17,10 @@ def issue(engine: Engine, runs: Sequence[str], form: str, data: bytes, who: str 
 
 
 def issued(engine: Engine, data: bytes) -> ledger.Entry:
-    """The entry of a report by its bytes; ValueError if no report on record is exactly this file."""
+    """The entry of a report by its bytes; UserError if no report on record is exactly this file."""
     numbers = index.reports_with(engine, hashlib.sha256(data).hexdigest())
     if not numbers:
-        raise ValueError("This file is no report on record: it was changed since, or comes from elsewhere.")
+        raise UserError("This file is no report on record: it was changed since, or comes from elsewhere.")
     return ledger.numbered(engine, numbers[:1])[0]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from crystalseg import __version__
+from crystalseg.errors import UserError
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.micrographs.micrograph import Micrograph
@@ -86,10 +87,10 @@ class Run:
 
     @staticmethod
     def from_dict(facts: Mapping) -> "Run":
-        """From the record; what was not recorded then keeps its default. ValueError if a later version wrote more."""
+        """From the record; what was not recorded then keeps its default. UserError if a later version wrote more."""
         unknown = set(facts) - {f.name for f in fields(Run)}
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"Run {facts.get('id')} was written by a later version of crystalseg ('{min(unknown)}' is not known "
                 "here): update this one."
             )
@@ -167,15 +168,15 @@ def recorded(engine: Engine) -> list[Run]:
 
 
 def entry_of(engine: Engine, run_id: str) -> ledger.Entry:
-    """A run's entry in the record; ValueError if there is none."""
+    """A run's entry in the record; UserError if there is none."""
     entries = ledger.entries(engine, "run", run_id)
     if not entries:
-        raise ValueError(f"The record has no run {run_id}.")
+        raise UserError(f"The record has no run {run_id}.")
     return entries[0]
 
 
 def find(engine: Engine, run_id: str) -> Run:
-    """The run of that id; ValueError if there is none."""
+    """The run of that id; UserError if there is none."""
     return Run.from_dict(entry_of(engine, run_id).body)
 
 

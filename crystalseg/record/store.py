@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from crystalseg.errors import UserError
 
-class StoreError(ValueError):
+
+class StoreError(UserError):
     """A file that is missing or changed; the message is one sentence for the user."""
 
 

@@ -16,10 +16,12 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
+from crystalseg.errors import UserError
+
 SECONDS = 10.0  # for which the server is waited for
 
 
-class StampError(ValueError):
+class StampError(UserError):
     """No token, or a false one; the message is one sentence for the user."""
 
 

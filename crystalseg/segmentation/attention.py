@@ -1,7 +1,8 @@
 """Size-level maps: the truth SiMA is trained on, and how a user's levels are made from the trained ones.
 
-Thresholds t = (t_1, ..., t_N) are percentages of the image's longer side, descending. A crystal's length is the larger
-side of its bounding box; level i holds lengths in (t_{i+1}, t_i], level N those up to t_N (paper section III-B1).
+Size thresholds t = (t_1, ..., t_N) are percentages of the image's longer side, descending. A crystal's length is the
+larger side of its bounding box; level i holds lengths in (t_{i+1}, t_i], level N those up to t_N (paper section
+III-B1).
 """
 
 from collections.abc import Sequence
@@ -10,31 +11,31 @@ import cv2
 import numpy as np
 
 from crystalseg.micrographs.labels import crystal_lengths
-from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 
 
-def levels_from_labels(labels: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+def levels_from_labels(labels: np.ndarray, size_thresholds: Sequence[float] = SIZE_THRESHOLDS) -> np.ndarray:
     """Attention truth, bool (N + 1, H, W): one map a size level, largest crystals first, background last."""
     share = 100.0 * crystal_lengths(labels) / max(labels.shape)
-    # The number of thresholds a length does not exceed names its level.
-    level = (share[:, None] <= np.asarray(thresholds)).sum(axis=1) - 1
+    # The number of size thresholds that a length does not exceed names its level.
+    level = (share[:, None] <= np.asarray(size_thresholds)).sum(axis=1) - 1
     level = np.maximum(level, 0)
-    level[0] = len(thresholds)
-    return level[labels] == np.arange(len(thresholds) + 1)[:, None, None]
+    level[0] = len(size_thresholds)
+    return level[labels] == np.arange(len(size_thresholds) + 1)[:, None, None]
 
 
 def regroup(maps: np.ndarray, trained: Sequence[float], wanted: Sequence[float]) -> np.ndarray:
-    """Maps for the thresholds `wanted` from maps predicted for the thresholds `trained`.
+    """Maps for the size thresholds `wanted` from maps predicted for the size thresholds `trained`.
 
     A trained level goes to the wanted levels by the share of its range that they cover, on a logarithmic scale; the
-    lowest level, which has no lower end, counts as two octaves. Equal thresholds change nothing.
+    lowest level, which has no lower end, counts as two octaves. Equal size thresholds change nothing.
     Parameters: `maps` float32 (N + 1, h, w). Returns float32 (M + 1, h, w), 0..1.
     """
     if tuple(trained) == tuple(wanted):
         return maps
 
-    def ranges(thresholds: Sequence[float], floor: float) -> list[tuple[float, float]]:
-        edges = np.log2([*thresholds, floor])
+    def ranges(size_thresholds: Sequence[float], floor: float) -> list[tuple[float, float]]:
+        edges = np.log2([*size_thresholds, floor])
         edges[0] = max(edges[0], np.log2(100.0))
         return list(zip(edges[1:], edges[:-1], strict=True))
 

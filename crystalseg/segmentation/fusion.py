@@ -96,5 +96,5 @@ def fuse(
     if fusion == "average":
         return fuse_weighted(scales, [None] * len(scales), shape)
     if attention is None or len(attention) != len(scales) + 1:
-        raise ValueError("Attention fusion needs one map a scale and one for the background.")
+        raise TypeError("Attention fusion needs one map a scale and one for the background.")
     return fuse_weighted(scales, list(attention[:-1]), shape)

@@ -45,7 +45,7 @@ MOST = 2000  # instances that Mask R-CNN may find; torchvision's 100 are few for
 
 
 @dataclass(frozen=True)
-class Found:
+class Detections:
     """Masks in an image of `shape`, as selection.select takes them: boxes int32 (n, 4), top, left, bottom, right, ends
     excluded; crops: bool (h, w) each; scores float32 (n,), 0..1."""
 
@@ -55,7 +55,7 @@ class Found:
     scores: np.ndarray
 
     @staticmethod
-    def of(shape: tuple[int, int], masks: Iterable[tuple[np.ndarray, float]]) -> "Found":
+    def of(shape: tuple[int, int], masks: Iterable[tuple[np.ndarray, float]]) -> "Detections":
         """From masks bool (H, W) and their scores; empty ones are left out."""
         boxes, crops, scores = [], [], []
         for mask, score in masks:
@@ -64,7 +64,7 @@ class Found:
                 boxes.append((rows.start, columns.start, rows.stop, columns.stop))
                 crops.append(mask[rows, columns].copy())
                 scores.append(min(max(score, 0.0), 1.0))
-        return Found(shape, np.array(boxes, np.int32).reshape(-1, 4), crops, np.array(scores, np.float32))
+        return Detections(shape, np.array(boxes, np.int32).reshape(-1, 4), crops, np.array(scores, np.float32))
 
     def mask(self, index: int) -> np.ndarray:
         """bool (h, w) within its box."""
@@ -88,7 +88,7 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) ->
         sure = np.ones(int(labels.max()), np.float32)
     else:
         find = _points if kind in PROMPTABLE else _mask_r_cnn if kind == MASK_R_CNN else _instances
-        labels, sure = Found.of(pyramid.shape, find(model, pyramid.pixels)).crystals(settings.instances.min_area)
+        labels, sure = Detections.of(pyramid.shape, find(model, pyramid.pixels)).crystals(settings.instances.min_area)
     clock.lap(kind)
     return _segmentation(labels, sure, settings, path)
 
@@ -110,7 +110,7 @@ def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: R
         progress(Progress(kind, done, count, 0.6 + 0.4 * done / count))
 
     masks = _boxes(model, pyramid.pixels, boxes_of(first.labels)[:, [1, 0, 3, 2]], said)
-    labels, sure = Found.of(pyramid.shape, masks).crystals(settings.instances.min_area)
+    labels, sure = Detections.of(pyramid.shape, masks).crystals(settings.instances.min_area)
     clock.lap(kind)
     return _segmentation(labels, sure, settings, path)
 

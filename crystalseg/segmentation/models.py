@@ -29,7 +29,7 @@ from crystalseg.networks.weights import (
 )
 from crystalseg.segmentation.methods import JUDGES
 from crystalseg.segmentation.precision import best_device
-from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 from crystalseg.segmentation.settings import Settings
 
 # What each weights file is loaded into, from what is in it.
@@ -83,13 +83,13 @@ class Networks(Mapping[str, nn.Module]):
 @dataclass(frozen=True)
 class Models:
     """The networks, ready on a device, by the name of their weights; `models["sima"]` is one of them, or WeightsError
-    with the remedy if there are no weights for it. thresholds: the size limits (%) that each network of size levels was
-    trained for, by name, if others than THRESHOLDS; hashes: SHA-256 of each weights file; versions: their names and
-    versions in words."""
+    with the remedy if there are no weights for it. size_thresholds: those (%) that each network of size levels was
+    trained for, by name, if others than SIZE_THRESHOLDS; hashes: SHA-256 of each weights file; versions: their names
+    and versions in words."""
 
     networks: Mapping[str, nn.Module]
     device: torch.device
-    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    size_thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class Models:
 
     def levels_of(self, name: str) -> tuple[float, ...]:
         """The size limits (%) that a network of size levels was trained for."""
-        return self.thresholds.get(name, THRESHOLDS)
+        return self.size_thresholds.get(name, SIZE_THRESHOLDS)
 
     def judge(self, settings: Settings) -> Confidence:
         """The network that judges what SiMA+'s flow network proposes."""
@@ -233,6 +233,6 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
         own.load_state_dict(state)
         networks = Networks.with_others(networks, {"cellpose": _ready(own, where)})
         hashes["cellpose"], versions["cellpose"] = file_hash(flow_file), f"file {Path(flow_file).name}"
-    trained = {name: json.loads(card.settings).get("thresholds", THRESHOLDS) for name, card in cards.items()}
-    thresholds = {name: tuple(limits) for name, limits in trained.items()}
-    return Models(networks, where, thresholds, hashes, versions)
+    trained = {name: json.loads(card.settings).get("thresholds", SIZE_THRESHOLDS) for name, card in cards.items()}
+    size_thresholds = {name: tuple(limits) for name, limits in trained.items()}
+    return Models(networks, where, size_thresholds, hashes, versions)

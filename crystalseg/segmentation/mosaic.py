@@ -25,9 +25,9 @@ from crystalseg.segmentation.windows import (
     CORE,
     REACH,
     Band,
-    Found,
     Task,
     Window,
+    WindowProposals,
     band_cuts,
     banded,
     columns_of,
@@ -45,20 +45,20 @@ class Compute(Protocol):
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The flow network on batches of tiles float32 (b, 3, h, w): its maps (b, K, h, w), the flow of unit length."""
 
-    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[WindowProposals]]:
         """What each window proposes with each of the choices."""
 
 
-class Kept(Protocol):
+class BandCache(Protocol):
     """What was found already, by scale and band, if a run was interrupted."""
 
     def bands(self, scale: int) -> int:
         """How many bands of a scale are there, from the top."""
 
-    def get(self, scale: int, band: int) -> list[Found]:
+    def get(self, scale: int, band: int) -> list[WindowProposals]:
         """What was found there with each of the choices."""
 
-    def put(self, scale: int, band: int, found: list[Found]) -> None:
+    def put(self, scale: int, band: int, found: list[WindowProposals]) -> None:
         """Keep it."""
 
 
@@ -72,7 +72,7 @@ class Here:
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return (self._pyramid.maps(self._network, stack) for stack in stacks)
 
-    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[Found]]:
+    def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[WindowProposals]]:
         return ([find(task, choice, self._judge) for choice in choices] for task in tasks)
 
 
@@ -80,15 +80,15 @@ class InMemory:
     """Nothing outlasts the run."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int], list[Found]] = {}
+        self._found: dict[tuple[int, int], list[WindowProposals]] = {}
 
     def bands(self, scale: int) -> int:
         return sum(key[0] == scale for key in self._found)
 
-    def get(self, scale: int, band: int) -> list[Found]:
+    def get(self, scale: int, band: int) -> list[WindowProposals]:
         return self._found[scale, band]
 
-    def put(self, scale: int, band: int, found: list[Found]) -> None:
+    def put(self, scale: int, band: int, found: list[WindowProposals]) -> None:
         self._found[scale, band] = found
 
 
@@ -98,7 +98,7 @@ def run(
     clock: Clock,
     progress: Callable[[Progress], None],
     compute: Compute | None = None,
-    kept: Kept | None = None,
+    kept: BandCache | None = None,
 ) -> Segmentation:
     """As `sima_plus.run`, without the maps. SettingsError for resize factors that cannot be done in windows."""
     shape, effort = pyramid.shape, EFFORTS[settings.effort]
@@ -136,7 +136,11 @@ def run(
 
 
 def _chosen(
-    judge: Confidence, scales: Sequence[list[Found]], choice: int, instances: Instances, shape: tuple[int, int]
+    judge: Confidence,
+    scales: Sequence[list[WindowProposals]],
+    choice: int,
+    instances: Instances,
+    shape: tuple[int, int],
 ) -> Chosen:
     """The surest of what all scales' windows propose with one of the choices."""
     found = [scale[choice] for scale in scales]
@@ -173,7 +177,7 @@ class _Work:
         pyramid: Pyramid,
         choices: Sequence[Instances],
         compute: Compute,
-        kept: Kept,
+        kept: BandCache,
         clock: Clock,
         progress: Callable[[Progress], None],
     ):
@@ -181,7 +185,7 @@ class _Work:
         self.clock, self.progress = clock, progress
         self.total = self.done = 0
 
-    def scale(self, index: int, factor: float, corners: list[tuple[int, int]]) -> list[Found]:
+    def scale(self, index: int, factor: float, corners: list[tuple[int, int]]) -> list[WindowProposals]:
         """What the windows of a scale propose with each of the choices; its tiles are those at `corners`."""
         grid = self.pyramid.grid(factor)
         shape = grid.height, grid.width
@@ -194,7 +198,11 @@ class _Work:
                 self.clock.lap(stage)
                 tasks = (_task(band, w, shape, factor, index == 0, level) for w in columns_of(band, shape))
                 parts = list(self.compute.windows((t for t in tasks if t.covered.any()), self.choices))
-                joined = [Found.joined([part[c] for part in parts]) for c in range(len(self.choices))] if parts else []
+                joined = (
+                    [WindowProposals.joined([part[c] for part in parts]) for c in range(len(self.choices))]
+                    if parts
+                    else []
+                )
                 self.kept.put(index, k, joined)
                 give_back()
                 self.clock.lap("crystals")
@@ -202,7 +210,7 @@ class _Work:
         bands = [found for k in range(self.kept.bands(index)) if (found := self.kept.get(index, k))]
         if not bands:
             return [nothing(shape)] * len(self.choices)
-        return [Found.joined([found[c] for found in bands]) for c in range(len(self.choices))]
+        return [WindowProposals.joined([found[c] for found in bands]) for c in range(len(self.choices))]
 
     def _rows(
         self, level: Level, grid: Grid, corners: list[tuple[int, int]], core: int, stage: str

@@ -17,7 +17,7 @@ from crystalseg.segmentation.instances import instances
 from crystalseg.segmentation.memory import give_back
 from crystalseg.segmentation.methods import HUB, METHODS, PACKAGE, PROMPTED, method_of
 from crystalseg.segmentation.models import Models
-from crystalseg.segmentation.mosaic import Compute, Kept
+from crystalseg.segmentation.mosaic import BandCache, Compute
 from crystalseg.segmentation.progress import Clock, Progress
 from crystalseg.segmentation.pyramid import Pyramid, predict_scales
 from crystalseg.segmentation.segmentation import Segmentation
@@ -31,7 +31,7 @@ def segment(
     progress: Callable[[Progress], None] = lambda _: None,
     pyramid: Pyramid | None = None,
     compute: Compute | None = None,
-    kept: Kept | None = None,
+    kept: BandCache | None = None,
 ) -> Segmentation:
     """Segment a micrograph's crystals by any of methods.METHODS; see `Segmentation`, whose settings name the resize
     factors that were used. Methods without a flow network leave the flow zero. Of more than mosaic.WHOLE px, SiMA+

@@ -5,18 +5,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from crystalseg.errors import UserError
 from crystalseg.segmentation.tiling import TILE
 
 # Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
-THRESHOLDS = (100.0, 50.0, 25.0, 12.5)
-# Resize factors and thresholds of the paper (section IV-B, table I); None is its rule for r_1.
+SIZE_THRESHOLDS = (100.0, 50.0, 25.0, 12.5)
+# Resize factors and size thresholds of the paper (section IV-B, table I); None is its rule for r_1.
 FACTORS = (None, 0.5, 0.75, 1.0)
-_THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: THRESHOLDS}
+_SIZE_THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: SIZE_THRESHOLDS}
 # The coarsest rung of SiMA+ still shows the longer side of the image with this many px.
 COARSEST_SIDE = 128
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting out of its range; the message is one sentence for the user."""
 
 
@@ -70,7 +71,7 @@ class Scales:
     def levels(self) -> tuple[float, ...]:
         """The size thresholds in use: the paper's for up to four factors, then one an octave."""
         number = len(self.factors or FACTORS)
-        return self.thresholds or _THRESHOLDS.get(number) or tuple(100 * 0.5**i for i in range(number))
+        return self.thresholds or _SIZE_THRESHOLDS.get(number) or tuple(100 * 0.5**i for i in range(number))
 
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
         """The factors for an (H, W) image: an automatic r_1 fits the longer side into 224 px (paper section IV-B).

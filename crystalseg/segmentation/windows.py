@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Found:
+class WindowProposals:
     """What was proposed in some windows of a scale: masks; quality and figures as in `Proposed`, float64; seen float32
     (n, k): what the judging network saw in their pictures."""
 
@@ -52,7 +52,7 @@ class Found:
     seen: np.ndarray
 
     @staticmethod
-    def joined(parts: Sequence["Found"]) -> "Found":
+    def joined(parts: Sequence["WindowProposals"]) -> "WindowProposals":
         """What several windows found together, numbered as in a label image of the whole scale."""
         masks = PackedMasks.joined([part.masks for part in parts])
         order = masks.ordered()
@@ -60,7 +60,7 @@ class Found:
         quality, figures, seen = (
             np.concatenate([getattr(part, name) for part in filled]) for name in ("quality", "figures", "seen")
         )
-        return Found(masks.taken(order), quality[order], figures[order], seen[order])
+        return WindowProposals(masks.taken(order), quality[order], figures[order], seen[order])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Task:
     span: tuple[np.ndarray, np.ndarray]
 
 
-def find(task: Task, choice: Instances, judge: Confidence) -> Found:
+def find(task: Task, choice: Instances, judge: Confidence) -> WindowProposals:
     """The proposals of a window, as `sima_plus.Chooser` finds those of a whole scale."""
     window, maps = task.window, task.maps
     scale = ScalePrediction(task.factor, maps[:2], maps[2], task.covered, maps[3] if len(maps) > 3 else None)
@@ -98,7 +98,7 @@ def find(task: Task, choice: Instances, judge: Confidence) -> Found:
     wanted = (own + 1).tolist()
     picture = normalise(task.pixels, *task.span)
     seen = looked(judge, Proposed(labels, fit, quality, figures), part, picture, wanted).cpu().numpy()
-    return Found(PackedMasks.of(labels, wanted, task.shape, (top, left)), quality[own], figures[own], seen)
+    return WindowProposals(PackedMasks.of(labels, wanted, task.shape, (top, left)), quality[own], figures[own], seen)
 
 
 def _in_core(boxes: np.ndarray, core: Box) -> np.ndarray:
@@ -176,7 +176,7 @@ def columns_of(band: Band, shape: tuple[int, int]) -> list[Window]:
     return [Window.around((top, left, bottom, right), shape) for left, right in cuts(shape[1], CORE)]
 
 
-def nothing(shape: tuple[int, int]) -> Found:
+def nothing(shape: tuple[int, int]) -> WindowProposals:
     """What is found where nothing was computed."""
     masks = PackedMasks(shape, np.zeros((0, 4), np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
-    return Found(masks, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0), np.float32))
+    return WindowProposals(masks, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0), np.float32))

@@ -17,6 +17,6 @@ NETWORKS = (
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "loop": ["Budget", "Order"],
+        "loop": ["Schedule", "TrainingArguments"],
     },
 )

@@ -17,7 +17,7 @@ from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.sa2 import SA2Net
 from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid, supervised_deeply
 
 
@@ -96,14 +96,14 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48)
     )
 
 
-def train(order: Order, name: str = "boundary") -> Path:
+def train(arguments: TrainingArguments, name: str = "boundary") -> Path:
     """Train the boundary network, or SA2-Net in its place (`boundary-sa2`); returns the path of the weights kept,
     `<output>/<name>.safetensors`."""
-    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = build_boundary() if name == "boundary" else SA2Net(2)
-    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
+    source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
     loss = supervised_deeply(partial(loss_of, topology=choice.topology, rounds=choice.rounds))
-    batches = validation_batches(order.validation, choice)
-    return fit_and_keep(name, network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)
+    batches = validation_batches(arguments.validation, choice)
+    return fit_and_keep(name, network, arguments, choice, limit, lambda _: (stream, limit.batch), loss, batches)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid
 
 
@@ -23,7 +23,7 @@ class Recipe:
 
     diameter: d, px, the mean crystal diameter that images are scaled to (paper: 50).
     scales: range of the random factor on top (paper: 0.75 to 1.25).
-    patch, last_patch: side of the training patches, px, and in the last `finish` share of the budget (paper: 224).
+    patch, last_patch: side of the training patches, px, and in the last `finish` share of the schedule (paper: 224).
     whole: share of patches that show nearly the whole image, as the ladder's lowest rung does (paper: none).
     focus: share of patches about one crystal, of any size in the image, scaled to about `diameter` (paper: none).
     synthetic: share of patches from the generator, if folders are given too.
@@ -73,12 +73,12 @@ def validation_batches(
     return fixed_batches(folders, generator, turn, partial(augment, size=size), count)
 
 
-def train(order: Order) -> Path:
+def train(arguments: TrainingArguments) -> Path:
     """Train CPNet; returns the path of the weights kept, `<output>/cellpose.safetensors`."""
-    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = CPNet(diameter=choice.diameter)
-    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)
+    source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, True)
 
     def stream(progress: float) -> tuple[Stream, int]:
         size = choice.last_patch if progress > 1 - choice.finish else choice.patch
@@ -87,5 +87,5 @@ def train(order: Order) -> Path:
         seed = limit.seed + int(1e6 * progress)
         return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch
 
-    batches = validation_batches(order.validation, partial(_augment, recipe=choice))
-    return fit_and_keep("cellpose", network, order, choice, limit, stream, loss_of, batches)
+    batches = validation_batches(arguments.validation, partial(_augment, recipe=choice))
+    return fit_and_keep("cellpose", network, arguments, choice, limit, stream, loss_of, batches)

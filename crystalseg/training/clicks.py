@@ -19,7 +19,7 @@ from crystalseg.segmentation.models import Models, load_models
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.scales import Scales
 from crystalseg.training.data import Item, Stream, endless_images, stacked
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 
 LEVELS = 3  # resolutions of an item
 FILLS = 0.45  # share of a window's side that a crystal has at the resolution that suits it
@@ -235,13 +235,13 @@ def validation_batches(
     return stacked([item_of(seen[k % len(seen)], rng, recipe) for k in range(count)])
 
 
-def train(order: Order) -> Path:
+def train(arguments: TrainingArguments) -> Path:
     """Train ClickNet; returns the path of the weights kept, `<output>/clicks.safetensors`."""
-    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = ClickNet(choice.helped)
-    source = partial(Pool, tuple(order.folders), choice, limit.seed)
+    source = partial(Pool, tuple(arguments.folders), choice, limit.seed)
     stream = Stream(source, partial(item_of, recipe=choice), limit.seed)
-    batches = validation_batches(order.validation, choice)
+    batches = validation_batches(arguments.validation, choice)
     loss = partial(loss_of, recipe=choice)
-    return fit_and_keep("clicks", network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)
+    return fit_and_keep("clicks", network, arguments, choice, limit, lambda _: (stream, limit.batch), loss, batches)

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from crystalseg.evaluation.reliability import best_iou, calibration_error, is_right, reliability
+from crystalseg.errors import UserError
+from crystalseg.evaluation.reliability import best_iou, expected_calibration_error, is_right, reliability
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.effort import ENLARGED
@@ -33,21 +34,21 @@ from crystalseg.segmentation.sima_plus import chosen_by_fit, judge
 from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.training.data import MOST_PIXELS, endless_images
-from crystalseg.training.loop import Order, changed, save_trained
+from crystalseg.training.loop import TrainingArguments, changed, save_trained
 from crystalseg.training.sources import name_of, read_source
 
-GRAINS_SEED = 77  # of the grains for calibration; the benchmark has another
-COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; what is left is for the calibration
+GRAINS_SEED = 77  # of the grains for Platt scaling; the benchmark has another
+COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; the rest is for Platt scaling
 TRIED = 10  # steps by which the time of one is judged
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """images: number of training images; 0 only calibrates the network there is, as for another flow network or
+    """images: number of training images; 0 only scales the network there is (Platt), as for another flow network or
     material. crop: range of the longest side cut from real ones, px; sides: range of the synthetic ones' sides, px;
     synthetic: their share, half of them grains. proposals: the most taken from one scale of an image. epochs, batch,
     learning_rate: of the training; average: decay, a step, of the moving average of the weights, which is kept. grains:
-    number of grains drawn for the calibration; lowest: confidence above which crystals are selected for it. minutes: if
+    number of grains drawn for Platt scaling; lowest: confidence above which crystals are selected for it. minutes: if
     positive, less images and steps are taken where these would last longer. seed: of images and initial weights."""
 
     images: int = 240
@@ -144,7 +145,7 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
         weight += [max(count, 1) ** -0.5] * count
     weights = np.array(weight, np.float32)
     if not any(target):
-        raise ValueError("The flow network proposes no right crystal on the training images: train it first.")
+        raise UserError("The flow network proposes no right crystal on the training images: train it first.")
     weights /= weights.mean()
     return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights, seen)
 
@@ -233,12 +234,12 @@ def error_of_kinds(network: Confidence, images: Sequence[Judged], kinds: Sequenc
     for kind in dict.fromkeys(named):
         sure, right = selected(network, [one for one, of in zip(images, named, strict=True) if of == kind], lowest)
         if len(sure):
-            error = calibration_error(reliability(sure, right))
+            error = expected_calibration_error(reliability(sure, right))
             rows[kind] = {"crystals": len(sure), "confidence": sure.mean(), "right": right.mean(), "error": error}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def calibrate(network: Confidence, images: Sequence[Judged], lowest: float) -> None:
+def platt_scale(network: Confidence, images: Sequence[Judged], lowest: float) -> None:
     """Stretch and shift the logits so that they are true of the crystals selected in `images` (Platt 1999): the surest
     of several proposals is more often wrong than its own figures say. The order of proposals stays."""
     sure, right = selected(network, images, lowest)
@@ -252,46 +253,47 @@ def calibrate(network: Confidence, images: Sequence[Judged], lowest: float) -> N
         network.line.copy_(torch.stack((line[0] * network.line[0], line[0] * network.line[1] + line[1])))
 
 
-def train(order: Order, network: str = "cellpose") -> Path:
-    """Train the confidence of a flow network's proposals; returns the path of its weights. `order.start`: folder of the
-    networks it will judge, else the shipped ones. Validation folders and fresh grains calibrate it; the loss on record
-    is the calibration error there, and `experiment reliability` tells that on other images."""
-    choice = changed(Recipe(), order.recipe)
-    if not (order.validation or choice.grains):
-        raise ValueError("The confidence needs images to be calibrated on: give --validation or ask for grains.")
+def train(arguments: TrainingArguments, network: str = "cellpose") -> Path:
+    """Train the confidence of a flow network's proposals; returns the path of its weights. `arguments.start`: folder of
+    the networks it will judge, else the shipped ones. Validation folders and fresh grains are what it is Platt-scaled
+    on; the loss on record is the expected calibration error there, and `experiment reliability` tells that on other
+    images."""
+    choice = changed(Recipe(), arguments.recipe)
+    if not (arguments.validation or choice.grains):
+        raise UserError("The confidence needs images for its Platt scaling: give --validation or ask for grains.")
     torch.manual_seed(choice.seed)
-    models = load_models(order.start or DIRECTORY)
+    models = load_models(arguments.start or DIRECTORY)
     began, images = time.monotonic(), 0
     if choice.images:
-        drawn = _until(began + 60 * choice.minutes * COLLECTING, choice, _proposed(models, network, order, choice))
+        drawn = _until(began + 60 * choice.minutes * COLLECTING, choice, _proposed(models, network, arguments, choice))
         data = examples(drawn, choice.proposals, choice.seed)
         judge_network = Confidence(data.pictures.shape[1], data.features.shape[1]).to(models.device)
         fit(judge_network, data, choice, began)
         images = data.images
     else:
         judge_network = models.judge(Settings(network=network))
-    there = [(name_of(folder), *image) for folder in order.validation for image in read_source(folder)]
+    there = [(name_of(folder), *image) for folder in arguments.validation for image in read_source(folder)]
     kinds = [name for name, *_ in there]
     whole = [(micrograph.pixels, labels, right) for _, micrograph, labels, right in there]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
     whole += [(g.image, g.labels, None) for g in grains if g.labels.size < MOST_PIXELS]
     judged = [proposals(models, network, *image) for image in whole]
-    calibrate(judge_network, judged, choice.lowest)
+    platt_scale(judge_network, judged, choice.lowest)
     table = reliability(*selected(judge_network, judged, choice.lowest))
-    error = calibration_error(table)
+    error = expected_calibration_error(table)
     print(table.to_string(float_format="%.3f"))
     print(f"expected calibration error on the validation images: {error:.3f}")
     print(error_of_kinds(judge_network, judged, kinds, choice.lowest).to_string(float_format="%.3f"))
-    order.output.mkdir(parents=True, exist_ok=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     name = JUDGES[network]
-    path = order.output / f"{name}.safetensors"
+    path = arguments.output / f"{name}.safetensors"
     record = {"validation_loss": error, "minutes": round((time.monotonic() - began) / 60, 1), "step": images}
-    save_trained(path, name, order.folders, asdict(choice), judge_network, record)
+    save_trained(path, name, arguments.folders, asdict(choice), judge_network, record)
     return path
 
 
-def _proposed(models: Models, network: str, order: Order, recipe: Recipe) -> Iterator[Judged]:
-    source = endless_images(order.folders, recipe.synthetic, recipe.sides, recipe.crop, recipe.seed)
+def _proposed(models: Models, network: str, arguments: TrainingArguments, recipe: Recipe) -> Iterator[Judged]:
+    source = endless_images(arguments.folders, recipe.synthetic, recipe.sides, recipe.crop, recipe.seed)
     return (proposals(models, network, *next(source)) for _ in range(recipe.images))
 
 

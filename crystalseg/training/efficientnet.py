@@ -7,7 +7,7 @@ import torch
 
 from crystalseg.networks.efficientnet import EfficientUNet, load_imagenet
 from crystalseg.training import folded
-from crystalseg.training.loop import Budget, Order, changed
+from crystalseg.training.loop import Schedule, TrainingArguments, changed
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Recipe(folded.Recipe):
     imagenet: bool = True
 
 
-def train(order: Order) -> Path:
+def train(arguments: TrainingArguments) -> Path:
     """Train the network; returns the path of the weights kept, `<output>/efficientnet.safetensors`."""
-    choice = changed(Recipe(), order.recipe)
-    torch.manual_seed(changed(Budget(), order.budget).seed)
+    choice = changed(Recipe(), arguments.recipe)
+    torch.manual_seed(changed(Schedule(), arguments.schedule).seed)
     network = EfficientUNet()
-    if choice.imagenet and order.start is None:
+    if choice.imagenet and arguments.start is None:
         load_imagenet(network)
-    return folded.learn("efficientnet", network, order, choice)
+    return folded.learn("efficientnet", network, arguments, choice)

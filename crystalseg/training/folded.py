@@ -13,7 +13,7 @@ from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.cellpose import flow_loss, validation_batches
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid
 
 
@@ -58,18 +58,18 @@ def augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recip
     )
 
 
-def train(order: Order) -> Path:
+def train(arguments: TrainingArguments) -> Path:
     """Train FoldedCPNet; returns the path of the weights kept, `<output>/folded.safetensors`."""
-    choice = changed(Recipe(), order.recipe)
-    torch.manual_seed(changed(Budget(), order.budget).seed)
-    return learn("folded", FoldedCPNet(), order, choice)
+    choice = changed(Recipe(), arguments.recipe)
+    torch.manual_seed(changed(Schedule(), arguments.schedule).seed)
+    return learn("folded", FoldedCPNet(), arguments, choice)
 
 
-def learn(name: str, network: nn.Module, order: Order, choice: Recipe) -> Path:
+def learn(name: str, network: nn.Module, arguments: TrainingArguments, choice: Recipe) -> Path:
     """Train a network of flow, foreground and outlines by a recipe; returns the path of the weights kept,
     `<output>/<name>.safetensors`."""
-    limit = changed(Budget(), order.budget)
-    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, True)
+    limit = changed(Schedule(), arguments.schedule)
+    source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, True)
     patch = partial(augment, size=choice.patch, recipe=choice)
 
     def stream(progress: float) -> tuple[Stream, int]:
@@ -77,5 +77,5 @@ def learn(name: str, network: nn.Module, order: Order, choice: Recipe) -> Path:
         return Stream(source, patch, limit.seed + int(1e6 * progress)), limit.batch
 
     loss = partial(loss_of, outline=choice.outline)
-    batches = validation_batches(order.validation, partial(augment, recipe=choice))
-    return fit_and_keep(name, network, order, choice, limit, stream, loss, batches)
+    batches = validation_batches(arguments.validation, partial(augment, recipe=choice))
+    return fit_and_keep(name, network, arguments, choice, limit, stream, loss, batches)

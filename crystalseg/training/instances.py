@@ -17,7 +17,7 @@ from crystalseg.micrographs.labels import areas
 from crystalseg.networks.weights import load_weights
 from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 
 MOST = 100  # crystals of a patch that are learnt, the largest first: Mask2Former has no more queries
 
@@ -156,16 +156,16 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 32)
     )
 
 
-def train(order: Order, name: str) -> Path:
+def train(arguments: TrainingArguments, name: str) -> Path:
     """Train `mask-r-cnn` or `mask2former`; returns what `hub:PATH` takes: a file of weights, or a folder."""
     is_former = name == "mask2former"
-    choice = changed(Recipe(side=512) if is_former else Recipe(), order.recipe)
-    limit = changed(Budget(), order.budget)
+    choice = changed(Recipe(side=512) if is_former else Recipe(), arguments.recipe)
+    limit = changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = build_mask2former() if is_former else build_mask_r_cnn(choice)
-    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
+    source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(instance_patch, recipe=choice), limit.seed)
     loss = mask2former_loss if is_former else mask_r_cnn_loss
-    batches = validation_batches(order.validation, choice)
-    path = fit_and_keep(name, network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)
+    batches = validation_batches(arguments.validation, choice)
+    path = fit_and_keep(name, network, arguments, choice, limit, lambda _: (stream, limit.batch), loss, batches)
     return save_mask2former(path, choice) if is_former else path

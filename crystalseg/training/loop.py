@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from crystalseg.errors import UserError
 from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.segmentation.precision import autocast
 from crystalseg.training.data import Stream
@@ -30,11 +31,11 @@ S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
-class Budget:
+class Schedule:
     """How long and how to train.
 
     steps: optimiser steps; minutes: if positive, wall-clock training time that replaces `steps` for the schedule.
-    batch: items a step; learning_rate: the peak, reached after `warmup` (share of the budget), then a cosine to zero.
+    batch: items a step; learning_rate: the peak, reached after `warmup` (share of the schedule), then a cosine to zero.
     every: steps between validations; seed: of data and initial weights. average: decay, a step, of the moving average
     of the weights, which is what is validated and kept; 0 keeps the last weights.
     """
@@ -50,12 +51,12 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingArguments:
     """What to train on and where to. Folders hold labelled images, `<id>.png` and `<id>_label.png`.
 
     output: folder for weights, checkpoint and loss curve. folders, validation: training and validation images. start:
-    weights to begin from (for the SizeModel: the CPNet whose styles are used), or None. recipe, budget: changes to the
-    defaults, JSON. deadline: of `time.monotonic`, s, at which training stops to be gone on with.
+    weights to begin from (for the SizeModel: the CPNet whose styles are used), or None. recipe, schedule: changes
+    to the defaults, JSON. deadline: of `time.monotonic`, s, at which training stops to be gone on with.
     """
 
     output: Path
@@ -63,28 +64,28 @@ class Order:
     validation: Sequence[Path] = ()
     start: Path | None = None
     recipe: str = "{}"
-    budget: str = "{}"
+    schedule: str = "{}"
     deadline: float = math.inf
 
 
 def changed(settings: S, text: str) -> S:
-    """A copy of a settings dataclass with the changes in `text`, a JSON object; ValueError names an unknown key."""
+    """A copy of a settings dataclass with the changes in `text`, a JSON object; UserError names an unknown key."""
     try:
         changes = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"Not valid JSON: {text}") from error
+        raise UserError(f"Not valid JSON: {text}") from error
     names = {f.name for f in fields(settings)}
     if not isinstance(changes, dict) or not set(changes) <= names:
-        raise ValueError(f"Unknown in {text}; known are {', '.join(sorted(names))}.")
+        raise UserError(f"Unknown in {text}; known are {', '.join(sorted(names))}.")
     return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
 
 
-def rate(progress: float, budget: Budget) -> float:
+def rate(progress: float, schedule: Schedule) -> float:
     """Learning rate at `progress` 0..1: linear warm-up, then cosine decay (paper section IV-B)."""
-    if progress < budget.warmup:
-        return budget.learning_rate * max(progress, 1e-3) / budget.warmup
-    along = (progress - budget.warmup) / (1 - budget.warmup)
-    return budget.learning_rate * 0.5 * (1 + math.cos(math.pi * min(along, 1.0)))
+    if progress < schedule.warmup:
+        return schedule.learning_rate * max(progress, 1e-3) / schedule.warmup
+    along = (progress - schedule.warmup) / (1 - schedule.warmup)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(along, 1.0)))
 
 
 def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
@@ -112,16 +113,16 @@ class Trainer:
         self,
         network: nn.Module,
         loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
-        budget: Budget,
+        schedule: Schedule,
         folder: Path,
         name: str,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.loss_of, self.budget = loss_of, budget
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=1e-4)
-        self.mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.average), use_buffers=True)
+        self.loss_of, self.schedule = loss_of, schedule
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=1e-4)
+        self.mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(schedule.average), use_buffers=True)
         self.state = {"step": 0, "seconds": 0.0, "waited": 0.0, "best": float("inf")}
         self.checkpoint, self.curve = folder / f"{name}.pt", folder / f"{name}.csv"
         self.running: list[float] = []
@@ -144,10 +145,10 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent."""
-        if self.budget.minutes > 0:
-            return self.state["seconds"] / 60 / self.budget.minutes
-        return self.state["step"] / self.budget.steps
+        """Share of the schedule that is done."""
+        if self.schedule.minutes > 0:
+            return self.state["seconds"] / 60 / self.schedule.minutes
+        return self.state["step"] / self.schedule.steps
 
     def _loss(self, module: nn.Module, image: Tensor, target: Tensor) -> Tensor:
         image = image.to(self.device, memory_format=torch.channels_last, non_blocking=True)
@@ -157,7 +158,7 @@ class Trainer:
     def step(self, image: Tensor, target: Tensor) -> None:
         """One step of the optimiser on a batch."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.progress, self.budget)
+            group["lr"] = rate(self.progress, self.schedule)
         loss = self._loss(self.network, image, target)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -210,7 +211,7 @@ def fit(
     stream: Callable[[float], tuple[Stream, int]],
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
     validation: list[tuple[Tensor, Tensor]],
-    budget: Budget,
+    schedule: Schedule,
     folder: Path,
     name: str,
     keep: Callable[[nn.Module, dict], None],
@@ -222,7 +223,7 @@ def fit(
     `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
     changes. `loss_of(network, image, target)` is a scalar. Calling `fit` again resumes, also after the `deadline`.
     """
-    trainer = Trainer(network, loss_of, budget, folder, name)
+    trainer = Trainer(network, loss_of, schedule, folder, name)
     state = trainer.state
     opened = None
     network.train()
@@ -240,7 +241,7 @@ def fit(
         late = time.monotonic() > deadline
         recent = np.mean(trainer.running[-50:])
         print(f"\rstep {state['step']}  {100 * trainer.progress:.1f} %  loss {recent:.4f}", end="", flush=True)
-        if state["step"] % budget.every == 0 or trainer.progress >= 1 or late:
+        if state["step"] % schedule.every == 0 or trainer.progress >= 1 or late:
             row = trainer.validate(validation)
             is_best = row["validation_loss"] < state["best"]
             if is_best:
@@ -253,20 +254,20 @@ def fit(
 def fit_and_keep(
     name: str,
     network: nn.Module,
-    order: Order,
+    arguments: TrainingArguments,
     recipe: Any,
-    budget: Budget,
+    schedule: Schedule,
     stream: Callable[[float], tuple[Stream, int]],
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
     validation: list[tuple[Tensor, Tensor]],
 ) -> Path:
-    """`fit`, beginning with the order's weights if it names any; returns the path of those kept, `<name>.safetensors`
-    in the order's folder. `recipe`, a dataclass, goes into their card."""
-    if order.start is not None:
-        network.load_state_dict(load_weights(order.start, name)[0])
-    path = order.output / f"{name}.safetensors"
-    keep = partial(save_trained, path, name, order.folders, asdict(recipe))
-    fit(network, stream, loss_of, validation, budget, order.output, name, keep, order.deadline)
+    """`fit`, beginning with the weights that the arguments name, if any; returns the path of those kept,
+    `<name>.safetensors` in the output folder. `recipe`, a dataclass, goes into their card."""
+    if arguments.start is not None:
+        network.load_state_dict(load_weights(arguments.start, name)[0])
+    path = arguments.output / f"{name}.safetensors"
+    keep = partial(save_trained, path, name, arguments.folders, asdict(recipe))
+    fit(network, stream, loss_of, validation, schedule, arguments.output, name, keep, arguments.deadline)
     return path
 
 

@@ -15,9 +15,9 @@ import torch
 
 from crystalseg.networks.efficientnet import PACKAGE, has_imagenet
 from crystalseg.training import boundary, cellpose, clicks, confidence, efficientnet, folded, instances, sima, size
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 
-TRAIN: dict[str, Callable[[Order], Path]] = {
+TRAIN: dict[str, Callable[[TrainingArguments], Path]] = {
     "cellpose": cellpose.train,
     "folded": folded.train,
     "efficientnet": efficientnet.train,
@@ -37,13 +37,13 @@ TRAIN: dict[str, Callable[[Order], Path]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One network's part of the time, and what is changed of its recipe and budget; batch: a step's items on a
+    """One network's part of the time, and what is changed of its recipe and schedule; batch: a step's items on a
     processor and on a GPU, 0 where there are no steps. whole: whether it cannot be interrupted."""
 
     name: str
     share: float
     recipe: dict
-    budget: dict
+    schedule: dict
     batch: tuple[int, int] = (0, 0)
     whole: bool = False
 
@@ -67,14 +67,15 @@ STAGES = (
 )
 
 
-def train_all(order: Order, minutes: float, step: float) -> list[str]:
+def train_all(arguments: TrainingArguments, minutes: float, step: float) -> list[str]:
     """Train every network within `minutes`, of which this call takes up to `step`; returns the names of those that are
-    not done: call again. `order.start`: folder of weights to begin from, or None; its recipe and budget do not count.
+    not done: call again. `arguments.start`: folder of weights to begin from, or None; its recipe and schedule do not
+    count.
 
     What is done stands in `<output>/plan.json`.
     """
-    order.output.mkdir(parents=True, exist_ok=True)
-    progress = order.output / "plan.json"
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    progress = arguments.output / "plan.json"
     done = json.loads(progress.read_text()) if progress.exists() else []
     deadline = time.monotonic() + 60 * step
     for stage in STAGES:
@@ -85,7 +86,7 @@ def train_all(order: Order, minutes: float, step: float) -> list[str]:
         if left <= 0 or (stage.whole and lasts > left and lasts <= step):
             break
         print(f"\n{stage.name}: {lasts:.1f} min", flush=True)
-        TRAIN[stage.name](_order_of(stage, order, lasts, deadline))
+        TRAIN[stage.name](_arguments_of(stage, arguments, lasts, deadline))
         if time.monotonic() > deadline and not stage.whole:
             break
         done.append(stage.name)
@@ -93,19 +94,19 @@ def train_all(order: Order, minutes: float, step: float) -> list[str]:
     return [stage.name for stage in STAGES if stage.name not in done]
 
 
-def _order_of(stage: Stage, order: Order, minutes: float, deadline: float) -> Order:
-    recipe, budget, start = dict(stage.recipe), dict(stage.budget), None
+def _arguments_of(stage: Stage, arguments: TrainingArguments, minutes: float, deadline: float) -> TrainingArguments:
+    recipe, schedule, start = dict(stage.recipe), dict(stage.schedule), None
     if stage.name.endswith("confidence"):
         recipe["minutes"] = minutes
-        start = order.output
+        start = arguments.output
     elif stage.name == "size":
-        start = order.output / "cellpose.safetensors"
+        start = arguments.output / "cellpose.safetensors"
     else:
-        budget |= {"minutes": minutes, "batch": stage.batch[torch.cuda.is_available()]}
-        given = order.start / f"{stage.name}.safetensors" if order.start else None
+        schedule |= {"minutes": minutes, "batch": stage.batch[torch.cuda.is_available()]}
+        given = arguments.start / f"{stage.name}.safetensors" if arguments.start else None
         start = given if given is not None and given.exists() else None
         if stage.name == "efficientnet" and start is None:
             recipe["imagenet"] = has_imagenet()
             if not recipe["imagenet"]:
                 print(f"without ImageNet weights: {PACKAGE} is not installed")
-    return replace(order, start=start, recipe=json.dumps(recipe), budget=json.dumps(budget), deadline=deadline)
+    return replace(arguments, start=start, recipe=json.dumps(recipe), schedule=json.dumps(schedule), deadline=deadline)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crystalseg.errors import UserError
 from crystalseg.networks.sa2 import SA2Net
 from crystalseg.networks.sima import SIDE, build_sima
-from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 from crystalseg.training.augmentation import attention_item
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
-from crystalseg.training.loop import Budget, Order, changed, fit_and_keep
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import supervised_deeply
 
 
@@ -28,7 +29,7 @@ class Recipe:
     encoder: pretrained encoder weights by name (paper: "imagenet"), or None.
     """
 
-    thresholds: tuple[float, ...] = THRESHOLDS
+    thresholds: tuple[float, ...] = SIZE_THRESHOLDS
     weights: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0, 1.0)
     scales: tuple[float, float] = (0.5, 1.5)
     synthetic: float = 0.6
@@ -59,17 +60,17 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64)
     return fixed_batches(folders, Synthetic(1, False, pool=32, reuse=1), turn, partial(_augment, recipe=recipe), count)
 
 
-def train(order: Order, name: str = "sima") -> Path:
+def train(arguments: TrainingArguments, name: str = "sima") -> Path:
     """Train SiMA, or SA2-Net in its place (`sima-sa2`); returns the path of the weights kept,
     `<output>/<name>.safetensors`."""
-    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     if len(choice.weights) != len(choice.thresholds) + 1:
-        raise ValueError("SiMA needs one loss weight a threshold and one for the background.")
+        raise UserError("SiMA needs one loss weight a threshold and one for the background.")
     torch.manual_seed(limit.seed)
     levels = len(choice.thresholds)
     network = build_sima(levels, choice.encoder) if name == "sima" else SA2Net(levels + 1)
-    source = partial(Mixture, tuple(order.folders), choice.synthetic, limit.seed, False)
+    source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, False)
     stream = Stream(source, partial(_augment, recipe=choice), limit.seed)
     loss = supervised_deeply(partial(loss_of, weights=choice.weights))
-    batches = validation_batches(order.validation, choice)
-    return fit_and_keep(name, network, order, choice, limit, lambda _: (stream, limit.batch), loss, batches)
+    batches = validation_batches(arguments.validation, choice)
+    return fit_and_keep(name, network, arguments, choice, limit, lambda _: (stream, limit.batch), loss, batches)

@@ -13,7 +13,7 @@ from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import load_weights
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Mixture
-from crystalseg.training.loop import Budget, Order, changed, save_trained
+from crystalseg.training.loop import Schedule, TrainingArguments, changed, save_trained
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,23 @@ def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple
     return torch.stack(styles), torch.tensor(diameters)
 
 
-def train(order: Order) -> Path:
+def train(arguments: TrainingArguments) -> Path:
     """Fit the SizeModel; returns the path of its weights. The loss on record is the median error of the diameter."""
-    choice, limit = changed(Recipe(), order.recipe), changed(Budget(), order.budget)
+    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     network = CPNet().eval()
-    network.load_state_dict(load_weights(order.start or DIRECTORY / "cellpose.safetensors", "cellpose")[0])
+    network.load_state_dict(load_weights(arguments.start or DIRECTORY / "cellpose.safetensors", "cellpose")[0])
     model = SizeModel()
     model.fit(
-        *_styles(network, Mixture(order.folders, choice.synthetic, limit.seed, True), choice, limit.seed), choice.ridge
+        *_styles(network, Mixture(arguments.folders, choice.synthetic, limit.seed, True), choice, limit.seed),
+        choice.ridge,
     )
-    held_out = Mixture(order.validation, choice.synthetic, limit.seed + 1, True)
+    held_out = Mixture(arguments.validation, choice.synthetic, limit.seed + 1, True)
     styles, truth = _styles(network, held_out, changed(choice, '{"patches": 150}'), limit.seed + 1)
     with torch.inference_mode():
         error = float((model(styles) - truth.log()).abs().median().expm1())
     print(f"median error of the diameter on validation patches: {100 * error:.0f} %")
-    order.output.mkdir(parents=True, exist_ok=True)
-    path = order.output / "size.safetensors"
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "size.safetensors"
     record = {"validation_loss": error, "minutes": 0, "step": choice.patches}
-    save_trained(path, "size", order.folders, asdict(choice), model, record)
+    save_trained(path, "size", arguments.folders, asdict(choice), model, record)
     return path

@@ -15,7 +15,7 @@ from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
-from crystalseg.training.confidence import Judged, Recipe, calibrate, examples, fit, proposals
+from crystalseg.training.confidence import Judged, Recipe, examples, fit, platt_scale, proposals
 
 STEPS = 350  # at most
 DRAWN, DRAWN_SIDE = 12, 320  # synthetic images that are rehearsed, and their side, px
@@ -33,8 +33,8 @@ def learn_judge(
     rehearsed: Sequence[Annotation] = (),
 ) -> Confidence:
     """A copy of the judge of a flow network (`folded` or `cellpose`), taught which of the network's proposals are right
-    in the checked areas, rehearsing those in others, and calibrated; as it was if too few are right. The same is learnt
-    each time on one device."""
+    in the checked areas, rehearsing those in others, and Platt-scaled; as it was if too few are right. The same is
+    learnt each time on one device."""
 
     def proposed(one: Annotation) -> Judged:
         return proposals(models, network, one.micrograph.pixels, one.labels, one.checked)
@@ -59,7 +59,7 @@ def learn_judge(
             layer.p = 0.0  # it draws from a generator that all threads share: no two would learn the same
     fit(judge, data, replace(recipe, epochs=epochs, seed=seed))
     # on what was learnt: with those that are rehearsed, lest a few crystals that it now knows by heart make it too sure
-    calibrate(judge, [*own, *others], recipe.lowest)
+    platt_scale(judge, [*own, *others], recipe.lowest)
     return judge
 
 

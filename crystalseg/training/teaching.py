@@ -26,7 +26,7 @@ from crystalseg.synthetic.likeness import likeness_of
 from crystalseg.training import cellpose, folded
 from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Item, LabelledImage, NumberedStream, labelled_image, stacked
-from crystalseg.training.loop import Budget, Trainer, batches
+from crystalseg.training.loop import Schedule, Trainer, batches
 
 LESSONS = 96  # synthetic images that are rehearsed
 ALIKE, ALIKE_SIDE = 48, 384  # images like the material, and their side, px
@@ -38,7 +38,7 @@ class Recipe:
     """network: `folded` or `cellpose`; steps: of the optimiser; patch: side, px; batch: patches a step; learning_rate:
     the peak; synthetic, rehearsed: shares of patches that rehearse, of drawn images and of real ones of other
     materials; alike: share of those like the material; every: steps between looks at the areas left out; average: see
-    Budget; seed: of the patches."""
+    Schedule; seed: of the patches."""
 
     network: str = "folded"
     steps: int = 600
@@ -145,11 +145,11 @@ def learn(
     the areas `left_out`, the weights with the highest `pq` are returned, or if that is not scored with the lowest loss;
     those of the last step if nothing was left out.
     """
-    budget = Budget(
+    schedule = Schedule(
         recipe.steps, batch=recipe.batch, learning_rate=recipe.learning_rate, warmup=0.05, average=recipe.average
     )
     loss_of = NETWORKS[recipe.network][1]
-    trainer = Trainer(network, loss_of, budget, folder, "learn")
+    trainer = Trainer(network, loss_of, schedule, folder, "learn")
     state, best = trainer.state, folder / "best.pt"
     validation = left_out_batches(left_out, recipe.patch) if left_out else []
     source = partial(Lessons, tuple(annotations), tuple(rehearsed), recipe)

@@ -1,13 +1,11 @@
 """Long work that a page starts: a process of its own does it, so that it goes on when the page is closed."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import streamlit as st
 
-from crystalseg import ROOT
+from crystalseg import places
 from crystalseg.execution import work_folder
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.record.profiles import Profile, profiles
@@ -32,9 +30,8 @@ def choose(key: str, least: int, words: str) -> tuple[Profile, Calibration | Non
 def start(folder: Path, verb: str, *arguments: str) -> None:
     """Do a verb of the command line, which works in `folder`."""
     work_folder.ask(folder, "")
-    command = [sys.executable, "-m", "crystalseg", verb, *arguments]
     with (folder / "log.txt").open("ab") as log:
-        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        places.start(verb, *arguments, stdout=log, stderr=log, start_new_session=True)
     st.session_state[f"started {folder.name}"] = time.monotonic()
 
 

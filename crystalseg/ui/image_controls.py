@@ -8,6 +8,7 @@ import streamlit as st
 from PIL import Image
 from streamlit_image_coordinates import streamlit_image_coordinates
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
@@ -94,7 +95,7 @@ def choose_pixel_size(item: session.Item) -> None:
             new = make(value) if value > 0 else None
             if new and percent is not None:
                 new = replace(new, uncertainty=percent / 100)
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     if new is None:

@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.record import annotations, index, runs
 from crystalseg.record.reopening import reopen
@@ -54,7 +55,7 @@ def one(offer: FieldOffer, name: str) -> None:
     if st.button("Correct this part", key=f"field {offer.key} {offer.box}", icon=":material/edit:"):
         try:
             session.take_up(runs.find(shared.engine(), offer.key))
-        except ValueError as error:
+        except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
         st.session_state["field"] = {"token": f"{offer.key} {offer.box}", "id": 0, "box": list(map(float, offer.box))}

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.query import WORDS
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.models import Model, models
@@ -144,7 +145,7 @@ def choose_method() -> str | None:
         return None
     try:
         return f"{method}:{shared.model(model)}"
-    except ValueError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return None
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.execution import first_run, series
 from crystalseg.execution.corrected import Corrected, reopen_corrected
 from crystalseg.execution.decoder import Decoder
-from crystalseg.execution.failure import FORESEEN, failure
+from crystalseg.execution.failure import failure
 from crystalseg.execution.queue import Queue
 from crystalseg.measurement.assessment import Assessment, assess
 from crystalseg.measurement.crystals import measure_crystals
@@ -24,14 +24,12 @@ from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger
 from crystalseg.record.corrections import correction_log
-from crystalseg.record.database import RecordError
 from crystalseg.record.models import taught
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import Reopened, reopen
 from crystalseg.record.runs import find
-from crystalseg.record.store import StoreError
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Instances, SettingsError
+from crystalseg.segmentation.settings import Instances
 from crystalseg.ui.plain import plain
 
 
@@ -59,18 +57,16 @@ def first_job() -> str:
 
 
 def guarded(page: Callable[[], None]) -> None:
-    """Run a page; what happens to disk, record or memory meanwhile is told in one sentence, and so are settings that
-    cannot be had."""
+    """Run a page; whatever goes wrong is told in one sentence, and a fault of the program is logged."""
     try:
         page()
-    except (RecordError, StoreError, SettingsError, *FORESEEN) as error:
-        traceback.print_exc()
+    except Exception as error:
         st.error(plain(failure(error)), icon=":material/block:")
 
 
 def server_path(text: str) -> Path:
     """A file or folder of the server's machine that a visitor names: any, where the app listens to this machine only,
-    else one below the folders that $CRYSTALSEG_FOLDERS names. ValueError says so, whatever is there."""
+    else one below the folders that $CRYSTALSEG_FOLDERS names. UserError says so, whatever is there."""
     path = Path(text).expanduser()
     if st.get_option("server.address") in ("localhost", "127.0.0.1", "::1"):
         return path
@@ -79,7 +75,7 @@ def server_path(text: str) -> Path:
     ]
     if any(path.resolve().is_relative_to(folder) for folder in offered):
         return path
-    raise ValueError("This server offers no such file or folder: upload it, or ask whoever runs the server.")
+    raise UserError("This server offers no such file or folder: upload it, or ask whoever runs the server.")
 
 
 def model(name: str) -> str:
@@ -105,10 +101,10 @@ def _kept(job: str) -> tuple[Micrograph, Segmentation]:
 
 
 def finished(job: str) -> tuple[Micrograph, Segmentation]:
-    """As `result`, of a job whose files are there; ValueError if they were cleared meanwhile."""
+    """As `result`, of a job whose files are there; UserError if they were cleared meanwhile."""
     kept = result(job)
     if kept is None:
-        raise ValueError("The maps of this run were cleared to save space: run it again.")
+        raise UserError("The maps of this run were cleared to save space: run it again.")
     return kept
 
 

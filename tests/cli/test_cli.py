@@ -16,6 +16,7 @@ from pypdf import PdfReader
 
 from crystalseg.cli.app import main
 from crystalseg.cli.options import calibration_from, settings_from
+from crystalseg.errors import UserError
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs, write_pair
 from crystalseg.record import ledger, store
@@ -219,6 +220,6 @@ def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
         ((1.0, None, "SEM 2"), "not both"),
         ((None, 1.0, ""), "give both"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(UserError, match=words):
             calibration_from(open_database(), *given)
     assert calibration_from(open_database(), 0.5, 0.4, "").uncertainty == pytest.approx(0.004)

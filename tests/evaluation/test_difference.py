@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.difference import NAMES, difference
 from tests.conftest import discs
 
@@ -44,5 +45,5 @@ def test_every_crystal_of_the_reference_is_of_one_kind(seed):
 
 
 def test_other_sizes_are_refused():
-    with pytest.raises(ValueError, match="differ in size"):
+    with pytest.raises(UserError, match="differ in size"):
         difference(np.zeros((2, 2), np.int32), np.zeros((2, 3), np.int32))

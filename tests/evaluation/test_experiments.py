@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.stats import wilcoxon
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation import tables
 from crystalseg.evaluation.benchmark import folds
 from crystalseg.evaluation.experiments import (
@@ -88,7 +89,7 @@ def test_every_experiment_writes_its_tables(folder, tmp_path, random_models):
 def test_reliability_of_what_is_found(folder, tmp_path, random_models, monkeypatch):
     nothing = SimpleNamespace(labels=np.zeros((90, 110), np.int32), confidence=np.zeros(0))
     monkeypatch.setattr("crystalseg.evaluation.experiments.segment", lambda *_: nothing)
-    with pytest.raises(ValueError, match="no crystal was found"):
+    with pytest.raises(UserError, match="no crystal was found"):
         conduct("reliability", folder, [], random_models, tmp_path, lambda _: None)
 
     def perfect(micrograph, settings, models):
@@ -170,7 +171,7 @@ def test_sima_plus_can_be_compared_on_both_networks():
     both = contenders(["sima-plus@folded", "sima-plus@cellpose", "sima"])
     assert [c.settings.network for c in both[:2]] == ["folded", "cellpose"]
     assert {c.name for c in both} == {"sima-plus@folded", "sima-plus@cellpose", "sima"}
-    with pytest.raises(ValueError, match="resnet"):
+    with pytest.raises(UserError, match="resnet"):
         contenders(["sima-plus@resnet"])
 
 

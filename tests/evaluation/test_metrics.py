@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.metrics import (
     IOU_THRESHOLDS,
     aggregated_jaccard,
@@ -112,7 +113,7 @@ def test_sizes_by_hand():
 
 
 def test_sizes_must_agree():
-    with pytest.raises(ValueError, match="differ in size"):
+    with pytest.raises(UserError, match="differ in size"):
         panoptic_quality(np.zeros((2, 2), int), np.zeros((2, 3), int))
 
 

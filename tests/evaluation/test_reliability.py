@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crystalseg.evaluation.reliability import calibration_error, is_right, reliability
+from crystalseg.evaluation.reliability import expected_calibration_error, is_right, reliability
 from tests.conftest import discs
 
 
@@ -18,11 +18,11 @@ def test_error_by_hand():
     table = reliability(np.array(confidence), np.array(right), bins=2)
     assert table["count"].tolist() == [4, 2]
     assert table["right"].tolist() == pytest.approx([1 / 4, 1])
-    assert calibration_error(table) == pytest.approx((4 * (1 / 4 - 0.15) + 2 * 0.05) / 6)
+    assert expected_calibration_error(table) == pytest.approx((4 * (1 / 4 - 0.15) + 2 * 0.05) / 6)
 
 
 def test_a_calibrated_confidence_has_no_error():
     rng = np.random.default_rng(0)
     confidence = rng.random(200_000)
-    assert calibration_error(reliability(confidence, rng.random(len(confidence)) < confidence)) < 0.005
-    assert calibration_error(reliability(np.array([1.0]), np.array([True]))) == 0
+    assert expected_calibration_error(reliability(confidence, rng.random(len(confidence)) < confidence)) < 0.005
+    assert expected_calibration_error(reliability(np.array([1.0]), np.array([True]))) == 0

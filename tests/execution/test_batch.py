@@ -15,6 +15,7 @@ import tifffile
 from distributed import LocalCluster
 from pypdf import PdfReader
 
+from crystalseg.errors import UserError
 from crystalseg.execution import batch, batch_run, mosaic_run, work_folder
 from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
@@ -262,6 +263,6 @@ def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tm
         run = run_of(um, calibration)
         assert (run.um_per_px, run.calibration_uncertainty) == (0.5, 0.004)
         assert "SEM 2" in run.calibration
-    with pytest.raises(ValueError, match=r"states 0.25 µm per pixel, not the 0.5 given .*SEM 2"):
+    with pytest.raises(UserError, match=r"states 0.25 µm per pixel, not the 0.5 given .*SEM 2"):
         run_of(0.25, calibration)
     assert run_of(0.25, None).um_per_px == 0.25

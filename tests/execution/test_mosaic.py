@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from crystalseg.errors import UserError
 from crystalseg.execution import mosaic, mosaic_run, work_folder
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.execution.cluster import ClusterError, OnCluster, connected
@@ -144,7 +145,7 @@ def test_bad_news_is_one_sentence_and_nothing_is_lost(source, tmp_path, engine, 
     with pytest.raises(BatchError, match="has changed since"):
         mosaic_run.run(out, engine)
     source.unlink()
-    with pytest.raises(ValueError, match="cannot be opened"):
+    with pytest.raises(UserError, match="cannot be opened"):
         mosaic_run.run(out, engine)
     assert mosaic.state_of(out).error.startswith("mosaic.tif: cannot be opened")
 

@@ -9,6 +9,7 @@ import tifffile
 from distributed import LocalCluster
 from pypdf import PdfReader
 
+from crystalseg.errors import UserError
 from crystalseg.execution import batch, series
 from crystalseg.execution.batch_source import BatchError
 from crystalseg.measurement.track_corrections import TrackCorrection
@@ -92,7 +93,7 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
     assert len(series.load(out, engine).lengths) == len(found.lengths) + 1
     ((entry, kept),) = series.corrections(out, engine)
     assert (entry.who, kept) == ("A. Kern", change)
-    with pytest.raises(ValueError, match="begins in frame 2"):
+    with pytest.raises(UserError, match="begins in frame 2"):
         series.correct(out, engine, change, "A. Kern")
     series.write(out, engine)
     text = " ".join(page.extract_text() for page in PdfReader(out / "series_report.pdf").pages)
@@ -100,7 +101,7 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
     series.undo(out, engine, "B. Lang")
     assert series.corrections(out, engine) == []
     pd.testing.assert_frame_equal(series.load(out, engine).tracks.crystals, found.tracks.crystals)
-    with pytest.raises(ValueError, match="no correction to take back"):
+    with pytest.raises(UserError, match="no correction to take back"):
         series.undo(out, engine, "B. Lang")
     assert [e.who for e in ledger.entries(engine, "track", made.id)] == ["A. Kern", "B. Lang"]
     assert list(audit(engine)) == []

@@ -1,6 +1,7 @@
 import pytest
 from filelock import Timeout
 
+from crystalseg.errors import UserError
 from crystalseg.execution import workers
 from crystalseg.execution.workers import Workers, chosen, room
 
@@ -14,7 +15,7 @@ def test_as_many_as_are_asked_for(monkeypatch, text, count):
 @pytest.mark.parametrize("text", ["0", "-1", "65", "two", "1.5"])
 def test_other_numbers_are_refused_in_a_sentence(monkeypatch, text):
     monkeypatch.setenv("CRYSTALSEG_WORKERS", text)
-    with pytest.raises(ValueError, match="1 to 64, or auto"):
+    with pytest.raises(UserError, match="1 to 64, or auto"):
         chosen()
 
 

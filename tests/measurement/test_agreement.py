@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.agreement import bland_altman
 
 
@@ -22,5 +23,5 @@ def test_interval_of_the_bias_is_that_of_a_paired_t_test():
 
 @pytest.mark.parametrize(("a", "b"), [([1], [2]), ([1, 2], [1, 2, 3]), ([], [])])
 def test_too_few_or_unpaired_is_refused(a, b):
-    with pytest.raises(ValueError, match="two or more"):
+    with pytest.raises(UserError, match="two or more"):
         bland_altman(a, b)

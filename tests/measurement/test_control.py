@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.control import control_chart
 
 
@@ -38,7 +39,7 @@ def test_a_constant_has_no_signal():
     chart = control_chart([5, 5, 5, 5, 5, 5, 5, 5, 5])
     assert chart.sigma == 0
     assert set(chart.signals) == {()}
-    with pytest.raises(ValueError, match="two or more"):
+    with pytest.raises(UserError, match="two or more"):
         control_chart([5])
 
 

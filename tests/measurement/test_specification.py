@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.figures import Figure
 from crystalseg.measurement.specification import Limit, judge, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Component
@@ -84,7 +85,7 @@ def test_more_uncertainty_never_turns_undecided_into_decided(value, small, more)
     ],
 )
 def test_a_limit_that_means_nothing_is_refused(arguments, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         Limit(*arguments)
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.track_corrections import TrackCorrection, corrected
 from crystalseg.measurement.tracks import link
 from tests.conftest import discs
@@ -66,7 +67,7 @@ def test_lineage_follows_the_part_that_it_is_of():
     ],
 )
 def test_what_cannot_be_done_is_said(change, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         corrected(FOUND, [change])
 
 

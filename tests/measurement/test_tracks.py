@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.tracks import link
 from crystalseg.synthetic.growth import curvature_growth
 from tests.conftest import discs
@@ -119,9 +120,9 @@ def test_empty_frames_and_series_that_are_none():
     assert link([nothing, nothing]).crystals.empty
     found = link([nothing, discs((40, 40), [(20, 20, 8)]), nothing])
     assert events_of(found) == {(1, "birth", 1, 0), (1, "disappearance", 1, 0)}
-    with pytest.raises(ValueError, match="at least two frames"):
+    with pytest.raises(UserError, match="at least two frames"):
         link([nothing])
-    with pytest.raises(ValueError, match="same size"):
+    with pytest.raises(UserError, match="same size"):
         link([nothing, np.zeros((40, 41), np.int32)])
 
 

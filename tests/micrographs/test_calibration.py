@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.calibration import (
     Calibration,
     NotSquareError,
@@ -45,7 +46,7 @@ def test_by_hand():
     ],
 )
 def test_impossible_values_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"\.$"):
+    with pytest.raises(UserError, match=r"\.$"):
         wrong()
 
 
@@ -137,7 +138,7 @@ def test_the_uncertainty_of_a_scale_bar_by_hand():
     # ends read within ±1 px, evenly: variance 1/3 each; 200 px long: √(2/3)/200 = 0.408 %; certificate 1 µm of 100
     made = from_scale_bar(100, (10, 5), (210, 5), 1.0)
     assert made.uncertainty == pytest.approx(np.hypot(np.sqrt(2 / 3) / 200, 0.01))
-    with pytest.raises(ValueError, match="uncertainty of the length"):
+    with pytest.raises(UserError, match="uncertainty of the length"):
         from_scale_bar(100, (10, 5), (210, 5), -1)
-    with pytest.raises(ValueError, match="between 0 and 100"):
+    with pytest.raises(UserError, match="between 0 and 100"):
         Calibration(1.0, "by hand", 1.5)

@@ -6,7 +6,7 @@ from crystalseg.segmentation.proposals import CHANNELS, FEATURES, PATCH
 from crystalseg.segmentation.settings import Settings
 
 
-def test_a_logit_a_proposal_and_the_calibration_is_a_line():
+def test_a_logit_a_proposal_and_platt_scaling_is_a_line():
     torch.manual_seed(0)
     network = Confidence().eval()
     pictures, features = torch.rand(5, len(CHANNELS), PATCH, PATCH), torch.rand(5, len(FEATURES))

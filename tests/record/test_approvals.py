@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from crystalseg.errors import UserError
 from crystalseg.record import ledger, profiles
 from crystalseg.record.approvals import approval, approve, signatures
 from crystalseg.record.database import open_database
@@ -14,11 +15,11 @@ from tests.record.test_runs import measured
 def test_a_run_is_approved_once_and_by_somebody():
     engine = open_database()
     run = measured()
-    with pytest.raises(ValueError, match="no run"):
+    with pytest.raises(UserError, match="no run"):
         approve(engine, run.id, "A. Kern")
     keep(engine, run)
     assert approval(engine, run.id) == ""
-    with pytest.raises(ValueError, match="needs the name"):
+    with pytest.raises(UserError, match="needs the name"):
         approve(engine, run.id, "  ")
     first = approve(engine, run.id, " A. Kern ")
     assert approve(engine, run.id, "B. Alt") == first
@@ -42,7 +43,7 @@ def test_a_signature_says_who_when_and_what_and_is_bound_to_the_run_by_its_hash(
     ]
     (own,) = ledger.entries(engine, "run", run.id)
     assert entry.body == {"meaning": "approval", "run": own.hash, "identity": "ada@x.org"}
-    with pytest.raises(ValueError, match="means one of: approval, review, authorship"):
+    with pytest.raises(UserError, match="means one of: approval, review, authorship"):
         approve(engine, run.id, ADA, "liking")
 
 
@@ -51,7 +52,7 @@ def test_where_people_sign_in_a_typed_name_signs_nothing():
     run = measured()
     keep(engine, run)
     give_role(engine, "ada@x.org", "administrator", "")
-    with pytest.raises(ValueError, match="People of this record sign in"):
+    with pytest.raises(UserError, match="People of this record sign in"):
         approve(engine, run.id, "Ada Kern")
     approve(engine, run.id, ADA)
 
@@ -70,9 +71,9 @@ def test_four_eyes_are_two_people():
         keep(engine, run)
     profiles.save(engine, Profile("strict"))  # relaxed afterwards: what was measured before keeps its rule
     for run in (by_ada, corrected):
-        with pytest.raises(ValueError, match=r"was made by .*Ada Kern <ada@x.org>.*: its profile asks"):
+        with pytest.raises(UserError, match=r"was made by .*Ada Kern <ada@x.org>.*: its profile asks"):
             approve(engine, run.id, ADA)
-    with pytest.raises(ValueError, match="none is on record"):
+    with pytest.raises(UserError, match="none is on record"):
         approve(engine, by_nobody.id, ADA)
     approve(engine, by_ada.id, ADA, "authorship")  # one's own work may be signed as that
     approve(engine, usual.id, ADA)
@@ -87,5 +88,5 @@ def test_whoever_asked_for_the_job_made_the_run():
     keep(engine, job)
     run = replace(measured(), profile="strict", job=job.id, details={"operator": "B. Alt"})
     keep(engine, run)
-    with pytest.raises(ValueError, match=r"made by B\. Alt, Ada Kern"):
+    with pytest.raises(UserError, match=r"made by B\. Alt, Ada Kern"):
         approve(engine, run.id, ADA)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from crystalseg.errors import UserError
 from crystalseg.record.audit import audit
 from crystalseg.record.checked import check, clear, mask, polygons
 from crystalseg.record.database import open_database
@@ -21,7 +22,7 @@ def test_areas_add_up_until_they_are_cleared():
 
 
 def test_a_line_is_no_area():
-    with pytest.raises(ValueError, match="Drag round an area"):
+    with pytest.raises(UserError, match="Drag round an area"):
         check(open_database(), "job", SQUARE[:2])
 
 

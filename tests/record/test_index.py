@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from crystalseg.errors import UserError
 from crystalseg.record import index, ledger, store
 from crystalseg.record.approvals import approve
 from crystalseg.record.database import open_database
@@ -126,7 +127,7 @@ def test_reports_are_found_by_run_and_by_file():
     assert [e.body["form"] for e in reports_of(engine, "r1")] == ["PDF", "HTML"]
     assert [e.body["form"] for e in reports_of(engine, "r2")] == ["HTML"]
     assert issued(engine, both).body["runs"] == ["r1", "r2"]
-    with pytest.raises(ValueError, match="no report on record"):
+    with pytest.raises(UserError, match="no report on record"):
         issued(engine, b"other")
 
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from crystalseg.errors import UserError
 from crystalseg.record.database import open_database
 from crystalseg.record.instruments import Instrument, instruments, save
 
@@ -36,5 +37,5 @@ def test_an_image_says_what_it_was_calibrated_with():
     ],
 )
 def test_a_calibration_that_means_nothing_is_refused(change, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         replace(SEM, **change)

@@ -1,5 +1,6 @@
 import pytest
 
+from crystalseg.errors import UserError
 from crystalseg.record import ledger
 from crystalseg.record.database import open_database
 from crystalseg.record.people import ROLES, Person, give_role, note_sign_in, roles, same
@@ -27,17 +28,17 @@ def test_roles_are_given_taken_and_stay_on_record():
 
 @pytest.mark.parametrize("identity", ["", "a b@x.org", "x" * 255])
 def test_a_role_is_given_to_an_address(identity):
-    with pytest.raises(ValueError, match="e-mail address"):
+    with pytest.raises(UserError, match="e-mail address"):
         give_role(open_database(), identity, "viewer", "")
 
 
 def test_an_unknown_role_and_the_last_administrator_are_refused():
     engine = open_database()
-    with pytest.raises(ValueError, match="no role 'owner'"):
+    with pytest.raises(UserError, match="no role 'owner'"):
         give_role(engine, "ada@x.org", "owner", "")
     give_role(engine, "ada@x.org", "administrator", "")
     for role in ("viewer", ""):
-        with pytest.raises(ValueError, match="only administrator"):
+        with pytest.raises(UserError, match="only administrator"):
             give_role(engine, "ada@x.org", role, "")
     give_role(engine, "ben@x.org", "administrator", "")
     give_role(engine, "ada@x.org", "viewer", "")

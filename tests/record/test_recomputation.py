@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import summarise
 from crystalseg.micrographs.calibration import from_um_per_px
@@ -73,7 +74,7 @@ def test_a_run_corrected_in_the_app_is_computed_again_to_the_last_digit(models, 
         reopened = reopen(run)
         assert same_figures(run, recompute(engine, reopened, models))
     assert first.figures != second.figures
-    with pytest.raises(ValueError, match="other networks"):
+    with pytest.raises(UserError, match="other networks"):
         recompute(engine, reopen(first), replace(models, hashes={}))
-    with pytest.raises(ValueError, match="not kept"):
+    with pytest.raises(UserError, match="not kept"):
         recompute(engine, reopen(first, with_image=False), models)

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, inspect, text
 
 import crystalseg.execution.queue  # noqa: F401 - its table
 from crystalseg import __version__
+from crystalseg.errors import UserError
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import summarise
 from crystalseg.micrographs.decoding import read_micrograph
@@ -179,14 +180,14 @@ def test_a_run_is_recorded_once():
     engine, made = open_database(), run()
     assert keep(engine, made) == keep(engine, made)
     assert len(recorded(engine)) == 1
-    with pytest.raises(ValueError, match="no run nothing"):
+    with pytest.raises(UserError, match="no run nothing"):
         find(engine, "nothing")
 
 
 def test_a_run_written_by_a_later_version_is_refused_in_a_sentence():
     facts = json.loads(run().to_json())
     assert Run.from_dict(facts) == replace(run(), id=facts["id"], created=facts["created"])
-    with pytest.raises(ValueError, match=r"later version of crystalseg \('colour' is not known here\)"):
+    with pytest.raises(UserError, match=r"later version of crystalseg \('colour' is not known here\)"):
         Run.from_dict(facts | {"colour": "red"})
 
 

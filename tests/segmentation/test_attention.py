@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from crystalseg.micrographs.labels import crystal_lengths
 from crystalseg.segmentation.attention import levels_from_labels, place, regroup
-from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 
-T = THRESHOLDS
+T = SIZE_THRESHOLDS
 
 
 def test_length_is_the_longer_side_of_the_bounding_box():

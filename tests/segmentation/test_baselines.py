@@ -7,6 +7,7 @@ import pytest
 import torch
 from skimage.segmentation import expand_labels
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.metrics import boundary_lines, detections, overlap, panoptic_quality
 from crystalseg.micrographs.labels import GROUND_MARGIN
 from crystalseg.micrographs.micrograph import Micrograph
@@ -238,7 +239,7 @@ def test_the_package_refuses_what_it_cannot_use(tmp_path, monkeypatch):
         segment(probe, Settings(f"{PACKAGE}:nothing"), None)
     wrong = tmp_path / "wrong"
     wrong.write_text("no model")
-    with pytest.raises(ValueError, match="not a Cellpose"):
+    with pytest.raises(UserError, match="not a Cellpose"):
         segment(probe, Settings(f"{PACKAGE}:{wrong}"), None)
     monkeypatch.setitem(sys.modules, "cellpose.models", None)
     with pytest.raises(SettingsError, match="not installed"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from crystalseg.segmentation.flows import flows_from_labels
-from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 from crystalseg.training.augmentation import _place_on_ground, attention_item, flow_patch, transform
 from crystalseg.training.data import labelled_image
 from tests.conftest import squares
@@ -58,7 +58,7 @@ def test_a_patch_about_a_crystal_shows_it_near_the_diameter_asked_for():
 
 
 def test_an_attention_item_is_the_truth_of_what_it_shows():
-    image, target = attention_item(SAMPLE, np.random.default_rng(0), 224, THRESHOLDS, (0.5, 1.5))
+    image, target = attention_item(SAMPLE, np.random.default_rng(0), 224, SIZE_THRESHOLDS, (0.5, 1.5))
     assert image.shape == (3, 224, 224)
     assert target.shape == (5, 224, 224)
     assert (target.sum(axis=0) == 1).all()

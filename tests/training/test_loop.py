@@ -2,22 +2,23 @@ import numpy as np
 import pytest
 import torch
 
-from crystalseg.training.loop import Budget, changed, fit, rate
+from crystalseg.errors import UserError
+from crystalseg.training.loop import Schedule, changed, fit, rate
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    budget = Budget(learning_rate=2.0, warmup=0.1)
-    assert rate(0.05, budget) == pytest.approx(1.0)
-    assert rate(0.1, budget) == pytest.approx(2.0)
-    assert rate(0.55, budget) == pytest.approx(1.0)
-    assert rate(1.0, budget) == pytest.approx(0.0)
+    schedule = Schedule(learning_rate=2.0, warmup=0.1)
+    assert rate(0.05, schedule) == pytest.approx(1.0)
+    assert rate(0.1, schedule) == pytest.approx(2.0)
+    assert rate(0.55, schedule) == pytest.approx(1.0)
+    assert rate(1.0, schedule) == pytest.approx(0.0)
 
 
 def test_unknown_changes_are_refused():
-    assert changed(Budget(), '{"batch": 4}').batch == 4
+    assert changed(Schedule(), '{"batch": 4}').batch == 4
     for wrong in ('{"bach": 4}', "[1]", "{"):
-        with pytest.raises(ValueError, match=r"nknown|valid"):
-            changed(Budget(), wrong)
+        with pytest.raises(UserError, match=r"nknown|valid"):
+            changed(Schedule(), wrong)
 
 
 def kept_of(loss_of, steps, folder, average=0.0):
@@ -30,7 +31,7 @@ def kept_of(loss_of, steps, folder, average=0.0):
         lambda _: (Ones(), 1),
         loss_of,
         [(torch.ones(1, 1, 2, 2),) * 2],
-        Budget(steps=steps, batch=1, every=1, learning_rate=0.1, warmup=0.0, average=average),
+        Schedule(steps=steps, batch=1, every=1, learning_rate=0.1, warmup=0.0, average=average),
         folder,
         "net",
         lambda net, row: kept.append((row["step"], net.weight.item())),

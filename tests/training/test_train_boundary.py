@@ -7,14 +7,14 @@ import torch
 from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.weights import load_weights
 from crystalseg.training import boundary
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 from tests.training.training_cases import SAMPLE, SMALL
 
 
 def test_boundary_trains(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(boundary, "validation_batches", partial(boundary.validation_batches, count=2))
     recipe = json.dumps({"patch": 64, "synthetic": 0.0})
-    path = boundary.train(Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    path = boundary.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
     build_boundary().load_state_dict(load_weights(path, "boundary")[0])
 
 

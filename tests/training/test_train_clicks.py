@@ -9,7 +9,7 @@ from crystalseg.networks.clicks import CHANNELS, SIDE, ClickNet
 from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation.corrections.clicks import BEFORE, INSIDE, OUTSIDE, Seen
 from crystalseg.training import clicks
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 from tests.conftest import discs
 from tests.training.training_cases import SMALL
 
@@ -105,5 +105,5 @@ def test_clicknet_trains(folder, tmp_path, monkeypatch):
     fewer = partial(clicks.validation_batches, images=2, count=4)
     monkeypatch.setattr(clicks, "validation_batches", fewer)
     recipe = json.dumps({"synthetic": 0.0, "more": 1.0, "crop": [120, 140]})
-    path = clicks.train(Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    path = clicks.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
     ClickNet().load_state_dict(load_weights(path, "clicks")[0])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu, spearmanr
 
-from crystalseg.evaluation.reliability import calibration_error, reliability
+from crystalseg.errors import UserError
+from crystalseg.evaluation.reliability import expected_calibration_error, reliability
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.confidence import Confidence
@@ -15,7 +16,7 @@ from crystalseg.networks.weights import load_weights, save_weights
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.proposals import CHANNELS, FEATURES, PATCH, Candidates
 from crystalseg.training import confidence
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 
 
 def judged(seed, sureness=1.0):
@@ -68,15 +69,16 @@ class OfQuality(torch.nn.Module):
         return self.line[0] * features[:, 0] + self.line[1]
 
 
-def test_calibration_undoes_too_much_sureness_and_keeps_the_order():
+def test_platt_scaling_undoes_too_much_sureness_and_keeps_the_order():
     network = OfQuality()
     images = [judged(k, sureness=2.0) for k in range(300)]
     before, right = confidence.selected(network, images[100:], 0.0)
-    confidence.calibrate(network, images[:100], 0.0)
+    confidence.platt_scale(network, images[:100], 0.0)
     after, _ = confidence.selected(network, images[100:], 0.0)
     assert network.line[0].item() == pytest.approx(0.5, abs=0.06)
     assert spearmanr(before, after).statistic > 0.9999
-    assert calibration_error(reliability(after, right)) < 0.03 < calibration_error(reliability(before, right))
+    error_before, error_after = (expected_calibration_error(reliability(sure, right)) for sure in (before, after))
+    assert error_after < 0.03 < error_before
 
 
 def test_examples_hold_the_iou_of_what_is_right_and_weigh_images_alike():
@@ -96,12 +98,14 @@ def test_the_best_iou_of_each_proposal_by_hand():
 
 def test_confidence_trains(folder, tmp_path):
     recipe = {"images": 2, "synthetic": 0.0, "crop": [120, 150], "grains": 0, "epochs": 1}
-    path = confidence.train(Order(tmp_path / "out", [folder], [folder], None, json.dumps(recipe)))
+    path = confidence.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, json.dumps(recipe)))
     assert load_weights(path, "confidence")[0]["decide.0.weight"].shape[1] == 96 + len(FEATURES)
-    with pytest.raises(ValueError, match="give --validation"):
-        confidence.train(Order(tmp_path / "out", [folder], [], None, json.dumps(recipe)))
-    # no training images: the network there is, calibrated anew
-    path = confidence.train(Order(tmp_path / "again", [], [folder], None, json.dumps(recipe | {"images": 0})))
+    with pytest.raises(UserError, match="give --validation"):
+        confidence.train(TrainingArguments(tmp_path / "out", [folder], [], None, json.dumps(recipe)))
+    # no training images: the network there is, scaled anew
+    path = confidence.train(
+        TrainingArguments(tmp_path / "again", [], [folder], None, json.dumps(recipe | {"images": 0}))
+    )
     new, shipped = (load_weights(p, "confidence")[0] for p in (path, DIRECTORY / "confidence.safetensors"))
     assert not torch.equal(new.pop("line"), shipped.pop("line"))
     assert all(torch.equal(new[name], shipped[name]) for name in shipped)
@@ -132,7 +136,7 @@ def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
         save_weights(tmp_path / f"{name}.safetensors", network.state_dict(), Card(name, "", "", "", ""))
     recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": [64, 64], "grains": 0})
     with pytest.raises(ValueError, match="train it first"):
-        confidence.train(Order(tmp_path / "out", [folder], [folder], tmp_path, recipe))
+        confidence.train(TrainingArguments(tmp_path / "out", [folder], [folder], tmp_path, recipe))
 
 
 def test_the_error_is_told_of_each_kind_of_image():

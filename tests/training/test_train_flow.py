@@ -12,7 +12,7 @@ from crystalseg.networks.efficientnet import EfficientUNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.weights import load_weights, save_weights
 from crystalseg.training import cellpose, efficientnet, folded, size
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 from tests.training.training_cases import SMALL
 
 
@@ -39,13 +39,13 @@ def test_invalid_pixels_do_not_count():
 def test_cellpose_trains_resumes_and_writes_weights(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cellpose, "validation_batches", partial(cellpose.validation_batches, count=2, size=64))
     recipe = json.dumps({"patch": 64, "last_patch": 64, "synthetic": 0.0})
-    path = cellpose.train(Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    path = cellpose.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
     state, card = load_weights(path, "cellpose")
     CPNet().load_state_dict(state)
     assert "material/train" in card.data
     assert "validation loss" in card.metrics
     longer = json.dumps({"steps": 4, "batch": 2, "every": 2})
-    cellpose.train(Order(tmp_path / "out", [folder], [folder], None, recipe, longer))
+    cellpose.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, longer))
     assert "resumed at step 2" in capsys.readouterr().out
     steps = [line.split(",")[0] for line in (tmp_path / "out/cellpose.csv").read_text().splitlines()]
     assert steps == ["step", "2", "4"]
@@ -56,7 +56,7 @@ def test_size_model_trains(folder, tmp_path):
 
     save_weights(tmp_path / "c.safetensors", CPNet().state_dict(), Card("cellpose", "", "", "", ""))
     recipe = json.dumps({"patches": 4, "patch": 64, "synthetic": 0.0})
-    path = size.train(Order(tmp_path / "out", [folder], [folder], tmp_path / "c.safetensors", recipe))
+    path = size.train(TrainingArguments(tmp_path / "out", [folder], [folder], tmp_path / "c.safetensors", recipe))
     assert load_weights(path, "size")[0]["linear.weight"].shape == (1, 256)
 
 
@@ -71,7 +71,7 @@ def test_outlines_are_learnt_beside_cellposes_loss():
 
 def test_folded_trains_and_writes_weights(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(folded, "validation_batches", partial(folded.validation_batches, count=2, size=64))
-    path = folded.train(Order(tmp_path / "out", [folder], [folder], recipe='{"patch": 64}', budget=SMALL))
+    path = folded.train(TrainingArguments(tmp_path / "out", [folder], [folder], recipe='{"patch": 64}', schedule=SMALL))
     FoldedCPNet().load_state_dict(load_weights(path, "folded")[0])
 
 
@@ -109,10 +109,10 @@ def test_no_line_is_taught_nor_forbidden_where_labels_may_lack_one():
 def test_efficientnet_trains_and_writes_weights(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(folded, "validation_batches", partial(folded.validation_batches, count=2, size=64))
     recipe = '{"patch": 64, "imagenet": false}'
-    path = efficientnet.train(Order(tmp_path / "out", [folder], [folder], recipe=recipe, budget=SMALL))
+    path = efficientnet.train(TrainingArguments(tmp_path / "out", [folder], [folder], recipe=recipe, schedule=SMALL))
     EfficientUNet().load_state_dict(load_weights(path, "efficientnet")[0])
     # gone on with from its own weights it needs no others
-    again = Order(tmp_path / "again", [folder], [folder], path, '{"patch": 64}', SMALL)
+    again = TrainingArguments(tmp_path / "again", [folder], [folder], path, '{"patch": 64}', SMALL)
     monkeypatch.setattr(efficientnet, "load_imagenet", lambda _: pytest.fail("not needed"))
     efficientnet.train(again)
 
@@ -120,9 +120,9 @@ def test_efficientnet_trains_and_writes_weights(folder, tmp_path, monkeypatch):
 def test_the_encoder_begins_with_imagenet_weights_unless_told_otherwise(folder, tmp_path, monkeypatch):
     begun = []
     monkeypatch.setattr(efficientnet, "load_imagenet", begun.append)
-    monkeypatch.setattr(folded, "learn", lambda name, network, order, choice: begun.append((name, network, choice)))
-    efficientnet.train(Order(tmp_path))
+    monkeypatch.setattr(folded, "learn", lambda name, network, arguments, choice: begun.append((name, network, choice)))
+    efficientnet.train(TrainingArguments(tmp_path))
     assert begun[0] is begun[1][1]
     assert begun[1][0] == "efficientnet"
-    efficientnet.train(Order(tmp_path, recipe='{"imagenet": false}'))
+    efficientnet.train(TrainingArguments(tmp_path, recipe='{"imagenet": false}'))
     assert len(begun) == 3

@@ -13,7 +13,7 @@ from crystalseg.segmentation import hub
 from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.settings import Settings
 from crystalseg.training import instances
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 from crystalseg.training.plan import TRAIN
 from tests.training.training_cases import DRAWN, SAMPLE, SMALL
 
@@ -25,7 +25,7 @@ def trained(folder, tmp_path, monkeypatch):
     """What a training of two steps leaves."""
     monkeypatch.setattr(instances, "validation_batches", partial(instances.validation_batches, count=1))
     recipe = json.dumps({"patch": 64, "synthetic": 0.0})
-    return lambda name: TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
+    return lambda name: TRAIN[name](TrainingArguments(tmp_path / "out", [folder], [folder], None, recipe, SMALL))
 
 
 def test_a_trained_mask2former_runs_as_a_model_of_the_hub(trained):

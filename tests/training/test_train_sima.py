@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from crystalseg.errors import UserError
 from crystalseg.networks.weights import load_weights
 from crystalseg.segmentation.models import BUILD
-from crystalseg.segmentation.scales import THRESHOLDS
+from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 from crystalseg.training import sima
-from crystalseg.training.loop import Order
+from crystalseg.training.loop import TrainingArguments
 from crystalseg.training.plan import TRAIN
 from tests.training.training_cases import SMALL
 
@@ -28,9 +29,9 @@ def test_attention_loss_by_hand():
 @pytest.mark.parametrize("name", ["sima", "sima-sa2"])
 def test_sima_trains(name, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sima, "validation_batches", partial(sima.validation_batches, count=2))
-    path = TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL))
+    path = TRAIN[name](TrainingArguments(tmp_path / "out", [folder], [folder], None, '{"synthetic": 0.0}', SMALL))
     state, card = load_weights(path, name)
     BUILD[name](state).load_state_dict(state)
-    assert json.loads(card.settings)["thresholds"] == list(THRESHOLDS)
-    with pytest.raises(ValueError, match="one loss weight"):
-        TRAIN[name](Order(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))
+    assert json.loads(card.settings)["thresholds"] == list(SIZE_THRESHOLDS)
+    with pytest.raises(UserError, match="one loss weight"):
+        TRAIN[name](TrainingArguments(tmp_path / "out", [folder], [folder], None, '{"thresholds": [100, 50]}', SMALL))

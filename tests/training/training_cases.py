@@ -1,4 +1,4 @@
-"""What the tests of training share: a drawn image, the smallest budget."""
+"""What the tests of training share: a drawn image, the smallest schedule."""
 
 import json
 

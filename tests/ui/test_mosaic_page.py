@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from streamlit.testing.v1 import AppTest
 
+from crystalseg.errors import UserError
 from crystalseg.execution import mosaic, mosaic_run, work_folder
 from crystalseg.record import store
 from crystalseg.record.database import open_database
@@ -63,7 +64,7 @@ def test_what_failed_is_told_and_can_go_on(page, tmp_path, monkeypatch):
     path.write_bytes(b"II*\0broken")
     folder = store.home() / "mosaics" / "one"
     mosaic.prepare(folder, path, Profile("default settings"))
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         mosaic_run.run(folder, open_database())
     page.run()
     assert "the file is damaged or truncated" in page.error[0].value

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from crystalseg.errors import UserError
 from crystalseg.ui import shared
 from crystalseg.ui.plain import in_chart, plain
 
@@ -53,10 +54,10 @@ def test_charts_show_tags_as_text():
 def test_a_server_for_others_offers_no_path_and_never_says_what_is_there(path, tmp_path, monkeypatch):
     monkeypatch.setattr(shared.st, "get_option", lambda _: None)
     monkeypatch.setenv("CRYSTALSEG_FOLDERS", str(tmp_path / "images"))
-    with pytest.raises(ValueError, match="offers no such file or folder"):
+    with pytest.raises(UserError, match="offers no such file or folder"):
         shared.server_path(path)
     assert shared.server_path(str(tmp_path / "images" / "set")) == tmp_path / "images" / "set"
-    with pytest.raises(ValueError, match="offers no such"):
+    with pytest.raises(UserError, match="offers no such"):
         shared.server_path(str(tmp_path / "images" / ".." / "other"))
     assert shared.model("cyto3") == "cyto3"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.results import save_segmentation
 from crystalseg.segmentation.pipeline import segment
@@ -22,7 +23,7 @@ def test_a_result_that_was_not_there_is_seen_once_it_is(queue):
     micrograph = Micrograph(draw(1, (80, 90)).image, "a.png", "0" * 64)
     job = queue.submit(micrograph, Settings("watershed"))
     assert shared.result(job) is None
-    with pytest.raises(ValueError, match="cleared to save space"):
+    with pytest.raises(UserError, match="cleared to save space"):
         shared.finished(job)
     save_segmentation(queue.folder / job / "segmentation.npz", segment(micrograph, Settings("watershed"), None))
     assert shared.result(job) is not None

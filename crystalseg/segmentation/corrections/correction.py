@@ -3,12 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from crystalseg.errors import UserError
+
 Kind = Literal["merge", "split", "cut", "delete", "add", "redraw", "mark", "accept"]
 Undo = Literal["undo", "redo"]
 Mark = Literal["crystal", "pore", "artefact"]
 
 
-class CorrectionError(ValueError):
+class CorrectionError(UserError):
     """A correction that cannot be done; the message is one sentence for the user."""
 
 
