@@ -135,7 +135,7 @@ def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
     for name, network in (("cellpose", blind), ("sima", build_sima())):
         save_weights(tmp_path / f"{name}.safetensors", network.state_dict(), Card(name, "", "", "", ""))
     recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": [64, 64], "grains": 0})
-    with pytest.raises(ValueError, match="train it first"):
+    with pytest.raises(UserError, match="train it first"):
         confidence.train(TrainingArguments(tmp_path / "out", [folder], [folder], tmp_path, recipe))
 
 
