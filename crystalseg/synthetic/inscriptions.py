@@ -1,5 +1,5 @@
-"""What is on micrographs and is no crystal: letters, arrows, scale bars, inset frames, data bars; pictures of ground
-alone."""
+"""Things on a micrograph that are not crystals: letters, arrows, scale bars, frames, insets, data bars; and pictures
+that show no crystal at all."""
 
 import cv2
 import numpy as np
@@ -12,10 +12,10 @@ GROUNDS = ("plain", "textured", "film", "holes", "cracked", "dusty")
 
 
 def inscribe(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A micrograph uint8 (H, W, 3), labels int32 (H, W), with some of what people and microscopes write on it.
+    """A micrograph uint8 (H, W, 3) and its labels int32 (H, W), with what people and microscopes add to a picture.
 
-    Letters, arrows, scale bars and frames lie over crystals and change no label; under a data bar or an inset nothing
-    is seen, so that there is no label. What is left of a crystal keeps a label of its own for each piece.
+    Letters, arrows, scale bars and frames are drawn over crystals and change no label. A data bar or an inset hides
+    what is under it, so that the labels are 0 there. If it divides a crystal, each visible piece gets its own label.
     """
     image, covered = image.copy(), np.zeros(labels.shape, bool)
     if rng.random() < 0.35:
@@ -30,8 +30,8 @@ def inscribe(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) ->
 
 
 def draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A picture uint8 (H, W, 3) without a crystal: ground that is plain or textured, carbon film, a film with holes,
-    cracks, a little dust."""
+    """A picture uint8 (H, W, 3) that shows no crystal: a plain or textured ground, a carbon film, a film with holes,
+    cracks, or dust."""
     kind = GROUNDS[rng.integers(len(GROUNDS))]
     level = float(rng.uniform(0.05, 0.9))
     light = np.full(shape, level, np.float32)
@@ -54,14 +54,14 @@ def draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     light += rng.uniform(0, 0.15) * smooth_noise(rng, shape, max(shape) / 2)
     if rng.random() < 0.2:  # charging: bright or dark bands along the scan
         light += rng.uniform(0.02, 0.12) * np.repeat(smooth_noise(rng, (shape[0], 1), 2.0), shape[1], 1)
-    light = cv2.GaussianBlur(light, (0, 0), float(rng.uniform(0.4, 1.6)))
+    light = np.asarray(cv2.GaussianBlur(light, (0, 0), float(rng.uniform(0.4, 1.6))))
     light += np.exp(rng.uniform(np.log(0.003), np.log(0.08))) * rng.standard_normal(shape, dtype=np.float32)
     tint = 1 + (rng.uniform(-0.15, 0.15, 3) if rng.random() < 0.25 else np.zeros(3))
     return (np.clip(light[..., None] * tint, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _ink(image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
-    """White or black, seldom a colour; of what is seen on the picture rather than not."""
+    """White or black, whichever contrasts with the picture in most cases, or in a quarter of cases a colour."""
     if rng.random() < 0.25:
         red, green, blue = ((255, 0, 0), (255, 255, 0), (0, 255, 255), (0, 0, 255))[rng.integers(4)]
         return red, green, blue
@@ -70,7 +70,7 @@ def _ink(image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _place(image: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """Anywhere (x, y), rather near the edges, where letters usually stand."""
+    """A random place (x, y), more often near the edges, where letters usually are."""
     height, width = image.shape[:2]
     share = rng.beta(0.6, 0.6, 2)
     return int(share[0] * 0.85 * width), int((0.1 + share[1] * 0.88) * height)
@@ -81,7 +81,7 @@ def _text(image: np.ndarray, at: tuple[int, int], rng: np.random.Generator, ink:
     size = float(np.exp(rng.uniform(np.log(0.35), np.log(0.004 * min(image.shape[:2]) + 0.6))))
     font = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)[rng.integers(3)]
     thick = max(1, round(size * rng.uniform(1, 3)))
-    if rng.random() < 0.2:  # on a patch of its own
+    if rng.random() < 0.2:  # with a filled background
         (width, height), below = cv2.getTextSize(words, font, size, thick)
         back = tuple(255 - c for c in ink)
         cv2.rectangle(image, (at[0] - 3, at[1] - height - 3), (at[0] + width + 3, at[1] + below + 2), back, -1)
@@ -114,7 +114,7 @@ def _scale_bar(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
-    """A rectangle or circle that marks a part of the image, whole or dashed."""
+    """A rectangle, solid or dashed, or a circle that marks a part of the image."""
     x, y = _place(image, rng)
     size = (rng.uniform(0.1, 0.4, 2) * image.shape[1::-1]).astype(int)
     ink, thick = _ink(image, rng), int(rng.integers(1, 4))
@@ -130,14 +130,14 @@ def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _inset(image: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-    """A picture of something else in a corner: a diffraction pattern, a curve, ground; with a frame or none."""
+    """A picture of something else in a corner, with or without a frame: a diffraction pattern, a curve, or ground."""
     height, width = image.shape[:2]
     h, w = (max(24, int(n * rng.uniform(0.15, 0.4))) for n in (height, width))
     top, left = int(rng.choice([0, max(0, height - h)])), int(rng.choice([0, max(0, width - w)]))
     part = (slice(top, top + h), slice(left, left + w))
     inset = draw_ground(rng, (h, w))
     kind = rng.integers(3)
-    if kind == 0:  # diffraction: spots on a lattice, or rings, about a bright middle
+    if kind == 0:  # diffraction: spots on a lattice, or rings, around a bright centre
         inset = np.full((h, w, 3), int(rng.integers(0, 40)), np.uint8)
         radius = max(1, min(h, w) // 50)
         if rng.random() < 0.5:
@@ -163,13 +163,13 @@ def _inset(image: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _data_bar(image: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-    """The strip of a microscope's facts, of any tone, along any edge."""
+    """The strip with the microscope's settings, of any gray, along any edge."""
     side = rng.choice(4, p=(0.7, 0.15, 0.075, 0.075))  # below, above, left, right
     length = image.shape[0] if side < 2 else image.shape[1]
     deep = max(12, int(length * rng.uniform(0.05, 0.14)))
     strip = slice(length - deep, length) if side in (0, 3) else slice(0, deep)
     part = (strip, slice(None)) if side < 2 else (slice(None), strip)
-    tone = int(rng.choice([0, 255, rng.integers(256)], p=(0.5, 0.2, 0.3)))
+    tone = (0, 255, int(rng.integers(256)))[rng.choice(3, p=(0.5, 0.2, 0.3))]
     image[part] = tone
     bar = image[part]
     ink = (255,) * 3 if tone < 128 else (0,) * 3

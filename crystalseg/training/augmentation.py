@@ -11,7 +11,7 @@ from crystalseg.segmentation.tiling import normalise
 from crystalseg.training.data import LabelledImage
 from crystalseg.training.imaging import imaged
 
-CLOSE = 2  # px from a labelled outline within which there is no other, even if lines are open
+CLOSE = 2  # px from a labelled outline; no other outline is that close, even where lines are open
 Point = Sequence[float] | np.ndarray
 
 
@@ -95,13 +95,13 @@ def flow_patch(
     busy: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """An item of a flow network: image (3, size, size) and target (5, size, size) = dy, dx, foreground, outline, valid;
-    None if unusable. The outline is 1 on it, 0 elsewhere, and -1 where the labels may lack one.
+    None if unusable. The outline is 1 on an outline, 0 elsewhere, and -1 where the labels may be missing one.
 
     The image is scaled so that its mean crystal diameter is `diameter` × a log-uniform factor from `scales`; with
     probability `whole`, so that nearly all of the image fits the patch, as on the ladder's lowest rung; with
     probability `focus`, so that one crystal, each octave of sizes being as likely, has 0.4 to 1.8 × `diameter` and
-    lies near the middle; with probability `empty`, about a place without a crystal, a share `busy` of them about one
-    where there is something else to see. An image without a crystal is shown so always.
+    lies near the middle; with probability `empty`, about a place without a crystal, which in a share `busy` of these is
+    a place with something else to see. Of an image without crystals every patch is of this last kind.
     """
     point = None
     kind = rng.random()
@@ -133,13 +133,13 @@ def flow_patch(
 
 
 def _place_on_ground(s: LabelledImage, rng: np.random.Generator, busy: float) -> np.ndarray:
-    """A place (y, x) without a crystal: any, or with probability `busy` one in proportion to the contrast about it, so
-    that letters, bars, films and dirt are seen more often than empty ground."""
+    """A place (y, x) without a crystal: a random one, or with probability `busy` one drawn in proportion to the squared
+    local contrast. Letters, bars, films and dirt are then drawn more often than empty ground."""
     ground = np.argwhere(s.ground[::4, ::4])
     if busy and rng.random() < busy:
         gray = cv2.cvtColor(s.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
         edges = cv2.GaussianBlur(np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 2)), (0, 0), 3)[::4, ::4]
-        # about a crystal's edge there is contrast too
+        # The edge of a crystal has contrast too.
         away = cv2.erode(s.ground.astype(np.uint8), np.ones((9, 9), np.uint8))[::4, ::4]
         chance = (edges**2 * away)[tuple(ground.T)].astype(np.float64)
         if chance.any():
@@ -148,7 +148,7 @@ def _place_on_ground(s: LabelledImage, rng: np.random.Generator, busy: float) ->
 
 
 def _within(labels: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Pixels inside of crystals, bool (H, W), more than CLOSE px away from their outlines."""
+    """The pixels inside crystals that are more than CLOSE px from an outline, bool (H, W)."""
     reach = np.ones((2 * CLOSE + 1,) * 2, np.uint8)
     return (labels > 0) & (cv2.dilate(outline.astype(np.uint8), reach) == 0)
 

@@ -23,8 +23,8 @@ from crystalseg.synthetic.structure import Structure
 from crystalseg.training.sources import read_source, shares, source_of
 
 FLAT_SHARE = 0.15  # of the synthetic images, but of those drawn as grains
-INSCRIBED_SHARE = 0.25  # of the synthetic images, on which people and microscopes have written
-BARE_SHARE = 0.04  # of the synthetic images, which show no crystal
+INSCRIBED_SHARE = 0.25  # of the synthetic images: those with letters, bars and insets
+BARE_SHARE = 0.04  # of the synthetic images: those without crystals
 MOST_PIXELS = 1_500_000  # of a synthetic image that is seen whole
 Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and target, (C, H, W) each
 
@@ -79,8 +79,9 @@ def _crystals(labels: np.ndarray) -> np.ndarray:
 def drawn_image(
     rng: np.random.Generator, shape: tuple[int, int], structure: Structure | None = None, look: Look | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A synthetic image uint8 (H, W, 3) of `shape`, seldom one without a crystal, sometimes with letters, bars and
-    insets on it, and its labels int32 (H, W). Its seed is even; those of validation and test sets are odd."""
+    """A synthetic image uint8 (H, W, 3) of `shape` and its labels int32 (H, W). A share INSCRIBED_SHARE has letters,
+    bars and insets on it, a share BARE_SHARE shows no crystal. Its seed is even; validation and test sets have odd
+    seeds."""
     number = 2 * int(rng.integers(2**60))
     if rng.random() < BARE_SHARE:
         pixels, labels = draw_ground(rng, shape), np.zeros(shape, np.int32)

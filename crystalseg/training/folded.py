@@ -40,8 +40,8 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor, outline: float) -
     """Cellpose's loss (`cellpose.flow_loss`) and the binary cross-entropy of the outlines, times `outline`.
 
     `image` (B, 3, H, W); `target` (B, 5, H, W): dy, dx, foreground, outline, valid. Invalid pixels do not count. Where
-    the outline is -1 the labels may lack one (`augmentation.flow_patch`): none is learnt there, and where the network
-    sees one, flow and foreground, which it divides, do not count either.
+    the outline is -1, the labels may be missing one (`augmentation.flow_patch`). The outline loss does not count there,
+    nor do the losses of flow and foreground where the network itself predicts an outline.
     """
     output = network(image).float()
     known, valid = target[:, 3:4] >= 0, target[:, 4:]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.micrographs.pairs import write_pair
 from crystalseg.training import sources
 from crystalseg.training.data import Mixture, endless_images
@@ -32,9 +33,9 @@ def test_a_source_is_known_by_its_folder_or_the_folder_it_is_a_part_of(tmp_path,
 
 
 def test_what_may_not_be_handed_on_is_not_said_to_be():
-    assert not SOURCES["em-particles"].shared
-    assert not SOURCES["fibres"].shared
-    assert not Source().shared
+    assert not SOURCES["em-particles"].redistributable
+    assert not SOURCES["fibres"].redistributable
+    assert not Source().redistributable
     assert all(source.licence and source.origin for source in SOURCES.values())
 
 
@@ -134,3 +135,12 @@ def test_a_weights_card_says_what_was_drawn_and_under_which_licence(tmp_path):
     assert "mine/train (2 images, 30.0%, licence: not known)" in words
     assert words.endswith("synthetic (40%)")
     assert described([], 0.4) == "synthetic (100%)"
+
+
+def test_a_checked_area_of_another_size_is_refused(tmp_path):
+    import cv2
+
+    place = _folder(tmp_path / "mine", [(DRAWN.image, DRAWN.labels)])
+    cv2.imwrite(str(place / "0_checked.png"), np.full((40, 40), 255, np.uint8))
+    with pytest.raises(MicrographError, match=r"0_checked\.png: the checked area differs in size"):
+        read_source(place)
