@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import Limit
 from crystalseg.record import ledger
@@ -66,7 +67,7 @@ def test_a_profile_comes_back_from_its_text(profile):
     ],
 )
 def test_a_profile_that_means_nothing_is_refused(change, words):
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(UserError, match=words):
         Profile.from_json(json.dumps(json.loads(CORUNDUM.to_json()) | change))
 
 
