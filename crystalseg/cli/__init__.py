@@ -4,7 +4,7 @@ In come files and options; out go files and lines of text; an error of the user'
 This room must not know how anything is done, only where; heavy imports wait until a verb needs them.
 """
 
-from crystalseg.cli import measuring, mosaic, series, record, models, evaluation, training, web  # noqa: F401, I001 - in the order of --help
+from crystalseg.cli import measuring, mosaic, series, work, record, models, evaluation, training, web  # noqa: F401, I001 - in the order of --help
 from crystalseg.cli.app import main
 
 __all__ = ["main"]

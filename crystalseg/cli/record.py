@@ -83,20 +83,22 @@ def retain(
     really: Annotated[bool, typer.Option("--really", help="Delete them; else they are only listed.")] = False,
     name: Annotated[str, typer.Option(help="Who does it, for the record.")] = "",
 ) -> None:
-    """Delete images older than the profiles of their runs keep them, on record; labels and reports stay."""
+    """Delete images older than the profiles of their runs keep them, with all copies, on record; labels and reports
+    stay. What was uploaded for a batch, mosaic or series that has ended goes with its images."""
     import datetime
 
     from crystalseg.execution import retention
     from crystalseg.record.database import open_database
 
     engine, now = open_database(), datetime.datetime.now(datetime.UTC)
-    if really:
-        names = retention.retain(engine, now, name)
-    else:
-        names = [entries[0].body["image_name"] for entries in retention.expired(engine, now).values()]
-    for each in names:
-        print(each)
-    print(f"{len(names)} images {'deleted' if really else 'to delete: say --really'}.")
+    found = retention.retain(engine, now, name) if really else retention.expired(engine, now)
+    gone = [deletion for deletion in found if not deletion.problem]
+    for deletion in gone:
+        print(deletion.name)
+        for path in deletion.paths:
+            print(f"    {path}")
+    print(f"{len(gone)} {'deleted' if really else 'to delete: say --really'}.")
+    _said([deletion.problem for deletion in found if deletion.problem], "")
 
 
 def _said(problems: list[str], good: str) -> None:
@@ -105,7 +107,8 @@ def _said(problems: list[str], good: str) -> None:
         complain(problem)
     if problems:
         raise typer.Exit(1)
-    print(good)
+    if good:
+        print(good)
 
 
 @app.command()
@@ -161,5 +164,5 @@ def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[s
     if same_figures(run, summary):
         return []
     now = summary.average.value if summary else "none"
-    then = run.figures["average"]["value"] if run.figures else "none"
+    then = run.summary.average.value if run.summary else "none"
     return [f"Run {run.id}: segmented again, its average is {now} instead of {then}."]

@@ -18,7 +18,7 @@ def sidebar() -> None:
     """What every page but Measure has at its side: the micrographs, and whose corrections these are."""
     with st.sidebar:
         choose_micrographs()
-        st.caption(f"Thresholds ({session.instances().name}) and border rule are set on the Measure page.")
+        st.caption(f"Thresholds ({session.instances().words}) and border rule are set on the Measure page.")
 
 
 def finished(item: session.Item) -> str | None:

@@ -60,5 +60,8 @@ class Correction:
 
     @staticmethod
     def from_dict(entry: dict) -> "Correction":
-        """As `to_dict` gave it."""
-        return Correction(**entry)
+        """As `to_dict` gave it; CorrectionError if it cannot be read."""
+        try:
+            return Correction(**entry)
+        except TypeError as error:
+            raise CorrectionError("A correction on record cannot be read: another version wrote it.") from error
