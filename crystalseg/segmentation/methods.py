@@ -136,9 +136,10 @@ METHODS = {
 FLOW_NETWORKS = {
     "folded": "Cellpose's architecture at half resolution, with outlines",
     "cellpose": "Cellpose's architecture",
+    "efficientnet": "a U-Net on EfficientNet-Lite0, with outlines",
 }
 # The weights that judge what each proposes to SiMA+.
-JUDGES = {"folded": "folded-confidence", "cellpose": "confidence"}
+JUDGES = {"folded": "folded-confidence", "cellpose": "confidence", "efficientnet": "efficientnet-confidence"}
 LADDERS = tuple(name for name, method in METHODS.items() if method.ladder)
 NAMED = tuple(name for name, method in METHODS.items() if not method.model)  # those that a name says all of
 
