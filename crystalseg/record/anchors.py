@@ -27,7 +27,7 @@ _WRITTEN = re.compile(rb"crystalseg-anchor:(\d{1,12}):([0-9a-f]{64}):([0-9a-f]{6
 
 @dataclass(frozen=True)
 class Anchor:
-    """The signed end of the record. All values except `number` are hexadecimal or text.
+    """The signed end of the record. `hash`, `key` and `signature` are hexadecimal.
 
     number, hash: The number and the hash of the record's last entry.
     key: The public key of the signer.
