@@ -210,12 +210,9 @@ def choose_region(item: session.Item) -> Micrograph | None:
     """Data bar and rectangle; returns the part to be measured, or None with the reason shown."""
     height, width = item.original.shape
     if item.original.channels > 1:
-        most, now = item.original.channels, item.original.channel
-        channel = int(
-            st.number_input(
-                "Channel", 1, most, now, key=f"channel {item.key}", help="Which detector or channel of the file."
-            )
-        )
+        channels, now = item.original.channels, item.original.channel
+        words = "Which detector or channel of the file."
+        channel = int(st.number_input("Channel", 1, channels, now, key=f"channel {item.key}", help=words))
         if channel != now:
             item.choose_channel(channel)
             st.rerun()
