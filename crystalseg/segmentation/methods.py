@@ -109,8 +109,9 @@ METHODS = {
         ("boundary-sa2",),
     ),
     "watershed": Method(
-        "Otsu threshold (crystals are the brighter), distance transform, watershed; no network",
-        "What is brighter than Otsu's threshold was divided by a watershed of the distance transform.",
+        "Otsu threshold (crystals are the brighter; it divides noise, too), distance transform, watershed; no network",
+        "What is brighter than Otsu's threshold was divided by a watershed of the distance transform. Otsu's threshold "
+        "always divides, also where there is nothing but noise.",
     ),
     PACKAGE: Method(
         "a model of the cellpose package, if it is installed",
@@ -135,9 +136,10 @@ METHODS = {
 FLOW_NETWORKS = {
     "folded": "Cellpose's architecture at half resolution, with outlines",
     "cellpose": "Cellpose's architecture",
+    "efficientnet": "a U-Net on EfficientNet-Lite0, with outlines",
 }
 # The weights that judge what each proposes to SiMA+.
-JUDGES = {"folded": "folded-confidence", "cellpose": "confidence"}
+JUDGES = {"folded": "folded-confidence", "cellpose": "confidence", "efficientnet": "efficientnet-confidence"}
 LADDERS = tuple(name for name, method in METHODS.items() if method.ladder)
 NAMED = tuple(name for name, method in METHODS.items() if not method.model)  # those that a name says all of
 
