@@ -72,6 +72,11 @@ def state_of(folder: Path) -> State:
     return state
 
 
+def is_done(folder: Path) -> bool:
+    """Whether the work in `folder` is done, for whoever holds its lock."""
+    return _read(folder)[0].status == "done"
+
+
 def _read(folder: Path) -> tuple[State, float]:
     """What the file says, also one that an earlier release wrote, and when that was written, s since 1970."""
     try:
