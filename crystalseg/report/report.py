@@ -1,4 +1,4 @@
-"""One sample's report before it is written: its fields, what the user says of it, its assessment."""
+"""A sample's report before it is written: its fields, the user's details, and its assessment."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,8 +22,8 @@ from crystalseg.segmentation.settings import Settings
 
 @dataclass(frozen=True)
 class Details:
-    """What the user says about the sample; all may stay empty. received: when it came; authorised: who approved the
-    report, and when; logo: PNG or JPEG bytes of the company's; paper: A4 or Letter."""
+    """The user's details of the sample, each of which may be empty. received: when the sample arrived; authorised: who
+    approved the report and when; logo: the company's logo, PNG or JPEG bytes; paper: A4 or Letter."""
 
     sample: str = ""
     material: str = ""
@@ -38,15 +38,15 @@ class Details:
     logo: bytes = b""
 
     def words(self) -> dict[str, str]:
-        """What goes on record with the run."""
+        """Return the details that go on record with the run."""
         names = ("sample", "material", "customer", "laboratory", "operator", "remarks", "company", "received")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A field of the sample: its run, what was measured, summary (None if no crystal counted), and where they are at
-    hand the image and the segmentation with its maps."""
+    """A field of the sample: its run, its measurements, its summary (None if no crystal was counted), and, if
+    available, the image and the segmentation with its maps."""
 
     run: Run
     field: Field
@@ -65,8 +65,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """One sample of one or more fields. assessment: None if no crystal counts; anchor: the record's end, signed, as it
-    is handed out."""
+    """One sample of one or more fields. assessment: None if no crystal was counted; anchor: the signed end of the
+    record at the time the report is issued."""
 
     parts: tuple[Part, ...]
     assessment: Assessment | None
@@ -83,12 +83,12 @@ class Report:
 
     @property
     def verdicts(self) -> list[dict]:
-        """The verdicts, JSON-ready, for the record."""
+        """Return the verdicts for the record, JSON-ready."""
         return [asdict(v) for v in self.assessment.verdicts] if self.assessment else []
 
     @property
     def identity(self) -> str:
-        """For the foot of every page: where this report is on record."""
+        """The report's identity on record, for the foot of every page."""
         run = self.parts[0].run
         more = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
         labels = run.files.get("labels", "")[:12]
@@ -105,8 +105,8 @@ def make(
     profile: Profile | None = None,
     comparison: Comparison | None = None,
 ) -> Report:
-    """The report of a sample: its fields together are assessed against the profile's limits. `validation`: of the
-    method on the profile's kind of material, None if there is none."""
+    """Return the report of a sample; its fields are assessed together against the profile's limits. validation: of the
+    method on the profile's kind of material, or None if there is none."""
     profile = profile or Profile("default settings")
     stated = [u for part in parts if (u := part.run.calibration_uncertainty) is not None]
     calibration = max(stated) if len(stated) == len(parts) else None
@@ -127,7 +127,7 @@ def report_of(
     profile: Profile | None = None,
     comparison: Comparison | None = None,
 ) -> Report:
-    """The report of one image just measured; its verdicts are in its run."""
+    """Return the report of one image that was just measured; its verdicts are in its run."""
     field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name)
     part = Part(run, field, measurement.summary, micrograph, segmentation)
     report = make([part], validation, details, profile, comparison)
@@ -137,22 +137,22 @@ def report_of(
 def printed_again(
     reopened: Reopened, validation: Validation | None, details: Details, profile: Profile | None = None
 ) -> Report:
-    """A run's report, from the record. Where it would be judged otherwise today, its remarks say how it was then."""
+    """Return the report of a run on record. If its verdict would differ today, the remarks state the original one."""
     report = make([reopened_part(reopened)], validation, details, profile)
     run = reopened.run
     now = report.assessment.outcome if report.assessment else None
     if not run.outcome or run.outcome == now:
         return report
     said = (
-        f"When this was measured, with crystalseg {run.software['crystalseg']}, the verdict was {run.outcome.upper()}; "
-        "what is said here of uncertainty and verdict is as it is computed today."
+        f"The original verdict, by crystalseg {run.software['crystalseg']}, was {run.outcome.upper()}. "
+        "Uncertainty and verdict in this report are computed by the current version."
     )
     return replace(report, details=replace(details, remarks=" ".join(filter(None, (details.remarks, said)))))
 
 
 def reopened_part(reopened: Reopened) -> Part:
-    """A run from the record as a field of a report; its maps are not kept, so that it has no attention page. Without an
-    image to draw them on, its labels are not held."""
+    """Return a run on record as a field of a report. Its maps are not kept, so it has no attention page. Without an
+    image to draw on, its labels are not loaded."""
     run = reopened.run
     field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
     if reopened.micrograph is None:
