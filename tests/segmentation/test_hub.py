@@ -172,7 +172,7 @@ def test_a_network_that_cannot_see_an_image_says_so(tmp_path, random_models):
     hub_models.network(tmp_path, 1, "tu-swin_tiny_patch4_window7_224")
     large = Micrograph(np.tile(PIXELS, (3, 3, 1)), "", "")
     assert segment(large, Settings(f"hub:{tmp_path}"), random_models).labels.shape == (270, 360)
-    with pytest.raises(SettingsError, match="could not see this image"):  # it takes tiles of 224 px
+    with pytest.raises(SettingsError, match="could not process this image"):  # it takes tiles of 224 px
         segment(PROBE, Settings(f"hub:{tmp_path}"), random_models)
 
 
@@ -189,7 +189,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, written, random_mod
     config.write_text("{")
     assert "not valid JSON" in refused(tmp_path)
     config.write_text("[1]")
-    assert "not a model's configuration" in refused(tmp_path)
+    assert "not the configuration of a model" in refused(tmp_path)
     config.write_text(json.dumps({"model_type": "upernet"}))
     assert "is of upernet, which finds no single crystals" in refused(tmp_path)
     config.write_text(json.dumps({"model_type": "sam"}))
