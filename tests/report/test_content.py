@@ -137,7 +137,7 @@ def test_a_verdict_that_would_be_another_today_is_not_forgotten():
     again = printed_again(reopen(then), None, Details(remarks="Wet."), profile)
     assert again.assessment.outcome == "not decidable"
     assert re.fullmatch(
-        r"Wet\. When this was measured, with crystalseg [\d.]+, the verdict was FAIL; .*", again.details.remarks
+        r"Wet\. The original verdict, by crystalseg [\d.]+, was FAIL\. .*", again.details.remarks
     )
     same = printed_again(reopen(then), VALIDATED, Details(), profile)
     assert (same.assessment.outcome, same.details.remarks) == ("fail", "")

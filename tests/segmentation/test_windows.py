@@ -115,7 +115,7 @@ def test_a_network_of_two_channels_still_sees_the_image_whole(random_models, dra
     ("settings", "words"),
     [
         (Settings(scales=Scales((0.1, 2.0))), "above 1 are for images of up to"),
-        (Settings(scales=Scales((0.9, 1.0))), "must be 0.85 or less"),
+        (Settings(scales=Scales((0.9, 1.0))), "must be at most 0.85"),
         (Settings("watershed"), "only SiMA"),
     ],
 )
