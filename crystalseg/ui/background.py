@@ -1,4 +1,4 @@
-"""Long work that a page starts: a process of its own does it, so that it goes on when the page is closed."""
+"""Long work that a page starts in a separate process, so that it continues when the page is closed."""
 
 import time
 from pathlib import Path
@@ -12,12 +12,12 @@ from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.store import home
 from crystalseg.ui import image_controls, settings_controls, shared
 
-STARTING = 60.0  # s until what was just started must be seen to run
+STARTING = 60.0  # s; work that was just started must run by then
 
 
 def choose(key: str, least: int, words: str) -> tuple[Profile, Calibration | None, int]:
-    """Widgets for what such work needs: profile, pixel size, and how many workers, from `least` on, of which `words`
-    tell. `key`: of the page's widgets."""
+    """Show the widgets for long work and return profile, pixel size and number of workers (at least `least`, explained
+    by `words`). `key`: prefix of the page's widgets."""
     columns = st.columns(3)
     with columns[0]:
         settings_controls.profile_box(f"{key} profile", "default settings")
@@ -28,7 +28,7 @@ def choose(key: str, least: int, words: str) -> tuple[Profile, Calibration | Non
 
 
 def start(folder: Path, verb: str, *arguments: str) -> None:
-    """Do a verb of the command line, which works in `folder`."""
+    """Run a command of the command line that works in `folder`."""
     work_folder.ask(folder, "")
     with (folder / "log.txt").open("ab") as log:
         places.start(verb, *arguments, stdout=log, stderr=log, start_new_session=True)
@@ -36,12 +36,12 @@ def start(folder: Path, verb: str, *arguments: str) -> None:
 
 
 def is_watched(folder: Path, state: str) -> bool:
-    """Whether work in that state runs, or was started so lately that its process may not be up."""
+    """Return whether work in that state runs, or started so recently that its process may not be up yet."""
     started = st.session_state.get(f"started {folder.name}", float("-inf"))
     return state == "running" or (state != "done" and time.monotonic() - started < STARTING)
 
 
 def folders(kind: str, file: str) -> list[Path]:
-    """The folders of such work below the home folder that hold a `file`, the newest first."""
+    """Return the folders of such work in the home folder that hold a `file`, newest first."""
     found = [path for path in (home() / kind).glob("*") if (path / file).exists()]
     return sorted(found, key=lambda path: (path / file).stat().st_mtime, reverse=True)

@@ -1,4 +1,4 @@
-"""What the pages of batches and series share: their images as files, and how far they are."""
+"""Widgets that the pages of batches and series share: copying uploads to files, and progress."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from crystalseg.ui.plain import plain
 
 
 def starter(verb: str) -> Callable[[Path, int], None]:
-    """What begins the work in a folder, or goes on with it, by a verb of the command line, with so many workers."""
+    """Return a function that starts or continues the work in a folder by a command, with a number of workers."""
 
     def start(folder: Path, workers: int) -> None:
         source = batch.load(folder).source
@@ -26,7 +26,7 @@ def starter(verb: str) -> Callable[[Path, int], None]:
 
 
 def copied(uploads: list, folder: Path) -> Path:
-    """The uploads as files; those of one name get numbers."""
+    """Write the uploads to files; uploads with the same name get numbers."""
     folder.mkdir()
     for upload, name in zip(uploads, file_names(upload.name for upload in uploads), strict=True):
         (folder / name).write_bytes(upload.getvalue())
@@ -39,8 +39,8 @@ def progress(
     start: Callable[[Path, int], None],
     state_of: Callable[[Path, Engine], batch.State] = batch.state_of,
 ) -> None:
-    """How far a batch is, what failed, its results. A fragment: it looks again by itself while it is `watched`. start:
-    begins the work in a folder, or goes on with it, with so many workers; state_of: says how far it is."""
+    """Show the progress, failures and results of a batch. The fragment updates itself while the batch is `watched`.
+    start: starts or continues the work in a folder with a number of workers; state_of: returns its progress."""
     now = state_of(folder, shared.engine())
     if watched and not background.is_watched(folder, now.state):
         st.rerun()
@@ -53,7 +53,7 @@ def progress(
     if now.state == "running":
         asked = work_folder.asked(folder)
         if asked:
-            st.caption("It stops after the images in work.")
+            st.caption("It stops after the images in progress.")
         if left.button("Pause", icon=":material/pause:", key=f"pause {folder.name}", disabled=bool(asked)):
             work_folder.ask(folder, "paused")
         if middle.button("Cancel", icon=":material/stop_circle:", key=f"stop {folder.name}", disabled=bool(asked)):

@@ -218,7 +218,7 @@ def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
     for given, words in (
         ((None, None, "SEM 3"), "There is no calibration 'SEM 3'; there are: SEM 2."),
         ((1.0, None, "SEM 2"), "not both"),
-        ((None, 1.0, ""), "give both"),
+        ((None, 1.0, ""), "Give both"),
     ):
         with pytest.raises(UserError, match=words):
             calibration_from(open_database(), *given)

@@ -75,7 +75,7 @@ def test_there_must_be_a_crystal_to_mend(corrected):
 
 def test_without_weights_or_on_a_huge_image_it_says_so(corrected, monkeypatch):
     monkeypatch.setattr(clicking, "LARGEST", 1000)
-    with pytest.raises(CorrectionError, match="use add or draw"):
+    with pytest.raises(CorrectionError, match="Use add or draw"):
         click(corrected, (60, 60))
     monkeypatch.setattr(clicking, "_network", lambda: None)
     with pytest.raises(CorrectionError, match="no weights for clicks"):
