@@ -136,7 +136,7 @@ def _otherwise(parts: Sequence[Part]) -> list[tuple[str, str]]:
     for part, own in zip(parts, chosen, strict=True):
         differing = "; ".join(f"{name} {value}" for name, value in own if (name, value) not in chosen[0])
         if differing:
-            rows.append((f"Otherwise for {part.run.image_name}", differing))
+            rows.append((f"Different for {part.run.image_name}", differing))
     return rows
 
 
