@@ -68,7 +68,7 @@ def test_there_must_be_a_crystal_to_mend(corrected):
     clicking.forget()
     with pytest.raises(CorrectionError, match="Click inside a crystal first"):
         click(corrected, (60, 70), "outside")
-    with pytest.raises(CorrectionError, match="draw its outline"):
+    with pytest.raises(CorrectionError, match="Draw its outline"):
         click(corrected, (390, 10))
     assert len(corrected.history.log) == 1
 

@@ -1,4 +1,4 @@
-"""Labels with the corrections made to them: undo, redo, and a log that replays."""
+"""Labels with their corrections: undo, redo, and a log that can be replayed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from crystalseg.segmentation.segmentation import Segmentation
 
 @dataclass(frozen=True)
 class _Step:
-    """A correction done, and what it replaced: labels int32 within `box`, and marks and confidence before."""
+    """A finished correction and what it replaced: labels int32 within `box`, and previous marks and confidence."""
 
     correction: Correction
     box: tuple[slice, slice]
@@ -24,9 +24,9 @@ class _Step:
 
 
 class History:
-    """Labels with the corrections made to them.
+    """Labels with their corrections.
 
-    labels int32 (H, W), not necessarily consecutive; confidence float32 (highest number ever,), 1 where a person
+    labels: int32 (H, W), not necessarily consecutive; confidence: float32 (highest number ever,), 1 where a person
     decided; marks: {number: pore or artefact}.
     """
 
@@ -44,14 +44,14 @@ class History:
         return tuple(step.correction for step in self._done)
 
     def do(self, correction: Correction) -> set[int]:
-        """Carry it out; returns the numbers whose crystals changed, came or went. CorrectionError leaves all as it
-        was."""
+        """Carry out a correction. Returns the numbers of crystals that changed, appeared or disappeared. If it raises
+        CorrectionError, nothing has changed."""
         changed = self._carry_out(correction)
         self._undone.clear()
         return changed
 
     def undo(self) -> set[int]:
-        """Take the last correction back; returns the numbers concerned."""
+        """Undo the last correction. Returns the affected numbers."""
         if not self._done:
             raise CorrectionError("There is nothing to undo.")
         step = self._done.pop()
@@ -63,7 +63,7 @@ class History:
         return changed
 
     def redo(self) -> set[int]:
-        """Do again what was undone last; returns the numbers concerned."""
+        """Redo the correction that was last undone. Returns the affected numbers."""
         if not self._undone:
             raise CorrectionError("There is nothing to redo.")
         changed = self._carry_out(self._undone[-1])
@@ -71,16 +71,16 @@ class History:
         return changed
 
     def _carry_out(self, c: Correction) -> set[int]:
-        # What goes on elsewhere (another page, the mouse just moved on) must not act on what is no longer there.
+        # Requests that lag behind (from another page, or a mouse that moved on) must not act on crystals that are gone.
         there = present(self.labels, c.ids)
         if set(c.ids) - there:
             gone = ", ".join(map(str, sorted(set(c.ids) - there)))
-            raise CorrectionError(f"There is no crystal {gone}: nothing was changed.")
+            raise CorrectionError(f"There is no crystal {gone}. Nothing was changed.")
         height, width = self.labels.shape
-        # An outline or a line may well run beyond the image, a click may not.
+        # An outline or a line may extend beyond the image, but a click may not.
         beyond = any(not (-0.5 <= y < height and -0.5 <= x < width) for y, x in c.points)
         if beyond and c.kind not in ("redraw", "cut"):
-            raise CorrectionError("A point lies outside the image: nothing was changed.")
+            raise CorrectionError("A point lies outside the image. Nothing was changed.")
         box, new = ACTIONS[c.kind](self.labels, c, self.evidence, len(self.confidence) + 1)
         step = _Step(c, box, self.labels[box].copy(), dict(self.marks), self.confidence)
         changed = differing(step.before, new) | set(c.ids)
@@ -99,7 +99,7 @@ class History:
 
 
 def replay(history: History, entries: Iterable[Correction | Undo]) -> History:
-    """Carry out a log from its beginning, undo and redo included; returns `history`."""
+    """Carry out a log from its start, including undo and redo. Returns `history`."""
     for entry in entries:
         if isinstance(entry, Correction):
             history.do(entry)
@@ -113,6 +113,6 @@ def _logged(entry: dict) -> Correction | Undo:
 
 
 def history_of(segmentation: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
-    """A segmentation of `pixels` with the corrections of a log, as it is on record."""
+    """Return a segmentation of `pixels` with the corrections of a log as on record."""
     evidence = Evidence(pixels, segmentation.scales, segmentation.settings.instances.foreground_threshold)
     return replay(History(segmentation.labels, segmentation.confidence, evidence), map(_logged, log))
