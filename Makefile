@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Exactly what was tested: a lock names everything, and each file by its hash.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
-LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+# One version of each package for every platform and every Python.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
 	--custom-compile-command "make update"
 # The package that results are compared with. It pins numpy below 2.1 but runs with later ones.
 CELLPOSE := cellpose==3.1.1.3
@@ -30,7 +31,7 @@ format: .venv/test-ready
 bench: .venv/test-ready
 	$(BIN)/python -m benchmarks
 
-# The newest versions that the lower bounds in requirements*.txt allow, for every platform and Python from 3.11 on.
+# The newest versions that requirements*.txt allow.
 update: .venv/test-ready
 	$(LOCK) --upgrade requirements.txt --output-file requirements.lock
 	$(LOCK) --upgrade requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock

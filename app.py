@@ -22,7 +22,6 @@ PAGES = (
     ("compare", "Compare", ":material/compare:", "operator"),
     ("correct", "Correct", ":material/edit:", "operator"),
     ("batch", "Batch", ":material/stacks:", "operator"),
-    ("mosaic", "Mosaic", ":material/grid_on:", "operator"),
     ("series", "Series", ":material/timeline:", "operator"),
     ("teach", "Teach", ":material/school:", "operator"),
     ("history", "History", ":material/history:", "viewer"),

@@ -13,7 +13,8 @@ from pathlib import Path
 from distributed import LocalCluster
 from PIL import Image
 
-from crystalseg.execution import batch, batch_run
+from crystalseg.execution import batch_run
+from crystalseg.execution.kinds import batch
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.synthetic.sets import draw_random

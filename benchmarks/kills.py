@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crystalseg.execution import lesson, lesson_state
+from crystalseg.execution import work_state
+from crystalseg.execution.kinds import lesson
 from crystalseg.micrographs.pairs import write_pair
 from crystalseg.record import annotations
 from crystalseg.record.database import open_database
@@ -80,9 +81,9 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            state = lesson_state.state_of(folder)
+            state = work_state.state_of(folder)
             print(
-                f"killed after {wait:.0f} s, at: {state.title} ({state.step} of {state.steps}); {state.status}",
+                f"killed after {wait:.0f} s, at: {state.stage} ({100 * state.share:.0f} %); {state.status}",
                 flush=True,
             )
         assert go_on().wait() == 0

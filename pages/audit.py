@@ -87,6 +87,7 @@ def about(entry: ledger.Entry) -> str:
         "run": lambda: f"{entry.subject}: {body['image_name']}",
         "signature": lambda: f"{entry.subject}: {body['meaning']}",
         "correction": lambda: f"{entry.subject}: {body['entry']['kind']}",
+        "validation": lambda: f"{body['method']} on {body['kind']}",
         "annotation": lambda: f"{entry.subject}: {body.get('name', 'taken away')}",
     }
     return more.get(entry.kind, lambda: entry.subject)()

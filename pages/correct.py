@@ -24,7 +24,7 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
     try:
         if edit["kind"] in ("undo", "redo"):
             clicking.forget()
-            corrected.do(edit["kind"])
+            corrected.do(edit["kind"], who)
             return
         if edit["kind"] == "check":
             checked.check(corrected.engine, corrected.job, edit["points"], who)

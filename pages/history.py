@@ -1,5 +1,6 @@
 """History: every run on record, to find, reopen, compare, chart, approve and export."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from crystalseg.measurement.field import Field
 from crystalseg.record import index, store
 from crystalseg.record.approvals import MEANINGS, approve, signatures
 from crystalseg.record.profiles import as_of, profiles
-from crystalseg.record.reopening import Reopened, reopen, same_figures
+from crystalseg.record.reopening import Reopened, as_issued, reopen, same_figures, stated_otherwise
 from crystalseg.record.reports import reports_of
 from crystalseg.record.runs import Run, entry_of, find
 from crystalseg.record.sample import why_not
@@ -69,8 +70,10 @@ def show(run: Run) -> None:
             [Crystals(reopened.labels, measurement.crystals, run.id)],
             key=f"history {run.id}",
         )
-    if measurement.summary is not None:
-        st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
+    if otherwise := stated_otherwise(run, measurement.summary):
+        st.info(plain(otherwise), icon=":material/info:")
+    if (summary := as_issued(run, measurement.summary)) is not None:
+        st.table(pd.DataFrame(size_rows(summary), columns=["figure", "value"]).set_index("figure"))
     if run.judged:
         st.markdown(f"Verdict: **{run.outcome.upper()}**")
         st.table(pd.DataFrame(verdict_rows(run.judged), columns=list(VERDICT_COLUMNS)).set_index("limit"))
@@ -144,15 +147,15 @@ def beside(one: Run, other: Run) -> None:
     st.subheader("Two runs compared")
     rows = []
     for words, figure in TRENDS.items():
-        a, b = (index.FIGURES[figure](r.figures) if r.figures else float("nan") for r in (one, other))
+        a, b = (index.FIGURES[figure](r.summary) if r.summary else float("nan") for r in (one, other))
         rows.append((words, a, b, 100 * (b / a - 1)))
     columns = ["figure", one.id, other.id, "difference, %"]
     st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)
-    units = {r.figures["unit"] for r in (one, other) if r.figures}
+    units = {r.summary.unit for r in (one, other) if r.summary}
     if len(units) > 1:
         st.warning("One is in µm, the other in px, so their sizes cannot be compared.", icon=":material/straighten:")
     flat = [
-        _flat(r.settings) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
+        _flat(asdict(r.chosen)) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
         for r in (one, other)
     ]
     differ = [

@@ -2,7 +2,6 @@
 
 import time
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -11,6 +10,8 @@ from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
+from crystalseg.measurement.uncertainty import Budget
+from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import Profile
@@ -20,10 +21,10 @@ from crystalseg.record.validations import lookup
 from crystalseg.report.handouts import HANDOUTS, Handout
 from crystalseg.report.pdf import PAGES
 from crystalseg.report.report import Details
-from crystalseg.report.words import corrections_words, size_rows
+from crystalseg.report.words import EXPANDED, bounded, corrections_words, size_rows
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
-from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
+from crystalseg.ui import account, image_controls, large_images, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.choices import choices, kept
@@ -72,12 +73,13 @@ def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
     return micrograph
 
 
-def figures(summary: Summary) -> None:
+def figures(summary: Summary, average_budget: Budget) -> None:
     average, unit = summary.average, summary.unit
     columns = st.columns(5)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
-    interval = f"{average.low:.3g} – {average.high:.3g}" if np.isfinite(average.low) else "one crystal"
-    columns[1].metric("95 % interval", interval, help="Bootstrap over the crystals counted.")
+    wide = bounded(average_budget, average_budget.expanded)
+    said = "Expanded uncertainty of the average size; ≥: a part is not known. Its budget is under Figures by standard."
+    columns[1].metric(EXPANDED, wide if wide == "not known" else f"{wide} {unit}", help=said)
     columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
     columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
     columns[4].metric("Crystals counted", f"{summary.counted} of {summary.found}", help="See the border rule.")
@@ -160,14 +162,18 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
     corrected = shared.corrected(job, choice)
     shown = f"{corrected.version} {micrograph.um_per_px} {measuring.only}"
     measurement = corrected.measurement(micrograph.um_per_px, measuring)
-    if measurement.summary is None:
+    field = Field(corrected.history.labels, measurement.crystals, micrograph.um_per_px, micrograph.name)
+    found = corrected.segmentation(measuring)
+    version = f"{corrected.version} {measuring.only}"
+    assessed = _assessed(field, version, found.settings, found.hashes, micrograph.calibration)
+    if measurement.summary is None or assessed is None:
         st.warning(
             "No crystal is counted. If the outlines below show none, lower the foreground threshold. If all touch the "
             "border, choose the border rule that includes them. If a selection excludes all, change it.",
             icon=":material/search:",
         )
     else:
-        figures(measurement.summary)
+        figures(measurement.summary, assessed.budgets["mean"])
     for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
             f"Corrections were made with other thresholds ({words}). Set these to see them.", icon=":material/edit:"
@@ -184,21 +190,34 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
         key=f"result {job}",
     )
     selected = answer.selected[0] if answer.selected else 0
-    chosen = tabs(micrograph, corrected, measurement, measuring, selected, digest(shown))
+    chosen = tabs(micrograph, corrected, measurement, measuring, field, assessed, selected, digest(shown))
     if chosen and chosen != (picked or {}).get("ids", [0])[0]:
         item.go_to("row", shown, {"token": time.time_ns() // 1000, "ids": [chosen]})
         st.rerun()
 
 
 def on_record(kept: Reopened, micrograph: Micrograph) -> None:
-    """Show the result on record of a run while its maps are computed."""
-    st.caption("As on record. Other thresholds, corrections and reports become available with its maps.")
-    crystals = kept.measurement.crystals
-    if kept.measurement.summary is not None:
-        figures(kept.measurement.summary)
+    """The result on record of a run whose maps are computed."""
+    st.caption("As on record. Other thresholds, corrections and reports come when its maps are there.")
+    run, crystals = kept.run, kept.measurement.crystals
+    field = Field(kept.labels, crystals, run.um_per_px, run.image_name)
+    assessed = _assessed(field, run.id, run.chosen, run.hashes, run.calibration)
+    if kept.measurement.summary is not None and assessed is not None:
+        figures(kept.measurement.summary, assessed.budgets["mean"])
     shown = [Crystals(kept.labels, crystals, kept.run.id)]
     viewer(micrograph.pixels, kept.run.id, kept.run.um_per_px, shown, key=f"kept {kept.run.id}")
     distribution(crystals, kept.labels.shape, kept.run.chosen.measuring.border_rule)
+
+
+def _assessed(
+    field: Field, version: str, settings: Settings, hashes: dict[str, str], calibration: Calibration | None
+) -> Assessment | None:
+    """Figures and verdicts of a field whose labels `version` names; None if no crystal counts."""
+    profile = session.profile() or Profile("none")
+    validation = lookup(profile, settings)
+    if validation is not None:
+        validation = validation.of(settings.conditions, hashes)
+    return shared.assessment(version, settings.measuring.border_rule, calibration, profile, validation, field)
 
 
 def tabs(
@@ -206,36 +225,27 @@ def tabs(
     corrected: Corrected,
     measurement: Measurement,
     measuring: Measuring,
+    field: Field,
+    assessment: Assessment | None,
     selected: int,
     shown: str,
 ) -> int:
-    """Show the verdict, and the tabs below the image of the result `shown`. Returns the id of the crystal chosen in the
-    table, or 0."""
-    profile = session.profile() or Profile("none")
-    crystals, labels, rule = measurement.crystals, corrected.history.labels, measuring.border_rule
-    field = Field(labels, crystals, micrograph.um_per_px, micrograph.name)
-
-    def assessed() -> Assessment | None:
-        found = corrected.segmentation(measuring)
-        validation = lookup(profile, found.settings)
-        if validation is not None:
-            validation = validation.of(found.settings.thresholds, found.hashes)
-        version = f"{corrected.version} {measuring.only}"
-        return shared.assessment(version, rule, micrograph.calibration, profile, validation, field)
-
-    if profile.limits and (judged := assessed()) is not None:
-        verdict(judged)
+    """Verdict, and the tabs below the image of the result `shown`; returns the id of the crystal chosen in the table, 0
+    for none."""
+    crystals, rule = measurement.crystals, measuring.border_rule
+    if assessment is not None and assessment.verdicts:
+        verdict(assessment)
     sizes, standards, rows, files = st.tabs(
         ["Size distribution", "Figures by standard", "Crystals", "Report and files"], key="tabs", on_change="rerun"
     )
     with standards:
-        # a bootstrap, computed only if it is shown
-        if standards.open and (assessment := assessed()) is not None:
+        if standards.open and assessment is not None:
             by_standard(assessment, field, micrograph.pixels)
     with sizes:
-        if measurement.summary is not None:
+        if measurement.summary is not None and assessment is not None:
             distribution(crystals, micrograph.shape, rule)
-            st.table(pd.DataFrame(size_rows(measurement.summary), columns=["figure", "value"]).set_index("figure"))
+            told = size_rows(measurement.summary, assessment.budgets["mean"])
+            st.table(pd.DataFrame(told, columns=["figure", "value"]).set_index("figure"))
     with rows:
         chosen = crystals_table(crystals, selected, shown)
     with files:
@@ -248,6 +258,7 @@ def page() -> None:
     draft = choices().settings
     with st.sidebar:
         image_controls.choose_micrographs()
+        large_images.choose()
         item = session.current()
         st.header("Method", divider="gray")
         settings_controls.choose_profile()
@@ -257,6 +268,8 @@ def page() -> None:
         choice = settings_controls.choose_instances("measure", draft)
         measuring = settings_controls.choose_measuring("measure", draft, item)
     st.title("Measure crystals")
+    if large_images.show():
+        return
     settings = None
     if method is not None and scales is not None:
         settings = Settings(method, scales, choice, measuring, draft.shown("network"), draft.shown("effort"))

@@ -1,6 +1,5 @@
 """Series: frames of one experiment; every crystal followed from frame to frame, and the law of growth."""
 
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,23 +8,20 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.errors import UserError
-from crystalseg.execution import batch, series
+from crystalseg.execution import work
+from crystalseg.execution.kinds import batch, series
 from crystalseg.measurement.growth import GrowthError, activation
 from crystalseg.measurement.series import Series, events_of, law_words
 from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.frames import Moment, read_moments
-from crystalseg.record.store import home
 from crystalseg.report.handouts import SERIES_HANDOUTS, Handout
 from crystalseg.report.series import tracked
-from crystalseg.ui import account, background, batch_progress, session, shared
+from crystalseg.ui import account, new_work, session, shared, work_progress
 from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
 from crystalseg.ui.viewer import Crystals, viewer
-
-FOLDER = "series"
-start = batch_progress.starter("series")
 
 
 def new() -> None:
@@ -44,24 +40,17 @@ def new() -> None:
         "rows in their order. Without it the file's metadata count, and times can be typed below once it is measured.",
     )
     interval = right.number_input("Or seconds between frames", 0.0, value=None, help="Where nothing else tells.")
-    profile, calibration, workers = background.choose("series", 1, "Processes; each needs 1 to 2 GB.")
+    profile, calibration, workers = new_work.choose("series", "Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
-    folder = home() / FOLDER / uuid.uuid4().hex[:10]
-    folder.mkdir(parents=True)
-    try:
-        source = batch_progress.copied(uploads, folder / "images") if uploads else shared.server_path(path)
-        if len(uploads) == 1:
-            source /= next(source.iterdir()).name
+
+    def prepare(folder: Path, source: Path) -> None:
         made = series.prepare(folder, source, profile, calibration, session.who(), interval or None)
         if table is not None:
             series.set_moments(folder, read_moments(table.getvalue().decode("utf-8", "replace"), made.names))
-    except UserError as error:
-        (folder / "batch.json").unlink(missing_ok=True)
-        st.error(plain(error), icon=":material/block:")
-        return
-    start(folder, workers)
-    st.rerun()
+
+    if new_work.begin("series", uploads, path, profile, workers, prepare):
+        st.rerun()
 
 
 def times(folder: Path) -> None:
@@ -241,22 +230,17 @@ def page() -> None:
         "Frames of one experiment, such as a heating stage: every frame is measured, drift is taken out, every crystal "
         "followed; mean size against time, growth curves, births and merges, and the growth law dⁿ − d₀ⁿ = K·t."
     )
-    with st.expander("New series", expanded=not background.folders(FOLDER, "batch.json"), icon=":material/add:"):
+    works = work.works("series")
+    with st.expander("New series", expanded=not works, icon=":material/add:"):
         new()
-    folders = background.folders(FOLDER, "batch.json")
-    for folder in folders:
-        listed = batch.load(folder)
+    for one in works:
         with st.container(border=True):
-            st.markdown(f"**{listed.id}** · {len(listed.names)} frames · profile {plain(listed.profile.name)}")
-            state = series.state_of(folder, shared.engine()).state
-            watched = background.is_watched(folder, state)
-            if state != "done" or watched:
-                st.fragment(batch_progress.progress, run_every=1.0 if watched else None)(
-                    folder, watched, start, series.state_of
-                )
-            elif st.toggle("Show", value=folder == folders[0], key=f"show {folder.name}"):
-                results(folder)
-    linked = [folder for folder in folders if series.is_linked(folder)]
+            st.markdown(f"**{plain(one.title)}**")
+            if one.state(shared.engine()).status != "done":
+                work_progress.show(one)
+            elif st.toggle("Show", value=one is works[0], key=f"show {one.folder.name}"):
+                results(one.folder)
+    linked = [one.folder for one in works if series.is_linked(one.folder)]
     if len(linked) > 1:
         with st.expander("Activation energy from series at several temperatures", icon=":material/thermostat:"):
             arrhenius(linked)

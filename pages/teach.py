@@ -5,12 +5,14 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.errors import UserError
-from crystalseg.execution import lesson, lesson_state, work_folder
+from crystalseg.execution import work
+from crystalseg.execution.kinds import lesson
+from crystalseg.execution.work import Work
 from crystalseg.micrographs.annotations import annotations_in, inside
 from crystalseg.record import annotations, models
 from crystalseg.record.models import Model
 from crystalseg.segmentation.overlay import fit, outlined
-from crystalseg.ui import background, next_fields, session, shared, teaching_controls
+from crystalseg.ui import next_fields, session, shared, teaching_controls, work_progress
 from crystalseg.ui.charts import learning_chart
 from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
@@ -93,52 +95,35 @@ def learn(material: str, kept: list[annotations.RecordedAnnotation]) -> None:
     except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
-    state = lesson_state.state_of(folder)
-    if (folder / "lesson.json").exists() and (state.status != "done" or st.session_state.get(f"started {folder.name}")):
-        watched = background.is_watched(folder, state.status)
-        st.fragment(progress, run_every=2.0 if watched else None)(name, watched)
-    if state.status != "done" and (folder / "lesson.json").exists():
-        return
+    if lesson.KIND.is_in(folder):
+        one = work.work_in(folder)
+        state = work_progress.show(one)
+        st.fragment(learnt_so_far, run_every=5.0 if state.is_active else None)(one)
+        if state.status != "done":
+            return
     if st.button("Learn", type="primary", icon=":material/school:", disabled=not kept):
         try:
-            lesson.prepare(engine, name, material, kept, "" if parent == SHIPPED else parent, minutes, session.who())
+            begun = lesson.prepare(
+                engine, name, material, kept, "" if parent == SHIPPED else parent, minutes, session.who()
+            )
         except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return
-        background.start(folder, "teach", name, "--go-on")
+        work.start(work.work_in(begun))
         st.rerun()
 
 
-def progress(name: str, watched: bool) -> None:
-    """How far a lesson is. A fragment: it looks again by itself while it is `watched`."""
-    folder = lesson.folder_of(name)
-    now = lesson_state.state_of(folder)
-    if watched and not background.is_watched(folder, now.status):
-        st.rerun()
-    left = f" · {now.left / 60:.0f} min left" if now.left == now.left and now.status == "running" else ""
-    st.progress(now.share, text=plain(f"{now.status} · part {now.part + 1} of {now.parts}, {now.title}{left}"))
-    curves = {part: lesson_state.learning_curve(folder, part) for part in range(now.parts)}
-    shown = {part: table for part, table in curves.items() if len(table)}
+def learnt_so_far(one: Work) -> None:
+    """The curves of a lesson, and the model that came of it."""
+    state = one.state(shared.engine())
+    curves = {number: lesson.learning_curve(one.folder, number) for number in range(max(1, state.total))}
+    shown = {number: table for number, table in curves.items() if len(table)}
     if shown:
-        st.plotly_chart(learning_chart(shown), width="stretch", key=f"curve {name}")
-    if now.model:
-        st.success(plain(f"Model {now.model} can be used; what follows tells how good it is."), icon=":material/check:")
-    if now.status == "failed":
-        st.error(plain(now.error), icon=":material/block:")
-    if now.status == "running":
-        asked = work_folder.asked(folder)
-        if asked:
-            st.caption("It stops after the step under way; nothing is lost.")
-        if st.button("Pause", icon=":material/pause:", disabled=bool(asked)):
-            work_folder.ask(folder, "paused")
-    elif not watched and now.status != "done":
-        go, give_up = st.columns(2)
-        if go.button("Go on", icon=":material/play_arrow:"):
-            background.start(folder, "teach", name, "--go-on")
-            st.rerun()
-        if give_up.button("Give up", icon=":material/delete:", help="The labelled images stay."):
-            lesson.discard(name)
-            st.rerun()
+        st.plotly_chart(learning_chart(shown), width="stretch", key=f"curve {one.id}")
+    if state.made and state.status != "done":
+        st.success(
+            plain(f"Model {state.made} can be used; what follows tells how good it is."), icon=":material/check:"
+        )
 
 
 def kept_models(material: str) -> None:

@@ -4,7 +4,7 @@ The input is files and options. The output is files and lines of text; a user's 
 This package must not know how the work is done, only which function does it. Heavy imports wait until a command runs.
 """
 
-from crystalseg.cli import measuring, mosaic, series, record, models, evaluation, training, web  # noqa: F401, I001 - order of --help
+from crystalseg.cli import measuring, mosaic, series, work, record, models, evaluation, training, web  # noqa: F401, I001 - order of --help
 from crystalseg.cli.app import main
 
 __all__ = ["main"]

@@ -88,7 +88,7 @@ def validate(
     validation = measure(
         read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print
     )
-    validation = replace(validation, thresholds=settings.thresholds, weights=models.used_by(settings)[0])
+    validation = replace(validation, conditions=settings.conditions, weights=models.used_by(settings)[0])
     if into:
         keep(validation, into)
     else:

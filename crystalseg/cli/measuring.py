@@ -151,7 +151,8 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
     facts = (call.validation, call.details, call.profile)
     report = conclude(call.engine, result, *facts, formats=call.formats, place=call.out / name)
     summary, assessment = result.measurement.summary, report.assessment
-    size = size_rows(summary)[0][1] if summary else "no crystal counted"
+    average = assessment.budgets["mean"] if assessment is not None else None
+    size = size_rows(summary, average)[0][1] if summary else "no crystal counted"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
     if assessment is None or assessment.outcome is None:
         return words
@@ -177,7 +178,8 @@ def run_batch(
 
     A given pixel size applies to all images. An image that states another one is not measured.
     """
-    from crystalseg.execution import batch, batch_run, work_folder
+    from crystalseg.execution import batch_run, work_state
+    from crystalseg.execution.kinds import batch
     from crystalseg.record.database import open_database
     from crystalseg.report import handouts
 
@@ -188,13 +190,13 @@ def run_batch(
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         written = handouts.chosen(formats, handouts.BATCH) if formats else None
         batch.prepare(out, source, profile, calibration, operator, written)
-        work_folder.ask(out, "")
+        work_state.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:
         print("Paused. The same command continues the batch.")
         raise typer.Exit(130) from None
     failed = len(state.reasons)
-    print(f"{state.done} of {state.total} images measured, {failed} failed: {state.state}; see {out}")
+    print(f"{state.done} of {state.total} images measured, {failed} failed: {state.status}; see {out}")
     if failed:
         raise typer.Exit(2)

@@ -10,7 +10,7 @@ from crystalseg.cli.app import app, errors
 from crystalseg.cli.options import Operator, Scheduler
 
 if TYPE_CHECKING:
-    from crystalseg.execution.lesson_state import State
+    from crystalseg.execution.work_state import State
 
 models_app = typer.Typer(no_args_is_help=True, help="Models on record: list, show, export, import, share, retire.")
 app.add_typer(models_app, name="models")
@@ -36,14 +36,15 @@ def teach(
     discard: Annotated[bool, typer.Option(help="Discard the lesson of this name first.")] = False,
 ) -> None:
     """Teach a model one material from labelled images. Ctrl-C pauses; --go-on continues."""
-    from crystalseg.execution import lesson, teaching, work_folder, workers
+    from crystalseg.execution import teaching, work, work_state, workers
+    from crystalseg.execution.kinds import lesson
     from crystalseg.record import annotations
     from crystalseg.record.database import open_database
 
     engine = open_database()
     folder = lesson.folder_of(name)
-    if discard:
-        lesson.discard(name)
+    if discard and lesson.KIND.is_in(folder):
+        work.discard(work.work_in(folder))
     if not go_on:
         kept = (
             annotations.from_folder(engine, data, material or name, operator)
@@ -51,14 +52,17 @@ def teach(
             else annotations.annotations(engine, material or name)
         )
         lesson.prepare(engine, name, material or name, kept, parent, minutes, operator)
-    work_folder.ask(folder, "")
+    work_state.ask(folder, "")
     with Bar(console=errors, transient=True) as bar:
         task = bar.add_task(name, total=1.0)
 
         def show(state: "State") -> None:
-            bar.update(task, completed=state.share, description=state.title)
+            bar.update(task, completed=state.share, description=state.stage)
 
-        model = teaching.run(folder, engine, show, scheduler or workers.scheduler())
+        try:
+            model = teaching.run(folder, engine, show, scheduler or workers.scheduler())
+        except KeyboardInterrupt:
+            model = None
     if model is None:
         print(f"Paused. To continue: python -m crystalseg teach '{name}' --go-on")
         raise typer.Exit(130)

@@ -31,7 +31,8 @@ def measure_mosaic(
     go_on: Annotated[bool, typer.Option(help="Continue the mosaic in --out as it was started.")] = False,
 ) -> None:
     """Measure one large image in windows. Ctrl-C pauses; the same command continues."""
-    from crystalseg.execution import mosaic, mosaic_run, work_folder
+    from crystalseg.execution import mosaic_run, work_state
+    from crystalseg.execution.kinds import mosaic
     from crystalseg.record.database import open_database
 
     engine = open_database()
@@ -40,15 +41,18 @@ def measure_mosaic(
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         mosaic.prepare(out, source, profile, calibration, operator)
-        work_folder.ask(out, "")
+        work_state.ask(out, "")
     with Bar(console=errors, transient=True) as bar:
         task = bar.add_task(source.name, total=1.0)
-        run = mosaic_run.run(
-            out, engine, workers, scheduler, lambda p: bar.update(task, completed=p.share, description=p.stage)
-        )
+        try:
+            run = mosaic_run.run(
+                out, engine, workers, scheduler, lambda p: bar.update(task, completed=p.share, description=p.stage)
+            )
+        except KeyboardInterrupt:
+            run = None
     if run is None:
         print("Paused. The same command continues the mosaic.")
         raise typer.Exit(130)
-    counts = run.figures
-    words = f"{counts['counted']} of {counts['found']} crystals counted" if counts else "no crystal counted"
+    summary = run.summary
+    words = f"{summary.counted} of {summary.found} crystals counted" if summary else "no crystal counted"
     print(f"{run.image_name}: {words}; see {out}")

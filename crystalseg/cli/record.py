@@ -85,20 +85,22 @@ def retain(
     ] = False,
     name: Annotated[str, typer.Option(help="Your name, for the record.")] = "",
 ) -> None:
-    """Delete images that are older than the profiles of their runs allow. Labels and reports stay on record."""
+    """Delete images, with all copies, that are older than the profiles of their runs allow, and record that. Labels and
+    reports stay. Uploads for a batch, mosaic or series that has ended are deleted with its images."""
     import datetime
 
     from crystalseg.execution import retention
     from crystalseg.record.database import open_database
 
     engine, now = open_database(), datetime.datetime.now(datetime.UTC)
-    if really:
-        names = retention.retain(engine, now, name)
-    else:
-        names = [entries[0].body["image_name"] for entries in retention.expired(engine, now).values()]
-    for each in names:
-        print(each)
-    print(f"{len(names)} images {'deleted' if really else 'to delete: say --really'}.")
+    found = retention.retain(engine, now, name) if really else retention.expired(engine, now)
+    gone = [deletion for deletion in found if not deletion.problem]
+    for deletion in gone:
+        print(deletion.name)
+        for path in deletion.paths:
+            print(f"    {path}")
+    print(f"{len(gone)} {'deleted' if really else 'to delete: say --really'}.")
+    _said([deletion.problem for deletion in found if deletion.problem], "")
 
 
 def _said(problems: list[str], good: str) -> None:
@@ -107,7 +109,8 @@ def _said(problems: list[str], good: str) -> None:
         complain(problem)
     if problems:
         raise typer.Exit(1)
-    print(good)
+    if good:
+        print(good)
 
 
 @app.command()
@@ -163,5 +166,5 @@ def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[s
     if same_figures(run, summary):
         return []
     now = summary.average.value if summary else "none"
-    then = run.figures["average"]["value"] if run.figures else "none"
+    then = run.summary.average.value if run.summary else "none"
     return [f"Run {run.id}: segmented again, its average size is {now} instead of {then}."]

@@ -28,7 +28,8 @@ def follow_series(
     go_on: Annotated[bool, typer.Option(help="Continue the series in --out as it was started.")] = False,
 ) -> None:
     """Measure the frames of an experiment and follow every crystal: growth curves, births, merges, growth law."""
-    from crystalseg.execution import batch, series, work_folder
+    from crystalseg.execution import work_state
+    from crystalseg.execution.kinds import batch, series
     from crystalseg.measurement.series import law_words
     from crystalseg.micrographs.frames import read_moments
     from crystalseg.record.database import open_database
@@ -39,7 +40,7 @@ def follow_series(
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         made = series.prepare(out, source, profile, calibration, operator, interval)
-        work_folder.ask(out, "")
+        work_state.ask(out, "")
     if times is not None:
         try:
             text = times.read_text(encoding="utf-8-sig")
@@ -53,8 +54,8 @@ def follow_series(
     except KeyboardInterrupt:
         print("Paused. The same command continues the series.")
         raise typer.Exit(130) from None
-    if state.state != "done":
-        print(f"{state.done} of {state.total} frames measured: {state.state}")
+    if state.status != "done":
+        print(f"{state.done} of {state.total} frames measured: {state.status}")
         return
     found = series.write(out, engine)
     for frame in found.frames.itertuples():

@@ -66,7 +66,8 @@ def example() -> None:
     from crystalseg.execution.first_run import ship, shipped
 
     before, after = shipped(), ship()
-    print(f"{after.image_name}: {(after.figures or {}).get('counted', 0)} crystals counted, run {after.id}.")
+    counted = after.summary.counted if after.summary else 0
+    print(f"{after.image_name}: {counted} crystals counted, run {after.id}.")
     if before is None or before.files["labels"] != after.files["labels"]:
         print("These labels differ from the shipped ones.")
         raise typer.Exit(1)

@@ -268,7 +268,7 @@ def _tried(history: History, correction: Correction, truth: np.ndarray, before: 
     quality = panoptic_quality(truth, history.labels)
     if quality > before:
         return quality
-    history.undo()
+    history.do("undo")
     return None
 
 

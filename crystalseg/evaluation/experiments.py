@@ -34,6 +34,7 @@ from crystalseg.evaluation.tables import (
 from crystalseg.micrographs.labels import size_class
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.pairs import read_pairs
+from crystalseg.segmentation.canonical import canonical
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.fusion import ScalePrediction
 from crystalseg.segmentation.hub import described
@@ -43,6 +44,7 @@ from crystalseg.segmentation.pipeline import segment
 from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Settings
+from crystalseg.segmentation.version_1 import instances_text
 
 LATENCY_IMAGES = 6
 COMPARED = tuple(name for name in NAMED if name != "cellpose-maximum")
@@ -117,10 +119,10 @@ def run(
     for micrograph, truth in read_pairs(folder):
         pyramid = None
         for c in wanted:
-            settings = _short(c.settings)
-            key = (micrograph.name, c.name, _weights(c, models), settings)
-            if key in done:
+            known = [(micrograph.name, c.name, _weights(c, models), settings) for settings in _keys(c.settings)]
+            if done.intersection(known):
                 continue
+            key = known[0]
             pyramid = pyramid or SharedPyramid(models, micrograph.pixels)
             # a shared pyramid covers all tiles, but a lower effort must only see its own
             own = pyramid if c.settings.effort == Settings.effort else None
@@ -129,7 +131,7 @@ def run(
             report(f"{micrograph.name}  {c.name}  PQ {row['pq']:.3f}")
     rows = pd.read_csv(path, dtype={"image": str})
     images = {p.stem.removesuffix("_label") for p in folder.glob("*_label.png")}
-    chosen = {(c.name, _weights(c, models), _short(c.settings)) for c in wanted}
+    chosen = {(c.name, _weights(c, models), settings) for c in wanted for settings in _keys(c.settings)}
     mine = np.array([key in chosen for key in rows[keys[1:]].fillna("").itertuples(index=False, name=None)], bool)
     return rows[mine & rows["image"].isin(images)].reset_index(drop=True)
 
@@ -142,9 +144,11 @@ def _weights(c: Contender, models: Models) -> str:
     return " ".join(models.hashes.get(name, "")[:8] for name in c.settings.networks) or "none"
 
 
-def _short(settings: Settings) -> str:
-    """Return the part of the settings on which the labels depend."""
-    return f"{settings.full_method} {settings.scales.factors} {settings.instances.name}"
+def _keys(settings: Settings) -> tuple[str, str]:
+    """Return the part of the settings on which the labels depend: as rows state it, and as they did up to release
+    0.1."""
+    text = f"{settings.full_method} {settings.scales.factors} {instances_text(settings.instances)}"
+    return canonical([settings.full_method, settings.scales.factors, settings.instances]), text
 
 
 def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Models, pyramid: Pyramid | None) -> dict:

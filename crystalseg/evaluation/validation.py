@@ -8,7 +8,7 @@ from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import cumulative
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import counted, figures
-from crystalseg.measurement.uncertainty import Validation, errors
+from crystalseg.measurement.uncertainty import SHARES, Validation, errors, share_key
 from crystalseg.micrographs.micrograph import Micrograph
 
 
@@ -36,22 +36,31 @@ def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray,
     """Return the figures of `labels` minus those of `truth`, int (H, W), by figure; see `validate`."""
     um = micrograph.um_per_px or 1.0
     measured, true = (Field(of, measure_crystals(of, um), um) for of in (labels, truth))
-    off = errors(*(figures([field], rule, resamples=0) for field in (measured, true)))
-    return off | {"area_above": _furthest(measured, true, rule)} if off else {}
+    off = errors(*(figures([field], rule) for field in (measured, true)))
+    return off | _share_errors(measured, true, rule) if off else {}
 
 
-def _furthest(measured: Field, true: Field, rule: str) -> float:
-    """Return the largest difference between the area shares above x over all x (Kolmogorov's distance of the
-    area-weighted distributions), or NaN if nothing was measured."""
-    shares = []
+def _share_errors(measured: Field, true: Field, rule: str) -> dict[str, float]:
+    """Errors of the area share above x: the largest for any x (Kolmogorov's distance of the distributions by area), and
+    measured less true at the x above which each of SHARES was measured; NaN if nothing was measured."""
+    curves = []
     for field in (measured, true):
         sizes, weights, areas = counted([field], rule)[1]
         if not len(sizes):
-            return float("nan")
-        shares.append(cumulative(sizes, weights * areas))
-    at = np.concatenate([sizes for sizes, _ in shares])
-    reached = [np.append(0, q)[np.searchsorted(sizes, at, side="right")] for sizes, q in shares]
-    return float(np.abs(reached[0] - reached[1]).max())
+            return dict.fromkeys(("area_above", *map(share_key, SHARES)), float("nan"))
+        curves.append(cumulative(sizes, weights * areas))
+
+    def above(x: np.ndarray) -> list[np.ndarray]:
+        return [1 - np.append(0, q)[np.searchsorted(sizes, x, side="right")] for sizes, q in curves]
+
+    own, real = above(np.concatenate([[0.0], *(sizes for sizes, _ in curves)]))
+    errors = {"area_above": float(np.abs(own - real).max())}
+    at = np.append(0.0, curves[0][0])
+    own, real = above(at)
+    for share in SHARES:
+        first = int(np.argmax(own <= share + 1e-9))  # the smallest x above which no more was measured
+        errors[share_key(share)] = float(own[first] - real[first])
+    return errors
 
 
 def by_figure(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from crystalseg.execution import mosaic, mosaic_run
-from crystalseg.execution.batch import Batch, State, load, mosaic_folder, settled, state_of
-from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
+from crystalseg.execution import mosaic_run
+from crystalseg.execution.batch_source import NoRoomError, Source
 from crystalseg.execution.batch_summary import finish
 from crystalseg.execution.cluster import ClusterError, connected, equip, models, threads_of, with_threads
 from crystalseg.execution.failure import failure
+from crystalseg.execution.kinds import mosaic
+from crystalseg.execution.kinds.batch import Batch, load, mosaic_folder, progress_of, settled
 from crystalseg.execution.result import Described, documented, settle
-from crystalseg.execution.work_folder import asked, locked
+from crystalseg.execution.work_state import Reporter, State, WorkError, asked, working
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import is_mosaic, read_micrograph
@@ -46,17 +47,19 @@ def run(
     engine: Engine,
     workers: int = 1,
     scheduler: str | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    last: Callable[[Engine], None] = lambda _: None,
 ) -> State:
     """Do what is left of the batch in `folder`; returns how far it got. `scheduler`: address of a Dask cluster, else
-    `workers` processes of this machine. `report` gets a line an image. BatchError if it runs already; of a mosaic also
-    NoRoomError, ClusterError and OSError, after which the batch can go on."""
+    `workers` processes of this machine. `say` gets a line an image; `last` is done when all images are. WorkError if it
+    runs already; of a mosaic also NoRoomError, ClusterError and OSError, after which the batch can go on."""
     batch = load(folder)
-    with locked(folder):
+    with working(folder) as reporter:
         done, reasons = settled(engine, batch)
         todo = [k for k in range(len(batch.names)) if k not in done and k not in reasons]
+        progress = _BatchProgress(reporter, batch, len(batch.names) - len(todo))
         if todo:
-            order = _Order(folder, batch, Source(Path(batch.source)), engine, workers, scheduler, report)
+            order = _Measuring(folder, batch, Source(Path(batch.source)), engine, workers, scheduler, say, progress)
             with connected(workers, scheduler) as client:
                 flight = _Flight(client, order)
                 flight.do(todo, IN_FLIGHT * max(workers, len(client.scheduler_info()["workers"])))
@@ -65,11 +68,44 @@ def run(
                     break
                 _measure_mosaic(order, k)
         finish(folder, engine)
-    return state_of(folder, engine, ended=True)
+        if progress.settled == len(batch.names):
+            reporter(stage="all images together")
+            last(engine)
+        else:
+            reporter(status=asked(folder) or "paused")
+    return progress_of(folder, engine, ended=reporter.state)
+
+
+class _BatchProgress:
+    """Which images are under way, for the state of the batch. settled: how many are done or failed."""
+
+    def __init__(self, reporter: Reporter, batch: Batch, settled: int) -> None:
+        self.reporter, self.batch, self.settled = reporter, batch, settled
+        self._under_way: list[int] = []  # in the order in which they were handed out
+
+    def begin(self, k: int) -> None:
+        """Image `k` is handed out."""
+        self._under_way.append(k)
+        self._tell()
+
+    def settle(self, k: int) -> None:
+        """Image `k` is done, or failed."""
+        self.settled += 1
+        self._under_way = [other for other in self._under_way if other != k]
+        self._tell()
+
+    def within(self, k: int, progress: Progress) -> None:
+        """How far image `k` is, which is measured window by window."""
+        share = (self.settled + progress.share) / len(self.batch.names)
+        self.reporter(stage=f"{self.batch.shown(k)}: {progress.stage}", share=share)
+
+    def _tell(self) -> None:
+        stage = self.batch.shown(self._under_way[0]) if self._under_way else ""
+        self.reporter(stage=stage, share=self.settled / len(self.batch.names))
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Measuring:
     """What `run` was called with, and the batch and its images."""
 
     folder: Path
@@ -78,25 +114,28 @@ class _Order:
     engine: Engine
     workers: int
     scheduler: str | None
-    report: Callable[[str], None]
+    say: Callable[[str], None]
+    progress: _BatchProgress
 
     def fail(self, k: int, reason: str) -> None:
         """Image `k` cannot be measured: on record, and said."""
         name = self.batch.shown(k)
         ledger.append(self.engine, "failure", self.batch.run_id(k), {"name": name, "reason": reason}, once=True)
-        self.report(f"{name}: {reason}")
+        self.progress.settle(k)
+        self.say(f"{name}: {reason}")
 
     def told(self, k: int, run: Run) -> None:
         """Image `k` is measured."""
-        figures = run.figures
-        average = f"average {figures['average']['value']:.4g} {figures['unit']}" if figures else "no crystal counts"
-        self.report(f"{self.batch.shown(k)}: {average}")
+        summary = run.summary
+        average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counts"
+        self.progress.settle(k)
+        self.say(f"{self.batch.shown(k)}: {average}")
 
 
 class _Flight:
     """The images handed out: some are ahead of what the workers do, none is handed out once a pause is asked for."""
 
-    def __init__(self, client: "Client", order: _Order) -> None:
+    def __init__(self, client: "Client", order: _Measuring) -> None:
         self.client, self.order = client, order
         settings = order.batch.profile.settings
         self.validation = lookup(order.batch.profile, settings)
@@ -132,7 +171,7 @@ class _Flight:
         batch = self.order.batch
         try:
             data = batch.read(self.order.source, k)
-        except BatchError as error:
+        except WorkError as error:
             self.order.fail(k, str(error))
             return None
         if is_mosaic(data):
@@ -150,6 +189,7 @@ class _Flight:
             batch.operator,
             handouts.default(handouts.BATCH) if batch.formats is None else batch.formats,
         )
+        self.order.progress.begin(k)
         return self.client.submit(measure_one, data, *facts, self.threads, self.model, pure=False)
 
     def _settle(self, k: int, future: "Future") -> None:
@@ -163,12 +203,13 @@ class _Flight:
         self.order.told(k, settle(self.order.engine, made, self.order.folder / self.order.batch.stems[k]))
 
 
-def _measure_mosaic(order: _Order, k: int) -> None:
+def _measure_mosaic(order: _Measuring, k: int) -> None:
     """Image `k` to its files and on record, or, with what was found kept, until a pause is asked for."""
     folder, batch = order.folder, order.batch
     place = mosaic_folder(folder, batch, k)
 
-    def look(_: Progress) -> None:
+    def look(progress: Progress) -> None:
+        order.progress.within(k, progress)
         if asked(folder):
             raise Cancelled
 

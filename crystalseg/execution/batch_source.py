@@ -9,22 +9,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from crystalseg.errors import UserError
+from crystalseg.execution.work_state import WorkError
 from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, is_mosaic
 from crystalseg.micrographs.ome_zarr import is_zarr
 
 
-class BatchError(UserError):
-    """A batch that cannot be started; the message is one sentence for the user."""
-
-
-class NoRoomError(BatchError):
+class NoRoomError(WorkError):
     """A disk without the room that the work needs."""
 
 
 class Source:
     """names: of all images, in order; those of a ZIP file in a folder begin with its own. Two entries may share one.
-    BatchError if there is no image."""
+    WorkError if there is no image."""
 
     def __init__(self, path: Path):
         self._read: dict[str, list[Callable[[], bytes | Path]]] = {}
@@ -46,10 +42,10 @@ class Source:
         elif zipfile.is_zipfile(path):
             self._add_archive(path, "")
         else:
-            raise BatchError(f"{path} is neither a folder nor a ZIP file.")
+            raise WorkError(f"{path} is neither a folder nor a ZIP file.")
         self.names = tuple(sorted(name for name, found in self._read.items() for _ in found))
         if not self.names:
-            raise BatchError(f"{path} holds no image ({', '.join(FORMATS)}).")
+            raise WorkError(f"{path} holds no image ({', '.join(FORMATS)}).")
 
     def _add(self, name: str, read: Callable[[], bytes | Path]) -> None:
         base = name.rpartition("/")[2]
@@ -70,20 +66,20 @@ class Source:
 
     def read(self, name: str, which: int = 0) -> bytes | Path:
         """The bytes of an image, `which` of those with this name, or its place if it is a mosaic or an OME-Zarr folder,
-        which those who compute must reach too; BatchError says why it cannot be read."""
+        which those who compute must reach too; WorkError says why it cannot be read."""
         found = self._read.get(name, [])
         if which >= len(found):
-            raise BatchError("it is not there any more")
+            raise WorkError("it is not there any more")
         return found[which]()
 
 
 def _refuse(why: str) -> bytes:
-    raise BatchError(why)
+    raise WorkError(why)
 
 
 def _check_size(size: int) -> None:
     if size > MAX_FILE:
-        raise BatchError(f"too large: {size / 2**20:.0f} MiB, the limit is {MAX_FILE / 2**20:.0f}")
+        raise WorkError(f"too large: {size / 2**20:.0f} MiB, the limit is {MAX_FILE / 2**20:.0f}")
 
 
 def _file(path: Path) -> bytes | Path:
@@ -93,16 +89,16 @@ def _file(path: Path) -> bytes | Path:
         _check_size(path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
-        raise BatchError(f"cannot be read ({error.strerror})") from error
+        raise WorkError(f"cannot be read ({error.strerror})") from error
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     _check_size(entry.file_size)  # zipfile reads no more than this
     if entry.flag_bits & 0x1:
-        raise BatchError("it is encrypted; pack it without a password")
+        raise WorkError("it is encrypted; pack it without a password")
     try:
         return archive.read(entry)
-    except BatchError:
+    except WorkError:
         raise
     except Exception as error:  # damaged data, compressions zipfile does not know, and more
-        raise BatchError(f"cannot be unpacked ({error})") from error
+        raise WorkError(f"cannot be unpacked ({error})") from error

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import Engine
 
-from crystalseg.execution.batch import Batch, load, settled
+from crystalseg.execution.kinds.batch import Batch, load, runs_of, settled
 from crystalseg.execution.result import issue_report
-from crystalseg.record import ledger, store
+from crystalseg.measurement.distribution import Summary
+from crystalseg.record import store
 from crystalseg.record.reopening import reopen
 from crystalseg.record.runs import Run
 from crystalseg.record.sample import of_different_places, why_not
@@ -24,31 +25,11 @@ def finish(folder: Path, engine: Engine) -> None:
     all is done `combined_report.pdf`, which takes the images for fields of one sample."""
     batch = load(folder)
     _, reasons = settled(engine, batch)
-    entries = ledger.entries(engine, "run", prefix=batch.run_id())
-    runs = [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda e: e.subject)]
+    runs = runs_of(engine, batch)
     rows = []
     for run in runs:
-        facts = run.figures or {}
-        average = facts.get("average", {})
-        rows.append(
-            {
-                "image": batch.shown(batch.index(run.id)),
-                "run": run.id,
-                "unit": facts.get("unit"),
-                "counted": facts.get("counted"),
-                "average": average.get("value"),
-                "low": average.get("low"),
-                "high": average.get("high"),
-                **{
-                    f"{name} by {w}": facts[w][i]
-                    for w in ("number", "area")
-                    if facts
-                    for i, name in enumerate(("D10", "D50", "D90"))
-                },
-                "largest": facts.get("largest"),
-                "verdict": run.outcome,
-            }
-        )
+        row = {"image": batch.shown(batch.index(run.id)), "run": run.id}
+        rows.append(row | _figures(run.summary) | {"verdict": run.outcome})
     failures = [{"image": batch.shown(k), "reason": why} for k, why in sorted(reasons.items())]
     for name, table in (("summary.csv", rows), ("failures.csv", failures)):
         store.write_safely(folder / name, csv(pd.DataFrame(table)))
@@ -57,6 +38,23 @@ def finish(folder: Path, engine: Engine) -> None:
         give_back()  # what the last image took
         combined = issue_report(engine, HANDOUTS["pdf"], _combined(batch, counted, len(runs)))
         store.write_safely(folder / "combined_report.pdf", combined)
+
+
+def _figures(summary: Summary | None) -> dict[str, object]:
+    """The columns of a run's figures; empty but for the first ones if no crystal counts."""
+    if summary is None:
+        return dict.fromkeys(("unit", "counted", "average", "low", "high", "largest"))
+    average = summary.average
+    return {
+        "unit": summary.unit,
+        "counted": summary.counted,
+        "average": average.value,
+        "low": average.low,
+        "high": average.high,
+        **dict(zip(("D10 by number", "D50 by number", "D90 by number"), summary.number, strict=True)),
+        **dict(zip(("D10 by area", "D50 by area", "D90 by area"), summary.area, strict=True)),
+        "largest": summary.largest,
+    }
 
 
 def _combined(batch: Batch, runs: list[Run], images: int) -> Report:

@@ -131,11 +131,9 @@ def _kept(engine: Engine, model: Model, who: str) -> Model:
     _fits(model)
     there = next((m for m in models(engine, retired=True) if (m.name, m.weights) == (model.name, model.weights)), None)
     made = there or register(engine, replace(model, scores=None, retired=False), who)
-    if made.scores or not model.scores:
-        return made
-    made = scored(engine, made, model.scores, who)
-    if made.validation is not None:
-        validations.keep(made.validation, validations.own())
+    if model.scores and not made.scores:
+        made = scored(engine, made, model.scores, who)
+    validations.keep_model(made)
     return made
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Boolean, Float, Integer, String, Text, select, update
+from sqlalchemy import Boolean, Engine, Float, Integer, String, Text, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crystalseg.execution.workers import Workers, chosen
@@ -74,6 +74,12 @@ class Job:
 
 def _job(row: JobRow) -> Job:
     return Job(row.id, row.name, row.status, row.stage, row.share, row.error, row.who, row.asker, row.worker)
+
+
+def under_way(engine: Engine) -> set[str]:
+    """The ids of the jobs that wait or run."""
+    with Session(engine) as session:
+        return set(session.scalars(select(JobRow.id).where(JobRow.status.in_(ACTIVE))))
 
 
 class Queue:

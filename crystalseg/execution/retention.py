@@ -1,61 +1,182 @@
-"""Images that need not be kept any longer, by the profiles they were measured with, are deleted, and that on record."""
+"""Images that need not be kept any longer, by the profiles they were measured with, are deleted, and that on record.
+
+Labels, figures and reports stay. What the command line wrote into folders outside the home folder is its owner's.
+"""
 
 import datetime
+import re
 import shutil
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sqlalchemy import Engine
 
-from crystalseg.execution import batch
-from crystalseg.record import ledger, store
+from crystalseg.execution import work
+from crystalseg.execution.queue import under_way
+from crystalseg.execution.work import Work
+from crystalseg.execution.work_state import ENDED, LOCK, State, WorkError, locked
+from crystalseg.record import annotations, ledger, store
 from crystalseg.record.profiles import profiles
+from crystalseg.record.results import image_of
 from crystalseg.record.runs import Run
 
-
-def expired(engine: Engine, now: datetime.datetime) -> dict[str, list[ledger.Entry]]:
-    """The hashes of images in the store that no run needs any longer, each with the entries of its runs: all of them
-    are older than their profile, as it is now, keeps images. A run without such a profile keeps its image for ever."""
-    kept = {name: profile.keep_images for name, profile in profiles(engine).items()}
-    by_image: dict[str, list[ledger.Entry]] = defaultdict(list)
-    for entry in ledger.entries(engine, "run"):
-        if sha256 := ledger.files_in(entry.body).get("image"):
-            by_image[sha256].append(entry)
-
-    def is_over(entry: ledger.Entry) -> bool:
-        days = kept.get(entry.body.get("profile", ""))
-        age = now - datetime.datetime.fromisoformat(entry.created)
-        return days is not None and age > datetime.timedelta(days=days)
-
-    return {
-        sha256: entries
-        for sha256, entries in by_image.items()
-        if store.place(sha256).exists() and all(map(is_over, entries))
-    }
+WHY = "retention by profile"
+ABANDONED = datetime.timedelta(days=1)  # after which what was uploaded for work that never began is cleared
 
 
-def retain(engine: Engine, now: datetime.datetime, who: str = "") -> list[str]:
-    """Delete the images that are `expired` with the maps and copies made of them; returns the names they had. Labels,
-    figures and reports stay. First the record says so, then they go: interrupted, it is done again."""
-    names = []
-    for sha256, entries in expired(engine, now).items():
-        runs = [Run.from_dict(entry.body) for entry in entries]
-        said = ledger.entries(engine, "deletion", sha256)
-        if not said or said[-1].number < entries[-1].number:
-            body = {"name": runs[0].image_name, "runs": [run.id for run in runs], "why": "retention by profile"}
-            ledger.append(engine, "deletion", sha256, body, who)
+@dataclass(frozen=True)
+class Deletion:
+    """What goes together. subject: the hash of an image, or the id of the work for which images were uploaded; name: in
+    words; paths: what is deleted; runs: that concern it; taught: annotations made of the image, each as its key and the
+    hash of its copy of the image; folder: of the work, where it is one's; problem: one sentence, if not all could be
+    deleted."""
+
+    subject: str
+    name: str
+    paths: tuple[Path, ...]
+    runs: tuple[str, ...] = ()
+    taught: tuple[tuple[str, str], ...] = ()
+    folder: Path | None = None
+    problem: str = ""
+
+
+def expired(engine: Engine, now: datetime.datetime) -> list[Deletion]:
+    """What is to be deleted: images whose time is over (`_Held.is_over`) and which no work under way needs, with all
+    copies of them; and what was uploaded for work that has ended, or was left alone as long as its profile keeps
+    images."""
+    held = _Held(engine, now)
+    over = {sha256: runs for sha256, runs in held.by_image.items() if held.is_over(runs)}
+    images = (held.image(sha256, runs) for sha256, runs in over.items() if sha256 not in held.needed)
+    return [deletion for deletion in (*images, *held.uploads(set(over)), *held.never_begun()) if deletion.paths]
+
+
+def retain(engine: Engine, now: datetime.datetime, who: str = "") -> list[Deletion]:
+    """Delete what is `expired`; returns what was, and with its problem what could not be. First the record says so,
+    then it goes: interrupted, it is done again."""
+    return [_deleted(engine, deletion, who) for deletion in expired(engine, now)]
+
+
+def _deleted(engine: Engine, deletion: Deletion, who: str) -> Deletion:
+    try:
+        with locked(deletion.folder) if deletion.folder else nullcontext():
+            _put_on_record(engine, deletion, who)
+            for path in deletion.paths:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+    except WorkError as error:
+        return replace(deletion, problem=str(error))
+    except OSError as error:
+        return replace(deletion, problem=f"{error.filename}: cannot be deleted ({error.strerror}); do it by hand.")
+    return deletion
+
+
+def _put_on_record(engine: Engine, deletion: Deletion, who: str) -> None:
+    what = [path.relative_to(store.home()).as_posix() for path in deletion.paths]
+    body = {"name": deletion.name, "runs": list(deletion.runs), "why": WHY, "what": what}
+    last = max((entry.number for run in deletion.runs for entry in ledger.entries(engine, "run", run)), default=0)
+    said = ledger.entries(engine, "deletion", deletion.subject)
+    if not said or said[-1].number < last or set(what) - set(said[-1].body.get("what", ())):
+        ledger.append(engine, "deletion", deletion.subject, body, who)
+    in_use = {one.key for one in annotations.annotations(engine)}
+    for key, sha256 in deletion.taught:
+        if key in in_use:
+            annotations.remove(engine, key, who)
+        ledger.append(engine, "deletion", sha256, body, who)
+
+
+class _Held:
+    """All runs, works, jobs and annotations, by the images they hold."""
+
+    def __init__(self, engine: Engine, now: datetime.datetime) -> None:
+        self.now = now
+        self.days = {name: profile.keep_images for name, profile in profiles(engine).items()}
+        self.by_image: dict[str, list[ledger.Entry]] = defaultdict(list)
+        for entry in ledger.entries(engine, "run"):
+            if sha256 := entry.body.get("image_sha256", ""):
+                self.by_image[sha256].append(entry)
+        self.works = [(one, one.runs(engine), one.images(engine)) for one in work.works()]
+        states = {one.folder: one.state(engine) for one, _, _ in self.works}
+        self.settled = {one.folder for one, _, _ in self.works if self._is_settled(one, states[one.folder])}
+        self.jobs: dict[str, list[Path]] = defaultdict(list)
+        for file in sorted((store.home() / "jobs").glob("*/micrograph.npz")):
+            self.jobs[image_of(file)].append(file.parent)
+        self.taught: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for entry in ledger.entries(engine, "annotation"):
+            if copy := ledger.files_in(entry.body).get("image"):
+                self.taught[self._original(entry)].append((entry.subject, copy))
+        busy = under_way(engine)
+        self.needed = {image for image, places in self.jobs.items() if any(place.name in busy for place in places)}
+        for one, runs, _ in self.works:
+            if one.folder not in self.settled:
+                self.needed |= {run.image_sha256 for run in runs}
+            if states[one.folder].is_active:
+                read = one.kind.reads(one)
+                self.needed |= {image for image, copies in self.taught.items() if read & {copy for _, copy in copies}}
+
+    def is_over(self, runs: Sequence[ledger.Entry]) -> bool:
+        """Whether the time of an image is over: at least one of its runs names a profile, and each of its runs is older
+        than its profile, as it is now, keeps images. What the app's worker measured names none: it counts as of the
+        profile with which that job was reported, or else the image, of several of that which keeps longest. Any other
+        run without a profile, or whose profile is gone or keeps images without end, keeps its image."""
+        named = [run for run in runs if run.body.get("profile")]
         for run in runs:
-            shutil.rmtree(store.home() / "jobs" / (run.job or run.id), ignore_errors=True)
-        store.place(sha256).unlink(missing_ok=True)
-        names.append(runs[0].image_name)
-    _clear_batches(engine)
-    return names
+            job, own = run.body.get("job", ""), [run]
+            if run not in named and job == run.subject:
+                own = [other for other in named if other.body.get("job") == job] or named
+            days = [self.days.get(one.body.get("profile", "")) for one in own]
+            age = self.now - datetime.datetime.fromisoformat(run.created)
+            if not days or any(limit is None or age <= datetime.timedelta(days=limit) for limit in days):
+                return False
+        return bool(named)
 
+    def _is_settled(self, one: Work, state: State) -> bool:
+        """Whether work needs its images no more: it has ended, or was left alone as long as its profile keeps them."""
+        return not state.is_active and (state.status in ENDED or self._is_left_alone(one))
 
-def _clear_batches(engine: Engine) -> None:
-    """A batch's copies of its uploads go when none of its runs has its image any longer."""
-    for file in (store.home() / "batches").glob("*/batch.json"):
-        listed = batch.load(file.parent)
-        entries = ledger.entries(engine, "run", prefix=listed.run_id())
-        images = [ledger.files_in(entry.body).get("image", "") for entry in entries]
-        if images and not any(image and store.place(image).exists() for image in images):
-            shutil.rmtree(file.parent / "images", ignore_errors=True)
+    def _is_left_alone(self, one: Work) -> bool:
+        days = self.days.get(one.profile.name) if one.profile else None
+        return days is not None and self.now.timestamp() - one.touched > 86400 * days
+
+    def _original(self, annotation: ledger.Entry) -> str:
+        """The hash of the file, as uploaded, that a labelled image was made of."""
+        if own := annotation.body.get("image_sha256"):
+            return own
+        # earlier releases wrote only of which run it was made
+        job = re.fullmatch(r"run (\S+), corrected", annotation.body.get("source", ""))
+        found = [image for image, runs in self.by_image.items() if job and any(run.subject == job[1] for run in runs)]
+        return found[0] if found else ""
+
+    def image(self, sha256: str, entries: Sequence[ledger.Entry]) -> Deletion:
+        """An image with all that was made of it."""
+        runs = [Run.from_dict(entry.body) for entry in entries]
+        jobs = {store.home() / "jobs" / (run.job or run.id) for run in runs} | set(self.jobs[sha256])
+        pictures = [path for _, _, images in self.works for path, of in images.items() if of == sha256]
+        # a copy that was measured itself has a time of its own
+        copies = [(key, copy) for key, copy in self.taught[sha256] if copy == sha256 or copy not in self.by_image]
+        taught = tuple((key, copy) for key, copy in copies if store.place(copy).exists())
+        files = [store.place(one) for one in dict.fromkeys((sha256, *(copy for _, copy in taught)))]
+        there = tuple(path for path in (*files, *sorted(jobs), *pictures) if path.exists())
+        return Deletion(sha256, runs[0].image_name, there, tuple(run.id for run in runs), taught)
+
+    def uploads(self, over: set[str]) -> Iterator[Deletion]:
+        """What was uploaded for each work that is settled, once one of its images is `over`, or it was left alone: the
+        images whose time is not over are kept by their hash."""
+        for one, runs, images in self.works:
+            if one.folder not in self.settled:
+                continue
+            if self._is_left_alone(one) or any(run.image_sha256 in over for run in runs):
+                paths = tuple(path for path, of in images.items() if not of)
+                name = f"uploads for {one.kind.name} {one.title}"
+                yield Deletion(one.id, name, paths, tuple(run.id for run in runs), folder=one.folder)
+
+    def never_begun(self) -> Iterator[Deletion]:
+        """What was uploaded for work that was never begun, as where the app was stopped meanwhile."""
+        for folder in work.never_begun():
+            age = self.now.timestamp() - folder.stat().st_mtime
+            if age > ABANDONED.total_seconds() and any(file.name != LOCK for file in folder.iterdir()):
+                yield Deletion(folder.name, f"uploads in {folder.name}, never begun", (folder,))

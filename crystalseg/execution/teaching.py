@@ -3,7 +3,7 @@ put on record."""
 
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -17,11 +17,19 @@ from crystalseg.evaluation.areas import AreaScore
 from crystalseg.evaluation.metrics import panoptic_quality
 from crystalseg.evaluation.validation import by_figure
 from crystalseg.execution.cluster import connected, elsewhere, equip
-from crystalseg.execution.failure import failure
-from crystalseg.execution.lesson import Lesson, Part, load, of_others, parts, prepare
-from crystalseg.execution.lesson_part import Learnt, Order, carry_out, finished, fresh, in_worker, keep, labels, near
-from crystalseg.execution.lesson_state import State, Told, learning_curve
-from crystalseg.execution.work_folder import asked, locked
+from crystalseg.execution.kinds.lesson import Lesson, Split, learning_curve, load, of_others, prepare, splits
+from crystalseg.execution.lesson_split import (
+    Assignment,
+    Learnt,
+    carry_out,
+    finished,
+    fresh,
+    in_worker,
+    keep,
+    labels,
+    near,
+)
+from crystalseg.execution.work_state import Reporter, State, asked, working
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs import examples
 from crystalseg.networks.weights import Card, save_weights
@@ -46,36 +54,30 @@ PACE_STEPS = 12
 def run(
     folder: Path, engine: Engine, report: Callable[[State], None] = lambda _: None, scheduler: str | None = None
 ) -> Model | None:
-    """Do what is left of the lesson in `folder`; the model, validated, or None if a pause was asked for. UserErrors
+    """Do what is left of the lesson in `folder`; the model, validated, or None if it was asked to stop. UserErrors
     say what is wrong. `scheduler`: address of a Dask cluster whose workers learn the parts, at the same time."""
     lesson = load(folder)
-    with locked(folder):
-        told = Told(folder, report)
-        try:
-            model = _Teacher(folder, lesson, engine, told, scheduler or None).teach()
-        except KeyboardInterrupt:
-            model = None
-        except Exception as error:
-            told(status="failed", error=failure(error))
-            raise
-        told(status="done" if model else "paused", left=0.0)
-        if model:
-            for checkpoint in (*folder.rglob("*.pt"), *folder.glob("*.safetensors")):
-                checkpoint.unlink()  # the curves stay, to be looked at
-        return model
+    model: Model | None = None
+    with working(folder, report) as reporter:
+        model = _Teacher(folder, lesson, engine, reporter, scheduler or None).teach()
+        if model is None:
+            raise Cancelled
+        for checkpoint in (*folder.rglob("*.pt"), *folder.glob("*.safetensors")):
+            checkpoint.unlink()  # the curves stay, to be looked at
+    return model
 
 
 class _Teacher:
     """Gives one lesson."""
 
-    def __init__(self, folder: Path, lesson: Lesson, engine: Engine, told: Told, scheduler: str | None) -> None:
-        self.folder, self.lesson, self.engine, self.told = folder, lesson, engine, told
+    def __init__(self, folder: Path, lesson: Lesson, engine: Engine, reporter: Reporter, scheduler: str | None) -> None:
+        self.folder, self.lesson, self.engine, self.reporter = folder, lesson, engine, reporter
         self.settings = Settings(network=lesson.network)
         if lesson.parent:
             self.settings = Settings(network=find(engine, lesson.parent).setting)
         self.parent = with_taught(load_models(), taught(engine, self.settings))
         self.annotations = lesson.read()
-        self.parts = parts(self.annotations)
+        self.splits = splits(self.annotations)
         self.rehearsed = tuple(lesson.read_rehearsed())
         self.scheduler = scheduler
 
@@ -83,15 +85,15 @@ class _Teacher:
         """All that is left to do."""
         self._measure_pace()
         model: Model | None = None
-        for number, part in enumerate(self.parts):
+        for number, split in enumerate(self.splits):
             if number == 1:
-                self._learn_elsewhere(range(1, len(self.parts)))
-            learnt = self._learn(number, part)
+                self._learn_elsewhere(range(1, len(self.splits)))
+            learnt = self._learn(number, split)
             if learnt is None:
                 return None
-            if part.is_model:
+            if split.is_model:
                 model = self._registered(learnt, number)
-                self.told(model=model.reference)
+                self.reporter(made=model.reference)
             if asked(self.folder):
                 return None
         assert model is not None
@@ -101,7 +103,7 @@ class _Teacher:
         """How many steps fit the minutes: once, so that a lesson which goes on takes as many."""
         if self.lesson.steps:
             return
-        self.told(title="seeing how fast this machine is")
+        self.reporter(stage="seeing how fast this machine is")
         trial, marks = self.folder / "pace", []
         shutil.rmtree(trial, ignore_errors=True)
 
@@ -118,62 +120,66 @@ class _Teacher:
             go_on=mark,
         )
         pace = float(np.quantile(np.diff(marks), 0.25))  # the first steps, or what else runs just now, take longer
-        learning = 1 if len(self.parts) == 1 else 2
+        learning = 1 if len(self.splits) == 1 else 2
         steps = max(LEAST_STEPS, int(60 * self.lesson.minutes * LEARNING / learning / pace))
         self.lesson = replace(self.lesson, steps=steps, every=max(5, steps // 8))
         self.lesson.save(self.folder)
 
     def _steps(self, number: int) -> int:
-        """Of a part: the first tells the others when to stop."""
+        """Of a split: the first tells the others when to stop."""
         first = finished(self._place(0)) if number else None
         return max(LEAST_STEPS, first.step) if first else self.lesson.steps
 
     def _place(self, number: int) -> Path:
         return self.folder / f"part-{number}"
 
-    def _order(self, number: int) -> Order:
+    def _assignment(self, number: int) -> Assignment:
         recipe = Recipe(self.lesson.network, steps=self._steps(number), every=self.lesson.every)
-        return Order(self.parts[number], recipe, self.settings, self.rehearsed)
+        return Assignment(self.splits[number], recipe, self.settings, self.rehearsed)
 
-    def _learn(self, number: int, part: Part) -> Learnt | None:
-        """A part, here or by a worker of the cluster."""
-        order = self._order(number)
-        steps = order.recipe.steps
-        self.told(part=number, parts=len(self.parts), title=part.title, step=0, steps=steps)
+    def _tell(self, number: int, stage: str, step: int, left: float = float("nan")) -> None:
+        """So many steps of a split are learnt."""
+        count, steps = len(self.splits), max(1, self._steps(number))
+        self.reporter(done=number, total=count, stage=stage, share=min(1.0, (number + step / steps) / count), left=left)
+
+    def _learn(self, number: int, split: Split) -> Learnt | None:
+        """A split, here or by a worker of the cluster."""
+        assignment = self._assignment(number)
+        steps = assignment.recipe.steps
+        self._tell(number, split.title, 0)
         if self.scheduler:
             self._learn_elsewhere([number])
             return finished(self._place(number))
         began, first = time.monotonic(), [0]
-        later = sum(self._steps(k) for k in range(number + 1, len(self.parts)))
+        later = sum(self._steps(k) for k in range(number + 1, len(self.splits)))
 
         def go_on(step: int) -> bool:
             first[0] = first[0] or step
             pace = (time.monotonic() - began) / max(1, step - first[0] + 1)
-            self.told(step=step, left=pace * (steps - step + later))
+            self._tell(number, split.title, step, pace * (steps - step + later))
             return not asked(self.folder)
 
         def looking() -> None:
-            self.told(title=f"{part.title}: looking")
+            self.reporter(stage=f"{split.title}: looking")
 
-        return carry_out(order, self.parent, self._place(number), go_on, looking)
+        return carry_out(assignment, self.parent, self._place(number), go_on, looking)
 
-    def _learn_elsewhere(self, numbers: Iterable[int]) -> None:
-        """These parts at the same time by workers of the cluster, where there is one. What is done is kept; what is
+    def _learn_elsewhere(self, numbers: Sequence[int]) -> None:
+        """These splits at the same time by workers of the cluster, where there is one. What is done is kept; what is
         under way is given up if a pause is asked for."""
         todo = [k for k in numbers if self.scheduler and finished(self._place(k)) is None]
         if not todo:
             return
 
         def watch(progress: Progress) -> None:
-            if asked(self.folder):
-                raise Cancelled
-            self.told(step=progress.done)
+            self.reporter.check()
+            self._tell(numbers[0], self.reporter.state.stage, progress.done)
 
         with connected(0, self.scheduler) as client:
             key = equip(client, taught(self.engine, self.settings))
 
             def one(number: int) -> None:
-                keep(elsewhere(client, in_worker, (self._order(number), key), watch), self._place(number))
+                keep(elsewhere(client, in_worker, (self._assignment(number), key), watch), self._place(number))
 
             with ThreadPoolExecutor(len(todo)) as pool, suppress(Cancelled):
                 list(pool.map(one, todo))
@@ -188,7 +194,7 @@ class _Teacher:
         known = next((m for m in models(self.engine) if (m.name, m.weights) == (lesson.name, sha256)), None)
         if known is not None:
             return known
-        recipe = self._order(number).recipe
+        recipe = self._assignment(number).recipe
         shown = [0, number] if number else [0]
         rows = [row | {"part": k} for k in shown for row in learning_curve(self.folder, k).to_dict("records")]
         finite = tuple({k: v for k, v in row.items() if v == v} for row in rows)
@@ -208,10 +214,11 @@ class _Teacher:
     def _validated(self, model: Model) -> Model:
         """The model with what was seen of it on record, and the uncertainty of its sizes if enough was left out."""
         if model.scores:
+            validations.keep_model(model)  # where this was interrupted in between
             return model
-        self.told(title="seeing what was forgotten")
+        self.reporter(stage="seeing what was forgotten")
         rows = [
-            row for number in range(len(self.parts)) if (part := finished(self._place(number))) for row in part.scores
+            row for number in range(len(self.splits)) if (done := finished(self._place(number))) for row in done.scores
         ]
         after, before = ([AreaScore(**row[which]) for row in rows] for which in ("after", "before"))
         found: dict[str, Any] = {"areas": len(after), "material": self.lesson.material, **self._forgotten(model)}
@@ -225,8 +232,7 @@ class _Teacher:
         if len(after) >= LEAST_IMAGES:
             found["errors"] = by_figure([s.errors for s in after])
         model = scored(self.engine, model, _plain(found), self.lesson.who)
-        if model.validation is not None:
-            validations.keep(model.validation, validations.own())
+        validations.keep_model(model)
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:

@@ -57,6 +57,12 @@ class Assessment:
                 f"ALA (ASTM E930-99): the largest crystal is {self.largest.coarser:.1f} G coarser than the mean of the "
                 f"rest and {100 * self.largest.share:.1f} % of the area."
             )
+        cut = self.budgets["largest"].figure
+        if cut.at_least > cut.value:
+            said.append(
+                f"A crystal cut by the border shows {cut.at_least:.4g} {self.unit} of itself and is larger than any "
+                f"that was counted ({cut.value:.4g} {self.unit}): it counts as at least so large against upper limits."
+            )
         if self.counted < self.needed:
             said.append(
                 f"For a mean within 5 % (95 %) about {self.needed} crystals are needed; {self.counted} were counted."
@@ -84,7 +90,7 @@ def assess(
     material, or None.
     """
     above = next((limit.above for limit in limits if limit.above is not None), None)
-    by_key = figures(fields, rule, above)
+    by_key = figures(fields, rule, above, calibration)
     if not by_key:
         return None
     unit = by_key["mean"].unit

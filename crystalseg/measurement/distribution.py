@@ -1,12 +1,15 @@
 """From the crystals table to size distributions and the average crystal size with its uncertainty."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-RESAMPLES = 2000
+from crystalseg.errors import UserError
+from crystalseg.measurement.sampling import Places, mean_size
 
 
 def border_weights(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> np.ndarray:
@@ -16,16 +19,21 @@ def border_weights(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) ->
     W·H / ((W − w)(H − h)), w and h being their Feret widths along the image's sides, because large crystals are cut
     more often (Miles–Lantuéjoul correction, ISO 13322-1).
     """
-    crystal = (crystals["kind"] == "crystal").to_numpy(bool)
+    inside = counting(crystals, rule)
     if rule == "include":
-        return crystal.astype(float)
+        return inside.astype(float)
     height, width = shape
     free_w = width - crystals["width_px"].to_numpy(float)
     free_h = height - crystals["height_px"].to_numpy(float)
-    inside = crystal & ~crystals["touches_border"].to_numpy(bool)
     weights = np.zeros(len(crystals))
     weights[inside] = width * height / (free_w[inside] * free_h[inside])
     return weights
+
+
+def counting(crystals: pd.DataFrame, rule: str) -> np.ndarray:
+    """Whether each crystal counts, bool (n,): see `border_weights`."""
+    crystal = (crystals["kind"] == "crystal").to_numpy(bool)
+    return crystal if rule == "include" else crystal & ~crystals["touches_border"].to_numpy(bool)
 
 
 def percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
@@ -68,9 +76,9 @@ class Summary:
     """Sizes are equivalent circular diameters in `unit`.
 
     found: crystals in the table; counted: those with a weight; border: those touching the border; pores, artefacts:
-    what was marked so and is no crystal; average: ACS with
-    its 95 % bootstrap interval; number, area: D10, D50, D90 of the number- and area-weighted distributions; span of
-    each = (D90 − D10) / D50; smallest, largest counted; area_share: crystals' share of the image.
+    what was marked so and is no crystal; average: ACS with its 95 % interval from sampling; number, area: D10, D50, D90
+    of the number- and area-weighted distributions; span of each = (D90 − D10) / D50; smallest, largest counted;
+    area_share: crystals' share of the image.
     """
 
     unit: str
@@ -87,6 +95,21 @@ class Summary:
     pores: int = 0
     artefacts: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """For the record, JSON-ready."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(facts: Mapping[str, Any]) -> "Summary":
+        """From the record. UserError if it cannot be read, as what a later version wrote."""
+        try:
+            own = {f.name: facts[f.name] for f in fields(Summary) if f.name in facts}
+            average = {end: math.nan if of is None else float(of) for end, of in facts["average"].items()}
+            own |= {"average": Interval(**average)}
+            return Summary(**own | {by: (d10, d50, d90) for by in ("number", "area") for d10, d50, d90 in [facts[by]]})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError("The figures on record cannot be read: another version wrote them.") from error
+
     @property
     def number_span(self) -> float:
         return (self.number[2] - self.number[0]) / self.number[1]
@@ -96,30 +119,15 @@ class Summary:
         return (self.area[2] - self.area[0]) / self.area[1]
 
 
-def average_size(sizes: np.ndarray, weights: np.ndarray, seed: int = 0) -> Interval:
-    """Weighted mean of `sizes` and its 95 % percentile bootstrap interval over crystals (2000 resamples, seeded).
+def average_size(sizes: np.ndarray, weights: np.ndarray, places: Places) -> Interval:
+    """Weighted mean of `sizes` and its 95 % interval, mean ± U as in the uncertainty budget (`sampling.mean_size`), not
+    below 0.
 
     It covers the chance of which crystals lie in the field, not errors of segmentation or calibration. A single
     crystal has no interval: its ends are NaN.
     """
-    mean = float(np.average(sizes, weights=weights))
-    if len(sizes) < 2:
-        return Interval(mean, float("nan"), float("nan"))
-
-    def statistic(x: np.ndarray, w: np.ndarray, axis: int) -> np.ndarray:
-        return (x * w).sum(axis=axis) / w.sum(axis=axis)
-
-    resampled = stats.bootstrap(
-        (sizes, weights),
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=200,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return Interval(mean, float(resampled.confidence_interval.low), float(resampled.confidence_interval.high))
+    mean, of = mean_size(sizes, weights, places)
+    return Interval(mean, float(np.maximum(mean - of.reach, 0.0)), mean + of.reach)
 
 
 def sizes_and_weights(
@@ -140,6 +148,8 @@ def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summ
     sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
     if not len(sizes):
         return None
+    where = crystals.loc[counting(crystals, rule), ["centroid_x_px", "centroid_y_px"]].to_numpy(float)
+    places = Places.of([(where[:, 0], where[:, 1], shape)])
     kinds = crystals["kind"].value_counts()
     crystals = crystals[crystals["kind"] == "crystal"]
     return Summary(
@@ -148,7 +158,7 @@ def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summ
         found=len(crystals),
         counted=len(sizes),
         border=int(crystals["touches_border"].sum()),
-        average=average_size(sizes, weights),
+        average=average_size(sizes, weights, places),
         number=percentiles(sizes, weights),
         area=percentiles(sizes, weights * areas),
         smallest=float(sizes.min()),

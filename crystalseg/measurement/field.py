@@ -61,6 +61,14 @@ class Field:
         """The field's crystals inside, cut and at corners; counted once."""
         return planimetric(self.crystal_labels)
 
+    def places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """Where crystals, int (n,), have their centroids, x and y in px, (n,) each, and the field's shape."""
+        own = self.crystals["id"].to_numpy()
+        order = np.argsort(own)
+        rows = order[np.searchsorted(own[order], ids)]
+        x, y = (self.crystals[f"centroid_{axis}_px"].to_numpy(float)[rows] for axis in "xy")
+        return x, y, self.shape
+
     def intercepts(self, pattern: Pattern) -> Intercepts:
         """The field's test lines or circles; counted once."""
         kept = self.__dict__.setdefault("_intercepts", {})

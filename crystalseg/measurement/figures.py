@@ -5,16 +5,36 @@ A sample is one or more fields (images) of one material; its figures are those o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from scipy import special
 
-from crystalseg.measurement.distribution import percentiles, sizes_and_weights
+from crystalseg.measurement.distribution import counting, percentiles, sizes_and_weights
 from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.grain_size import g_of_area, g_of_count, g_of_intercept
 from crystalseg.measurement.intercept import Pattern
+from crystalseg.measurement.sampling import (
+    FEW_CRYSTALS,
+    FEW_FIELDS,
+    LEVEL,
+    SIDE,
+    UNKNOWN,
+    LogNormal,
+    Places,
+    Spread,
+    coverage_factor,
+    few_of,
+    influence,
+    mean_size,
+    missed_share,
+    poisson,
+    share_limits,
+    size_limits,
+    spread,
+    wider,
+)
 
-RESAMPLES = 400
-FEW_FIELDS = 8  # the spread between fewer is itself known too badly to stand alone
 # One grain-size number changes so much when every length changes by the factor e: 2·log2(e) (E112-13 clause 15).
 G_PER_LENGTH = 2 * float(np.log2(np.e))
 
@@ -40,7 +60,9 @@ class Definition:
 class Figure:
     """A figure of a sample. sampling: its standard uncertainty from which crystals or fields were seen, NaN if unknown;
     how: what that is from; fields: the figure of each field alone, NaN where a field has none; label: if it needs one
-    beside its definition's; freedom: degrees of freedom of `sampling`."""
+    beside its definition's; freedom: degrees of freedom of `sampling`; at_least: what it is at least if the crystals
+    cut by the border count with what is visible of them, NaN where that says nothing; per_pixel: what it changes by
+    where the pixel size changes by its standard uncertainty, of figures that do not go with a power of it, else NaN."""
 
     key: str
     value: float
@@ -50,6 +72,8 @@ class Figure:
     fields: tuple[float, ...] = ()
     label: str = ""
     freedom: float = float("inf")
+    at_least: float = float("nan")
+    per_pixel: float = float("nan")
 
     @property
     def definition(self) -> Definition:
@@ -100,35 +124,73 @@ def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0)
 
 
 def figures(
-    fields: Sequence[Field], rule: str, above: float | None = None, resamples: int = RESAMPLES
+    fields: Sequence[Field], rule: str, above: float | None = None, calibration: float | None = None
 ) -> dict[str, Figure]:
     """All figures of a sample by key, in the order of DEFINITIONS; empty if no crystal counts.
 
-    `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None. Lengths are in
-    µm if every field has a pixel size, else in px; G needs one. Sampling uncertainty: a bootstrap of so many
-    `resamples` over the crystals (0: NaN, and much faster), for the largest the spread of the largest few, for
-    intercepts a jackknife over the lines, for numbers per area Poisson's; or the spread between fields, s/√n, if that
-    is larger. Of FEW_FIELDS or more it is always the spread. Two fields may agree by chance, far better than their
-    crystals allow.
+    `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None; calibration:
+    relative standard uncertainty of the pixel size, None if unknown. Lengths are in µm if every field has a pixel size,
+    else in px; G needs one. Sampling uncertainty: see `sampling`, for the largest the spread of the largest few.
     """
     fields = in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
     unit = "µm" if calibrated else "px"
-    parts, together = counted(fields, rule)
-    if not len(together[0]):
+    sample = Sample.of(fields, rule)
+    if not len(sample.sizes):
         return {}
-    by_key = _of_crystals(unit, lambda x, w, a: _by_size(x, w, a, above), parts, together, resamples)
+    by_key = _averages(sample, unit) | _percentiles(sample, unit)
     if above is not None:
-        words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
-        by_key["area_above"] = replace(by_key["area_above"], label=words)
-    by_key["largest"] = _largest(unit, [part[0] for part in parts])
-    by_key |= _aspect(fields, rule, resamples)
+        by_key["area_above"] = _area_above(sample, above, unit, calibration)
+    by_key["largest"] = _largest(unit, [part[0] for part in sample.parts])
+    by_key |= _aspect(fields, rule)
     for pattern in ("lines", "circles"):
         by_key |= _of_intercepts(fields, pattern, unit, calibrated)
     if calibrated:
         by_key |= _planimetric(fields)
-        by_key |= _mean_area(fields, resamples)
+        by_key |= _mean_area(fields)
+    if rule != "include":
+        by_key = _at_least(by_key, Sample.of(fields, "include"), above)
     return {key: by_key[key] for key in DEFINITIONS if key in by_key and np.isfinite(by_key[key].value)}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The counted crystals of all fields: sizes, weights and areas, float (n,), and where they are; parts: sizes,
+    weights and areas of each field."""
+
+    sizes: np.ndarray
+    weights: np.ndarray
+    areas: np.ndarray
+    places: Places
+    parts: Sequence[tuple[np.ndarray, ...]]
+
+    @staticmethod
+    def of(fields: Sequence[Field], rule: str) -> "Sample":
+        """Of fields in one unit."""
+        parts, (sizes, weights, areas) = counted(fields, rule)
+        places = []
+        for field in fields:
+            of = counting(field.crystals, rule)
+            x, y = (field.crystals[f"centroid_{axis}_px"].to_numpy(float)[of] for axis in "xy")
+            places.append((x, y, field.shape))
+        return Sample(sizes, weights, areas, Places.of(places), parts)
+
+    @cached_property
+    def few(self) -> LogNormal | None:
+        """What is known of the population if there are too few crystals for blocks, but more than one."""
+        return few_of(self.sizes, self.weights, self.places)
+
+    @cached_property
+    def tail(self) -> LogNormal | None:
+        """How the large crystals go on, for figures that depend on those that are rare; None where fields tell, or for
+        one crystal. No sample tells by its own crystals how large those are which it happens to lack."""
+        if self.few is not None or self.places.fields >= FEW_FIELDS or len(self.sizes) < 2:
+            return self.few
+        return LogNormal.of_upper_half(self.sizes, self.weights)
+
+    def by_field(self, function: Callable[..., float]) -> tuple[float, ...]:
+        """A figure of each field's sizes, weights and areas, NaN where a field has none."""
+        return tuple(function(*part) if len(part[0]) else np.nan for part in self.parts)
 
 
 def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
@@ -140,120 +202,185 @@ def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, 
     return parts, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def _sampled(figure: Figure) -> Figure:
-    """The figure, its sampling uncertainty so far that of chance over crystals or lines, with the spread between its
-    fields in place of that where it is larger or tells by itself (`figures`)."""
-    each = [v for v in figure.fields if np.isfinite(v)]
-    if len(each) < 2:
-        return figure
-    spread = float(np.std(each, ddof=1))
-    if figure.key != "largest":  # the largest of several samples varies as that of one does (Gumbel's distribution)
-        spread /= float(np.sqrt(len(each)))
-    if len(each) < FEW_FIELDS and spread <= figure.sampling:
-        return figure
-    return replace(figure, sampling=spread, how=f"spread between {len(each)} fields", freedom=len(each) - 1)
+def _figure(key: str, value: float, unit: str, of: Spread, each: tuple[float, ...] = ()) -> Figure:
+    return Figure(key, value, unit_of(key, unit), of.effective, of.how, each, freedom=of.freedom)
 
 
-def _by_size(x: np.ndarray, w: np.ndarray, a: np.ndarray, above: float | None) -> dict[str, float]:
-    """The figures that are averages over crystals by size, of sizes, weights and areas."""
-    d10, d50, d90 = percentiles(x, w)
-    area10, area50, area90 = percentiles(x, w * a)
-    second = w * x * x
-    third = second * x
-    found = {
-        "mean": float(np.average(x, weights=w)),
-        **{"d10": d10, "d50": d50, "d90": d90, "d10_area": area10, "d50_area": area50, "d90_area": area90},
-        "span": (d90 - d10) / d50,
-        "d32": float(third.sum() / second.sum()),
-        "d43": float((third * x).sum() / third.sum()),
-    }
-    return found if above is None else found | {"area_above": float((w * a)[x > above].sum() / (w * a).sum())}
+def _averages(sample: Sample, unit: str) -> dict[str, Figure]:
+    """Mean, D[3,2] and D[4,3]."""
+    x, w = sample.sizes, sample.weights
+    each = sample.by_field(lambda x, w, a: float(np.average(x, weights=w)))
+    found = {"mean": _figure("mean", *_with_unit(mean_size(x, w, sample.places), unit), each)}
+    for key, power in (("d32", 3), ("d43", 4)):
+        value, psi = influence(w * x**power, w * x ** (power - 1))
+        of = spread(psi, sample.places)
+        if (tail := sample.tail) is not None:  # M(p) / M(p − 1) of a log-normal population: exp(μ + (p − ½)·σ²)
+            with np.errstate(over="ignore"):
+                draws = np.exp(tail.middle + (power - 0.5) * tail.width**2)
+            of = wider(tail.spread(value, draws), of)
+        each = sample.by_field(lambda x, w, a, p=power: influence(w * x**p, w * x ** (p - 1))[0])
+        found[key] = _figure(key, value, unit, of, each)
+    return found
 
 
-def _of_crystals(
-    unit: str,
-    function: Callable[..., dict[str, float]],
-    parts: Sequence[tuple[np.ndarray, ...]],
-    together: Sequence[np.ndarray],
-    resamples: int,
-) -> dict[str, Figure]:
-    """The figures that `function` gives of crystals' arrays, sizes first: of all crystals, and of each field's; none
-    without crystals."""
-    if not len(together[0]):
-        return {}
-    each = [function(*part) if len(part[0]) else {} for part in parts]
-    crystals = len(together[0])
-    chance: dict[str, float] = {}
-    if len(parts) < FEW_FIELDS and crystals > 1 and resamples:
-        chance = _bootstrap(function, together, resamples)
-    how = f"bootstrap over {crystals} crystals"
-    return {
-        key: _sampled(
-            Figure(
-                key,
-                value,
-                unit_of(key, unit),
-                chance.get(key, np.nan),
-                how,
-                tuple(of.get(key, np.nan) for of in each),
-                freedom=crystals - 1,
-            )
-        )
-        for key, value in function(*together).items()
-    }
+def _with_unit(of: tuple[float, Spread], unit: str) -> tuple[float, str, Spread]:
+    return of[0], unit, of[1]
 
 
-def _bootstrap(
-    function: Callable[..., dict[str, float]], arrays: Sequence[np.ndarray], resamples: int
-) -> dict[str, float]:
-    rng = np.random.default_rng(0)
-    n = len(arrays[0])
-    order = np.argsort(arrays[0])
-    rank = np.argsort(order)
-    # each resample by size: percentiles of sorted sizes are found sooner
-    picks = (order[np.sort(rank[rng.integers(n, size=n)])] for _ in range(resamples))
-    values = [function(*(a[pick] for a in arrays)) for pick in picks]
-    return {key: float(np.std([of[key] for of in values], ddof=1)) for key in values[0]}
+_SHARES = (0.1, 0.5, 0.9)
+
+
+def _percentiles(sample: Sample, unit: str) -> dict[str, Figure]:
+    """D10, D50, D90 by number and by area, and the span by number."""
+    found = {}
+    for suffix in ("", "_area"):
+        by = _by(suffix)
+        values = percentiles(sample.sizes, by(sample.sizes, sample.weights, sample.areas))
+        each = np.array([percentiles(x, by(x, w, a)) if len(x) else (np.nan,) * 3 for x, w, a in sample.parts], float)
+        weights = by(sample.sizes, sample.weights, sample.areas)
+        influences = []
+        for k, (share, value) in enumerate(zip(_SHARES, values, strict=True)):
+            of, psi = _percentile(sample.sizes, weights, sample.places, share, value)
+            influences.append(psi)
+            if (tail := sample.tail if share > 0.5 else sample.few) is not None:
+                shift = 2 * tail.width**2 if suffix else 0.0
+                with np.errstate(over="ignore"):
+                    fitted = tail.spread(value, np.exp(tail.middle + shift + special.ndtri(share) * tail.width))
+                of = wider(fitted, of) if sample.few is None else fitted
+            key = f"d{100 * share:.0f}{suffix}"
+            found[key] = _figure(key, value, unit, of, tuple(each[:, k]))
+        if not suffix:
+            found["span"] = _span(sample, values, influences, each)
+    return found
+
+
+def _by(suffix: str) -> Callable[..., np.ndarray]:
+    return lambda x, w, a: w * a if suffix else w
+
+
+def _percentile(
+    sizes: np.ndarray, weights: np.ndarray, places: Places, share: float, value: float
+) -> tuple[Spread, np.ndarray]:
+    """Of the size that a share of the weight does not exceed: its spread, and each crystal's influence on it. The ends
+    of the share's interval, as sizes (Woodruff 1952, JASA 47:635)."""
+    _, psi = influence(weights * (sizes <= value), weights)
+    of = spread(psi, places)
+    if not np.isfinite(of.standard):
+        return of, np.full(len(sizes), np.nan)
+    low, high = share_limits(share, of, len(sizes))
+    smallest, largest = size_limits(sizes, weights, low, high)
+    reach = max(largest - value, value - smallest)
+    slope = (largest - smallest) / (high - low)
+    return replace(of, standard=reach / coverage_factor(of.freedom), skew=0.0), -psi * slope
+
+
+def _span(sample: Sample, values: tuple[float, ...], influences: Sequence[np.ndarray], each: np.ndarray) -> Figure:
+    d10, d50, d90 = values
+    span = (d90 - d10) / d50
+    of = spread((influences[2] - influences[0] - span * influences[1]) / d50, sample.places)
+    if sample.few is not None:
+        with np.errstate(over="ignore"):
+            of = sample.few.spread(span, 2 * np.sinh(special.ndtri(0.9) * sample.few.width))
+    return _figure("span", span, "", of, tuple((each[:, 2] - each[:, 0]) / each[:, 1]))
+
+
+def _area_above(sample: Sample, above: float, unit: str, calibration: float | None) -> Figure:
+    """The share of crystals larger than `above` of the area. Of a sample without one, U is what may be missed."""
+
+    def share(x: np.ndarray, w: np.ndarray, a: np.ndarray, limit: float = above) -> float:
+        return float((w * a)[x > limit].sum() / (w * a).sum())
+
+    sizes, weights, areas, n = sample.sizes, sample.weights, sample.areas, len(sample.sizes)
+    value, psi = influence(weights * areas * (sizes > above), weights * areas)
+    of = spread(psi, sample.places)
+    if sample.few is not None:
+        shift = sample.few.middle + 2 * sample.few.width**2
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            draws = special.ndtr((shift - np.log(above)) / sample.few.width)
+        tail = (1 - LEVEL) / 2
+        low, high = np.quantile(np.nan_to_num(draws, nan=value), [tail, 1 - tail])
+        of = replace(of, how=f"{n} crystals, taken as log-normal")
+    else:
+        low, high = share_limits(value, of, n)
+    if not (sizes > above).any():
+        mean, influences = influence(weights * areas, weights)
+        alone = max(float(np.square(influences).sum()), (1e-9 * mean) ** 2)
+        alike = spread(influences, sample.places).standard ** 2 / alone  # how many times more neighbours are alike
+        high = max(high, missed_share(n / max(1.0, alike), np.pi / 4 * above**2 / mean))
+        of = replace(of, how=f"none of {n} crystals is larger: what share may have been missed")
+    of = replace(of, standard=max(high - value, value - low) / coverage_factor(of.freedom), skew=0.0)
+    found = _figure("area_above", value, "", of if n > 1 else UNKNOWN, sample.by_field(share))
+    words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
+    shifted = [share(sizes, weights, areas, above / (1 + sign * (calibration or 0.0))) for sign in (1, -1)]
+    of_pixel = abs(shifted[0] - shifted[1]) / 2 if calibration is not None else np.nan
+    return replace(found, label=words, per_pixel=of_pixel)
+
+
+def _at_least(by_key: dict[str, Figure], visible: Sample, above: float | None) -> dict[str, Figure]:
+    """With what the figures are at least if crystals cut by the border count with what is visible of them. Of the area
+    that is seen, crystals larger than x have no more by visible than by true sizes, so that this holds of shares and
+    means by area."""
+    x, w, a = visible.sizes, visible.weights, visible.areas
+    found = {"largest": float(x.max()), "d32": float((a * x).sum() / a.sum())}
+    found |= dict(zip(("d10_area", "d50_area", "d90_area"), percentiles(x, w * a), strict=True))
+    if above is not None:
+        found["area_above"] = float(a[x > above].sum() / a.sum())
+    return {key: replace(of, at_least=found.get(key, np.nan)) for key, of in by_key.items()}
 
 
 def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
     """The largest diameter, and how much that of another such sample would differ. A bootstrap cannot tell: no resample
     has a larger one. The few largest of n crystals exceed the next by δ in the mean, and the largest varies by π/√6·δ
-    (Gumbel's distribution, to which log-normal and Weibull tails lead; Weissman 1978, JASA 73:812)."""
+    (Gumbel's distribution, to which log-normal and Weibull tails lead; Weissman 1978, JASA 73:812); between fields as
+    that of one field does."""
     sizes = np.sort(np.concatenate(parts))[::-1]
     each = tuple(float(part.max()) if len(part) else np.nan for part in parts)
     few = int(np.sqrt(len(sizes)))
     chance = float(np.pi / np.sqrt(6) * (sizes[:few].mean() - sizes[few])) if few > 1 else np.nan
     how = f"how far the {few} largest of {len(sizes)} crystals lie apart"
     # δ is known to 1/√few of itself, as a standard deviation is with so many degrees of freedom
-    return _sampled(Figure("largest", float(sizes[0]), unit, chance, how, each, freedom=few / 2))
+    own = Figure("largest", float(sizes[0]), unit, chance, how, each, freedom=few / 2)
+    known = [v for v in each if np.isfinite(v)]
+    between = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    if (len(known) < FEW_FIELDS and between <= own.sampling) or len(known) < 2:
+        return own
+    return replace(own, sampling=between, how=f"spread between {len(known)} fields", freedom=len(known) - 1)
 
 
-def _aspect(fields: Sequence[Field], rule: str, resamples: int) -> dict[str, Figure]:
-    parts = []
+def _aspect(fields: Sequence[Field], rule: str) -> dict[str, Figure]:
+    parts, places = [], []
     for field in fields:
-        table = field.crystals[field.crystals["kind"] == "crystal"]
-        inside = table if rule == "include" else table[~table["touches_border"]]
-        parts.append((inside["aspect_ratio"].to_numpy(float),))
-    together = (np.concatenate([p[0] for p in parts]),)
-    return _of_crystals("", lambda x: {"aspect": float(np.median(x))}, parts, together, resamples)
+        inside = counting(field.crystals, rule)
+        ratio, x, y = (
+            field.crystals[c].to_numpy(float)[inside] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
+        )
+        parts.append(ratio)
+        places.append((x, y, field.shape))
+    ratios = np.concatenate(parts)
+    if not len(ratios):
+        return {}
+    value = float(np.median(ratios))
+    of, _ = _percentile(ratios, np.ones(len(ratios)), Places.of(places), 0.5, value)
+    each = tuple(float(np.median(part)) if len(part) else np.nan for part in parts)
+    return {"aspect": _figure("aspect", value, "", of, each)}
 
 
 def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibrated: bool) -> dict[str, Figure]:
-    counts = [field.intercepts(pattern) for field in fields]
+    found = [field.intercepts(pattern) for field in fields]
     scales = [field.um_per_px or 1.0 if calibrated else 1.0 for field in fields]
-    count = sum(f.count for f in counts)
+    count = sum(f.count for f in found)
     if not count:
         return {}
-    mean = sum(f.length * s for f, s in zip(counts, scales, strict=True)) / count
-    each = tuple(f.mean * s for f, s in zip(counts, scales, strict=True))
-    lines = np.array([(c, length * s) for f, s in zip(counts, scales, strict=True) for c, length in f.by_line])
-    key, how = f"intercept_{pattern}", f"jackknife over {len(lines)} {pattern}"
-    own = _sampled(Figure(key, mean, unit_of(key, unit), _jackknife(lines), how, each, freedom=len(lines) - 1))
+    counts = np.concatenate([f.by_crystal[:, 0] for f in found])
+    lengths = np.concatenate([f.by_crystal[:, 1] * scale for f, scale in zip(found, scales, strict=True)])
+    mean, psi = influence(lengths, counts)
+    places = Places.of([field.places_of(f.ids) for field, f in zip(fields, found, strict=True)])
+    each = tuple(f.mean * s for f, s in zip(found, scales, strict=True))
+    own = _figure(f"intercept_{pattern}", mean, unit, spread(psi, places), each)
     if not calibrated:
-        return {key: own}
+        return {own.key: own}
     of_g = tuple(g_of_intercept(v / 1000) if np.isfinite(v) else np.nan for v in each)
-    return {key: own, f"g_{pattern}": _as_g(own, f"g_{pattern}", g_of_intercept(mean / 1000), of_g)}
+    return {own.key: own, f"g_{pattern}": _as_g(own, f"g_{pattern}", g_of_intercept(mean / 1000), of_g)}
 
 
 def _as_g(own: Figure, key: str, value: float, each: tuple[float, ...]) -> Figure:
@@ -262,34 +389,37 @@ def _as_g(own: Figure, key: str, value: float, each: tuple[float, ...]) -> Figur
     return replace(own, key=key, value=value, unit="", sampling=per_length * own.sampling / own.value, fields=each)
 
 
-def _jackknife(lines: np.ndarray) -> float:
-    """Standard uncertainty of Σlength / Σcount, (n, 2) of count and length, leaving out one line after another."""
-    n = len(lines)
-    left = lines.sum(axis=0) - lines
-    if n < 2 or (left[:, 0] <= 0).any():
-        return np.nan
-    values = left[:, 1] / left[:, 0]
-    return float(np.sqrt((n - 1) / n * np.square(values - values.mean()).sum()))
-
-
 def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
-    counts = [field.planimetric.count for field in fields]
-    areas = [field.area for field in fields]
-    if not sum(counts):
+    found = [field.planimetric for field in fields]
+    areas = np.array([field.area for field in fields])
+    parts = np.concatenate([f.parts for f in found])
+    if not len(parts):
         return {}
-    density = sum(counts) / sum(areas)
-    each = tuple(c / a if c else np.nan for c, a in zip(counts, areas, strict=True))
-    # A count of independent crystals varies by its root (Poisson), which for grains that fill space is an upper bound.
-    how = f"Poisson, {sum(counts):g} crystals"
-    own = _sampled(Figure("per_mm2", density, unit_of("per_mm2", "µm"), density / np.sqrt(sum(counts)), how, each))
-    of_g = tuple(g_of_count(v) if np.isfinite(v) else np.nan for v in each)
+    density = float(parts.sum() / areas.sum())
+    places = Places.of([field.places_of(f.ids) for field, f in zip(fields, found, strict=True)])
+    even = density * np.repeat(areas, SIDE**2) / SIDE**2 / areas.sum()
+    of = spread(parts / areas.sum(), places, even)
+    if len(parts) < FEW_CRYSTALS and len(fields) < FEW_FIELDS:
+        chance = poisson(float(parts.sum()), float(areas.sum()))
+        of = chance if not of.reach > chance.reach else of
+    each = tuple((f.count / area) for f, area in zip(found, areas, strict=True))
+    own = _figure("per_mm2", density, "µm", of, each)
+    of_g = tuple(g_of_count(v) if v else np.nan for v in each)
     return {"per_mm2": own, "g_planimetric": _as_g(own, "g_planimetric", g_of_count(density), of_g)}
 
 
-def _mean_area(fields: Sequence[Field], resamples: int) -> dict[str, Figure]:
-    parts, together = counted(fields, "exclude")
-
-    def of_mean(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> dict[str, float]:
-        return {"g_area": g_of_area(float(np.average(a, weights=w)) / 1e6)}
-
-    return _of_crystals("", of_mean, parts, together, resamples)
+def _mean_area(fields: Sequence[Field]) -> dict[str, Figure]:
+    """G of the mean area, 2·log2 of what the mean area changes by; border crystals left out."""
+    sample = Sample.of(fields, "exclude")
+    if not len(sample.sizes):
+        return {}
+    mean, psi = influence(sample.weights * sample.areas, sample.weights)
+    of = spread(psi, sample.places)
+    if sample.few is not None:
+        with np.errstate(over="ignore"):
+            fitted = sample.few.spread(mean, np.pi / 4 * np.exp(2 * sample.few.middle + 2 * sample.few.width**2))
+        of = wider(fitted, of)
+    each = sample.by_field(lambda x, w, a: g_of_area(float(np.average(a, weights=w)) / 1e6))
+    per_area = G_PER_LENGTH / 2 / mean
+    value = g_of_area(mean / 1e6)
+    return {"g_area": replace(_figure("g_area", value, "", of, each), sampling=per_area * of.effective)}

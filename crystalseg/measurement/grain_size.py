@@ -33,31 +33,43 @@ def g_of_area(mm2: float) -> float:
     return -3.3223 * float(np.log10(mm2)) - 2.955
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Planimetric:
-    """inside, cut, corner: crystals inside the field, cut by one edge, and at its corners."""
+    """The crystals of a field. ids: int (n,); parts: what each counts, float (n,): 1 inside the field, ½ cut by one
+    edge, ¼ at a corner."""
 
-    inside: int
-    cut: int
-    corner: int
+    ids: np.ndarray
+    parts: np.ndarray
+
+    @property
+    def inside(self) -> int:
+        return int((self.parts == 1).sum())
+
+    @property
+    def cut(self) -> int:
+        return int((self.parts == 0.5).sum())
+
+    @property
+    def corner(self) -> int:
+        return int((self.parts == 0.25).sum())
 
     @property
     def count(self) -> float:
         """N = inside + ½ · cut + ¼ · corner (E112-13 clause 11, rectangular field)."""
-        return self.inside + self.cut / 2 + self.corner / 4
+        return float(self.parts.sum())
 
 
 def planimetric(labels: np.ndarray) -> Planimetric:
     """Count the crystals of a rectangular field, labels integer (H, W), 0 = none. A crystal that covers a corner of the
     field counts as a corner's, also where it covers two."""
-    edge = np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1])))
-    corner = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]])
-    present = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    parts = np.zeros(int(labels.max(initial=0)) + 1)
     for row in labels:
-        present[row] = True
-    all_of_them = np.count_nonzero(present[1:])
-    at_edge, at_corner = np.count_nonzero(edge), np.count_nonzero(corner)
-    return Planimetric(int(all_of_them - at_edge), int(at_edge - at_corner), int(at_corner))
+        parts[row] = 1.0
+    parts[np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))] = 0.5
+    parts[labels[[0, 0, -1, -1], [0, -1, 0, -1]]] = 0.25
+    parts[0] = 0.0
+    ids = np.flatnonzero(parts)
+    return Planimetric(ids, parts[ids])
 
 
 @dataclass(frozen=True)

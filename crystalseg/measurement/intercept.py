@@ -16,13 +16,13 @@ BOUNDARY = 3.0
 GRAZED = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Intercepts:
     """Crystals cut by a test pattern.
 
     lines: each float64 (k, 2), (y, x) px, closed for circles; crossings float64 (m, 2): where a crystal was left or
     entered; count: crystals intercepted, ends of a line in a crystal ½; length: of the lines inside crystals, px;
-    by_line: (count, length) of each line.
+    by_line: (count, length) of each line; ids int (n,), by_crystal float (n, 2): (count, length) of each crystal cut.
     """
 
     pattern: Pattern
@@ -31,6 +31,8 @@ class Intercepts:
     count: float
     length: float
     by_line: tuple[tuple[float, float], ...]
+    ids: np.ndarray
+    by_crystal: np.ndarray
 
     @property
     def mean(self) -> float:
@@ -66,20 +68,26 @@ def intercepts(labels: np.ndarray, pattern: Pattern) -> Intercepts:
     triple point does, which E112 counts 1½ as an intersection.
     """
     lines = lines_across(labels.shape) if pattern == "lines" else circles_about_the_middle(labels.shape)
-    counts = [_along(labels, line, pattern == "circles") for line in lines]
-    by_line = tuple((count, length) for count, length, _ in counts)
+    chords, crossings = zip(*(_along(labels, line, pattern == "circles") for line in lines), strict=True)
+    by_line = tuple((float(of[:, 1].sum()), float(of[:, 2].sum())) for of in chords)
+    every = np.concatenate(chords)
+    ids, which = np.unique(every[:, 0].astype(int), return_inverse=True)
+    by_crystal = np.column_stack([np.bincount(which, every[:, k], len(ids)) for k in (1, 2)])
     return Intercepts(
         pattern,
         lines,
-        np.concatenate([crossings for *_, crossings in counts]),
+        np.concatenate(crossings),
         sum(count for count, _ in by_line),
         sum(length for _, length in by_line),
         by_line,
+        ids,
+        by_crystal,
     )
 
 
-def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[float, float, np.ndarray]:
-    """Count, length inside crystals (px) and crossings (m, 2) of one line (k, 2)."""
+def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The chords of one line (k, 2) through crystals: their ids, counts and lengths (px), float (n, 3); and crossings
+    (m, 2)."""
     sides = np.diff(line, axis=0)
     along = np.concatenate(([0.0], np.cumsum(np.hypot(*sides.T))))
     total = float(along[-1])
@@ -93,17 +101,16 @@ def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[float, f
         names, points = np.roll(names, -start), np.roll(points, -start, axis=0)
     step = total / len(names)
     runs = _runs(names, closed, BOUNDARY / step, GRAZED / step)
-    count = length = 0.0
+    chords = []
     crossings: set[int] = set()
     for first, last, name in runs:
         if name == 0:
             continue
         own = (last - first) * step
-        length += own
         ends = (first == 0) + (last == len(names)) if not closed else 0
-        count += max(0.0, 1 - 0.5 * ends) if own >= GRAZED else 0.5
+        chords.append((name, max(0.0, 1 - 0.5 * ends) if own >= GRAZED else 0.5, own))
         crossings |= {k for k in (first, last) if 0 < k < len(names)} | ({0} if closed and first == 0 < last else set())
-    return count, length, points[sorted(crossings)]
+    return np.array(chords, float).reshape(-1, 3), points[sorted(crossings)]
 
 
 def _runs(names: np.ndarray, closed: bool, narrow: float, grazed: float) -> list[tuple[int, int, int]]:

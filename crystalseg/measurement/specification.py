@@ -1,7 +1,7 @@
 """Limits on a product's figures, and whether a sample keeps them beyond its uncertainty (ISO 14253-1)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -69,15 +69,20 @@ class Verdict:
     outcome: Outcome
     why: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """For the record, JSON-ready."""
+        return asdict(self)
+
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> "Verdict":
-        """From the record; what `dataclasses.asdict` gave."""
+        """From the record; what `to_dict` gave."""
         return Verdict(**{**facts, "limit": Limit(**facts["limit"])})
 
 
 def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
     """One limit of a sample whose lengths are in `unit`. Without the figure, in another unit than the limit's, or with
-    a part of its uncertainty unknown, nothing is decided."""
+    a part of its uncertainty unknown, nothing is decided. An upper limit is also judged by what crystals cut by the
+    border show of themselves, where that is more."""
     if budget is None:
         nan = float("nan")
         return Verdict(limit, nan, nan, "", "not decidable", "The sample has no such figure.")
@@ -86,18 +91,25 @@ def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
         remedy = "give the image's pixel size" if unit == "px" else "give the limit in µm"
         why = f"The limit is in {limit.unit}, the sizes are in {unit}: {remedy}."
         return Verdict(limit, value, wide, own, "not decidable", why)
+    shown = float(np.fmax(value, budget.figure.at_least))
     room = min(
         value - limit.lower if limit.lower is not None else np.inf,
-        limit.upper - value if limit.upper is not None else np.inf,
+        limit.upper - shown if limit.upper is not None else np.inf,
     )
+    visible = ""
+    if limit.upper is not None and shown > value and limit.upper - shown < wide:
+        visible = (
+            f" With what is visible of the crystals cut by the border it is at least {shown:.4g} {own}".rstrip() + "."
+        )
     if not budget.complete:
         missing = ", ".join(c.source for c in budget.components if c.standard is None)
-        return Verdict(limit, value, wide, own, "not decidable", f"Uncertainty of {missing} is not known.")
+        return Verdict(limit, value, wide, own, "not decidable", f"Uncertainty of {missing} is not known.{visible}")
     if room >= wide:
         return Verdict(limit, value, wide, own, "pass", "The limit is kept by more than the uncertainty.")
     if room < -wide:
-        return Verdict(limit, value, wide, own, "fail", "The limit is broken by more than the uncertainty.")
-    return Verdict(limit, value, wide, own, "not decidable", "The limit lies within the uncertainty of the figure.")
+        return Verdict(limit, value, wide, own, "fail", f"The limit is broken by more than the uncertainty.{visible}")
+    why = f"The limit lies within the uncertainty of the figure.{visible}"
+    return Verdict(limit, value, wide, own, "not decidable", why)
 
 
 def judge_all(limits: Sequence[Limit], budgets: Mapping[str, Budget], unit: str = "µm") -> list[Verdict]:

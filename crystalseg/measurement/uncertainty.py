@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import stats
 
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Figure
+from crystalseg.measurement.sampling import coverage_factor
 
-LEVEL = 0.9544997  # of what U covers: k is 2 if all of u is well known (GUM table G.2)
+# Area shares measured above some x at which a validation has the error of the share above that x.
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
 LEAST_IMAGES = 3  # a method validated on fewer may have been lucky
 
 
@@ -17,8 +19,9 @@ class Validation:
     """What a method's figures are off by on labelled images of one kind of material.
 
     kind: its name; method: by name; images: how many; errors: by figure, measured less true of each image, relative to
-    the true value where `Definition.is_relative`, of the area share above x the largest for any x; thresholds: in
-    words, "" if they were not noted; weights: hashes of those used, by name, none if the method's name says which;
+    the true value where `Definition.is_relative`, of the area share above x the largest for any x, and by `share_key`
+    those at some x; conditions: the settings it holds under; weights: hashes of those used, by name, none if the
+    method's name says which;
     doubt: why it does not hold for a run, "" if it does.
     """
 
@@ -26,15 +29,15 @@ class Validation:
     method: str
     images: int
     errors: Mapping[str, Sequence[float]]
-    thresholds: str = ""
+    conditions: Conditions = field(default_factory=Conditions)
     weights: Mapping[str, str] = field(default_factory=dict)
     doubt: str = ""
 
-    def of(self, thresholds: str, weights: Mapping[str, str]) -> "Validation":
-        """As it holds for a run with these thresholds and weights: of one with others it says nothing."""
+    def of(self, conditions: Conditions, weights: Mapping[str, str]) -> "Validation":
+        """As it holds for a run under these conditions and with these weights: of one with others it says nothing."""
         doubt = self.doubt
-        if not doubt and thresholds != self.thresholds:
-            doubt = f"{self.words} had other thresholds ({self.thresholds or 'not noted'}): validate with these"
+        if not doubt and not self.conditions.same(conditions):
+            doubt = f"{self.words} had other thresholds ({self.conditions.told_from(conditions)}): validate with these"
         elif not doubt and any(weights.get(name) != sha256 for name, sha256 in self.weights.items()):
             doubt = f"{self.words} had other weights: validate with these"
         return replace(self, errors={}, doubt=doubt) if doubt else self
@@ -43,6 +46,11 @@ class Validation:
     def words(self) -> str:
         images = "1 image" if self.images == 1 else f"{self.images} images"
         return f"{self.method} on {images} of {self.kind}"
+
+
+def share_key(share: float) -> str:
+    """Under which `Validation.errors` has the errors of the area share above the x where so much was measured."""
+    return f"area_above where {share:g}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Budget:
     @property
     def coverage(self) -> float:
         """k = t_95(ν_eff), of Student's distribution (GUM G.6.4): 2 with many degrees of freedom, 3.3 with three."""
-        return float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
+        return coverage_factor(self.freedom)
 
     @property
     def expanded(self) -> float:
@@ -99,15 +107,17 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
     """
     components = [_sampling(figure), _segmentation(figure, validation)]
     power = DEFINITIONS[figure.key].power
-    if scaled and power != 0:
-        # a length goes with the pixel size, a number per area with its inverse square, G with its logarithm
-        sensitivity = G_PER_LENGTH if isinstance(power, str) else abs(power * figure.value)
+    depends = power != 0 or figure.key == "area_above"  # a share above x moves with every size
+    if scaled and depends:
         if calibration is None:
             how = "nobody has stated the pixel size's uncertainty"
             components.append(Component("calibration", None, "B", how))
         else:
-            how = f"pixel size, {100 * calibration:.2g} %"
-            components.append(Component("calibration", sensitivity * calibration, "B", how))
+            # a length goes with the pixel size, a number per area with its inverse square, G with its logarithm
+            sensitivity = G_PER_LENGTH if isinstance(power, str) else abs(power * figure.value)
+            standard = figure.per_pixel if figure.key == "area_above" else sensitivity * calibration
+            known = standard if np.isfinite(standard) else None
+            components.append(Component("calibration", known, "B", f"pixel size, {100 * calibration:.2g} %"))
     return Budget(figure, tuple(components))
 
 
@@ -119,17 +129,34 @@ def _sampling(figure: Figure) -> Component:
 
 
 def _segmentation(figure: Figure, validation: Validation | None) -> Component:
-    errors = [e for e in (validation.errors.get(figure.key, ()) if validation else ()) if np.isfinite(e)]
+    errors = _errors_of(figure, validation) if validation else []
     if validation is None or not errors:
         doubt = validation.doubt if validation else ""
         return Component("segmentation", None, "A", doubt or "not validated on labelled images of this kind")
     if len(errors) < LEAST_IMAGES:
         how = f"{validation.words} only; {LEAST_IMAGES} images or more are needed"
         return Component("segmentation", None, "A", how)
+    off = np.array(errors)
+    if figure.definition.is_relative:
+        if (off <= -1).any():
+            how = f"{validation.words}: on one of them it found nothing of this"
+            return Component("segmentation", None, "A", how)
+        # Errors are relative to the true value t, m = t·(1 + e); of what was measured, t − m is −m·e / (1 + e).
+        off = off / (1 + off) * abs(figure.value)
     # The method is not corrected for its bias, so the root mean square counts, not the spread (GUM F.2.4.5).
-    off = float(np.sqrt(np.mean(np.square(errors))))
-    unit = abs(figure.value) if figure.definition.is_relative else 1.0
-    return Component("segmentation", off * unit, "A", f"root mean square error of {validation.words}", len(errors))
+    standard = float(np.sqrt(np.mean(np.square(off))))
+    return Component("segmentation", standard, "A", f"root mean square error of {validation.words}", len(errors))
+
+
+def _errors_of(figure: Figure, validation: Validation) -> list[float]:
+    """The errors of the images of a validation; of the area share above x those at the x where as much was measured."""
+    by_share = {share: validation.errors.get(share_key(share), ()) for share in SHARES}
+    if figure.key == "area_above" and all(len(of) for of in by_share.values()):
+        table = np.array(list(by_share.values()), float)
+        values = [float(np.interp(figure.value, SHARES, of)) for of in table.T]
+    else:
+        values = list(validation.errors.get(figure.key, ()))
+    return [v for v in values if np.isfinite(v)]
 
 
 def errors(measured: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:

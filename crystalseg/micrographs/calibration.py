@@ -66,22 +66,24 @@ def from_px_per_mm(value: float) -> Calibration:
 
 
 def from_scale_bar(
-    length_um: float, start: tuple[float, float], end: tuple[float, float], length_uncertainty_um: float = 0.0
+    length_um: float, start: tuple[float, float], end: tuple[float, float], length_uncertainty_um: float | None = None
 ) -> Calibration:
     """From a scale bar `length_um` µm long between `start` and `end`, (x, y) px.
 
     Its uncertainty: each end is off by up to READING px, evenly distributed (GUM 4.3.7), and the length by the standard
-    uncertainty `length_uncertainty_um`, µm, of a certificate.
+    uncertainty `length_uncertainty_um`, µm, of a certificate. None: the length's is not known, so the pixel size's is
+    not known either; 0 is a statement that the length is exact.
     """
     span = math.dist(start, end)
     if span < 2:
         raise UserError("The scale bar's two ends lie on the same spot: mark its left and its right end.")
     if not (math.isfinite(length_um) and length_um > 0):
         raise UserError("The scale bar's length must be a positive number of µm.")
-    if not (math.isfinite(length_uncertainty_um) and length_uncertainty_um >= 0):
-        raise UserError("The uncertainty of the length must be a number of µm, 0 or more.")
-    reading = READING * math.sqrt(2 / 3) / span
-    relative = math.hypot(reading, length_uncertainty_um / length_um)
+    relative = None
+    if length_uncertainty_um is not None:
+        if not (math.isfinite(length_uncertainty_um) and length_uncertainty_um >= 0):
+            raise UserError("The uncertainty of the length must be a number of µm, 0 or more.")
+        relative = math.hypot(READING * math.sqrt(2 / 3) / span, length_uncertainty_um / length_um)
     return Calibration(length_um / span, f"scale bar of {length_um:g} µm, {span:.1f} px long", relative)
 
 

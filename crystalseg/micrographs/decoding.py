@@ -31,6 +31,10 @@ FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
 Image.MAX_IMAGE_PIXELS = None
 
 
+class TooLargeError(MicrographError):
+    """An image of more megapixels than are measured at once."""
+
+
 # Pixels uint8 (H, W, 3), pixel size, and what the user should know.
 Decoded = tuple[np.ndarray, Calibration | None, list[str]]
 
@@ -128,9 +132,9 @@ def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: flo
     """Before pixels are decoded, from what the header says; `pixel_bytes`: what one takes as the file stores it."""
     check_sides(name, height, width)
     if height * width > limit * 1e6:
-        raise MicrographError(
+        raise TooLargeError(
             f"{name}: too large: {height * width / 1e6:.0f} megapixels ({width} × {height}) exceed the limit of "
-            f"{limit:g}; crop the image, or measure it as a mosaic."
+            f"{limit:g}; crop it, or measure it in windows: as a large image on Measure, in a batch, or by mosaic."
         )
     room = _room(limit)
     if height * width * (pixel_bytes + 3) > room:

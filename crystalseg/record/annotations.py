@@ -60,6 +60,7 @@ def _recorded(
         "share": one.share,
         "source": source,
         "um_per_px": micrograph.um_per_px,
+        "image_sha256": micrograph.sha256,  # of the file as uploaded, of which `image` is a copy
         "files": {"image": image, "labels": labels},
     }
     return _kept(ledger.append(engine, "annotation", _key(material, micrograph.pixels), body, who))

@@ -53,7 +53,7 @@ def makers(engine: Engine, entry: ledger.Entry) -> list[str]:
     """Who had a hand in the run of an entry: its operator, who asked for its job, and all who corrected it."""
     run = Run.from_dict(entry.body)
     asked = [e.who for e in ledger.entries(engine, "run", run.job)] if run.job else []
-    named = [entry.who, run.details.get("operator", ""), *asked, *(c.get("who", "") for c in run.corrections)]
+    named = [entry.who, run.details.get("operator", ""), *asked, *(correction.who for correction in run.log)]
     return list(dict.fromkeys(filter(None, named)))
 
 

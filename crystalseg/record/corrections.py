@@ -1,19 +1,51 @@
 """The log of corrections by hand."""
 
+from dataclasses import asdict, dataclass
+
 from sqlalchemy import Engine
 
 from crystalseg.record import ledger
+from crystalseg.segmentation.canonical import canonical
+from crystalseg.segmentation.settings import Instances
+from crystalseg.segmentation.version_1 import instances_text
 
 
-def log_correction(engine: Engine, job: str, choice: str, entry: dict, who: str) -> None:
-    """Add a correction (or undo, redo), made to the result of `job` with the thresholds named `choice`, to its log."""
-    ledger.append(engine, "correction", job, {"choice": choice, "entry": entry}, who)
+@dataclass(frozen=True)
+class Logged:
+    """A correction, undo or redo on record. number: of its entry; entry: what was asked for, as `Correction.to_dict`
+    or the kind alone; instances: the thresholds of the labels it was made to, None where only `text`, as version 1
+    of the record named them, is known."""
+
+    number: int
+    entry: dict
+    instances: Instances | None
+    text: str
+
+    def is_of(self, instances: Instances) -> bool:
+        """Whether it was made to labels of these thresholds."""
+        if self.instances is None:
+            return self.text == instances_text(instances)
+        return canonical(self.instances) == canonical(instances)
+
+
+def log_correction(
+    engine: Engine, job: str, instances: Instances, entry: dict, who: str, after: int | None = None
+) -> int:
+    """Add a correction (or undo, redo), made to the result of `job` with these thresholds, to its log; returns the
+    number of its entry. after: the number of the job's last entry that was seen, see `ledger.append`."""
+    body = {"choice": instances_text(instances), "instances": asdict(instances), "entry": entry}
+    return ledger.append(engine, "correction", job, body, who, after=after).number
 
 
 def correction_log(
-    engine: Engine, job: str, choice: str | None = None, before: int | None = None
-) -> list[tuple[str, dict]]:
-    """The log of a job, oldest first, as (thresholds, entry); of all its thresholds unless a `choice` is named, and
-    `before` an entry of the record, by its number."""
-    log = ledger.entries(engine, "correction", job, before=before)
-    return [(e.body["choice"], e.body["entry"]) for e in log if choice in (None, e.body["choice"])]
+    engine: Engine, job: str, instances: Instances | None = None, before: int | None = None, after: int = 0
+) -> list[Logged]:
+    """The log of a job, oldest first; of all its thresholds unless `instances` are given, and `before` and `after`
+    entries of the record, by their numbers."""
+    log = [_logged(entry) for entry in ledger.entries(engine, "correction", job, before=before, after=after)]
+    return [one for one in log if instances is None or one.is_of(instances)]
+
+
+def _logged(entry: ledger.Entry) -> Logged:
+    noted = entry.body.get("instances")
+    return Logged(entry.number, entry.body["entry"], Instances(**noted) if noted else None, entry.body["choice"])

@@ -30,20 +30,21 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from crystalseg.errors import UserError
+from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.record import ledger, store
 from crystalseg.record.database import RecordError, explained
 from crystalseg.record.ledger import Base, EntryRow
 from crystalseg.segmentation.settings import Settings, SettingsError
 
-# The figures of a run that are columns, and where they are in what is on record.
-FIGURES: dict[str, Callable[[dict], float]] = {
-    "average": lambda f: f["average"]["value"],
-    "number_d50": lambda f: f["number"][1],
-    "number_d90": lambda f: f["number"][2],
-    "area_d50": lambda f: f["area"][1],
-    "area_d90": lambda f: f["area"][2],
-    "largest": lambda f: f["largest"],
+# The figures of a run that are columns.
+FIGURES: dict[str, Callable[[Summary], float]] = {
+    "average": lambda s: s.average.value,
+    "number_d50": lambda s: s.number[1],
+    "number_d90": lambda s: s.number[2],
+    "area_d50": lambda s: s.area[1],
+    "area_d90": lambda s: s.area[2],
+    "largest": lambda s: s.largest,
 }
 _AT_ONCE = 2000  # entries in one transaction, so that nobody who writes waits for long
 
@@ -199,6 +200,7 @@ def _body(text: str) -> dict:
 def _row(entry: Any, body: dict) -> dict[str, Any]:
     """A run's row."""
     figures, details, settings = (_part(body, name) for name in ("figures", "details", "settings"))
+    summary = _summary(figures)
     row = {
         "number": entry.number,
         "run": entry.subject,
@@ -206,9 +208,9 @@ def _row(entry: Any, body: dict) -> dict[str, Any]:
         "created": entry.created,
         "image": str(body.get("image_name", "")),
         "sample": str(details.get("sample", "")),
-        "unit": str(figures.get("unit", ""))[:8],
+        "unit": summary.unit[:8] if summary else "",
         "verdict": _verdict(body),
-        "counted": figures["counted"] if isinstance(figures.get("counted"), int) else None,
+        "counted": summary.counted if summary else None,
         "profile": str(body.get("profile", ""))[:64],
         "method": _method(settings),
         "weights": _weights(body),
@@ -217,7 +219,7 @@ def _row(entry: Any, body: dict) -> dict[str, Any]:
         "approved": "",
         "crystals": str(_part(body, "files").get("crystals", "")),
         "stands": True,
-    } | {name: _figure(figures, of) for name, of in FIGURES.items()}
+    } | {name: _figure(summary, of) for name, of in FIGURES.items()}
     searched = ("run", "created", "image", "sample", "verdict", "profile", "method", "operator", "unit")
     return row | {"words": " ".join(str(row[name]) for name in searched).lower()}
 
@@ -242,11 +244,19 @@ def _weights(body: dict) -> str:
     return ", ".join(f"{name} {said}" for name, said in (hashes or _part(body, "versions")).items())
 
 
-def _figure(figures: dict, of: Callable[[dict], float]) -> float | None:
+def _summary(figures: dict) -> Summary | None:
+    """The figures, None if there are none, or none that this version can read."""
+    try:
+        return Summary.from_dict(figures) if figures else None
+    except UserError:
+        return None
+
+
+def _figure(summary: Summary | None, of: Callable[[Summary], float]) -> float | None:
     """A figure, or None if the run has none."""
     try:
-        value = float(of(figures))
-    except (KeyError, IndexError, TypeError, ValueError):
+        value = float(of(summary)) if summary else math.nan
+    except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
 

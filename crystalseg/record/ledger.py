@@ -6,6 +6,7 @@ kept in a file beside the record, so that entries missing at its end are noticed
 
 import hashlib
 import json
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sqlalchemy import ColumnElement, Engine, Index, Integer, Select, String, Te
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.names import visible
 from crystalseg.record import store
 from crystalseg.record.database import RecordError, explained
@@ -45,11 +47,16 @@ KINDS = {
     "time-stamp": "time stamps",
     "deletion": "deletions",
 }
+_log = logging.getLogger(__name__)
 PATIENCE = 30.0  # s for which `append` tries, if other processes write all the time
 
 
 class Base(DeclarativeBase):
     pass
+
+
+class StaleError(UserError):
+    """Somebody else wrote about the same subject meanwhile; nothing was written. One sentence for the user."""
 
 
 class EntryRow(Base):
@@ -88,10 +95,14 @@ def digest(number: int, kind: str, subject: str, created: str, who: str, body: s
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", once: bool = False) -> Entry:
+def append(
+    engine: Engine, kind: str, subject: str, body: dict, who: str = "", once: bool = False, after: int | None = None
+) -> Entry:
     """Add an entry and return it; with `once`, the one of this kind and subject if there is one already.
 
-    Several processes may append at once. RecordError if the record cannot be written, or is busy for PATIENCE.
+    after: the number of the last entry of this kind and subject that the writer has seen, 0 for none: StaleError if
+    there is a later one, because what is written rests on what was seen. Several processes may append at once.
+    RecordError if the record cannot be written, or is busy for PATIENCE; nothing is written then.
     """
     text = json.dumps(body, sort_keys=True)
     who = visible(who)[:LONGEST_NAME]
@@ -101,6 +112,10 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
             with Session(engine) as session, session.begin():
                 if once and (old := session.scalars(_about(kind, subject).limit(1)).first()):
                     return _entry(old)
+                if after is not None and session.scalar(
+                    select(EntryRow.number).where(*_of(kind, subject), EntryRow.number > after).limit(1)
+                ):
+                    raise StaleError("Somebody else changed the same just now: look at what it is, and try again.")
                 last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
                 # never before the entry before it, also where the clock was set back
@@ -126,7 +141,10 @@ def append(engine: Engine, kind: str, subject: str, body: dict, who: str = "", o
                 raise RecordError(explained(error)) from error
             time.sleep(random.uniform(0.001, 0.05))
             continue
-        write_head(entry.number, entry.hash)
+        try:
+            write_head(entry.number, entry.hash)
+        except OSError:  # the entry stands all the same; the next one notes the end of both
+            _log.warning("The end of the record could not be noted in %s.", head_file(), exc_info=True)
         return entry
 
 
@@ -136,11 +154,18 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def entries(
-    engine: Engine, kind: str, subject: str | None = None, prefix: str = "", before: int | None = None
+    engine: Engine,
+    kind: str,
+    subject: str | None = None,
+    prefix: str = "",
+    before: int | None = None,
+    after: int = 0,
 ) -> list[Entry]:
     """Entries of a kind, oldest first; about one subject if it is given, or about those that begin with `prefix`; those
-    `before` a number, which tells order also where the clock was set back."""
+    `before` and `after` a number, which tells order also where the clock was set back."""
     wanted = _about(kind, subject)
+    if after:
+        wanted = wanted.where(EntryRow.number > after)
     if before is not None:
         wanted = wanted.where(EntryRow.number < before)
     if prefix:
@@ -200,9 +225,13 @@ def hash_of(engine: Engine, number: int) -> str | None:
         return session.scalar(select(EntryRow.hash).where(EntryRow.number == number))
 
 
+def _of(kind: str, subject: str | None) -> list[ColumnElement[bool]]:
+    """That an entry is of a kind, and about a subject if there is one."""
+    return [EntryRow.kind == kind, *([] if subject is None else [EntryRow.subject == subject])]
+
+
 def _about(kind: str, subject: str | None) -> Select[EntryRow]:
-    wanted = select(EntryRow).where(EntryRow.kind == kind).order_by(EntryRow.number)
-    return wanted if subject is None else wanted.where(EntryRow.subject == subject)
+    return select(EntryRow).where(*_of(kind, subject)).order_by(EntryRow.number)
 
 
 def _entry(row: EntryRow) -> Entry:

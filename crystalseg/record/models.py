@@ -73,7 +73,7 @@ class Model:
         usual = Settings(network=self.setting)
         # None: a figure that could not be measured there
         errors = {key: [v for v in each if v is not None] for key, each in self.scores["errors"].items()}
-        return Validation(self.material, usual.full_method, self.scores["areas"], errors, usual.thresholds)
+        return Validation(self.material, usual.full_method, self.scores["areas"], errors, usual.conditions)
 
     @property
     def words(self) -> str:

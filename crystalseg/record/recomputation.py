@@ -32,8 +32,8 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
         segmentation = as_kept(segment(micrograph, find(engine, run.job).chosen, models))
         if segmentation.settings.instances != settings.instances:
             segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.judge(settings))
-        log = correction_log(engine, run.job, settings.instances.name, entry_of(engine, run.id).number)
-    history = history_of(segmentation, micrograph.pixels, [entry for _, entry in log])
+        log = correction_log(engine, run.job, settings.instances, entry_of(engine, run.id).number)
+    history = history_of(segmentation, micrograph.pixels, [one.entry for one in log])
     return measure(
         history.labels,
         run.um_per_px,

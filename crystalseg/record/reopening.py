@@ -2,14 +2,13 @@
 
 import io
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.measurement import Measurement, measure
 from crystalseg.measurement.query import parse
-from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
@@ -34,14 +33,13 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
         raise store.StoreError(f"The labels of run {run.id} were not kept: it is of an earlier release.")
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
         labels, confidence = file["labels"], file["confidence"]
-    marks = {int(number): mark for number, mark in run.marks.items()}
     measuring = run.chosen.measuring
     micrograph = None
     if (with_image or parse(measuring.only).needs_pixels) and "image" in run.files:
         micrograph = whole_image(run)
         micrograph = micrograph.crop(*run.region) if run.region else micrograph
     pixels = micrograph.pixels if micrograph else None
-    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, marks, measuring.only, pixels)
+    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, run.marked, measuring.only, pixels)
     return Reopened(run, micrograph, labels, confidence, measurement)
 
 
@@ -50,13 +48,41 @@ def whole_image(run: Run) -> Micrograph:
     if "image" not in run.files:
         raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
     micrograph = read_micrograph(store.checked(run.files["image"]), run.image_name, float("inf"), store.home())
-    if not run.um_per_px:
-        return replace(micrograph, calibration=None)
-    calibration = Calibration(run.um_per_px, run.calibration or "", run.calibration_uncertainty)
-    return replace(micrograph, calibration=calibration)
+    return replace(micrograph, calibration=run.calibration)
 
 
 def same_figures(run: Run, summary: Summary | None) -> bool:
-    """Whether figures measured again are those of the run on record, to the last digit."""
-    figures = asdict(summary) if summary else None
-    return json.dumps(figures, sort_keys=True) == json.dumps(run.figures, sort_keys=True)
+    """Whether figures measured again are those of the run on record, to the last digit. The interval of the average
+    says how sure one was of it, and stays as it was stated then: see `stated_otherwise`."""
+
+    def without(figures: Summary | None) -> str:
+        if figures is None:
+            return ""
+        average = figures.average.value
+        # as text, in which a figure without a value, NaN, equals itself
+        return json.dumps(figures.to_dict() | {"average": average})
+
+    return without(summary) == without(run.summary)
+
+
+def stated_otherwise(run: Run, summary: Summary | None) -> str:
+    """In a sentence, how the interval of the average on record differs from what is computed today; "" if not."""
+    stated = run.summary
+    if summary is None or stated is None:
+        return ""
+    (then, now), unit = ((s.average.low, s.average.high) for s in (stated, summary)), summary.unit
+    if np.allclose(then, now, rtol=1e-9, equal_nan=True):
+        return ""
+    words = ["not known" if np.isnan(ends).any() else f"{ends[0]:.4g} to {ends[1]:.4g}" for ends in (then, now)]
+    return (
+        f"The 95 % interval of the average (sampling) is given as it was stated with crystalseg "
+        f"{run.software['crystalseg']}: {words[0]} {unit}. Computed today it is {words[1]} {unit}."
+    )
+
+
+def as_issued(run: Run, summary: Summary | None) -> Summary | None:
+    """The summary of a run measured again, with the interval of the average as it is on record."""
+    stated = run.summary
+    if summary is None or stated is None:
+        return summary
+    return replace(summary, average=replace(summary.average, low=stated.average.low, high=stated.average.high))

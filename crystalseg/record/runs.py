@@ -6,7 +6,7 @@ import json
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -18,10 +18,12 @@ from crystalseg import __version__, places
 from crystalseg.errors import UserError
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.specification import Verdict, overall
+from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import ledger, store
 from crystalseg.record.crystals import crystals_file
 from crystalseg.record.reports import issue
+from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
 
@@ -35,22 +37,25 @@ def software() -> dict[str, str]:
     return own | {p: version(p) for p in packages}
 
 
+_OF_CALIBRATION = {"um_per_px", "calibration", "calibration_uncertainty"}  # as the record has a pixel size
+
+
 @dataclass(frozen=True)
 class Run:
-    """A finished run; all JSON-ready.
+    """A finished run, as it is on record.
 
-    image_sha256: of the file as uploaded; region: the part measured, or None; figures: the Summary as a dict, or None
-    if no crystal counted; corrections: those in force, as dicts, and marks, pores and artefacts by number; files: by
-    name, hashes of what is kept in the store: `image`, as uploaded, `labels` and `crystals`; details: what the user
-    said about the sample; verdicts: as dicts; factors: resize factors used; profile: its name; job: of the queue;
-    device: what the networks computed on, in words; all three may be "".
+    image_sha256: of the file as uploaded; region: the part measured, or None; calibration: its pixel size, or None;
+    settings, figures, corrections, marks and verdicts: JSON-ready, word for word as they were written, `chosen`,
+    `summary`, `log`, `marked` and `judged` to work with; figures: None if no crystal counted; corrections: those in
+    force; marks: pores and artefacts by number; files: by name, hashes of what is kept in the store: `image`, as
+    uploaded, `labels` and `crystals`; details: what the user said about the sample; factors: resize factors used;
+    profile: its name; job: of the queue; device: what the networks computed on, in words; all three may be "".
     """
 
     image_name: str
     image_sha256: str
     region: tuple[int, int, int, int] | None
-    um_per_px: float | None
-    calibration: str | None
+    calibration: Calibration | None
     settings: dict
     hashes: dict
     versions: dict
@@ -61,7 +66,6 @@ class Run:
     files: dict[str, str] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
     verdicts: list[dict] = field(default_factory=list)
-    calibration_uncertainty: float | None = None
     factors: list[float] = field(default_factory=list)
     profile: str = ""
     job: str = ""
@@ -71,9 +75,28 @@ class Run:
     software: dict = field(default_factory=software)
 
     @property
+    def um_per_px(self) -> float | None:
+        return self.calibration.um_per_px if self.calibration else None
+
+    @property
     def chosen(self) -> Settings:
-        """Its settings, to work with."""
+        """Its settings; SettingsError if this version does not know them."""
         return Settings.on_record(self.settings)
+
+    @property
+    def summary(self) -> Summary | None:
+        """Its figures, None if no crystal counted; UserError if this version cannot read them."""
+        return Summary.from_dict(self.figures) if self.figures else None
+
+    @property
+    def log(self) -> tuple[Correction, ...]:
+        """The corrections in force, oldest first."""
+        return tuple(map(Correction.from_dict, self.corrections))
+
+    @property
+    def marked(self) -> dict[int, str]:
+        """Pores and artefacts by number."""
+        return {int(number): mark for number, mark in self.marks.items()}
 
     @property
     def outcome(self) -> str:
@@ -82,23 +105,36 @@ class Run:
 
     @property
     def judged(self) -> list[Verdict]:
-        """The verdicts, to work with."""
+        """The verdicts."""
         return [Verdict.from_dict(verdict) for verdict in self.verdicts]
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record, JSON-ready."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "calibration"}
+        stated = self.calibration
+        return facts | {
+            "um_per_px": self.um_per_px,
+            "calibration": stated.source if stated else None,
+            "calibration_uncertainty": stated.uncertainty if stated else None,
+        }
 
     @staticmethod
     def from_dict(facts: Mapping) -> "Run":
         """From the record; what was not recorded then keeps its default. UserError if a later version wrote more."""
-        unknown = set(facts) - {f.name for f in fields(Run)}
+        unknown = set(facts) - {f.name for f in fields(Run)} - _OF_CALIBRATION
         if unknown:
             raise UserError(
                 f"Run {facts.get('id')} was written by a later version of crystalseg ('{min(unknown)}' is not known "
                 "here): update this one."
             )
-        region = facts.get("region")
-        return Run(**{**facts, "region": tuple(region) if region else None})
+        region, um_per_px = facts.get("region"), facts.get("um_per_px")
+        source, uncertainty = facts.get("calibration") or "", facts.get("calibration_uncertainty")
+        own = {name: value for name, value in facts.items() if name not in _OF_CALIBRATION}
+        own["calibration"] = Calibration(um_per_px, source, uncertainty) if um_per_px else None
+        return Run(**own | {"region": tuple(region) if region else None})
 
 
 def describe(
@@ -112,20 +148,17 @@ def describe(
 ) -> Run:
     """The `Run` of a Micrograph, its Segmentation, its Summary (or None), what was corrected by hand, and the files
     that are `kept` of it (`kept_files`). Nothing is written. `more`: other fields of Run."""
-    calibration = micrograph.calibration
     return Run(
         image_name=micrograph.name,
         image_sha256=micrograph.sha256,
         region=micrograph.region,
-        um_per_px=micrograph.um_per_px,
-        calibration=calibration.source if calibration else None,
-        calibration_uncertainty=calibration.uncertainty if calibration else None,
+        calibration=micrograph.calibration,
         settings=json.loads(segmentation.settings.to_json()),
         hashes=segmentation.hashes,
         versions=segmentation.versions,
         device=segmentation.device,
         timings={stage: round(seconds, 3) for stage, seconds in segmentation.timings.items()},
-        figures=asdict(summary) if summary else None,
+        figures=json.loads(json.dumps(summary.to_dict())) if summary else None,
         corrections=list(corrections),
         marks={str(number): mark for number, mark in marks.items()},
         files={name: hashlib.sha256(data).hexdigest() for name, data in kept.items()},
@@ -161,7 +194,7 @@ def record(engine: Engine, run: Run, kept: Mapping[str, bytes], reports: Mapping
     operator = run.details.get("operator", "")
     for form, data in reports.items():
         issue(engine, [run.id], form, data, operator)
-    return Run.from_dict(ledger.append(engine, "run", run.id, asdict(run), operator, once=True).body)
+    return Run.from_dict(ledger.append(engine, "run", run.id, run.to_dict(), operator, once=True).body)
 
 
 def with_image(run: Run) -> Run:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 from crystalseg.record.runs import Run
 
-# What fields of one sample have in common: what it is called, and what a run has of it, in words.
-_ALIKE: dict[str, Callable[[Run], str]] = {
+# What fields of one sample have in common: what it is called, and what a run has of it.
+_ALIKE: dict[str, Callable[[Run], str | dict]] = {
     "methods": lambda run: run.chosen.full_method,
-    "weights": lambda run: ", ".join(f"{name} {said[:12]}" for name, said in run.hashes.items()),
-    "versions of the model": lambda run: ", ".join(f"{name} {said}" for name, said in run.versions.items()),
+    "weights": lambda run: run.hashes,
+    "versions of the model": lambda run: run.versions,
     "border rules": lambda run: run.chosen.measuring.border_rule,
     "crystals counted": lambda run: run.chosen.measuring.only or "all",
     "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",
@@ -51,8 +51,16 @@ def why_not(runs: Sequence[Run]) -> str:
         said = [fact(run) for run in runs]
         other = next((k for k, own in enumerate(said) if own != said[0]), None)
         if other is not None:
+            differing = f"{_words(said[0])}; {_words(said[other])}"
             return (
-                f"{first.image_name} and {runs[other].image_name} have different {words} ({said[0]}; {said[other]}): "
+                f"{first.image_name} and {runs[other].image_name} have different {words} ({differing}): "
                 "fields of one sample are measured alike; measure one of them again, or report them apart."
             )
     return ""
+
+
+def _words(said: str | dict) -> str:
+    """Hashes are shortened to what tells them apart at a glance."""
+    if isinstance(said, str):
+        return said
+    return ", ".join(f"{name} {one[:12] if len(one) == 64 else one}" for name, one in said.items())

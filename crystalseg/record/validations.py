@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.uncertainty import LEAST_IMAGES, Validation
 from crystalseg.networks import DIRECTORY
-from crystalseg.record import ledger
+from crystalseg.record import ledger, store
 from crystalseg.record.database import RecordError
-from crystalseg.record.models import models
+from crystalseg.record.models import Model, models
 from crystalseg.record.profiles import Profile
 from crystalseg.record.store import home, write_safely
+from crystalseg.segmentation.canonical import canonical
 from crystalseg.segmentation.settings import Settings
 
 SHIPPED = DIRECTORY / "validation.json"
@@ -30,8 +32,9 @@ def validations() -> list[Validation]:
     by_subject: dict[tuple[str, str], Validation] = {}
     for entry in (*_read(own()), *_read(SHIPPED)):
         errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
-        noted = {name: entry[name] for name in ("thresholds", "weights") if name in entry}
-        validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors, **noted)
+        key = canonical(entry["conditions"]) if "conditions" in entry else ""
+        conditions, weights = Conditions(key, entry.get("thresholds", "")), entry.get("weights", {})
+        validation = Validation(entry["kind"], _full(entry["method"]), entry["images"], errors, conditions, weights)
         by_subject.setdefault((validation.kind, validation.method), validation)
     return list(by_subject.values())
 
@@ -58,7 +61,7 @@ def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
     """That of the settings' method on the profile's kind of material; None without a profile, or if it was not
     validated there. A model that was taught a material brings its own, if the profile's kind is no other. None where
     only some crystals count: what a method is off by was seen of all. `Validation.of` tells whether it holds for the
-    thresholds and weights of a run."""
+    conditions and weights of a run."""
     if settings.measuring.only:
         return None
     if settings.model:
@@ -84,22 +87,30 @@ def no_verdict(profile: Profile) -> str:
         return f"{settings.full_method} was not validated on “{profile.kind}”: no verdict is given. {_VALIDATE}"
     if found.images < LEAST_IMAGES:
         return f"{found.words} only, {LEAST_IMAGES} or more are needed: no verdict is given. {_VALIDATE}"
-    doubt = found.of(settings.thresholds, found.weights).doubt
+    doubt = found.of(settings.conditions, found.weights).doubt
     return f"{doubt} (--profile); until then no verdict is given." if doubt else ""
 
 
 def keep(validation: Validation, path: Path) -> None:
     """Write it to a file of validations, in place of what that had of this method and kind."""
     kind, method = validation.kind, validation.method
-    rest = [e for e in _read(path) if (e["kind"], e["method"]) != (kind, method)]
+    rest = [e for e in _read(path) if (e["kind"], _full(e["method"])) != (kind, _full(method))]
     entries = sorted([*rest, _entry(validation)], key=lambda e: (e["kind"], e["method"]))
     write_safely(path, (json.dumps(entries, indent=1) + "\n").encode())
 
 
 def keep_own(engine: Engine, validation: Validation, who: str = "") -> None:
     """On record, and in the file of this machine, by which it is used from now on."""
-    ledger.append(engine, "validation", f"{validation.kind}, {validation.method}"[:64], _entry(validation), who)
+    subject = store.digest(validation.kind, validation.method)
+    ledger.append(engine, "validation", subject, _entry(validation), who)
     keep(validation, own())
+
+
+def keep_model(model: Model) -> None:
+    """What is on record of a model's sizes, if anything, into the file of this machine, unless that has it."""
+    made = model.validation
+    if made is not None and (made.kind, made.method) not in {(e["kind"], e["method"]) for e in _read(own())}:
+        keep(made, own())
 
 
 def unrecorded(engine: Engine) -> Iterator[str]:
@@ -124,5 +135,8 @@ def unrecorded(engine: Engine) -> Iterator[str]:
 
 def _entry(validation: Validation) -> dict:
     errors = {key: [round(v, 5) if np.isfinite(v) else None for v in each] for key, each in validation.errors.items()}
-    facts = {name: getattr(validation, name) for name in ("kind", "method", "images", "thresholds")}
+    facts: dict = {name: getattr(validation, name) for name in ("kind", "method", "images")}
+    facts["thresholds"] = validation.conditions.text
+    if validation.conditions.key:
+        facts["conditions"] = json.loads(validation.conditions.key)
     return facts | {"weights": dict(validation.weights), "errors": errors}

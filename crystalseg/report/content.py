@@ -19,8 +19,7 @@ from crystalseg.report.picture_sections import (
     test_lines,
 )
 from crystalseg.report.report import Details, Part, Report
-from crystalseg.report.words import DETERMINISM, corrections_words, rule_words, settings_rows
-from crystalseg.segmentation.corrections.correction import Correction
+from crystalseg.report.words import DETERMINISM, SAMPLING, corrections_words, rule_words, settings_rows
 from crystalseg.segmentation.methods import statement_of
 
 
@@ -68,14 +67,14 @@ def _image_rows(part: Part) -> list[tuple[str, str]]:
     run = part.run
     height, width = part.field.shape
     region = f", rows {run.region[0]}–{run.region[2]}, columns {run.region[1]}–{run.region[3]}" if run.region else ""
-    if run.um_per_px:
-        uncertainty = run.calibration_uncertainty
+    if run.calibration:
+        uncertainty = run.calibration.uncertainty
         stated = (
             f", standard uncertainty {100 * uncertainty:.2g} %"
             if uncertainty is not None
             else ", uncertainty not stated"
         )
-        pixel = f"{run.um_per_px:.5g} µm per pixel ({run.calibration}{stated})"
+        pixel = f"{run.um_per_px:.5g} µm per pixel ({run.calibration.source}{stated})"
     else:
         pixel = "none: all sizes in pixels"
     return [
@@ -90,8 +89,7 @@ def _image_rows(part: Part) -> list[tuple[str, str]]:
 def _corrections(report: Report) -> list[Block]:
     blocks: list[Block] = []
     for part in report.parts:
-        log = [Correction.from_dict(c) for c in part.run.corrections]
-        if log:
+        if log := part.run.log:
             name = f" ({part.run.image_name})" if len(report.parts) > 1 else ""
             rows = [(f"{c.when[:19].replace('T', ' ')} UTC, {c.who}", c.words()) for c in log]
             blocks += [Heading(f"Corrections{name}: {corrections_words(log)}"), Facts(rows)]
@@ -106,9 +104,8 @@ def _method(report: Report) -> list[Block]:
     words = (
         f"{statement} Size is the equivalent circular diameter "
         f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. "
-        f"{rule_words(settings.measuring.border_rule)} The 95 % interval of the average is a bootstrap interval over "
-        f"the crystals counted; errors of segmentation and calibration are in the uncertainty budget only. Percentiles "
-        f"follow ISO 9276-1 (smallest size whose cumulative share reaches it)."
+        f"{rule_words(settings.measuring.border_rule)} {SAMPLING} Percentiles follow ISO 9276-1 (smallest size whose "
+        f"cumulative share reaches it)."
     )
     if settings.measuring.only:
         out = sum(int((p.field.crystals["kind"] == LEFT_OUT).sum()) for p in report.parts)

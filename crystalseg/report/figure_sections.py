@@ -36,7 +36,8 @@ def result(report: Report) -> list[Block]:
     if assessment.outcome is not None:
         rows.append(("Verdict", assessment.outcome.upper()))
     summary = report.parts[0].summary if len(report.parts) == 1 else None
-    rows += size_rows(summary) if summary else _pooled_rows(assessment, len(report.parts))
+    average = None if report.as_issued else assessment.budgets["mean"]
+    rows += size_rows(summary, average) if summary else _pooled_rows(assessment, len(report.parts))
     log = [Correction.from_dict(c) for part in report.parts for c in part.run.corrections]
     if log:
         rows.append(("Corrected", corrections_words(log)))

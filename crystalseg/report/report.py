@@ -1,8 +1,9 @@
 """A sample's report before it is written: its fields, the user's details, and its assessment."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from crystalseg.evaluation.comparison import Comparison
@@ -10,11 +11,12 @@ from crystalseg.measurement.assessment import Assessment, assess
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
+from crystalseg.measurement.specification import Verdict, overall
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.anchors import Anchor
 from crystalseg.record.profiles import Profile
-from crystalseg.record.reopening import Reopened
+from crystalseg.record.reopening import Reopened, as_issued, stated_otherwise
 from crystalseg.record.runs import Run
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
@@ -65,8 +67,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """One sample of one or more fields. assessment: None if no crystal was counted; anchor: the signed end of the
-    record at the time the report is issued."""
+    """One sample of one or more fields. assessment: None if no crystal counts; anchor: the record's end, signed, as it
+    is handed out; as_issued: whether the interval of the average is as it was issued and not of today."""
 
     parts: tuple[Part, ...]
     assessment: Assessment | None
@@ -74,6 +76,7 @@ class Report:
     details: Details = Details()
     comparison: Comparison | None = None
     anchor: Anchor | None = None
+    as_issued: bool = False
 
     @property
     def title(self) -> str:
@@ -83,8 +86,8 @@ class Report:
 
     @property
     def verdicts(self) -> list[dict]:
-        """Return the verdicts for the record, JSON-ready."""
-        return [asdict(v) for v in self.assessment.verdicts] if self.assessment else []
+        """The verdicts, JSON-ready, for the record."""
+        return [v.to_dict() for v in self.assessment.verdicts] if self.assessment else []
 
     @property
     def identity(self) -> str:
@@ -108,10 +111,11 @@ def make(
     """Return the report of a sample; its fields are assessed together against the profile's limits. validation: of the
     method on the profile's kind of material, or None if there is none."""
     profile = profile or Profile("default settings")
-    stated = [u for part in parts if (u := part.run.calibration_uncertainty) is not None]
+    pixel_sizes = [part.run.calibration for part in parts if part.run.calibration]
+    stated = [size.uncertainty for size in pixel_sizes if size.uncertainty is not None]
     calibration = max(stated) if len(stated) == len(parts) else None
     for part in parts:
-        validation = validation.of(part.settings.thresholds, part.run.hashes) if validation else None
+        validation = validation.of(part.settings.conditions, part.run.hashes) if validation else None
     rule = parts[0].settings.measuring.border_rule
     assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits)
     return Report(tuple(parts), assessment, profile, details, comparison)
@@ -137,17 +141,35 @@ def report_of(
 def printed_again(
     reopened: Reopened, validation: Validation | None, details: Details, profile: Profile | None = None
 ) -> Report:
-    """Return the report of a run on record. If its verdict would differ today, the remarks state the original one."""
+    """Return the report of a run on record, with the interval of its average and its verdicts as issued. If they would
+    differ today, the remarks say so."""
+    run, summary = reopened.run, reopened.measurement.summary
     report = make([reopened_part(reopened)], validation, details, profile)
-    run = reopened.run
-    now = report.assessment.outcome if report.assessment else None
-    if not run.outcome or run.outcome == now:
-        return report
-    said = (
-        f"The original verdict, by crystalseg {run.software['crystalseg']}, was {run.outcome.upper()}. "
-        "Uncertainty and verdict in this report are computed by the current version."
-    )
-    return replace(report, details=replace(details, remarks=" ".join(filter(None, (details.remarks, said)))))
+    said = [details.remarks, stated_otherwise(run, summary)]
+    if said[-1]:
+        report = replace(report, parts=tuple(replace(p, summary=as_issued(run, summary)) for p in report.parts))
+        report = replace(report, as_issued=True)
+    if run.judged and report.assessment is not None:
+        said.append(_judged_today(run.judged, report.assessment))
+        report = replace(report, assessment=replace(report.assessment, verdicts=tuple(run.judged)))
+    return replace(report, details=replace(details, remarks=" ".join(filter(None, said))))
+
+
+def _judged_today(issued: Sequence[Verdict], today: Assessment) -> str:
+    """Return, in sentences, how the verdicts as issued differ from those of today, or "" if they do not."""
+    then, now = overall(issued), today.outcome
+    if then != now:
+        return (
+            f"The verdict {str(then).upper()} is given as issued. Judged today it is {str(now or 'none').upper()}. The "
+            f"tables of figures and of uncertainty are computed today."
+        )
+    stated, computed = ([v.expanded for v in of] for of in (issued, today.verdicts))
+    if len(stated) != len(computed) or not np.allclose(stated, computed, rtol=1e-6, equal_nan=True):
+        return (
+            "The verdict is given as issued and is the same today. The tables of figures and of uncertainty are "
+            "computed today, with another uncertainty."
+        )
+    return ""
 
 
 def reopened_part(reopened: Reopened) -> Part:

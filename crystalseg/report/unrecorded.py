@@ -1,35 +1,31 @@
 """Make the report of a result that is not on record, for use from Python."""
 
-from typing import Literal
-
 from crystalseg.errors import UserError
 from crystalseg.measurement.measurement import measure
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import describe, kept_files
-from crystalseg.report.html import build_html
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report.handouts import in_memory, reports
 from crystalseg.report.report import Details, report_of
 from crystalseg.segmentation.segmentation import Segmentation
-
-FORMS = {"pdf": build_pdf, "html": build_html}
 
 
 def report(
     micrograph: Micrograph,
     segmentation: Segmentation,
-    form: Literal["pdf", "html"] = "pdf",
+    form: str = "pdf",
     details: Details | None = None,
     profile: Profile | None = None,
     validation: Validation | None = None,
 ) -> bytes:
-    """Return the report of a segmented micrograph as the bytes of a PDF or HTML file. Crystals are measured as
+    """Return the report of a segmented micrograph as the bytes of a file. Crystals are measured as
     `segmentation.settings.measuring` states. Nothing goes on record, and the report has no signature of the record.
 
-    details: of the sample; profile: its limits give the verdict; validation: the error of the method on this kind of
-    material. Without a validation, the report states that the uncertainty does not include it. Raises UserError for an
-    unknown `form`.
+    form: pdf, html or excel; details: of the sample; profile: its limits give the verdict; validation: the error of the
+    method on this kind of material. Without a validation, the report states that the uncertainty does not include it.
+    Raises UserError for an unknown `form`.
+
     >>> from crystalseg import Settings, load_models, read_micrograph, report, segment
     >>> from crystalseg.micrographs.examples import FOLDER
     >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
@@ -38,8 +34,9 @@ def report(
     >>> "Crystal size report: etched-metal-light-microscope.png" in html.decode()
     True
     """
-    if form not in FORMS:
-        raise UserError(f"A report cannot be made as '{form}'. Choose from {', '.join(FORMS)}.")
+    forms = {row.key: row for row in reports()}
+    if form not in forms:
+        raise UserError(f"A report cannot be made as '{form}'. Choose from {', '.join(forms)}.")
     details = details or Details()
     chosen = segmentation.settings.measuring
     measurement = measure(
@@ -59,4 +56,5 @@ def report(
         details=details.words(),
         profile=profile.name if profile else "",
     )
-    return FORMS[form](report_of(micrograph, segmentation, measurement, run, validation, details, profile))
+    made = report_of(micrograph, segmentation, measurement, run, validation, details, profile)
+    return in_memory(forms[form].make(made))

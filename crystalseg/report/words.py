@@ -20,17 +20,27 @@ DETERMINISM = (
     "bfloat16 instead of float32 changed the average size by 0.3 % on average and by at most 1.7 % (SiMA+)."
 )
 
+SAMPLING = (
+    "Crystals of a field are not independent, so the sampling uncertainty is estimated from 3 × 3 blocks of the field "
+    "(jackknife). For several fields it is estimated from the spread between them if that is larger."
+)
+EXPANDED = "U (95 %)"  # the header of columns of expanded uncertainties
 
-def size_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the summary table, name and value with unit, for both page and report."""
+
+def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str, str]]:
+    """Return the summary table, name and value with unit, for both page and report. average: the budget of the average,
+    whose U is stated; without it, the summary's interval of sampling alone is stated."""
     u = summary.unit
-    average = summary.average
+    own = summary.average
     marked = summary.pores + summary.artefacts
-    interval = (
-        f" (95 % CI {average.low:.4g} to {average.high:.4g})" if np.isfinite(average.low) else " (one crystal: no CI)"
-    )
+    if average is not None:
+        spread = f" ({EXPANDED} = {bounded(average, average.expanded)})"
+    elif np.isfinite(own.low):
+        spread = f" (95 % CI of sampling alone {own.low:.4g} to {own.high:.4g})"
+    else:
+        spread = " (too few crystals: no CI)"
     return [
-        ("Average crystal size (ACS)", f"{average.value:.4g} {u}{interval}"),
+        ("Average crystal size (ACS)", f"{own.value:.4g} {u}{spread}"),
         ("D10 / D50 / D90 by number", " / ".join(f"{d:.4g}" for d in summary.number) + f" {u}"),
         ("D10 / D50 / D90 by area", " / ".join(f"{d:.4g}" for d in summary.area) + f" {u}"),
         ("Span by number, by area", f"{summary.number_span:.3g}, {summary.area_span:.3g}"),
@@ -63,6 +73,8 @@ def uncertainty(b: Budget, value: float | None) -> str:
 
 def bounded(b: Budget, value: float) -> str:
     """Return a combined or expanded uncertainty, marked as a lower bound if part of it is unknown."""
+    if not b.complete and not value:
+        return "not known"
     return f"{'' if b.complete else '≥ '}{uncertainty(b, value)}"
 
 
@@ -72,7 +84,6 @@ def intercept_words(pattern: str, intercepts: Intercepts) -> str:
     return f"{pattern}: {intercepts.count:g} crystals on {intercepts.length:.0f} px{mean}"
 
 
-EXPANDED = "U (95 %)"  # the header of columns of expanded uncertainties
 VERDICT_COLUMNS = ("limit", "figure", EXPANDED, "verdict", "why")
 FIGURE_COLUMNS = ("figure", "value", EXPANDED, "computed with")
 

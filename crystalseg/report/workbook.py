@@ -93,7 +93,7 @@ def _run_rows(run: Run) -> list[tuple[str, str]]:
         ("date, UTC", run.created),
         ("image SHA-256", run.image_sha256),
         ("µm per px", str(run.um_per_px)),
-        ("calibration", str(run.calibration)),
+        ("calibration", run.calibration.source if run.calibration else "None"),
         ("settings", str(run.settings)),
         *((f"SHA-256 of {name}", digest) for name, digest in (run.hashes | run.files).items()),
     ]

@@ -6,8 +6,10 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs.names import visible
+from crystalseg.segmentation.canonical import canonical, number_words
 from crystalseg.segmentation.effort import EFFORTS, divided
 from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
@@ -18,6 +20,7 @@ from crystalseg.segmentation.methods import (
     networks_of,
 )
 from crystalseg.segmentation.scales import Scales, SettingsError, within
+from crystalseg.segmentation.version_1 import conditions_text
 
 BorderRule = Literal["exclude", "include"]
 
@@ -65,11 +68,11 @@ class Instances:
         return self.flow_threshold is not None
 
     @property
-    def name(self) -> str:
-        """The thresholds in words that tell them apart."""
-        limit = "" if self.flow_threshold is None else f", flow error to {self.flow_threshold:g}"
-        confidence = f"confidence from {self.min_confidence:g}"
-        return f"h {self.foreground_threshold:g}, from {self.min_area} px², {confidence}{limit}"
+    def words(self) -> str:
+        """The thresholds for people, with all digits; keys are `canonical` JSON."""
+        limit = "" if self.flow_threshold is None else f", flow error to {number_words(self.flow_threshold)}"
+        confidence = f"confidence from {number_words(self.min_confidence)}"
+        return f"h {number_words(self.foreground_threshold)}, from {self.min_area} px², {confidence}{limit}"
 
 
 @dataclass(frozen=True)
@@ -153,21 +156,15 @@ class Settings:
         return method_of(self.method).runs_sima_plus or not self.instances.checks_flow
 
     @property
-    def thresholds(self) -> str:
-        """What beside method and weights decides which crystals are found and how they count, in words: a validation
-        holds for this only."""
-        chosen, scales = self.instances, [f"{f:g}" if f else "by size" for f in self.scales.factors]
-        return ", ".join(
-            (
-                f"h {chosen.foreground_threshold:g}",
-                f"from {chosen.min_area} px²",
-                f"confidence from {chosen.min_confidence:g}"
-                if self.drops_by_confidence
-                else f"flow to {chosen.flow_threshold:g}",
-                f"border {self.measuring.border_rule}",
-                *([f"scales {' '.join(scales)}"] if scales else []),
-            )
-        )
+    def conditions(self) -> Conditions:
+        """What beside method and weights decides which crystals are found and how they count: a validation holds under
+        these only."""
+        limit = "min_confidence" if self.drops_by_confidence else "flow_threshold"
+        decides = {name: getattr(self.instances, name) for name in ("foreground_threshold", "min_area", limit)}
+        decides |= {"border_rule": self.measuring.border_rule, "factors": self.scales.factors}
+        if method_of(self.method).attention:
+            decides |= {"size_thresholds": self.scales.levels, "tile_relevance": self.scales.tile_relevance}
+        return Conditions(canonical(decides), conditions_text(self))
 
     @property
     def architecture(self) -> str:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from crystalseg.errors import UserError
 from crystalseg.execution.queue import Job
 from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.decoding import TooLargeError
 from crystalseg.micrographs.inscriptions import find_data_bar
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
@@ -117,10 +119,32 @@ def add_uploads(uploads: list) -> list[str]:
         try:
             st.session_state["current"] = add(upload.getvalue(), upload.name)
             seen[upload.file_id] = ""
+        except TooLargeError:
+            add_large_upload(upload)
+            seen[upload.file_id] = ""
         except UserError as error:
             seen[upload.file_id] = str(error)
             problems.append(str(error))
     return [problem for problem in problems if problem]
+
+
+def large_uploads() -> dict[str, UploadedFile]:
+    """Uploads that are measured window by window, by the uploader's id, until somebody starts that or leaves it."""
+    return st.session_state.setdefault("large uploads", {})
+
+
+def add_large_upload(upload: UploadedFile) -> None:
+    """One that is to be measured window by window, unless it was given already."""
+    given: set[str] = st.session_state.setdefault("large uploads given", set())
+    if upload.file_id not in given:
+        given.add(upload.file_id)
+        large_uploads()[upload.file_id] = upload
+
+
+def forget_large_upload() -> None:
+    """The first of them was started, or left."""
+    for first in list(large_uploads())[:1]:
+        del large_uploads()[first]
 
 
 def remove(key: str) -> None:

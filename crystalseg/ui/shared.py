@@ -11,10 +11,11 @@ from sqlalchemy import Engine
 
 from crystalseg import environment
 from crystalseg.errors import UserError
-from crystalseg.execution import first_run, series
+from crystalseg.execution import first_run
 from crystalseg.execution.corrected import Corrected, reopen_corrected
 from crystalseg.execution.decoder import Decoder
 from crystalseg.execution.failure import failure
+from crystalseg.execution.kinds import series
 from crystalseg.execution.queue import Queue
 from crystalseg.measurement.assessment import Assessment, assess
 from crystalseg.measurement.crystals import measure_crystals

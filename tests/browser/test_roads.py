@@ -264,7 +264,7 @@ def test_a_product_from_profile_through_batch_to_a_run_reopened_and_gone_on_with
     page.get_by_role("option", name="powder A").click()
     settled(page)
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text("2 measured, 1 failed, 0 to do · done")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("done · 2 of 3 images, 1 failed")).to_be_visible(timeout=120_000)
 
     page.get_by_role("link", name="History", exact=True).click()
     expect(page.get_by_role("heading", name="History")).to_be_visible()

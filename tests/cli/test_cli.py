@@ -25,6 +25,7 @@ from crystalseg.record.instruments import Instrument
 from crystalseg.record.instruments import save as save_instrument
 from crystalseg.record.profiles import Profile, save
 from crystalseg.record.validations import no_verdict
+from crystalseg.segmentation.canonical import canonical
 from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
@@ -141,8 +142,8 @@ def test_a_profile_validated_can_be_judged(tmp_path):
     assert here("validate", tmp_path, "--profile", "p").returncode == 0
     assert no_verdict(made) == ""
     assert "Verdict: pass." in here(*segment).stdout
-    kept = [entry.body["thresholds"] for entry in ledger.entries(open_database(), "validation")]
-    assert kept == [Settings("watershed").thresholds, strict.thresholds]
+    kept = [canonical(entry.body["conditions"]) for entry in ledger.entries(open_database(), "validation")]
+    assert kept == [Settings("watershed").conditions.key, strict.conditions.key]
 
 
 def test_a_method_is_named_with_network_and_effort_as_reports_name_it(tmp_path):

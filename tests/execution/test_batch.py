@@ -16,9 +16,11 @@ from distributed import LocalCluster
 from pypdf import PdfReader
 
 from crystalseg.errors import UserError
-from crystalseg.execution import batch, batch_run, mosaic_run, work_folder
-from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
+from crystalseg.execution import batch_run, mosaic_run, work_state
+from crystalseg.execution.batch_source import NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
+from crystalseg.execution.kinds import batch
+from crystalseg.execution.work_state import WorkError
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
@@ -119,26 +121,27 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
     made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5))
     assert set(made.names[:2]) == {"set/00.png", "set/00 (copy).png"}
     assert batch.load(out) == made
-    assert batch.state_of(out, engine) == batch.State(GOOD + 1, 0, (), "paused")
+    state = batch.progress_of(out, engine)
+    assert (state.status, state.done, state.total, state.reasons) == ("waiting", 0, GOOD + 1, ())
 
     def pause_after_two(_):
         if len(recorded(engine)) == 2:
-            work_folder.ask(out, "paused")
+            work_state.ask(out, "paused")
 
     at_the_end, finish = [], batch_run.finish
 
     def watched(*given):
-        at_the_end.append(batch.state_of(out, engine).state)
+        at_the_end.append(batch.progress_of(out, engine).status)
         finish(*given)
 
     monkeypatch.setattr(batch_run, "finish", watched)
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         state = batch_run.run(out, engine, 1, cluster.scheduler_address, pause_after_two)
-        assert state.state == "paused"
+        assert state.status == "paused"
         assert 2 <= state.done < GOOD + 1
-        work_folder.ask(out, "")
+        work_state.ask(out, "")
         state = batch_run.run(out, engine, 1, cluster.scheduler_address)
-    assert (state.state, state.done) == ("done", GOOD + 1)
+    assert (state.status, state.done) == ("done", GOOD + 1)
     assert at_the_end == ["running", "running"]  # not done before what concerns all images is written
     combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
     assert f"1 of {GOOD + 1} images are copies of others and left out" in combined
@@ -168,26 +171,26 @@ def mosaics(tmp_path, monkeypatch):
 def test_a_mosaic_in_a_batch_goes_window_by_window_and_on_where_it_stopped(mosaics, tmp_path, monkeypatch):
     out, engine, lines = tmp_path / "out", open_database(), []
     batch.prepare(out, mosaics, Profile("coarse", settings=Settings(scales=Scales((0.25, 0.5)))))
-    told = mosaic_run._Told.__call__
+    tell = mosaic_run.tell
 
-    def pausing(self, progress):
+    def pausing(reporter, progress):
         if progress.stage == "scale 0.5":
-            work_folder.ask(out, "paused")
-        told(self, progress)
+            work_state.ask(out, "paused")
+        tell(reporter, progress)
 
-    monkeypatch.setattr(mosaic_run._Told, "__call__", pausing)
-    state = batch_run.run(out, engine, report=lines.append)
+    monkeypatch.setattr(mosaic_run, "tell", pausing)
+    state = batch_run.run(out, engine, say=lines.append)
     # the image was measured meanwhile; of the mosaic is kept what was found
-    assert (state.state, state.done, len(state.reasons)) == ("paused", 1, 0)
-    assert state.mosaic.startswith("lot/a.png: ")
+    assert (state.status, state.done, len(state.reasons)) == ("paused", 1, 0)
+    assert state.stage.startswith("lot/a.png: ")
     assert [line.split(":")[0] for line in lines] == ["lot/b.png"]
     assert (out / "lot_a.mosaic" / "windows" / "scale0_band0.npz").exists()
-    work_folder.ask(out, "")
+    work_state.ask(out, "")
     seen = []
-    monkeypatch.setattr(mosaic_run._Told, "__call__", lambda self, p: (seen.append(p.stage), told(self, p)))
-    state = batch_run.run(out, engine, report=lines.append)
+    monkeypatch.setattr(mosaic_run, "tell", lambda reporter, p: (seen.append(p.stage), tell(reporter, p)))
+    state = batch_run.run(out, engine, say=lines.append)
     assert "scale 0.25" not in seen
-    assert (state.state, state.done, state.mosaic) == ("done", 2, "")
+    assert (state.status, state.done, state.stage) == ("done", 2, "")
     ((name, reason),) = state.reasons
     assert name == "lot/c.png"
     assert "damaged or truncated" in reason
@@ -212,21 +215,21 @@ def test_a_batch_whose_disk_is_full_at_a_mosaic_goes_on_once_there_is_room(mosai
         full.setattr(mosaic_run, "NEEDED", 2**50)
         with pytest.raises(NoRoomError, match="make room"):
             batch_run.run(out, engine)
-    state = batch.state_of(out, engine)
-    assert (state.state, state.done, state.reasons) == ("paused", 1, ())
-    assert "make room" in state.mosaic
+    state = batch.progress_of(out, engine)
+    assert (state.status, state.done, state.reasons) == ("failed", 1, ())
+    assert "make room" in state.error
     assert batch_run.run(out, engine).done == 2
 
 
 def test_what_cannot_be_started_is_explained(images, tmp_path):
-    with pytest.raises(BatchError, match="neither a folder nor a ZIP"):
+    with pytest.raises(WorkError, match="neither a folder nor a ZIP"):
         Source(tmp_path / "nothing")
-    with pytest.raises(BatchError, match="holds no image"):
+    with pytest.raises(WorkError, match="holds no image"):
         Source(tmp_path.joinpath("empty").mkdir() or tmp_path / "empty")
     batch.prepare(tmp_path / "out", images, QUICK)
-    with pytest.raises(BatchError, match="another batch"):
+    with pytest.raises(WorkError, match="another batch"):
         batch.prepare(tmp_path / "out", images, Profile("else"))
-    with pytest.raises(BatchError, match="holds no batch"):
+    with pytest.raises(WorkError, match="holds no batch"):
         batch.load(tmp_path)
     with pytest.raises(ClusterError, match="No Dask scheduler"):
         batch_run.run(tmp_path / "out", open_database(), scheduler="tcp://127.0.0.1:9")
@@ -262,8 +265,8 @@ def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tm
 
     for um in (0.5, 0.51):
         run = run_of(um, calibration)
-        assert (run.um_per_px, run.calibration_uncertainty) == (0.5, 0.004)
-        assert "SEM 2" in run.calibration
+        assert (run.um_per_px, run.calibration.uncertainty) == (0.5, 0.004)
+        assert "SEM 2" in run.calibration.source
     with pytest.raises(UserError, match=r"states 0.25 µm per pixel, not the 0.5 given .*SEM 2"):
         run_of(0.25, calibration)
     assert run_of(0.25, None).um_per_px == 0.25

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crystalseg.execution.batch_source import BatchError, Source
+from crystalseg.execution.batch_source import Source
+from crystalseg.execution.work_state import WorkError
 from tests.micrographs.test_large_files import ome_zarr
 
 
@@ -35,7 +36,7 @@ def test_entries_of_the_same_name_are_two_images(tmp_path):
     source = Source(archive(tmp_path / "x.zip", [("a.png", b"first"), ("b.png", b"b"), ("a.png", b"second")]))
     assert source.names == ("a.png", "a.png", "b.png")
     assert {source.read("a.png", 0), source.read("a.png", 1)} == {b"first", b"second"}
-    with pytest.raises(BatchError, match="not there any more"):
+    with pytest.raises(WorkError, match="not there any more"):
         source.read("a.png", 2)
 
 
@@ -72,7 +73,7 @@ def patched(data, method=None, flags=None):
 def test_an_entry_that_cannot_be_read_is_one_failure(tmp_path, change, words):
     path = archive(tmp_path / "x.zip", [("a.png", b"x" * 100)], zipfile.ZIP_STORED)
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(BatchError, match=words) as caught:
+    with pytest.raises(WorkError, match=words) as caught:
         Source(path).read("a.png")
     assert "\n" not in str(caught.value)
 
@@ -81,14 +82,14 @@ def test_sizes_are_checked_before_anything_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("crystalseg.execution.batch_source.MAX_FILE", 10**6)
     bomb = archive(tmp_path / "x.zip", [("a.png", bytes(10**8))])
     assert bomb.stat().st_size < 200_000
-    with pytest.raises(BatchError, match="too large: 95 MiB"):
+    with pytest.raises(WorkError, match="too large: 95 MiB"):
         Source(bomb).read("a.png")
     # a directory that lies about the size: no more than that is unpacked
     data = bytearray(bomb.read_bytes())
     start = data.index(b"PK\1\2") + 24
     struct.pack_into("<I", data, start, 1000)
     bomb.write_bytes(bytes(data))
-    with pytest.raises(BatchError, match="cannot be unpacked"):
+    with pytest.raises(WorkError, match="cannot be unpacked"):
         Source(bomb).read("a.png")
 
 
@@ -97,11 +98,11 @@ def test_a_damaged_zip_among_others_fails_alone(tmp_path):
     (tmp_path / "a.png").write_bytes(b"a")
     source = Source(tmp_path)
     assert source.names == ("a.png", "bad.zip")
-    with pytest.raises(BatchError, match="no ZIP file, or a damaged one"):
+    with pytest.raises(WorkError, match="no ZIP file, or a damaged one"):
         source.read("bad.zip")
     for empty in (b"", b"PK\5\6" + bytes(18)):
         (tmp_path / "alone.zip").write_bytes(empty)
-        with pytest.raises(BatchError, match=r"neither a folder|holds no image"):
+        with pytest.raises(WorkError, match=r"neither a folder|holds no image"):
             Source(tmp_path / "alone.zip")
 
 

@@ -8,9 +8,10 @@ import pytest
 import tifffile
 
 from crystalseg.errors import UserError
-from crystalseg.execution import mosaic, mosaic_run, work_folder
-from crystalseg.execution.batch_source import BatchError
+from crystalseg.execution import mosaic_run, work_state
 from crystalseg.execution.cluster import ClusterError, OnCluster, connected
+from crystalseg.execution.kinds import mosaic
+from crystalseg.execution.work_state import WorkError
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.record.audit import audit
@@ -48,21 +49,21 @@ def engine():
 def test_a_mosaic_is_paused_goes_on_and_leaves_all_files(source, tmp_path, engine):
     out = tmp_path / "out"
     begun = mosaic.prepare(out, source, QUICK)
-    assert mosaic.state_of(out).state == "waiting"
+    assert work_state.state_of(out).status == "waiting"
 
     def pause(progress):
         if progress.stage == "scale 0.5":
-            work_folder.ask(out, "paused")
+            work_state.ask(out, "paused")
 
     assert mosaic_run.run(out, engine, report=pause) is None
-    assert mosaic.state_of(out).state == "paused"
+    assert work_state.state_of(out).status == "paused"
     assert (out / "windows" / "scale0_band0.npz").exists()
-    work_folder.ask(out, "")
+    work_state.ask(out, "")
     stages = []
     run = mosaic_run.run(out, engine, report=lambda p: stages.append(p.stage))
     assert "scale 0.25" not in stages
-    now = mosaic.state_of(out)
-    assert (now.state, now.share, now.stem) == ("done", 1.0, "mosaic")
+    now = work_state.state_of(out)
+    assert (now.status, now.share) == ("done", 1.0)
     assert not (out / "windows").exists()
     assert run.id == begun.id
     assert run.factors == [0.25, 0.5]
@@ -119,44 +120,44 @@ def test_workers_find_the_same_also_when_one_dies(source, models):
 
 def test_bad_news_is_one_sentence_and_nothing_is_lost(source, tmp_path, engine, monkeypatch):
     out = tmp_path / "out"
-    with pytest.raises(BatchError, match="holds no mosaic"):
+    with pytest.raises(WorkError, match="holds no mosaic"):
         mosaic.load(out)
     mosaic.prepare(out, source, QUICK)
-    with pytest.raises(BatchError, match="another profile or pixel size"):
+    with pytest.raises(WorkError, match="another profile or pixel size"):
         mosaic.prepare(out, source, QUICK, from_um_per_px(0.3))
     with pytest.raises(ClusterError, match="No Dask scheduler answers"):
         mosaic_run.run(out, engine, scheduler="tcp://127.0.0.1:1")
-    assert mosaic.state_of(out).state == "failed"
-    assert "No Dask scheduler" in mosaic.state_of(out).error
-    with work_folder.locked(out), pytest.raises(BatchError, match="is running already"):
+    assert work_state.state_of(out).status == "failed"
+    assert "No Dask scheduler" in work_state.state_of(out).error
+    with work_state.locked(out), pytest.raises(WorkError, match="is running already"):
         mosaic_run.run(out, engine)
     with monkeypatch.context() as patch:
         patch.setattr(mosaic_run.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
-        with pytest.raises(BatchError, match="GiB on the disk of"):
+        with pytest.raises(WorkError, match="GiB on the disk of"):
             mosaic_run.run(out, engine)
     begun = mosaic.load(out)
     assert begun.weights
     with monkeypatch.context() as patch:
         patch.setattr(mosaic_run, "_check_disk", lambda *_: None)
         patch.setattr("crystalseg.segmentation.models.Models.used_by", lambda *_: ({"folded": "of others"}, {}))
-        with pytest.raises(BatchError, match="Other networks are installed"):
+        with pytest.raises(WorkError, match="Other networks are installed"):
             mosaic_run.run(out, engine)
     tifffile.imwrite(source, 255 - tifffile.imread(source))
-    with pytest.raises(BatchError, match="has changed since"):
+    with pytest.raises(WorkError, match="has changed since"):
         mosaic_run.run(out, engine)
     source.unlink()
     with pytest.raises(UserError, match="cannot be opened"):
         mosaic_run.run(out, engine)
-    assert mosaic.state_of(out).error.startswith("mosaic.tif: cannot be opened")
+    assert work_state.state_of(out).error.startswith("mosaic.tif: cannot be opened")
 
 
 def test_a_process_that_was_killed_left_a_paused_mosaic(source, tmp_path):
     out = tmp_path / "out"
     mosaic.prepare(out, source, QUICK)
     (out / "state.json").write_text(json.dumps({"state": "running", "stage": "scale 1", "share": 0.4}))
-    assert mosaic.state_of(out).state == "paused"
-    with work_folder.locked(out):
-        assert mosaic.state_of(out).state == "running"
+    assert work_state.state_of(out).status == "paused"
+    with work_state.locked(out):
+        assert work_state.state_of(out).status == "running"
 
 
 def test_a_cluster_without_workers_is_not_waited_for_forever(monkeypatch):

@@ -37,7 +37,7 @@ def test_an_image_goes_the_whole_road_to_a_verdict_and_onto_the_record():
     result = measure_micrograph(IMAGE, PROFILE.settings, None)
     assert result.measurement.summary.counted == 4
     unsure = documented(result, None, Details(operator="A. Kern"), PROFILE)
-    validation = Validation("discs", "watershed", 3, {"mean": [0.01, -0.01, 0.0]}, PROFILE.settings.thresholds)
+    validation = Validation("discs", "watershed", 3, {"mean": [0.01, -0.01, 0.0]}, PROFILE.settings.conditions)
     ready = documented(result, validation, Details(operator="A. Kern"), PROFILE, id="probe")
     # judging is a function of what it is given
     assert (unsure.run.outcome, ready.run.outcome) == ("not decidable", "pass")

@@ -1,6 +1,7 @@
 """A series from a file to tracks on record; small frames and no network."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -10,14 +11,15 @@ from distributed import LocalCluster
 from pypdf import PdfReader
 
 from crystalseg.errors import UserError
-from crystalseg.execution import batch, series
-from crystalseg.execution.batch_source import BatchError
+from crystalseg.execution.kinds import batch, series
+from crystalseg.execution.work_state import WorkError
 from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.frames import Moment
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.record import ledger
 from crystalseg.record.audit import audit
-from crystalseg.record.database import open_database
+from crystalseg.record.database import RecordError, open_database
+from crystalseg.record.ledger import StaleError
 from crystalseg.record.profiles import Profile
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.growth import pictures, ripening
@@ -54,11 +56,11 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
     assert made.names == tuple(f"{k:04d}.tif" for k in range(1, 5))
     assert made.calibration.um_per_px == 0.5
     assert not series.is_linked(out)
-    with pytest.raises(BatchError, match="not followed yet"):
+    with pytest.raises(WorkError, match="not followed yet"):
         series.load(out, engine)
     state = series.run(out, engine, 1, address, told.append)
-    assert (state.state, state.done) == ("done", 4)
-    assert series.state_of(out, engine).state == "done"
+    assert (state.status, state.done) == ("done", 4)
+    assert series.progress_of(out, engine).status == "done"
     assert len(told) == 8
     drift = pd.read_csv(out / "drift.csv", encoding="utf-8-sig")
     np.testing.assert_allclose(drift[["dy_px", "dx_px"]], [(k, -2 * k) for k in range(4)], atol=0.5)
@@ -79,7 +81,7 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
     (entry,) = ledger.entries(engine, "series", made.id)
     assert (entry.who, len(entry.body["runs"])) == ("A. Kern", 4)
     assert list(audit(engine)) == []
-    assert series.run(out, engine, 1, address).state == "done"  # nothing is done twice
+    assert series.run(out, engine, 1, address).status == "done"  # nothing is done twice
     assert len(ledger.entries(engine, "series", made.id)) == 1
     series.write(out, engine)
     assert {"series_report.pdf", "series.xlsx"} <= {path.name for path in out.iterdir()}
@@ -110,23 +112,49 @@ def test_a_file_becomes_tracks_and_a_law_on_record(tmp_path, address):
 
 
 def test_a_series_runs_until_its_crystals_were_followed(tmp_path, address, monkeypatch):
-    """Also when its batch is done and they are not."""
+    """Also when all frames are measured and they are not."""
     engine, out = open_database(), tmp_path / "out"
     series.prepare(out, stack(tmp_path / "hot.ome.tif", SHOWN[:2]), QUICK)
-    seen, real = [], series.follow
+    seen, real, append = [], series.follow, ledger.append
 
     def follow(*given):
-        seen.append(series.state_of(out, engine).state)
-        assert batch.state_of(out, engine).state == "done"
-        with pytest.raises(BatchError, match="running already"):
+        seen.append(series.progress_of(out, engine).status)
+        with pytest.raises(WorkError, match="running already"):
             series.run(out, engine, 1, address)
         return real(*given)
 
+    def refuse(engine, kind, *given, **more):
+        if kind == "series":
+            raise RecordError("The record cannot be written.")
+        return append(engine, kind, *given, **more)
+
     monkeypatch.setattr(series, "follow", follow)
-    assert series.state_of(out, engine).state == "paused"
+    assert series.progress_of(out, engine).status == "waiting"
+    # what the record refuses is not done, and can be done then
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "append", refuse)
+        with pytest.raises(RecordError):
+            series.run(out, engine, 1, address)
+    assert not series.is_linked(out)
+    assert series.progress_of(out, engine).status == "failed"
     series.run(out, engine, 1, address)
-    assert seen == ["running"]
-    assert series.state_of(out, engine).state == "done"
+    assert seen == ["running", "running"]
+    assert series.progress_of(out, engine).status == "done"
+    # nor is anything put right on what was not seen
+    found = series.load(out, engine)
+    number = int(found.tracks.crystals.query("frame == 1").iloc[0]["id"])
+    change, real_check = TrackCorrection("cut", 1, number), series.corrected
+
+    def meanwhile(tracks, corrections):
+        if corrections and len(ledger.entries(engine, "track")) == 0:
+            append(engine, "track", batch.load(out).id, asdict(change))
+        return real_check(tracks, corrections)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(series, "corrected", meanwhile)
+        with pytest.raises(StaleError, match="Somebody else"):
+            series.correct(out, engine, change, "A. Kern")
+    assert len(series.corrections(out, engine)) == 1
 
 
 def test_times_come_later_and_heat_must_be_one(tmp_path, address):
@@ -147,23 +175,25 @@ def test_times_come_later_and_heat_must_be_one(tmp_path, address):
 
 def test_what_is_no_series_is_said(tmp_path, address):
     engine = open_database()
-    with pytest.raises(BatchError, match="neither a folder nor a ZIP"):
+    with pytest.raises(WorkError, match="neither a folder nor a ZIP"):
         series.prepare(tmp_path / "a", tmp_path / "nothing", QUICK)
     (tmp_path / "single.png").write_bytes(png(SHOWN[0]))
-    with pytest.raises(BatchError, match="no TIFF file of several pages"):
+    with pytest.raises(WorkError, match="no TIFF file of several pages"):
         series.prepare(tmp_path / "a", tmp_path / "single.png", QUICK)
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "f.png").write_bytes(png(SHOWN[0]))
-    with pytest.raises(BatchError, match="at least two frames"):
+    with pytest.raises(WorkError, match="at least two frames"):
         series.prepare(tmp_path / "b", tmp_path / "one", QUICK)
     (tmp_path / "one" / "g.png").write_bytes(png(SHOWN[0][:150]))
     series.prepare(tmp_path / "c", tmp_path / "one", QUICK, interval=5)
-    with pytest.raises(BatchError, match=r"g\.png has another size than the frame before it"):
+    with pytest.raises(WorkError, match=r"g\.png has another size than the frame before it"):
         series.run(tmp_path / "c", engine, 1, address)
-    assert series.state_of(tmp_path / "c", engine).state == "paused"
+    state = series.progress_of(tmp_path / "c", engine)
+    assert state.status == "failed"
+    assert "another size" in state.error
     damaged = stack(tmp_path / "cut.ome.tif")
     damaged.write_bytes(damaged.read_bytes()[:-200_000])
-    with pytest.raises((MicrographError, BatchError)):
+    with pytest.raises((MicrographError, WorkError)):
         series.prepare(tmp_path / "d", damaged, QUICK)
     assert not (tmp_path / "d" / "batch.json").exists()
     assert batch.load(tmp_path / "c").names == ("f.png", "g.png")

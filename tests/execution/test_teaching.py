@@ -15,9 +15,10 @@ from skimage.measure import label
 from torch.utils.data import DataLoader
 
 from crystalseg.evaluation.metrics import panoptic_quality
-from crystalseg.execution import lesson, lesson_state, teaching, work_folder
-from crystalseg.execution.batch_source import BatchError
-from crystalseg.execution.lesson import LessonError, areas, parts, prepare
+from crystalseg.execution import teaching, work, work_state
+from crystalseg.execution.kinds import lesson
+from crystalseg.execution.kinds.lesson import LessonError, areas, prepare, splits
+from crystalseg.execution.work_state import WorkError
 from crystalseg.micrographs.annotations import annotation
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.record import annotations, models, store
@@ -60,7 +61,7 @@ def quick_looks(set_attribute):
     def found(models, settings, pixels):
         return label(pixels.mean(axis=2) > 128, connectivity=1).astype(np.int32)
 
-    for module in ("teaching", "lesson_part"):
+    for module in ("teaching", "lesson_split"):
         set_attribute(f"crystalseg.execution.{module}.labels", found)
 
 
@@ -86,7 +87,7 @@ def on_record(engine, count, material="powder"):
 
 def test_with_three_images_each_is_left_out_once():
     images = [drawn(seed) for seed in (1, 2, 3)]
-    first, whole, *others = parts(images)
+    first, whole, *others = splits(images)
     assert whole.is_model
     assert whole.learnt == tuple(images)
     left = [one.micrograph.name for part in (first, *others) for one in part.left_out]
@@ -102,7 +103,7 @@ def test_of_one_image_its_separate_areas_are_left_out():
     checked[:, 52:60] = False
     image = replace(one, checked=checked)
     assert [area.checked[:, :52].all() for area in areas([image])] == [True, False]
-    first, _, second = parts([image])
+    first, _, second = splits([image])
     for part in (first, second):
         (out,), (rest,) = part.left_out, part.learnt
         assert not (out.checked & rest.checked).any()
@@ -110,7 +111,7 @@ def test_of_one_image_its_separate_areas_are_left_out():
 
 
 def test_of_one_area_nothing_can_be_left_out():
-    assert [part.is_model for part in parts([drawn(1)])] == [True]
+    assert [part.is_model for part in splits([drawn(1)])] == [True]
 
 
 def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
@@ -145,7 +146,7 @@ def test_a_model_is_learnt_validated_and_used(engine, monkeypatch):
     assert [name for name, *_ in given.rehearsed] == ["powder 15"]
     learnt_with = []
     monkeypatch.setattr(
-        "crystalseg.execution.lesson_part.learn", lambda *given: learnt_with.append(given[-1]) or learn(*given)
+        "crystalseg.execution.lesson_split.learn", lambda *given: learnt_with.append(given[-1]) or learn(*given)
     )
     second = teaching.run(again, engine)
     assert [one.micrograph.name for one in learnt_with[0]] == ["powder 15", "powder 13"]
@@ -193,8 +194,8 @@ def test_killed_and_gone_on_with_it_ends_with_the_same_weights(engine, own_home)
             process.start()
             process.join(240)
             assert (process.exitcode == 0) == (not killed_after)
-        state = lesson_state.state_of(folder)
-        assert (state.status, state.model) == ("done", f"{name}:1")
+        state = work_state.state_of(folder)
+        assert (state.status, state.made) == ("done", f"{name}:1")
         hashes.append(models.find(engine, name).weights)
     # the card names the model, the rest is the same
     first, second = (_tensors(store.get(sha256)) for sha256 in hashes)
@@ -211,13 +212,13 @@ def test_a_pause_is_followed_and_gone_on_from(engine, monkeypatch):
     folder = prepare(engine, "powder", "powder", on_record(engine, 1), minutes=0.1)
 
     def pause(state):
-        if state.title == "the model, of everything":
-            work_folder.ask(folder, "paused")
+        if state.stage == "the model, of everything":
+            work_state.ask(folder, "paused")
 
     replace(lesson.load(folder), steps=3, every=3).save(folder)
     assert teaching.run(folder, engine, pause) is None
-    assert lesson_state.state_of(folder).status == "paused"
-    work_folder.ask(folder, "")
+    assert work_state.state_of(folder).status == "paused"
+    work_state.ask(folder, "")
     assert teaching.run(folder, engine).reference == "powder:1"
 
 
@@ -242,9 +243,9 @@ def test_two_people_do_not_teach_the_same_model_at_once(engine):
     folder = prepare(engine, "powder", "powder", kept, who="A. Kern")
     with pytest.raises(LessonError, match=r"being taught already, by A\. Kern"):
         prepare(engine, "powder", "powder", kept, who="B. Lang")
-    with work_folder.locked(folder), pytest.raises(BatchError, match="running already"):
+    with work_state.locked(folder), pytest.raises(WorkError, match="running already"):
         teaching.run(folder, engine)
-    lesson.discard("powder")
+    work.discard(work.work_in(folder))
     prepare(engine, "powder", "powder", kept, who="B. Lang")
 
 
@@ -281,7 +282,7 @@ def test_a_failure_is_a_sentence_and_can_be_gone_on_from(engine, monkeypatch):
         patched.setattr("crystalseg.execution.teaching.save_weights", full)
         with pytest.raises(OSError, match="No space"):
             teaching.run(folder, engine)
-    state = lesson_state.state_of(folder)
+    state = work_state.state_of(folder)
     assert state.status == "failed"
     assert state.error.startswith("No space left on device")
     assert teaching.run(folder, engine).reference == "powder:1"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.drawn_fields import sized
 from crystalseg.measurement.assessment import assess
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.field import Field
@@ -46,6 +47,41 @@ def test_what_must_be_said_is_said():
     two, three = (assess([field(squares(800, 40, (13, 21)))] * n, "exclude").notes for n in (2, 3))
     assert (len(two), three) == (1, [])
     assert "three or more" in two[0]
+
+
+def test_a_crystal_cut_by_the_border_breaks_limits_by_what_is_visible_of_it():
+    # whole discs of 40 px and one of 200 px cut in half: its visible half has an ECD of 141 µm
+    whole = [(y, x, 20) for y in range(100, 900, 60) for x in range(250, 900, 60)]
+    labels = discs((1000, 1000), [*whole, (500, 0, 100)])
+    known = Validation("discs", "sima-plus", 3, {key: [0.0] * 3 for key in ("largest", "area_above")})
+    limits = (Limit("largest", upper=105), Limit("area_above", upper=0.05, above=105))
+    found = assess([field(labels, 1.0)], "exclude", 0.0, known, limits)
+    assert found.verdicts[0].outcome == "fail"
+    assert found.verdicts[1].outcome in ("fail", "not decidable")
+    assert all("visible of the crystals cut by the border" in v.why for v in found.verdicts)
+    assert any("cut by the border shows 141" in note for note in found.notes)
+    inside = assess([field(discs((1000, 1000), whole), 1.0)], "exclude", 0.0, known, limits[:1])
+    assert inside.outcome == "pass"
+
+
+def test_a_share_is_not_decided_without_a_pixel_size_uncertainty():
+    known = Validation("squares", "sima-plus", 3, {"area_above": [0.0] * 3})
+    limit = (Limit("area_above", upper=0.5, above=30),)
+    labels = squares(800, 40, (13, 21))
+    assert assess([field(labels)], "exclude", 0.01, known, limit).outcome == "pass"
+    undecided = assess([field(labels)], "exclude", None, known, limit).verdicts[0]
+    assert (undecided.outcome, undecided.why) == ("not decidable", "Uncertainty of calibration is not known.")
+
+
+def test_sixty_log_normal_crystals_do_not_pass_a_share_that_they_break():
+    # 10 % of the area is in crystals above x, the limit is 5 %: about half of such samples have none above x
+    rng = np.random.default_rng(3)
+    x = 12 * np.exp(0.5 * (1.0 + 1.2816))  # by area a log-normal lies 2σ² higher
+    known = Validation("drawn", "sima-plus", 3, {"area_above": [0.0] * 3})
+    limit = (Limit("area_above", upper=0.05, above=x),)
+    samples = [sized(rng.lognormal(np.log(12), 0.5, 60), k) for k in range(100)]
+    outcomes = [assess([of], "include", 0.0, known, limit).outcome for of in samples]
+    assert outcomes.count("pass") <= 3
 
 
 def test_many_crystals_of_few_pixels_are_said():

@@ -14,6 +14,7 @@ from crystalseg.measurement.distribution import (
     percentiles,
     summarise,
 )
+from crystalseg.measurement.sampling import Places
 from tests.conftest import discs
 
 
@@ -68,17 +69,29 @@ def test_distributions_sum_to_one_and_grow(pairs):
     assert sizes.min() <= low <= middle <= high <= sizes.max()
 
 
-def test_interval_agrees_with_students_for_many_crystals():
+def spread_out(count):
+    rng = np.random.default_rng(2)
+    return Places.of([(*rng.uniform(0, 100, (2, count)), (100, 100))])
+
+
+def test_interval_of_many_independent_crystals_is_no_narrower_than_students():
     sizes = np.random.default_rng(1).normal(50, 10, 800)
-    found = average_size(sizes, np.ones(800))
-    low, high = stats.t.interval(0.95, 799, sizes.mean(), stats.sem(sizes))
+    found = average_size(sizes, np.ones(800), spread_out(800))
+    _, high = stats.t.interval(0.95, 799, sizes.mean(), stats.sem(sizes))
     assert found.value == pytest.approx(sizes.mean())
-    assert found.low == pytest.approx(low, abs=0.1)
-    assert found.high == pytest.approx(high, abs=0.1)
+    assert found.high - found.value == pytest.approx(found.value - found.low)
+    assert 1 <= (found.high - found.value) / (high - sizes.mean()) < 3
+
+
+@pytest.mark.parametrize(("crystals", "width"), [(2, 0.3), (5, 0.5), (8, 0.5), (20, 0.5)])
+def test_interval_of_few_crystals_holds_the_true_mean(crystals, width):
+    samples = np.random.default_rng(7).lognormal(-(width**2) / 2, width, (300, crystals))
+    found = [average_size(of, np.ones(crystals), spread_out(crystals)) for of in samples]
+    assert np.mean([interval.low <= 1 <= interval.high for interval in found]) >= 0.93
 
 
 def test_a_single_crystal_has_no_interval():
-    found = average_size(np.array([5.0]), np.ones(1))
+    found = average_size(np.array([5.0]), np.ones(1), spread_out(1))
     assert found.value == 5
     assert np.isnan(found.low)
 

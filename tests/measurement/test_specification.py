@@ -43,6 +43,20 @@ def test_without_a_known_uncertainty_nothing_is_decided():
     assert np.isnan(missing.value)
 
 
+def test_what_is_visible_of_a_cut_crystal_is_held_against_an_upper_limit():
+    def seen(value, standard, at_least):
+        made = of(value, standard, "largest")
+        return replace(made, figure=replace(made.figure, at_least=at_least))
+
+    broken = judge(Limit("largest", upper=105), seen(77.6, 12.2, 170.0))
+    assert (broken.outcome, broken.value) == ("fail", 77.6)
+    assert "at least 170 µm" in broken.why
+    assert judge(Limit("largest", upper=105), seen(77.6, 12.2, 110.0)).outcome == "not decidable"
+    assert judge(Limit("largest", upper=105), seen(77.6, 12.2, 70.0)).outcome == "pass"
+    assert judge(Limit("largest", 50), seen(77.6, 12.2, 170.0)).outcome == "pass"
+    assert judge(Limit("largest", 100), seen(77.6, 12.2, 170.0)).outcome == "not decidable"  # no help for a lower one
+
+
 def test_pixels_are_not_judged_by_limits_in_micrometres():
     in_px = replace(of(60.0, 1.0), figure=replace(of(60.0, 1.0).figure, unit="px"))
     undecided = judge(Limit("mean", 50, 70), in_px, "px")

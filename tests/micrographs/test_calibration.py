@@ -138,6 +138,9 @@ def test_the_uncertainty_of_a_scale_bar_by_hand():
     # ends read within ±1 px, evenly: variance 1/3 each; 200 px long: √(2/3)/200 = 0.408 %; certificate 1 µm of 100
     made = from_scale_bar(100, (10, 5), (210, 5), 1.0)
     assert made.uncertainty == pytest.approx(np.hypot(np.sqrt(2 / 3) / 200, 0.01))
+    exact = from_scale_bar(100, (10, 5), (210, 5), 0.0)
+    assert exact.uncertainty == pytest.approx(np.sqrt(2 / 3) / 200)
+    assert from_scale_bar(100, (10, 5), (210, 5)).uncertainty is None  # blank is not known
     with pytest.raises(UserError, match="uncertainty of the length"):
         from_scale_bar(100, (10, 5), (210, 5), -1)
     with pytest.raises(UserError, match="between 0 and 100"):

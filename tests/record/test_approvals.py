@@ -63,7 +63,10 @@ def test_four_eyes_are_two_people():
     profiles.save(engine, Profile("usual"))
     by_ada = replace(measured(), profile="strict", details={"operator": "Ada Kern <ada@x.org>"})
     corrected = replace(
-        measured(), profile="strict", details={"operator": "B. Alt"}, corrections=[{"who": "Ada Kern <ada@x.org>"}]
+        measured(),
+        profile="strict",
+        details={"operator": "B. Alt"},
+        corrections=[{"kind": "delete", "who": "Ada Kern <ada@x.org>"}],
     )
     by_nobody = replace(measured(), profile="strict")
     usual = replace(measured(), profile="usual", details={"operator": "Ada Kern <ada@x.org>"})

@@ -15,6 +15,7 @@ from crystalseg.record.corrections import correction_log, log_correction
 from crystalseg.record.database import RecordError, open_database
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reports import issue, reports_of
+from crystalseg.segmentation.settings import Instances
 from tests.conftest import with_pragma
 
 ISSUER = """
@@ -49,11 +50,11 @@ def test_a_clock_that_is_set_back_changes_no_order(own_home, monkeypatch):
     times = iter(["2030-01-01T00:00:05+00:00", "2030-01-01T00:00:03+00:00", "2030-01-01T00:00:01+00:00"])
     monkeypatch.setattr(store, "now", lambda: next(times, "2020-01-01T00:00:00+00:00"))
     profiles.save(engine, Profile("strict", four_eyes=True))
-    log_correction(engine, "job1", "h 0", {"kind": "undo"}, "A. Kern")
+    log_correction(engine, "job1", Instances(), {"kind": "undo"}, "A. Kern")
     run = ledger.append(engine, "run", "r1", {})
-    log_correction(engine, "job1", "h 0", {"kind": "redo"}, "A. Kern")
+    log_correction(engine, "job1", Instances(), {"kind": "redo"}, "A. Kern")
     assert profiles.as_of(engine, "strict", run.number).four_eyes
-    assert [entry["kind"] for _, entry in correction_log(engine, "job1", before=run.number)] == ["undo"]
+    assert [one.entry["kind"] for one in correction_log(engine, "job1", before=run.number)] == ["undo"]
     written = [e.created for e in reversed(ledger.latest(engine))]
     assert written == sorted(written)
     assert list(audit(engine)) == []

@@ -1,5 +1,5 @@
 import threading
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +16,13 @@ from crystalseg.record.runs import Run
 
 FIGURES = {
     "unit": "µm",
+    "rule": "exclude",
+    "found": 14,
     "counted": 12,
-    "average": {"value": 3.5},
+    "border": 2,
+    "average": {"value": 3.5, "low": 3.0, "high": 4.0},
+    "smallest": 0.5,
+    "area_share": 0.4,
     "number": [1.0, 3.0, 6.0],
     "area": [2.0, 4.0, 7.0],
     "largest": 9.0,
@@ -37,8 +42,8 @@ ALL = Query()
 
 def add(engine, identity, who="", **facts):
     """A run on record; its id."""
-    blank = Run("a.png", "", None, None, None, {"method": "sima-plus"}, HASHES, {}, {}, dict(FIGURES))
-    ledger.append(engine, "run", identity, asdict(replace(blank, id=identity, **facts)), who)
+    blank = Run("a.png", "", None, None, {"method": "sima-plus"}, HASHES, {}, {}, dict(FIGURES))
+    ledger.append(engine, "run", identity, replace(blank, id=identity, **facts).to_dict(), who)
     return identity
 
 

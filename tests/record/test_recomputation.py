@@ -65,11 +65,11 @@ def test_a_run_corrected_in_the_app_is_computed_again_to_the_last_digit(models, 
         Correction("delete", (4,)).to_dict(),
         Correction("add", (), (middle,)).to_dict(),
     ):
-        log_correction(engine, "job1", choice.name, entry, "A. Kern")
-    log = [entry for _, entry in correction_log(engine, "job1", choice.name)]
+        log_correction(engine, "job1", choice, entry, "A. Kern")
+    log = [one.entry for one in correction_log(engine, "job1", choice)]
     history = history_of(found, micrograph.pixels, log)
     second = on_record(micrograph, found, history, id="second", job="job1")
-    log_correction(engine, "job1", choice.name, Correction("delete", (3,)).to_dict(), "A. Kern")  # later
+    log_correction(engine, "job1", choice, Correction("delete", (3,)).to_dict(), "A. Kern")  # later
     for run in (first, second):
         reopened = reopen(run)
         assert same_figures(run, recompute(engine, reopened, models))

@@ -14,7 +14,8 @@ import crystalseg.execution.queue  # noqa: F401 - its table
 from crystalseg import __version__
 from crystalseg.errors import UserError
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.measurement.distribution import summarise
+from crystalseg.measurement.distribution import Summary, summarise
+from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.record import ledger, store
 from crystalseg.record.audit import audit
@@ -28,8 +29,9 @@ from crystalseg.segmentation.corrections.evidence import Evidence
 from crystalseg.segmentation.corrections.history import History
 from crystalseg.segmentation.fusion import Prediction
 from crystalseg.segmentation.segmentation import Segmentation
-from crystalseg.segmentation.settings import Settings
+from crystalseg.segmentation.settings import Instances, Settings
 from tests.conftest import discs, keep, png
+from tests.test_rooms import PRODUCT
 
 
 def run(name="a.png", **changes):
@@ -37,8 +39,7 @@ def run(name="a.png", **changes):
         "image_name": name,
         "image_sha256": "0" * 64,
         "region": (0, 0, 5, 6),
-        "um_per_px": 0.5,
-        "calibration": "by hand",
+        "calibration": Calibration(0.5, "by hand"),
         "settings": {"scales": {}},
         "hashes": {"sima": "1"},
         "versions": {},
@@ -50,7 +51,7 @@ def run(name="a.png", **changes):
 
 def test_a_run_comes_back_as_it_was_recorded():
     engine = open_database()
-    first, second = run(created="2026-01-01T00:00:00+00:00"), run("b.png", um_per_px=None, figures=None, region=None)
+    first, second = run(created="2026-01-01T00:00:00+00:00"), run("b.png", calibration=None, figures=None, region=None)
     keep(engine, first)
     keep(engine, second)
     back = recorded(open_database())  # another connection
@@ -81,12 +82,12 @@ def test_runs_that_end_together_keep_their_order():
 def test_corrections_come_back_in_order_and_by_thresholds():
     engine = open_database()
     for k in range(3):
-        log_correction(engine, "job1", "h 0", {"kind": "delete", "ids": [k]}, "A. Kern")
-    log_correction(engine, "job1", "h 1", {"kind": "undo"}, "")
-    log_correction(engine, "job2", "h 0", {"kind": "undo"}, "")
-    log = correction_log(open_database(), "job1", "h 0")
-    assert [entry["ids"] for _, entry in log] == [[0], [1], [2]]
-    assert {thresholds for thresholds, _ in correction_log(engine, "job1")} == {"h 0", "h 1"}
+        log_correction(engine, "job1", Instances(), {"kind": "delete", "ids": [k]}, "A. Kern")
+    log_correction(engine, "job1", Instances(1.0), {"kind": "undo"}, "")
+    log_correction(engine, "job2", Instances(), {"kind": "undo"}, "")
+    log = correction_log(open_database(), "job1", Instances())
+    assert [one.entry["ids"] for one in log] == [[0], [1], [2]]
+    assert {one.instances for one in correction_log(engine, "job1")} == {Instances(), Instances(1.0)}
     assert len(correction_log(engine, "job1")) == 4
     assert {e.who for e in ledger.entries(engine, "correction", "job1")} == {"A. Kern", ""}
 
@@ -134,7 +135,8 @@ def test_a_record_of_the_first_releases_is_kept(tmp_path):
     engine = open_database(url)
     (kept,) = recorded(engine)
     assert kept == Run.from_dict(facts)
-    assert correction_log(engine, "job1") == [("h 0", {"kind": "undo"})]
+    (one,) = correction_log(engine, "job1")
+    assert (one.text, one.instances, one.entry) == ("h 0", None, {"kind": "undo"})
     assert list(audit(engine)) == []
     assert not {"runs", "corrections"} & set(inspect(engine).get_table_names())
     keep(engine, replace(kept, id="y"))
@@ -198,3 +200,32 @@ def test_a_changed_labels_file_is_refused():
     store.place(made.files["labels"]).write_bytes(b"else")
     with pytest.raises(store.StoreError, match="was changed"):
         reopen(made)
+
+
+def test_what_goes_on_record_as_an_object_comes_back_as_one():
+    made = replace(measured(corrected=True), calibration=Calibration(0.25, "SEM 2", 0.004), region=(0, 0, 9, 9))
+    facts = json.loads(made.to_json())
+    assert (facts["um_per_px"], facts["calibration"], facts["calibration_uncertainty"]) == (0.25, "SEM 2", 0.004)
+    again = Run.from_dict(facts)
+    assert json.loads(again.to_json()) == facts
+    assert isinstance(again.summary, Summary)
+    assert json.loads(json.dumps(again.summary.to_dict())) == facts["figures"]
+    assert (again.calibration, again.um_per_px) == (made.calibration, 0.25)
+    assert again.chosen == Settings()
+    assert [c.kind for c in again.log] == ["delete", "mark"]
+    assert again.marked == {3: "pore"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"average": 3.5}, {"number": [1, 2]}, {"average": {"mean": 3.5}}, {"area": None}, {"average": None}]
+)
+def test_figures_that_cannot_be_read_are_said_to_be_so(wrong):
+    figures = measured().figures
+    assert Summary.from_dict(figures | {"written later": 1}) == Summary.from_dict(figures)
+    with pytest.raises(UserError, match="cannot be read: another version wrote them"):
+        Summary.from_dict(figures | wrong)
+
+
+def test_nobody_reads_figures_on_record_by_strings():
+    for path in PRODUCT:
+        assert not re.search(r"figures(\[['\"]|\.get\(| or \{)", path.read_text()), path

@@ -47,7 +47,7 @@ def test_images_that_came_from_no_file_are_not_taken_for_one():
         ),
         ({"settings": Settings(measuring=Measuring("include"))}, "different border rules (exclude; include)"),
         ({"settings": Settings(measuring=Measuring(only="round"))}, "different crystals counted (all; "),
-        ({"um_per_px": None}, "different units (µm; px"),
+        ({"calibration": None}, "different units (µm; px"),
     ],
 )
 def test_runs_measured_otherwise_are_not_counted_together(other, words):

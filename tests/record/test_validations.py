@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from crystalseg.evaluation import validation
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.figures import figures
@@ -65,7 +66,7 @@ def test_what_is_shipped_was_measured_with_the_weights_that_are_shipped():
     shipped = validations.validations()
     assert shipped
     for made in shipped:
-        assert made.thresholds == Settings.called(made.method).thresholds
+        assert made.conditions.same(Settings.called(made.method).conditions)
         assert made.weights == {n: file_hash(DIRECTORY / f"{n}.safetensors") for n in made.weights}
         assert set(made.weights) == set(Settings.called(made.method).networks)
 
@@ -74,8 +75,8 @@ def test_a_profile_says_beforehand_why_no_verdict_will_be_given():
     limits = (Limit("mean", 1, 2),)
     usual = Settings("sima")
 
-    def why(images=3, thresholds=usual.thresholds, settings=usual, **more):
-        validations.keep(Validation("powder", "sima", images, {"mean": [0.1] * images}, thresholds), validations.own())
+    def why(images=3, conditions=usual.conditions, settings=usual, **more):
+        validations.keep(Validation("powder", "sima", images, {"mean": [0.1] * images}, conditions), validations.own())
         return validations.no_verdict(Profile("p", **{"kind": "powder", "limits": limits, "settings": settings} | more))
 
     assert why() == ""
@@ -83,7 +84,7 @@ def test_a_profile_says_beforehand_why_no_verdict_will_be_given():
     assert "names no kind of material" in why(kind="")
     assert "sima was not validated on “paint”" in why(kind="paint")
     assert "sima on 2 images of powder only, 3 or more are needed" in why(images=2)
-    assert "had other thresholds (h 1)" in why(thresholds="h 1")
+    assert "had other thresholds (h 1)" in why(conditions=Conditions(text="h 1"))
     assert "leave “Count only” empty" in why(settings=Settings("sima", measuring=Measuring(only="round")))
 
 
@@ -100,7 +101,7 @@ def test_what_is_kept_is_found_and_ones_own_comes_first(tmp_path, monkeypatch):
     validations.keep(Validation("powder", "sima", 2, off), validations.SHIPPED)
     validations.keep(Validation("powder", "sima-plus", 2, off), validations.SHIPPED)
     assert validations.lookup(POWDER, Settings("sima")).errors == {"mean": [0.01]}
-    own = Validation("powder", "sima", 5, {"mean": [0.1] * 5}, Settings("sima").thresholds, {"sima": "ab"})
+    own = Validation("powder", "sima", 5, {"mean": [0.1] * 5}, Settings("sima").conditions, {"sima": "ab"})
     validations.keep(own, validations.own())
     assert validations.lookup(POWDER, Settings("sima")) == own
     # what was kept before SiMA+ had a choice of its flow network was measured on CPNet

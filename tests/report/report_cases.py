@@ -77,11 +77,11 @@ def sample():
         log = [Correction("merge", (1, 2), who="A. Kern", when="2026-01-02T03:04:05+00:00").to_dict()]
         run = described(micrograph, found, measurement, log if nth == 2 else [])
         parts += report_of(micrograph, found, measurement, run, None).parts
-    limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.5, 60.0))
+    limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.6, 60.0))
     profile = Profile("round grain", "product 7", kind="discs", limits=limits)
     return parts, profile
 
 
 ERRORS = {key: [0.01, -0.02, 0.0] for key in DEFINITIONS}
-VALIDATED = Validation("discs", "sima-plus", 3, ERRORS, Settings().thresholds)
+VALIDATED = Validation("discs", "sima-plus", 3, ERRORS, Settings().conditions)
 LOGO = cv2.imencode(".png", np.full((40, 120, 3), 90, np.uint8))[1].tobytes()

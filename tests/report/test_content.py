@@ -12,7 +12,7 @@ import pytest
 from reportlab.pdfbase.ttfonts import TTFont
 
 from crystalseg.record.profiles import SECTIONS
-from crystalseg.record.reopening import reopen
+from crystalseg.record.reopening import reopen, same_figures
 from crystalseg.report.blocks import Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
 from crystalseg.report.html import build_html
@@ -132,15 +132,29 @@ def test_a_run_from_the_record_gives_the_same_report():
 
 def test_a_verdict_that_would_be_another_today_is_not_forgotten():
     parts, profile = sample()
-    then = replace(parts[0].run, verdicts=make(parts, VALIDATED, Details(), profile).verdicts)
+    then = replace(parts[0].run, verdicts=make(parts[:1], VALIDATED, Details(), profile).verdicts)
     assert then.outcome == "fail"
     again = printed_again(reopen(then), None, Details(remarks="Wet."), profile)
-    assert again.assessment.outcome == "not decidable"
+    assert again.assessment.verdicts == tuple(then.judged)  # as issued
     assert re.fullmatch(
-        r"Wet\. The original verdict, by crystalseg [\d.]+, was FAIL\. .*", again.details.remarks
+        r"Wet\. The verdict FAIL is given as it was issued; judged today it is NOT DECIDABLE\. .*",
+        again.details.remarks,
     )
     same = printed_again(reopen(then), VALIDATED, Details(), profile)
     assert (same.assessment.outcome, same.details.remarks) == ("fail", "")
+
+
+def test_an_interval_on_record_stays_as_it_was_issued():
+    measured = case()
+    run = measured[-1]
+    average = run.figures["average"] | {"low": 21.5, "high": 22.5}
+    older = replace(run, figures=run.figures | {"average": average})
+    assert same_figures(older, reopen(older).measurement.summary)
+    again = printed_again(reopen(older), VALIDATED, Details())
+    assert re.search(r"as it was stated with crystalseg .*: 21\.5 to 22\.5 µm\. Computed today", again.details.remarks)
+    _, pages = text_of(build_pdf(again))
+    assert "21.5 to 22.5" in " ".join(pages[0].split())
+    assert printed_again(reopen(run), VALIDATED, Details()).details.remarks == ""
 
 
 def test_excel_opens_the_workbook():

@@ -45,7 +45,7 @@ def test_a_crystal_cut_in_two_is_whole_again_after_a_click_on_the_line():
     assert both.sum() / ((h.labels > 0) | (whole > 0)).sum() > 0.98
     assert number in (1, 2)
     assert h.confidence[number - 1] == 1  # a person decided
-    h.undo()
+    h.do("undo")
     assert (h.labels == halves()).all()
     assert (h.confidence == 0.5).all()
 
@@ -141,12 +141,12 @@ def test_marks_and_acceptance_leave_the_labels():
     assert h.confidence.tolist() == [1, 0.5, 0.5]
     h.do(Correction("mark", (2,), mark="crystal"))
     assert h.marks == {}
-    h.undo()
+    h.do("undo")
     assert h.marks == {2: "pore"}
     h.do(Correction("delete", (2,)))
     assert h.marks == {}
     assert (h.labels == np.where(WHOLE == 2, 0, WHOLE)).all()
-    h.undo()
+    h.do("undo")
     assert h.marks == {2: "pore"}
 
 
@@ -172,9 +172,9 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(bad):
     assert (h.labels == WHOLE).all()
     assert h.log == ()
     with pytest.raises(CorrectionError):
-        h.undo()
+        h.do("undo")
     with pytest.raises(CorrectionError):
-        h.redo()
+        h.do("redo")
 
 
 def test_unknown_kinds_are_refused():
@@ -211,7 +211,7 @@ def test_whatever_is_done_can_be_replayed_and_undone(asks):
         assert number <= len(h.confidence)
     assert set(h.marks) <= set(np.unique(h.labels))
     while h.log:
-        h.undo()
+        h.do("undo")
     assert (h.labels == WHOLE).all()
     assert h.marks == {}
     assert (h.confidence == 0.5).all()

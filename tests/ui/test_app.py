@@ -160,6 +160,7 @@ def test_another_method_by_name(app, method):
     upload(app, png())
     app.selectbox(key="measure method").select(method).run()
     assert [t.label for t in app.sidebar.text_input] == [
+        "A file on this machine",  # a large image
         "Count only",
         "Wish",
         "Folder of the model",

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.execution import batch, first_run, mosaic
+from crystalseg.execution import first_run
+from crystalseg.execution.kinds import batch
+from crystalseg.execution.work_state import working
 from crystalseg.measurement.specification import Limit
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.record import ledger, store, validations
@@ -145,7 +147,7 @@ def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_ex
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
     errors = {"mean": [0.01, -0.01, 0.0]}
     usual = Settings()
-    validations.keep(Validation("tiles", usual.full_method, 3, errors, usual.thresholds), validations.own())
+    validations.keep(Validation("tiles", usual.full_method, 3, errors, usual.conditions), validations.own())
     app.run()
     assert not app.exception
     assert any("PASS" in s.value for s in app.success)
@@ -243,19 +245,19 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert "No batch yet" in app.info[0].value
     labelled(app.text_input, "Or a folder on this machine").set_value(str(tmp_path / "nothing")).run()
     labelled(app.button, "Start").click().run()
-    assert "neither a folder nor a ZIP" in app.error[0].value
+    assert "There is no" in app.error[0].value
     labelled(app.text_input, "Or a folder on this machine").set_value(str(images)).run()
     app.selectbox(key="batch profile").select("strict").run()
     labelled(app.button, "Start").click().run()
     assert not app.exception
     (folder,) = (p.parent for p in (store.home() / "batches").glob("*/batch.json"))
     end = time.monotonic() + 120
-    while (now := batch.state_of(folder, open_database())).state != "done":
+    while (now := batch.progress_of(folder, open_database())).status != "done":
         assert time.monotonic() < end, ((folder / "log.txt").read_text(), now)
         time.sleep(0.5)
     app.run()
     assert not app.exception
-    assert "2 measured, 1 failed" in app.get("progress")[0].proto.text
+    assert app.get("progress")[0].proto.text == "done · 2 of 3 images, 1 failed"
     reasons = app.dataframe[0].value
     assert list(reasons["image"]) == ["broken.png"]
     assert len(recorded(open_database())) == 2
@@ -263,16 +265,17 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert len(pd.read_csv(folder / "summary.csv")) == 2
 
 
-def test_a_mosaic_under_way_in_a_batch_is_shown(page, tmp_path):
+def test_the_image_under_way_in_a_batch_is_shown(page, tmp_path):
     folder = store.home() / "batches" / "b"
     (tmp_path / "big_one.png").write_bytes(png(np.zeros((80, 80), np.uint8)))
-    made = batch.prepare(folder, tmp_path, STRICT)
-    place = batch.mosaic_folder(folder, made, 0)
-    mosaic.prepare(place, tmp_path / "big_one.png", STRICT, id=made.run_id(0))
-    (place / "state.json").write_text(json.dumps({"state": "running", "stage": "scale 0.5, tile 3 of 9", "share": 0.4}))
-    app = page("batch")
-    assert not app.exception
-    assert any(r"big\_one.png\: 40 %, scale 0.5, tile 3 of 9" in c.value for c in app.caption)
+    batch.prepare(folder, tmp_path, STRICT)
+    with working(folder) as reporter:
+        reporter(stage="big_one.png: scale 0.5", share=0.4)
+        app = page("batch")
+        assert not app.exception
+        said = app.get("progress")[0].proto
+        assert said.text.startswith(r"running · big\_one.png\: scale 0.5 · 0 of 1 images")
+        assert said.value == 40
 
 
 def test_runs_are_reported_together_as_fields_of_one_sample(page):

@@ -44,7 +44,7 @@ def test_one_click_one_crystal(corrected):
     log = corrected.history.log
     assert [(c.kind, c.clicks, c.who) for c in log] == [("redraw", 1, "A. Smith")] * 2
     # the log alone gives the same labels again: no network is asked
-    entries = [entry for _, entry in correction_log(corrected.engine, "job")]
+    entries = [one.entry for one in correction_log(corrected.engine, "job")]
     again = history_of(corrected.original, PIXELS, entries)
     assert np.array_equal(again.labels, corrected.history.labels)
 

@@ -10,7 +10,8 @@ from distributed import LocalCluster
 from streamlit.testing.v1 import AppTest
 
 from crystalseg.cli.app import main
-from crystalseg.execution import batch, batch_run
+from crystalseg.execution import batch_run
+from crystalseg.execution.kinds import batch
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.result import packed
 from crystalseg.execution.worker import run_job

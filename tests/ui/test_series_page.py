@@ -8,7 +8,8 @@ from distributed import LocalCluster
 from pypdf import PdfReader
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.execution import batch, series
+from crystalseg.execution import work
+from crystalseg.execution.kinds import batch, series
 from crystalseg.micrographs.frames import Moment
 from crystalseg.record import ledger, store
 from crystalseg.record.database import open_database
@@ -16,7 +17,6 @@ from crystalseg.record.profiles import Profile
 from crystalseg.report.handouts import SERIES_HANDOUTS
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.growth import pictures, ripening
-from crystalseg.ui import background
 from tests.conftest import labelled, png
 
 QUICK = Profile("quick", settings=Settings("watershed"))
@@ -27,7 +27,7 @@ MADE = ripening(4, 160, 20, 4, radius=9, growth=1.5)
 def page(own_queue, monkeypatch):
     app = AppTest.from_file("../../pages/series.py", default_timeout=60)
     app.session_state["entered"] = True
-    monkeypatch.setattr(background, "start", lambda *_: None)  # nothing is measured in the background
+    monkeypatch.setattr(work, "start", lambda *_: None)  # nothing is measured in the background
     return app
 
 
@@ -56,20 +56,20 @@ def test_a_series_is_begun_with_a_table_of_times_or_refused(page, frames, tmp_pa
     where = "Or a file or folder on this machine"
     labelled(page.text_input, where).set_value(str(tmp_path / "nothing")).run()
     labelled(page.button, "Start").click().run()
-    assert "neither a folder nor a ZIP file" in page.error[0].value
+    assert "There is no" in page.error[0].value
     labelled(page.text_input, where).set_value(str(frames)).run()
     tables = next(one for one in page.file_uploader if one.label.startswith("Table of times"))
     tables.upload("times.csv", b"time_weeks\n1\n2\n3\n4\n", "text/csv").run()
     labelled(page.button, "Start").click().run()
     assert "weeks” is not known" in page.error[0].value
-    assert not list((store.home() / "series").glob("*/batch.json"))
+    assert not list((store.home() / "series").glob("*"))
     tables = next(one for one in page.file_uploader if one.label.startswith("Table of times"))
     tables.upload("times.csv", b"time_min;temperature_C\n0;900\n1;900\n2;900\n3;900\n", "text/csv").run()
     labelled(page.button, "Start").click().run()
     assert not page.exception
     (folder,) = (path.parent for path in (store.home() / "series").glob("*/batch.json"))
     assert series.moments(folder)["seconds"].tolist() == [0, 60, 120, 180]
-    assert any("4 frames" in words.value for words in page.markdown)
+    assert any("4 images" in words.value for words in page.markdown)
 
 
 def test_growth_is_shown_crystal_by_crystal_and_downloaded(page, frames):

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from crystalseg.execution import lesson, lesson_state, model_files
+from crystalseg.execution import model_files, work
+from crystalseg.execution.kinds import lesson
 from crystalseg.measurement.measurement import measure
 from crystalseg.micrographs.annotations import annotation
 from crystalseg.networks import DIRECTORY
@@ -28,7 +29,7 @@ from tests.micrographs.test_annotations import LABELS, area, micrograph
 @pytest.fixture
 def started(monkeypatch):
     calls = []
-    monkeypatch.setattr("crystalseg.ui.background.start", lambda folder, *words: calls.append((folder, *words)))
+    monkeypatch.setattr(work, "start", lambda one: calls.append(one.folder))
     return calls
 
 
@@ -87,7 +88,7 @@ def test_a_lesson_is_begun_watched_and_given_up(page, started):
     labelled(page.button, "Learn").click().run()
     assert not page.exception
     folder = lesson.folder_of("steel")
-    assert started == [(folder, "teach", "steel", "--go-on")]
+    assert started == [folder]
     assert lesson.load(folder).minutes == 10
     store.write_safely(folder / "state.json", b'{"status": "running", "part": 1, "parts": 4, "title": "the model"}')
     (folder / "part-0").mkdir()
@@ -96,11 +97,11 @@ def test_a_lesson_is_begun_watched_and_given_up(page, started):
     )
     page.run()
     assert not page.exception
-    assert len(lesson_state.learning_curve(folder, 0)) == 1
+    assert len(lesson.learning_curve(folder, 0)) == 1
     # its process is gone
     labelled(page.button, "Go on").click().run()
     assert len(started) == 2
-    labelled(page.button, "Give up").click().run()
+    labelled(page.button, "Discard").click().run()
     assert not (folder / "lesson.json").exists()
     assert len(annotations.annotations(open_database())) == 1
 
@@ -141,7 +142,7 @@ def test_what_to_label_next_comes_from_the_runs_on_record(page):
     kept = kept_files(seen.labels, seen.confidence, table, "exclude")
     files = {name: sha256(data).hexdigest() for name, data in kept.items()}
     image, settings = store.put(png(seen.pixels)), json.loads(Settings().to_json())
-    run = Run("slide.png", image, None, None, None, settings, {}, {}, {}, None, files=files, id="run1")
+    run = Run("slide.png", image, None, None, settings, {}, {}, {}, None, files=files, id="run1")
     record(open_database(), run, kept)
     on_record()
     page.session_state["teach tabs"] = "What to label next"

@@ -60,5 +60,8 @@ class Correction:
 
     @staticmethod
     def from_dict(entry: dict) -> "Correction":
-        """Return the correction from the dict that `to_dict` made."""
-        return Correction(**entry)
+        """Return the correction from the dict that `to_dict` made. Raises CorrectionError if it cannot be read."""
+        try:
+            return Correction(**entry)
+        except TypeError as error:
+            raise CorrectionError("A correction on record cannot be read, because another version wrote it.") from error

@@ -1,19 +1,18 @@
 """What a model is to be taught, and what is left out of it in turn to see how good it becomes."""
 
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from skimage.measure import label as connected
 from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
-from crystalseg.execution.lesson_state import state_of
-from crystalseg.execution.work_folder import LOCK, locked
+from crystalseg.execution.work import Kind, Work, clear
+from crystalseg.execution.work_state import locked, order_in, state_of
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation, distinct, middle
 from crystalseg.record import store
@@ -21,7 +20,7 @@ from crystalseg.record.annotations import RecordedAnnotation, annotations, read
 from crystalseg.record.models import check_name, find
 from crystalseg.segmentation.settings import Settings
 
-MOST_PARTS = 5  # more areas are left out in groups
+MOST_SPLITS = 5  # more areas are left out in groups
 MOST_REHEARSED = 8  # annotations of other materials on record
 REHEARSED_SIDE = 512  # px of each: a field, lest they take the time of the lesson
 
@@ -51,6 +50,21 @@ class Lesson:
     every: int = 0
     rehearsed: Listed = ()
 
+    @property
+    def id(self) -> str:
+        """The model's name: one lesson of each at a time."""
+        return self.name
+
+    @property
+    def operator(self) -> str:
+        """Who asked for it."""
+        return self.who
+
+    @property
+    def title(self) -> str:
+        """In words, for people."""
+        return f"{self.name}: {len(self.annotations)} labelled images of {self.material}"
+
     def save(self, folder: Path) -> None:
         store.write_safely(folder / "lesson.json", json.dumps(asdict(self), indent=1).encode())
 
@@ -79,11 +93,8 @@ def _hashes(listed: Listed) -> tuple[str, ...]:
 
 
 def load(folder: Path) -> Lesson:
-    """The lesson in `folder`; LessonError if there is none."""
-    try:
-        facts: dict[str, Any] = json.loads((folder / "lesson.json").read_text())
-    except (OSError, ValueError) as error:
-        raise LessonError(f"In {folder} no model is being taught.") from error
+    """The lesson in `folder`; WorkError if there is none."""
+    facts = order_in(folder / "lesson.json", "lesson")
     known = {f.name for f in fields(Lesson)}
     for key in {"annotations", "rehearsed"} & set(facts):
         facts[key] = tuple((name, tuple(files), um) for name, files, um in facts[key])
@@ -134,29 +145,13 @@ def prepare(
                 f"The model {name} is being taught already, by {load(folder).who or 'somebody'}: go on with that or "
                 "discard it, or choose another name."
             )
-        _clear(folder)
+        clear(folder)
         lesson.save(folder)
     return folder
 
 
-def discard(name: str) -> None:
-    """Give up the lesson of that name; a model that came of it stays. BatchError while it runs."""
-    folder = folder_of(name)
-    if folder.is_dir():
-        with locked(folder):
-            _clear(folder)
-
-
-def _clear(folder: Path) -> None:
-    for file in folder.iterdir():
-        if file.is_dir():
-            shutil.rmtree(file)
-        elif file.name != LOCK:
-            file.unlink()
-
-
 @dataclass(frozen=True)
-class Part:
+class Split:
     """learnt, left_out: annotations; title: of what is done, in words. Nothing is left out for the model itself."""
 
     title: str
@@ -168,19 +163,19 @@ class Part:
         return not self.left_out
 
 
-def parts(annotations: Sequence[Annotation]) -> list[Part]:
+def splits(annotations: Sequence[Annotation]) -> list[Split]:
     """What is learnt in turn: first with some areas left out, which tells when to stop; then the model, of everything;
     then with the other areas left out, so that each is judged by what did not learn it."""
-    whole = Part("the model, of everything", tuple(annotations), ())
+    whole = Split("the model, of everything", tuple(annotations), ())
     units = areas(annotations)
     if len(units) < 2:
         return [whole]
-    count = min(len(units), MOST_PARTS)
+    count = min(len(units), MOST_SPLITS)
     without = []
     for k in range(count):
         out = units[k::count]
         learnt = tuple(rest for one in annotations if (rest := _less(one, out)) is not None)
-        without.append(Part(f"without {k + 1} of {count}", learnt, tuple(out)))
+        without.append(Split(f"without {k + 1} of {count}", learnt, tuple(out)))
     return [without[0], whole, *without[1:]]
 
 
@@ -203,3 +198,38 @@ def _less(one: Annotation, out: Sequence[Annotation]) -> Annotation | None:
         return one
     rest = replace(one, checked=one.checked & ~np.logical_or.reduce(same))
     return rest if rest.checked.any() and rest.crystals else None
+
+
+def learning_curve(folder: Path, number: int) -> pd.DataFrame:
+    """What was seen of a split so far, a row a look, without what was computed again after an interruption."""
+    file = folder / f"part-{number}" / "learn.csv"
+    if not file.exists():
+        return pd.DataFrame({"step": [], "loss": [], "validation_loss": []})
+    rows = pd.read_csv(file, on_bad_lines="skip").dropna(subset="learning_rate")
+    return rows.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+
+
+class LessonKind(Kind):
+    """A model that is taught a material."""
+
+    name = "lesson"
+    place = "teaching"
+    files = ("lesson.json",)
+    parts = "parts"
+
+    def asked(self, folder: Path) -> Lesson:
+        return load(folder)
+
+    def carry_out(
+        self, work: Work, engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
+    ) -> None:
+        from crystalseg.execution import teaching  # loads torch
+        from crystalseg.execution import workers as cluster
+
+        teaching.run(work.folder, engine, scheduler=scheduler or cluster.scheduler())
+
+    def reads(self, work: Work) -> set[str]:
+        return {image for _, (image, _), _ in (*work.asked.annotations, *work.asked.rehearsed)}
+
+
+KIND = LessonKind()

@@ -1,4 +1,4 @@
-"""One part of a lesson: learn some areas, and score those that were left out. In this process or a cluster's worker."""
+"""One split of a lesson: learn some areas, and score those left out. In this process or a cluster's worker."""
 
 import json
 import tempfile
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from crystalseg.evaluation.areas import area_score
 from crystalseg.execution.cluster import models
-from crystalseg.execution.lesson import Part
+from crystalseg.execution.kinds.lesson import Split
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.annotations import Annotation, cut_out
 from crystalseg.micrographs.micrograph import Micrograph
@@ -29,11 +29,11 @@ LOOKED_AT = 3  # areas left out that are scored for the curve
 
 
 @dataclass(frozen=True)
-class Order:
+class Assignment:
     """What is learnt, how, the settings by which the network is judged, and what is rehearsed beside what comes with
     the program."""
 
-    part: Part
+    split: Split
     recipe: Recipe
     settings: Settings
     rehearsed: tuple[Annotation, ...] = ()
@@ -51,39 +51,40 @@ class Learnt:
 
 
 def carry_out(
-    order: Order,
+    assignment: Assignment,
     parent: Models,
     folder: Path,
     go_on: Callable[[int], bool] = lambda _: True,
     looking: Callable[[], None] = lambda: None,
 ) -> Learnt | None:
-    """Do a part in `folder`, or what is left of it, beginning from `parent`; None if `go_on(step)` said no. `looking`
+    """Do a split in `folder`, or what is left of it, beginning from `parent`; None if `go_on(step)` said no. `looking`
     is called when all is learnt."""
     done = finished(folder)
     if done is not None:
         return done
-    part, recipe = order.part, order.recipe
+    split, recipe = assignment.split, assignment.recipe
 
     def score(network: nn.Module) -> dict[str, float]:
         ready = _looking(parent, recipe.network, network)
-        return {"pq": float(np.mean([near(one, order.settings, ready) for one in part.left_out[:LOOKED_AT]]))}
+        return {"pq": float(np.mean([near(one, assignment.settings, ready) for one in split.left_out[:LOOKED_AT]]))}
 
-    looks = score if part.left_out else (lambda _: {})
-    others = [*order.rehearsed, *(one for each in examples.rehearsed().values() for one in each)]
-    learnt = learn(fresh(parent, recipe.network), part.learnt, part.left_out, recipe, folder, looks, go_on, others)
+    looks = score if split.left_out else (lambda _: {})
+    others = [*assignment.rehearsed, *(one for each in examples.rehearsed().values() for one in each)]
+    learnt = learn(fresh(parent, recipe.network), split.learnt, split.left_out, recipe, folder, looks, go_on, others)
     if learnt is None:
         return None
     looking()
     flow, step = learnt
     after = _looking(parent, recipe.network, begin(recipe.network, flow))
-    judge = learn_judge(after, recipe.network, part.learnt, recipe.seed, others)
+    judge = learn_judge(after, recipe.network, split.learnt, recipe.seed, others)
     after = with_network(after, JUDGES[recipe.network], judge)
     weights = one_state(flow, judge.state_dict())
     scores = []
-    for one in part.left_out:
-        rule = order.settings.measuring.border_rule
+    for one in split.left_out:
+        rule = assignment.settings.measuring.border_rule
         each = [
-            asdict(area_score(one, labels(by, order.settings, one.micrograph.pixels), rule)) for by in (parent, after)
+            asdict(area_score(one, labels(by, assignment.settings, one.micrograph.pixels), rule))
+            for by in (parent, after)
         ]
         scores.append(dict(zip(("before", "after"), each, strict=True)))
     found = Learnt(weights, step, scores, (folder / "learn.csv").read_text())
@@ -109,17 +110,17 @@ def finished(folder: Path) -> Learnt | None:
     return Learnt(kept["weights"], kept["step"], json.loads(scores.read_text()), (folder / "learn.csv").read_text())
 
 
-def in_worker(order: Order, taught: str, tell: Callable[[Progress], None]) -> Learnt:
+def in_worker(assignment: Assignment, taught: str, tell: Callable[[Progress], None]) -> Learnt:
     """`carry_out` in a worker of a cluster, from the shipped networks or a model it was equipped with; `tell` hears of
     it and may raise `Cancelled`: what a worker was at is then lost."""
-    steps = order.recipe.steps
+    steps = assignment.recipe.steps
 
     def go_on(step: int) -> bool:
         tell(Progress("learning", step, steps, step / steps))
         return True
 
     with tempfile.TemporaryDirectory() as folder:
-        learnt = carry_out(order, models(taught), Path(folder), go_on)
+        learnt = carry_out(assignment, models(taught), Path(folder), go_on)
     if learnt is None:
         raise Cancelled
     return learnt

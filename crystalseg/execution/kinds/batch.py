@@ -1,24 +1,28 @@
 """Many images with one profile: a queue on Dask that goes on where it stopped, whatever stopped it.
 
 A batch is a folder. `batch.json` says what is to be done; what was done is on record, each image under an id made of
-the batch's and its own, so that nothing is done twice. Workers only compute; one process writes files and record.
+the batch's and its own, so that nothing is done twice. `batch_run` does it.
 """
 
 import functools
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from sqlalchemy import Engine
 
-from crystalseg.execution import mosaic
-from crystalseg.execution.batch_source import BatchError, Source
-from crystalseg.execution.work_folder import asked, is_locked
+from crystalseg.execution.batch_source import Source
+from crystalseg.execution.kinds import mosaic
+from crystalseg.execution.work import Kind, Work
+from crystalseg.execution.work_state import State, WorkError, asked, order_in, state_of
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.names import file_stems, visible
 from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
+from crystalseg.record.runs import Run
 
 MOSAIC = ".mosaic"  # endings of the folders of mosaics
 
@@ -36,6 +40,11 @@ class Batch:
     calibration: Calibration | None = None
     operator: str = ""
     formats: tuple[str, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """In words, for people."""
+        return f"{self.id}: {len(self.names)} images, profile {self.profile.name}"
 
     def run_id(self, index: int | None = None) -> str:
         """The id under which an image is recorded; without an index, what all of them begin with."""
@@ -60,18 +69,6 @@ class Batch:
         return source.read(name, self.names[:index].count(name))
 
 
-@dataclass(frozen=True)
-class State:
-    """How far a batch is. state: running, paused, cancelled or done; reasons: name and reason of each image that
-    failed; mosaic: how far the one is that is under way, or why it stopped, or ""."""
-
-    total: int
-    done: int
-    reasons: tuple[tuple[str, str], ...]
-    state: str
-    mosaic: str = ""
-
-
 def prepare(
     folder: Path,
     source: Path,
@@ -80,17 +77,17 @@ def prepare(
     operator: str = "",
     formats: tuple[str, ...] | None = None,
 ) -> Batch:
-    """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else, or
+    """The batch in `folder`: the one that is there already, or a new one. WorkError if that is of something else, or
     writes other `formats` than those that are given."""
     file = folder / "batch.json"
     if file.exists():
         batch = load(folder)
         if (batch.source, batch.profile, batch.calibration) != (str(source.resolve()), profile, calibration):
-            raise BatchError(
+            raise WorkError(
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
         if formats not in (None, batch.formats):
-            raise BatchError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
+            raise WorkError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
         return batch
     names = Source(source).names
     batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), names, profile, calibration, operator, formats)
@@ -101,10 +98,7 @@ def prepare(
 
 def load(folder: Path) -> Batch:
     """The batch that `prepare` made in `folder`."""
-    try:
-        facts = json.loads((folder / "batch.json").read_text())
-    except OSError as error:
-        raise BatchError(f"{folder} holds no batch.") from error
+    facts = order_in(folder / "batch.json", "batch")
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
     # not written by earlier releases
@@ -113,16 +107,20 @@ def load(folder: Path) -> Batch:
     return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given)
 
 
-def state_of(folder: Path, engine: Engine, ended: bool = False) -> State:
-    """How far the batch in `folder` is, from the record; done once its last report is written, too. `ended`: for the
-    process that did the work, and does no more."""
+def progress_of(folder: Path, engine: Engine, ended: State | None = None) -> State:
+    """How far the batch in `folder` is: what is under way by its files, what is done and what failed by the record.
+    `ended`: its state for the process that did the work, and does no more."""
     batch = load(folder)
-    running = not ended and is_locked(folder)
+    now = ended or state_of(folder)
     done, reasons = settled(engine, batch)
     finished = len(done) + len(reasons) == len(batch.names)
-    state = "running" if running else "done" if finished else asked(folder) or "paused"
     failed = tuple((batch.shown(k), why) for k, why in sorted(reasons.items()))
-    return State(len(batch.names), len(done), failed, state, _of_mosaic(folder, batch))
+    share = (len(done) + len(reasons)) / len(batch.names)
+    if finished and not now.is_active:
+        now = replace(now, status="done", stage="", error="")
+    elif now.status == "waiting" and (done or reasons):  # begun by a release that wrote no state
+        now = replace(now, status=asked(folder) or "paused")
+    return replace(now, done=len(done), total=len(batch.names), reasons=failed, share=max(share, now.share))
 
 
 def mosaic_folder(folder: Path, batch: Batch, index: int) -> Path:
@@ -130,17 +128,49 @@ def mosaic_folder(folder: Path, batch: Batch, index: int) -> Path:
     return folder / f"{batch.stems[index]}{MOSAIC}"
 
 
-def _of_mosaic(folder: Path, batch: Batch) -> str:
-    """The mosaic under way, in words."""
-    for place in folder.glob(f"*{MOSAIC}/state.json"):
-        now = mosaic.state_of(place.parent)
-        name = batch.shown(batch.index(mosaic.load(place.parent).id))
-        return f"{name}: {now.error or f'{100 * now.share:.0f} %, {now.stage}'}"
-    return ""
-
-
 def settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:
     """Indices of the images on record, and of those that failed with their reasons."""
     done = {batch.index(subject) for subject in ledger.subjects(engine, "run", batch.run_id())}
     failed = ledger.entries(engine, "failure", prefix=batch.run_id())
     return done, {batch.index(entry.subject): entry.body["reason"] for entry in failed}
+
+
+def runs_of(engine: Engine, batch: Batch) -> list[Run]:
+    """The runs of the images that were measured, in order."""
+    entries = ledger.entries(engine, "run", prefix=batch.run_id())
+    return [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda entry: entry.subject)]
+
+
+class BatchKind(Kind):
+    """Many images with one profile."""
+
+    name = "batch"
+    place = "batches"
+    files: ClassVar[tuple[str, ...]] = ("batch.json",)
+
+    def asked(self, folder: Path) -> Batch:
+        return load(folder)
+
+    def carry_out(
+        self, work: Work, engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
+    ) -> None:
+        from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
+
+        batch_run.run(work.folder, engine, workers, scheduler, say)
+
+    def state(self, work: Work, engine: Engine) -> State:
+        return progress_of(work.folder, engine)
+
+    def runs(self, work: Work, engine: Engine) -> list[Run]:
+        return runs_of(engine, work.asked)
+
+    def results(self, work: Work, run: Run) -> Path:
+        return work.folder / work.asked.stems[work.asked.index(run.id)]
+
+    def copies(self, work: Work) -> list[Path]:
+        places = (place for place in work.folder.glob(f"*{MOSAIC}") if mosaic.KIND.is_in(place))
+        inner = (Work(mosaic.KIND, place, mosaic.load(place)) for place in places)
+        return [*super().copies(work), *(file for each in inner for file in each.kind.copies(each))]
+
+
+KIND = BatchKind()

@@ -14,10 +14,11 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
-from crystalseg.execution import batch
-from crystalseg.execution.batch import Batch
-from crystalseg.execution.batch_source import BatchError
-from crystalseg.execution.work_folder import is_locked, locked
+from crystalseg.execution.kinds import batch
+from crystalseg.execution.kinds.batch import Batch, BatchKind
+from crystalseg.execution.work import Work
+from crystalseg.execution.work_state import State, WorkError, state_of
+from crystalseg.measurement.distribution import Interval
 from crystalseg.measurement.series import Series, series
 from crystalseg.measurement.track_corrections import TrackCorrection, corrected
 from crystalseg.measurement.tracks import Tracks, link
@@ -34,7 +35,7 @@ from crystalseg.report.handouts import SERIES, SERIES_HANDOUTS, Handout
 from crystalseg.report.series import Followed
 from crystalseg.report.words import settings_rows
 
-FRAMES, MOMENTS, DRIFT, LOCK = "frames", "moments.csv", "drift.csv", "series.lock"
+FRAMES, MOMENTS, DRIFT = "frames", "moments.csv", "drift.csv"
 
 
 def prepare(
@@ -47,7 +48,7 @@ def prepare(
 ) -> Batch:
     """The series in `folder`: the one that is there, or a new one of a folder or ZIP file of images, in the order of
     their names, or of a TIFF file of several pages, whose own pixel size counts unless another is given. interval: s
-    between frames, where the file does not say when they were taken. BatchError or MicrographError says why not."""
+    between frames, where the file does not say when they were taken. WorkError or MicrographError says why not."""
     given: list[Moment] = []
     if source.is_file() and is_stack(source):
         frames = folder / FRAMES
@@ -58,10 +59,10 @@ def prepare(
             calibration = batch.load(folder).calibration
         source = frames
     elif source.is_file() and not zipfile.is_zipfile(source):
-        raise BatchError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
+        raise WorkError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
     made = batch.prepare(folder, source, profile, calibration, operator)
     if len(made.names) < 2:
-        raise BatchError("A series needs at least two frames.")
+        raise WorkError("A series needs at least two frames.")
     if not (folder / MOMENTS).exists():
         given = given or [Moment()] * len(made.names)
         if interval is not None:
@@ -89,26 +90,25 @@ def run(
     engine: Engine,
     workers: int = 1,
     scheduler: str | None = None,
-    report: Callable[[str], None] = lambda _: None,
-) -> batch.State:
+    say: Callable[[str], None] = lambda _: None,
+) -> State:
     """Measure what is left of the frames, and if all are there follow the crystals through them."""
     from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
 
-    with locked(folder, LOCK):  # from the first frame to the last track: between them its batch is done
-        state = batch_run.run(folder, engine, workers, scheduler, report)
-        if state.state == "done" and not is_linked(folder):
-            follow(folder, engine, report)
-    return state
+    def last(engine: Engine) -> None:
+        if not is_linked(folder):
+            follow(folder, engine, say)
+
+    return batch_run.run(folder, engine, workers, scheduler, say, last)
 
 
-def state_of(folder: Path, engine: Engine) -> batch.State:
+def progress_of(folder: Path, engine: Engine) -> State:
     """How far the series is: as of its batch, but done only once the crystals were followed."""
-    state = batch.state_of(folder, engine)
-    if state.state == "running" or (state.state == "done" and is_linked(folder)):
+    state = batch.progress_of(folder, engine)
+    if state.status != "done" or is_linked(folder):
         return state
-    if is_locked(folder, LOCK):
-        return replace(state, state="running")
-    return replace(state, state="paused") if state.state == "done" else state
+    error = state_of(folder).error  # of following the crystals
+    return replace(state, status="failed" if error else "paused", error=error)
 
 
 def is_linked(folder: Path) -> bool:
@@ -116,9 +116,10 @@ def is_linked(folder: Path) -> bool:
     return (folder / "tracks.csv").exists()
 
 
-def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda _: None) -> Tracks:
+def follow(folder: Path, engine: Engine, say: Callable[[str], None] = lambda _: None) -> Tracks:
     """Find the drift and the tracks of the measured frames, write them to the folder and put them on record."""
-    made, runs = batch.load(folder), _runs(folder, engine)
+    made = batch.load(folder)
+    runs = batch.runs_of(engine, made)
     labels, shifts = [], [np.zeros(2)]
     before = None
     for k, one in enumerate(runs):
@@ -127,25 +128,18 @@ def follow(folder: Path, engine: Engine, report: Callable[[str], None] = lambda 
         if before is not None and before.shape == pixels.shape:
             shifts.append(shifts[-1] + drift(before, pixels))
         elif before is not None:
-            raise BatchError(f"{one.image_name} has another size than the frame before it: a series has one size.")
+            raise WorkError(f"{one.image_name} has another size than the frame before it: a series has one size.")
         before = pixels
-        report(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
+        say(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
     away = np.array(shifts)
     tracks = link(labels, away)
     moved = pd.DataFrame({"image": [one.image_name for one in runs], "dy_px": away[:, 0], "dx_px": away[:, 1]})
     files = {DRIFT: csv(moved), "tracks.csv": csv(tracks.crystals), "events.csv": csv(tracks.events)}
-    for name, data in files.items():
-        store.write_safely(folder / name, data)
     body = {"runs": [one.id for one in runs], "files": {name: store.put(data) for name, data in files.items()}}
     ledger.append(engine, "series", made.id, body, made.operator)
+    for name in (DRIFT, "events.csv", "tracks.csv"):  # the last one says that the series is followed
+        store.write_safely(folder / name, files[name])
     return tracks
-
-
-def _runs(folder: Path, engine: Engine) -> list[Run]:
-    """The runs of the frames that were measured, in order."""
-    made = batch.load(folder)
-    entries = ledger.entries(engine, "run", prefix=made.run_id())
-    return [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda entry: entry.subject)]
 
 
 def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackCorrection]]:
@@ -161,15 +155,23 @@ def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackC
 
 def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str) -> None:
     """Put a correction of the tracks on record; UserError, in a sentence, if it cannot be made."""
+    seen = _last(folder, engine)
     corrected(_tracks(folder, engine), [correction])
-    ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who)
+    ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who, after=seen)
 
 
 def undo(folder: Path, engine: Engine, who: str) -> None:
     """Take the last correction back, which stays on record."""
+    seen = _last(folder, engine)
     if not corrections(folder, engine):
         raise UserError("There is no correction to take back.")
-    ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who)
+    ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who, after=seen)
+
+
+def _last(folder: Path, engine: Engine) -> int:
+    """The number of the last correction of the tracks on record, 0 for none: what is asked for rests on it."""
+    entries = ledger.entries(engine, "track", batch.load(folder).id)
+    return entries[-1].number if entries else 0
 
 
 def _tracks(folder: Path, engine: Engine) -> Tracks:
@@ -179,14 +181,14 @@ def _tracks(folder: Path, engine: Engine) -> Tracks:
 
 
 def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
-    """The series as it was measured and followed, with what was corrected by hand; BatchError if it was not yet.
+    """The series as it was measured and followed, with what was corrected by hand; WorkError if it was not yet.
     exponent: n of the law, if known."""
     if not is_linked(folder):
-        raise BatchError("The crystals of this series were not followed yet.")
+        raise WorkError("The crystals of this series were not followed yet.")
     made, times, rows = batch.load(folder), moments(folder), []
-    for frame, one in enumerate(_runs(folder, engine)):
-        figures, moment = one.figures or {}, times.iloc[made.index(one.id)]
-        average = figures.get("average", {})
+    for frame, one in enumerate(batch.runs_of(engine, made)):
+        summary, moment = one.summary, times.iloc[made.index(one.id)]
+        average = summary.average if summary else Interval(np.nan, np.nan, np.nan)
         rows.append(
             {
                 "frame": frame,
@@ -194,11 +196,11 @@ def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
                 "run": one.id,
                 "seconds": moment["seconds"],
                 "celsius": moment["celsius"],
-                "counted": figures.get("counted", 0),
-                "found": figures.get("found", 0),
-                "mean": average.get("value", np.nan),
-                "low": average.get("low", np.nan),
-                "high": average.get("high", np.nan),
+                "counted": summary.counted if summary else 0,
+                "found": summary.found if summary else 0,
+                "mean": average.value,
+                "low": average.low,
+                "high": average.high,
                 "um_per_px": one.um_per_px or np.nan,
             }
         )
@@ -246,3 +248,25 @@ def write(folder: Path, engine: Engine) -> Series:
         if SERIES in row.default:
             store.write_safely(folder / row.ending, hand_out(engine, row, of, made.operator))
     return found
+
+
+class SeriesKind(BatchKind):
+    """Frames of one experiment."""
+
+    name = "series"
+    place = "series"
+    parts = "frames"
+    takes_a_file = True
+    files = (*BatchKind.files, MOMENTS)
+
+    def carry_out(
+        self, work: Work, engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
+    ) -> None:
+        if run(work.folder, engine, workers, scheduler, say).status == "done":
+            write(work.folder, engine)
+
+    def state(self, work: Work, engine: Engine) -> State:
+        return progress_of(work.folder, engine)
+
+
+KIND = SeriesKind()
