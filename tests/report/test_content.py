@@ -137,7 +137,7 @@ def test_a_verdict_that_would_be_another_today_is_not_forgotten():
     again = printed_again(reopen(then), None, Details(remarks="Wet."), profile)
     assert again.assessment.verdicts == tuple(then.judged)  # as issued
     assert re.fullmatch(
-        r"Wet\. The verdict FAIL is given as it was issued; judged today it is NOT DECIDABLE\. .*",
+        r"Wet\. The verdict FAIL is given as issued\. Judged today it is NOT DECIDABLE\. .*",
         again.details.remarks,
     )
     same = printed_again(reopen(then), VALIDATED, Details(), profile)
