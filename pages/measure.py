@@ -78,7 +78,9 @@ def figures(summary: Summary, average_budget: Budget) -> None:
     columns = st.columns(5)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
     wide = bounded(average_budget, average_budget.expanded)
-    said = "Expanded uncertainty of the average size; ≥: a part is not known. Its budget is under Figures by standard."
+    said = (
+        "Expanded uncertainty of the average size. ≥: part of it is unknown. The budget is under Figures by standard."
+    )
     columns[1].metric(EXPANDED, wide if wide == "not known" else f"{wide} {unit}", help=said)
     columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
     columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")

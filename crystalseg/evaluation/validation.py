@@ -41,8 +41,9 @@ def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray,
 
 
 def _share_errors(measured: Field, true: Field, rule: str) -> dict[str, float]:
-    """Errors of the area share above x: the largest for any x (Kolmogorov's distance of the distributions by area), and
-    measured less true at the x above which each of SHARES was measured; NaN if nothing was measured."""
+    """Return errors of the area share above x: the largest over all x (Kolmogorov's distance of the area-weighted
+    distributions), and measured minus true share at the x above which each of SHARES was measured. NaN if nothing was
+    measured."""
     curves = []
     for field in (measured, true):
         sizes, weights, areas = counted([field], rule)[1]
@@ -58,7 +59,7 @@ def _share_errors(measured: Field, true: Field, rule: str) -> dict[str, float]:
     at = np.append(0.0, curves[0][0])
     own, real = above(at)
     for share in SHARES:
-        first = int(np.argmax(own <= share + 1e-9))  # the smallest x above which no more was measured
+        first = int(np.argmax(own <= share + 1e-9))  # the smallest x above which at most this share was measured
         errors[share_key(share)] = float(own[first] - real[first])
     return errors
 

@@ -68,7 +68,7 @@ class Part:
 @dataclass(frozen=True)
 class Report:
     """One sample of one or more fields. assessment: None if no crystal counts; anchor: the record's end, signed, as it
-    is handed out; as_issued: whether the interval of the average is as it was issued and not of today."""
+    is handed out; as_issued: whether the interval of the average is the issued one instead of today's."""
 
     parts: tuple[Part, ...]
     assessment: Assessment | None

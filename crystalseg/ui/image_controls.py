@@ -37,7 +37,7 @@ def choose_micrographs() -> None:
     for problem in session.add_uploads(uploads):
         refuse(problem)
     for upload in session.large_uploads().values():
-        st.info(plain(f"{upload.name} is large: Measure measures it window by window."), icon=":material/grid_on:")
+        st.info(plain(f"{upload.name} is large. The Measure page measures it in windows."), icon=":material/grid_on:")
     session.current()
     with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
         for title, path in examples.files().items():
@@ -126,9 +126,7 @@ def _save_instrument(item: session.Item, new: Calibration) -> None:
         name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", key=f"name {item.key}")
         date = st.date_input("Date of the calibration", key=f"date {item.key}")
         length = st.number_input("Certified length, µm (0: none)", 0.0, None, 0.0, key=f"length {item.key}")
-        wide = st.number_input(
-            "Its standard uncertainty, µm (empty: not known)", 0.0, None, None, key=f"wide {item.key}"
-        )
+        wide = st.number_input("Its standard uncertainty, µm (empty: unknown)", 0.0, None, None, key=f"wide {item.key}")
         certificate = st.text_input("Certificate", key=f"certificate {item.key}")
         if st.button("Save", disabled=not name.strip(), key=f"save {item.key}"):
             instrument = Instrument(
@@ -190,7 +188,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
         None,
         format=NUMBER,
         placeholder="not known",
-        help="Standard uncertainty of the length. Empty: not known; then the pixel size's is not known either.",
+        help="Standard uncertainty of the length. If empty, that of the pixel size is unknown too.",
         **kept(f"bar length ± {item.key}", None),
     )
     if length <= 0 or values == [0.0] * 4:

@@ -18,7 +18,7 @@ def sidebar() -> None:
     """Show what every page except Measure has in its sidebar: the micrographs, and which settings apply."""
     with st.sidebar:
         choose_micrographs()
-        st.caption(f"Thresholds ({session.instances().words}) and border rule are set on the Measure page.")
+        st.caption(f"Set thresholds ({session.instances().words}) and border rule on the Measure page.")
 
 
 def finished(item: session.Item) -> str | None:

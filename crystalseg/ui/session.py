@@ -129,12 +129,12 @@ def add_uploads(uploads: list) -> list[str]:
 
 
 def large_uploads() -> dict[str, UploadedFile]:
-    """Uploads that are measured window by window, by the uploader's id, until somebody starts that or leaves it."""
+    """Return uploads to be measured in windows, by the uploader's id, until somebody starts or rejects that."""
     return st.session_state.setdefault("large uploads", {})
 
 
 def add_large_upload(upload: UploadedFile) -> None:
-    """One that is to be measured window by window, unless it was given already."""
+    """Add an upload to be measured in windows, unless it was given before."""
     given: set[str] = st.session_state.setdefault("large uploads given", set())
     if upload.file_id not in given:
         given.add(upload.file_id)
@@ -142,7 +142,7 @@ def add_large_upload(upload: UploadedFile) -> None:
 
 
 def forget_large_upload() -> None:
-    """The first of them was started, or left."""
+    """Forget the first of them, which was started or rejected."""
     for first in list(large_uploads())[:1]:
         del large_uploads()[first]
 
