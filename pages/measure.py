@@ -78,9 +78,7 @@ def figures(summary: Summary, average_budget: Budget) -> None:
     columns = st.columns(5)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
     wide = bounded(average_budget, average_budget.expanded)
-    said = (
-        "Expanded uncertainty of the average size. ≥: part of it is unknown. The budget is under Figures by standard."
-    )
+    said = "Expanded uncertainty of the average size. ≥: part of it is unknown. See Figures by standard for the budget."
     columns[1].metric(EXPANDED, wide if wide == "not known" else f"{wide} {unit}", help=said)
     columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
     columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
@@ -199,7 +197,7 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
 
 
 def on_record(kept: Reopened, micrograph: Micrograph) -> None:
-    """The result on record of a run whose maps are computed."""
+    """Show the result on record of a run while its maps are computed."""
     st.caption("As on record. Other thresholds, corrections and reports come when its maps are there.")
     run, crystals = kept.run, kept.measurement.crystals
     field = Field(kept.labels, crystals, run.um_per_px, run.image_name)
@@ -232,8 +230,8 @@ def tabs(
     selected: int,
     shown: str,
 ) -> int:
-    """Verdict, and the tabs below the image of the result `shown`; returns the id of the crystal chosen in the table, 0
-    for none."""
+    """Show the verdict, and the tabs below the image of the result `shown`. Returns the id of the crystal chosen in the
+    table, or 0."""
     crystals, rule = measurement.crystals, measuring.border_rule
     if assessment is not None and assessment.verdicts:
         verdict(assessment)

@@ -45,9 +45,8 @@ def go_on(
     from crystalseg.record.database import open_database
 
     engine, one = open_database(), work.find(name)
-    if (
-        one.state(engine).status != "starting"
-    ):  # otherwise it was already told to continue, and perhaps to stop after that
+    # work that is starting was already told to continue, and perhaps to stop after that
+    if one.state(engine).status != "starting":
         work_state.ask(one.folder, "")
     try:
         one.kind.carry_out(one, engine, max(one.kind.least_workers, workers or 0), scheduler, print)

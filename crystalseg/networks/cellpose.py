@@ -14,7 +14,7 @@ STYLE = CHANNELS[-1]
 
 
 def conv_block(inputs: int, outputs: int, size: int, *, relu: bool = True) -> nn.Sequential:
-    """Batch norm, ReLU, convolution, in this order (pre-activation)."""
+    """Return batch norm, ReLU and convolution, in this order (pre-activation)."""
     norm = nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.05)
     conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
     return nn.Sequential(norm, nn.ReLU(), conv) if relu else nn.Sequential(norm, conv)

@@ -35,7 +35,7 @@ class LabelMasks:
         return self.labels
 
     def counted(self, coarse: np.ndarray) -> tuple[csr_array, np.ndarray]:
-        """See `overlaps`."""
+        """Count shared pixels; see `overlaps`."""
         rows, columns = _nearest(coarse.shape, self.shape)
         fine = self.labels if coarse.shape == self.shape else self.labels[rows[:, None], columns]
         shape = (int(coarse.max()) + 1, len(self.boxes) + 1)
@@ -104,7 +104,7 @@ class PackedMasks:
         return labels
 
     def counted(self, coarse: np.ndarray) -> tuple[csr_array, np.ndarray]:
-        """See `overlaps`."""
+        """Count shared pixels; see `overlaps`."""
         rows, columns = _nearest(coarse.shape, self.shape)
         other, own, shared, areas = _count(coarse, rows, columns, self.boxes, self.bits, self.starts)
         shape = (int(coarse.max()), len(self.boxes))

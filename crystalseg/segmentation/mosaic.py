@@ -60,7 +60,7 @@ class BandCache(Protocol):
         """Return the proposals of a band for each of the choices."""
 
     def put(self, scale: int, band: int, found: list[WindowProposals]) -> None:
-        """Keep it."""
+        """Keep the proposals of a band."""
 
 
 class Here:

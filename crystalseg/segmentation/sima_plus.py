@@ -122,7 +122,7 @@ class Chooser:
         self._chosen: dict[float | None, Chosen] = {}
 
     def add(self, scales: Sequence[ScalePrediction]) -> None:
-        """Further scales."""
+        """Add further scales."""
         self._chosen.clear()
         for scale in scales:
             is_first = not self._proposed

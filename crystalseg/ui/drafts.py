@@ -62,7 +62,7 @@ class _Draft(Generic[T]):
             self.changed[name] = value
 
     def start(self, base: T) -> None:
-        """Begin anew."""
+        """Restart with another base."""
         self.base, self.changed = base, {}
 
 

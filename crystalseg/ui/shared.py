@@ -47,7 +47,7 @@ def decoder() -> Decoder:
 
 
 def engine() -> Engine:
-    """The record."""
+    """Return the database of the record."""
     return queue().engine
 
 
