@@ -65,6 +65,7 @@ def random_models():
     from crystalseg.networks.boundary import build_boundary
     from crystalseg.networks.cellpose import CPNet
     from crystalseg.networks.confidence import Confidence
+    from crystalseg.networks.efficientnet import EfficientUNet
     from crystalseg.networks.folded import FoldedCPNet
     from crystalseg.networks.sa2 import SA2Net
     from crystalseg.networks.sima import build_sima
@@ -81,7 +82,9 @@ def random_models():
         "sima-sa2": SA2Net(5),
         "boundary-sa2": SA2Net(2),
         "folded": FoldedCPNet(),
+        "efficientnet": EfficientUNet(),
         "folded-confidence": Confidence(10, 10),
+        "efficientnet-confidence": Confidence(10, 10),
     }
     return Models({name: network.eval() for name, network in networks.items()}, torch.device("cpu"))
 

@@ -51,9 +51,10 @@ def segment(
     settings_file: SettingsFile = None,
     weights: Weights = None,
     flow_model: FlowModel = None,
-    keep_data_bar: Annotated[
-        bool, typer.Option(help="Also measure the data bar of an SEM image, if there is one.")
-    ] = False,
+    keep_data_bar: Annotated[bool, typer.Option(help="Also measure the data bar of an SEM image.")] = False,
+    channel: Annotated[
+        int | None, typer.Option(min=1, help="Channel of a file with several; default: the first.")
+    ] = None,
     max_megapixels: Annotated[
         float | None, typer.Option(help="Refuse larger images; default: 100, or the limit of this machine.")
     ] = None,
@@ -89,7 +90,18 @@ def segment(
     models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
     call = _Call(
-        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out, written
+        engine,
+        models,
+        settings,
+        calibration,
+        keep_data_bar,
+        max_megapixels,
+        channel,
+        validation,
+        details,
+        profile,
+        out,
+        written,
     )
     failed = 0
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
@@ -124,6 +136,7 @@ class _Call:
     calibration: "Calibration | None"
     keep_data_bar: bool
     max_megapixels: float | None
+    channel: int | None
     validation: "Validation | None"
     details: "Details"
     profile: "Profile | None"
@@ -140,7 +153,7 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
     from crystalseg.record import store
     from crystalseg.report.words import size_rows
 
-    original = read_micrograph(path, max_megapixels=call.max_megapixels)
+    original = read_micrograph(path, max_megapixels=call.max_megapixels, channel=call.channel)
     store.put(path.read_bytes())
     micrograph = prepared(original, call.calibration, call.keep_data_bar)
     with Bar(console=errors, transient=True) as progress:
@@ -189,7 +202,8 @@ def run_batch(
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         written = handouts.chosen(formats, handouts.BATCH) if formats else None
-        batch.prepare(out, source, profile, calibration, operator, written)
+        for note in batch.prepare(out, source, profile, calibration, operator, written).notes:
+            print(note)
         work_state.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)

@@ -20,12 +20,13 @@ from crystalseg.segmentation.overlay import boundaries, fit
 SHOWN = 700  # px, longest side of a frame of the animation
 EACH = 500  # ms; how long the animation shows a frame
 STATEMENT = (
-    "Each frame was measured alone. The drift between two frames is the shift at which they correlate best. Crystals "
-    "of two frames are the same if their labels overlap most, or else if they lie near each other (linear assignment "
-    "after Jaqaman et al. 2008, by laptrack). A crystal merged into or split from another if most of it lies in that "
-    "other one, which grew or shrank by as much. Otherwise it was born or it disappeared. Sizes are equivalent "
-    "circular diameters of sections. The law is fitted to the mean sizes by least squares, weighted by their "
-    "intervals. The interval of n comes from the profile likelihood (F limit, 95 %)."
+    "Each frame was measured alone. The drift between two frames is found by least squares on the slopes of the gray "
+    "level, together with the growth of all crystals (after Lucas and Kanade 1981). Crystals of two frames are the "
+    "same if their labels overlap most, or else if they lie near each other (linear assignment after Jaqaman et al. "
+    "2008, by laptrack). A crystal merged into or split from another if most of it lies in that other one, which grew "
+    "or shrank by as much. Otherwise it was born or it disappeared. Sizes are equivalent circular diameters of "
+    "sections. The law is fitted to the mean sizes by least squares, weighted by their intervals. The interval of n "
+    "comes from the profile likelihood (F limit, 95 %)."
 )
 
 

@@ -110,8 +110,9 @@ METHODS = {
         ("boundary-sa2",),
     ),
     "watershed": Method(
-        "Otsu threshold (crystals must be brighter), distance transform and watershed; no network",
-        "Pixels brighter than Otsu's threshold were divided by a watershed of the distance transform.",
+        "Otsu threshold (crystals must be brighter; also divides noise), distance transform, watershed; no network",
+        "Pixels brighter than Otsu's threshold were divided by a watershed of the distance transform. Otsu's threshold "
+        "always divides an image, even one that holds only noise.",
     ),
     PACKAGE: Method(
         "a model of the cellpose package, if it is installed",
@@ -136,9 +137,10 @@ METHODS = {
 FLOW_NETWORKS = {
     "folded": "Cellpose's architecture at half resolution, with outlines",
     "cellpose": "Cellpose's architecture",
+    "efficientnet": "a U-Net on EfficientNet-Lite0, with outlines",
 }
 # The weights of the judge for the proposals of each flow network.
-JUDGES = {"folded": "folded-confidence", "cellpose": "confidence"}
+JUDGES = {"folded": "folded-confidence", "cellpose": "confidence", "efficientnet": "efficientnet-confidence"}
 LADDERS = tuple(name for name, method in METHODS.items() if method.ladder)
 NAMED = tuple(name for name, method in METHODS.items() if not method.model)  # methods that need no model in their name
 

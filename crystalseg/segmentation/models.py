@@ -14,6 +14,7 @@ from crystalseg.networks.boundary import build_boundary
 from crystalseg.networks.cellpose import CPNet
 from crystalseg.networks.clicks import ClickNet
 from crystalseg.networks.confidence import Confidence
+from crystalseg.networks.efficientnet import EfficientUNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.sa2 import SA2Net
 from crystalseg.networks.sima import build_sima
@@ -35,10 +36,12 @@ from crystalseg.segmentation.settings import Settings
 BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "cellpose": lambda state: CPNet(flow_inputs(state)),
     "folded": lambda _: FoldedCPNet(),
+    "efficientnet": lambda _: EfficientUNet(),
     "sima": lambda state: build_sima(len(state["segmentation_head.0.bias"]) - 1),
     "sima-sa2": SA2Net.shaped,
     "confidence": Confidence.shaped,
     "folded-confidence": Confidence.shaped,
+    "efficientnet-confidence": Confidence.shaped,
     "size": lambda _: SizeModel(),
     "boundary": lambda _: build_boundary(),
     "boundary-sa2": SA2Net.shaped,

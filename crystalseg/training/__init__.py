@@ -8,8 +8,8 @@ import lazy_loader
 
 # What can be trained, by the name of its weights (`plan.TRAIN`).
 NETWORKS = (
-    *("cellpose", "folded", "sima", "sima-sa2", "size"),
-    *("confidence", "folded-confidence", "clicks", "boundary", "boundary-sa2"),
+    *("cellpose", "folded", "efficientnet", "sima", "sima-sa2", "size"),
+    *("confidence", "folded-confidence", "efficientnet-confidence", "clicks", "boundary", "boundary-sa2"),
     *("mask-r-cnn", "mask2former"),
 )
 

@@ -11,6 +11,7 @@ from crystalseg.segmentation.tiling import normalise
 from crystalseg.training.data import LabelledImage
 from crystalseg.training.imaging import imaged
 
+CLOSE = 2  # px from a labelled outline; no other outline is that close, even where lines are open
 Point = Sequence[float] | np.ndarray
 
 
@@ -91,27 +92,31 @@ def flow_patch(
     whole: float = 0.0,
     focus: float = 0.0,
     empty: float = 0.0,
+    busy: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """An item of a flow network: image (3, size, size) and target (5, size, size) = dy, dx, foreground, outline, valid;
-    None if unusable.
+    None if unusable. The outline is 1 on an outline, 0 elsewhere, and -1 where the labels may be missing one.
 
     The image is scaled so that its mean crystal diameter is `diameter` × a log-uniform factor from `scales`; with
     probability `whole`, so that nearly all of the image fits the patch, as on the ladder's lowest rung; with
     probability `focus`, so that one crystal, each octave of sizes being as likely, has 0.4 to 1.8 × `diameter` and
-    lies near the middle; with probability `empty`, about a place without a crystal.
+    lies near the middle; with probability `empty`, about a place without a crystal, which in a share `busy` of these is
+    a place with something else to see. Of an image without crystals every patch is of this last kind.
     """
-    if s.diameter == 0:
-        return None
     point = None
     kind = rng.random()
+    if s.diameter == 0:
+        kind = focus + whole
     if kind < focus:
         y, x, own = s.crystals[_any_octave(s.crystals[:, 2], rng)]
         factor = diameter / own * np.exp(rng.uniform(*np.log((0.4, 1.8))))
     elif kind < focus + whole:
         factor = size / max(s.labels.shape) * rng.uniform(0.8, 1.1)
-    elif kind < focus + whole + empty and (ground := np.argwhere(s.ground[::4, ::4])).size:
+    elif (kind < focus + whole + empty or s.diameter == 0) and s.ground[::4, ::4].any():
         factor = np.exp(rng.uniform(*np.log((0.3, 1.0))))
-        point = 4.0 * ground[rng.integers(len(ground))]
+        point = _place_on_ground(s, rng, busy)
+    elif s.diameter == 0:
+        return None
     else:
         factor = diameter / s.diameter * np.exp(rng.uniform(*np.log(scales)))
     # Beyond these limits an image is only blurred, or nothing of it is left.
@@ -121,8 +126,31 @@ def flow_patch(
     image, labels, flow, valid = transform(s, factor, size, rng, point)
     if flow is None or valid.mean() < (0.3 if s.valid is None else 0.05):
         return None
-    outline = find_boundaries(labels, connectivity=2, mode="inner")
+    outline = find_boundaries(labels, connectivity=2, mode="inner").astype(np.float32)
+    if s.open_lines:
+        outline[_within(labels, outline > 0)] = -1
     return image, np.concatenate((flow, [labels > 0, outline, valid])).astype(np.float32)
+
+
+def _place_on_ground(s: LabelledImage, rng: np.random.Generator, busy: float) -> np.ndarray:
+    """A place (y, x) without a crystal: a random one, or with probability `busy` one drawn in proportion to the squared
+    local contrast. Letters, bars, films and dirt are then drawn more often than empty ground."""
+    ground = np.argwhere(s.ground[::4, ::4])
+    if busy and rng.random() < busy:
+        gray = cv2.cvtColor(s.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        edges = cv2.GaussianBlur(np.abs(gray - cv2.GaussianBlur(gray, (0, 0), 2)), (0, 0), 3)[::4, ::4]
+        # The edge of a crystal has contrast too.
+        away = cv2.erode(s.ground.astype(np.uint8), np.ones((9, 9), np.uint8))[::4, ::4]
+        chance = (edges**2 * away)[tuple(ground.T)].astype(np.float64)
+        if chance.any():
+            return 4.0 * ground[rng.choice(len(ground), p=chance / chance.sum())]
+    return 4.0 * ground[rng.integers(len(ground))]
+
+
+def _within(labels: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """The pixels inside crystals that are more than CLOSE px from an outline, bool (H, W)."""
+    reach = np.ones((2 * CLOSE + 1,) * 2, np.uint8)
+    return (labels > 0) & (cv2.dilate(outline.astype(np.uint8), reach) == 0)
 
 
 def _any_octave(diameters: np.ndarray, rng: np.random.Generator) -> int:

@@ -81,7 +81,7 @@ class Pool:
 
     def __call__(self, rng: np.random.Generator) -> Clickable:
         while len(self.pool) < 4 or rng.random() < 1 / self.recipe.reuse:
-            new = Clickable.of(*next(self.images), self.models, self.recipe.network)
+            new = Clickable.of(*next(self.images)[:2], self.models, self.recipe.network)
             if not new.octaves:
                 continue
             if len(self.pool) < self.recipe.pool:
@@ -229,7 +229,7 @@ def validation_batches(
 ) -> list[tuple[Tensor, Tensor]]:
     """Fixed items: crystals of the folders' images and of synthetic ones that training never sees."""
     pool = Pool(folders, recipe, seed=1_000_001)
-    seen = [Clickable.of(*next(pool.images), pool.models, recipe.network) for _ in range(images)]
+    seen = [Clickable.of(*next(pool.images)[:2], pool.models, recipe.network) for _ in range(images)]
     seen = [image for image in seen if image.octaves]
     rng = np.random.default_rng(1)
     return stacked([item_of(seen[k % len(seen)], rng, recipe) for k in range(count)])

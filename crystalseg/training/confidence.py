@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +19,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from crystalseg.errors import UserError
 from crystalseg.evaluation.reliability import best_iou, expected_calibration_error, is_right, reliability
-from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.networks import DIRECTORY
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation.effort import ENLARGED
@@ -35,6 +35,7 @@ from crystalseg.segmentation.tiling import limits
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.training.data import MOST_PIXELS, endless_images
 from crystalseg.training.loop import TrainingArguments, changed, save_trained
+from crystalseg.training.sources import name_of, read_source
 
 GRAINS_SEED = 77  # of the grains for Platt scaling; the benchmark has another
 COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; the rest is for Platt scaling
@@ -225,6 +226,19 @@ def selected(network: Confidence, images: Sequence[Judged], lowest: float) -> tu
     return np.concatenate(sure), np.concatenate(right)
 
 
+def error_of_kinds(network: Confidence, images: Sequence[Judged], kinds: Sequence[str], lowest: float) -> pd.DataFrame:
+    """Of each kind of image: crystals selected, their mean confidence, the share of them that is right, and the
+    expected calibration error. kinds: of the first images; the others are drawn."""
+    rows = {}
+    named = [*kinds, *["drawn"] * (len(images) - len(kinds))]
+    for kind in dict.fromkeys(named):
+        sure, right = selected(network, [one for one, of in zip(images, named, strict=True) if of == kind], lowest)
+        if len(sure):
+            error = expected_calibration_error(reliability(sure, right))
+            rows[kind] = {"crystals": len(sure), "confidence": sure.mean(), "right": right.mean(), "error": error}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def platt_scale(network: Confidence, images: Sequence[Judged], lowest: float) -> None:
     """Stretch and shift the logits so that they are true of the crystals selected in `images` (Platt 1999): the surest
     of several proposals is more often wrong than its own figures say. The order of proposals stays."""
@@ -258,15 +272,18 @@ def train(arguments: TrainingArguments, network: str = "cellpose") -> Path:
         images = data.images
     else:
         judge_network = models.judge(Settings(network=network))
-    whole = [(m.pixels, labels) for folder in arguments.validation for m, labels in read_pairs(folder)]
+    there = [(name_of(folder), *image) for folder in arguments.validation for image in read_source(folder)]
+    kinds = [name for name, *_ in there]
+    whole = [(micrograph.pixels, labels, right) for _, micrograph, labels, right in there]
     grains = [draw_grain(GRAINS_SEED, i, 1 + i % 3) for i in range(choice.grains)]
-    whole += [(g.image, g.labels) for g in grains if g.labels.size < MOST_PIXELS]
-    judged = [proposals(models, network, *pair) for pair in whole]
+    whole += [(g.image, g.labels, None) for g in grains if g.labels.size < MOST_PIXELS]
+    judged = [proposals(models, network, *image) for image in whole]
     platt_scale(judge_network, judged, choice.lowest)
     table = reliability(*selected(judge_network, judged, choice.lowest))
     error = expected_calibration_error(table)
     print(table.to_string(float_format="%.3f"))
     print(f"expected calibration error on the validation images: {error:.3f}")
+    print(error_of_kinds(judge_network, judged, kinds, choice.lowest).to_string(float_format="%.3f"))
     arguments.output.mkdir(parents=True, exist_ok=True)
     name = JUDGES[network]
     path = arguments.output / f"{name}.safetensors"

@@ -13,13 +13,18 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.micrographs.annotations import inside
-from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.tiling import limits
+from crystalseg.synthetic.appearance import Look
 from crystalseg.synthetic.drawing import draw
+from crystalseg.synthetic.inscriptions import draw_ground, inscribe
 from crystalseg.synthetic.sets import random_flat, random_grain, sides_about
+from crystalseg.synthetic.structure import Structure
+from crystalseg.training.sources import read_source, shares, source_of
 
 FLAT_SHARE = 0.15  # of the synthetic images, but of those drawn as grains
+INSCRIBED_SHARE = 0.25  # of the synthetic images: those with letters, bars and insets
+BARE_SHARE = 0.04  # of the synthetic images: those without crystals
 MOST_PIXELS = 1_500_000  # of a synthetic image that is seen whole
 Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and target, (C, H, W) each
 
@@ -28,7 +33,8 @@ Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and ta
 class LabelledImage:
     """image uint8 (H, W, 3) RGB; labels int32 (H, W); flow float32 (2, H, W) or None; low, high: the image's 1st and
     99th percentile per channel; crystals float32 (n, 3): centroid y, x and equivalent circular diameter, px. valid bool
-    (H, W), where the labels are right, or None if everywhere; only crystals there count."""
+    (H, W), where the labels are right, or None if everywhere; only crystals there count. open_lines: whether crystals
+    may touch where the labels have no boundary (`sources.Source`)."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -37,6 +43,7 @@ class LabelledImage:
     high: np.ndarray
     crystals: np.ndarray
     valid: np.ndarray | None = None
+    open_lines: bool = False
 
     @property
     def diameter(self) -> float:
@@ -50,13 +57,13 @@ class LabelledImage:
 
 
 def labelled_image(
-    image: np.ndarray, labels: np.ndarray, with_flow: bool, valid: np.ndarray | None = None
+    image: np.ndarray, labels: np.ndarray, with_flow: bool, valid: np.ndarray | None = None, open_lines: bool = False
 ) -> LabelledImage:
     """An image uint8 (H, W, 3) with its labels int32 (H, W), right where `valid`, and with their flow if that is
     learnt."""
     flow = flows_from_labels(labels) if with_flow else None
     crystals = _crystals(labels if valid is None else inside(labels, valid))
-    return LabelledImage(image, labels, flow, *limits(image), crystals, valid)
+    return LabelledImage(image, labels, flow, *limits(image), crystals, valid, open_lines)
 
 
 def _crystals(labels: np.ndarray) -> np.ndarray:
@@ -67,6 +74,21 @@ def _crystals(labels: np.ndarray) -> np.ndarray:
     sums = [np.bincount(names, weights=v)[there] for v in (y, x)]
     area = area[there]
     return np.column_stack((*(s / area for s in sums), equivalent_diameter(area))).astype(np.float32)
+
+
+def drawn_image(
+    rng: np.random.Generator, shape: tuple[int, int], structure: Structure | None = None, look: Look | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A synthetic image uint8 (H, W, 3) of `shape` and its labels int32 (H, W). A share INSCRIBED_SHARE has letters,
+    bars and insets on it, a share BARE_SHARE shows no crystal. Its seed is even; validation and test sets have odd
+    seeds."""
+    number = 2 * int(rng.integers(2**60))
+    if rng.random() < BARE_SHARE:
+        pixels, labels = draw_ground(rng, shape), np.zeros(shape, np.int32)
+    else:
+        drawn = draw(number, shape, structure, look)
+        pixels, labels = drawn.image, drawn.labels
+    return inscribe(pixels, labels, rng) if rng.random() < INSCRIBED_SHARE else (pixels, labels)
 
 
 class Synthetic:
@@ -85,9 +107,8 @@ class Synthetic:
             side = np.exp(rng.uniform(low, high))
             height, width = (int(np.clip(s, *self.sides)) for s in sides_about(side, rng, 0.3))
             flat = random_flat(rng, (height, width)) if rng.random() < FLAT_SHARE else ()
-            # Even seeds are for training; validation and test sets take odd ones.
-            drawn = draw(2 * int(rng.integers(2**60)), (height, width), *flat)
-            new = labelled_image(drawn.image, drawn.labels, self.with_flow)
+            pixels, labels = drawn_image(rng, (height, width), *flat)
+            new = labelled_image(pixels, labels, self.with_flow)
             if len(self.pool) < self.size:
                 self.pool.append(new)
             else:
@@ -98,35 +119,44 @@ class Synthetic:
 
 def labelled_images(folders: Sequence[Path], with_flow: bool) -> list[list[LabelledImage]]:
     """All images of each folder."""
-    return [[labelled_image(m.pixels, labels, with_flow) for m, labels in read_pairs(folder)] for folder in folders]
+    return [
+        [
+            labelled_image(m.pixels, labels, with_flow, right, source_of(folder).labels == "open")
+            for m, labels, right in read_source(folder)
+        ]
+        for folder in folders
+    ]
 
 
 class Mixture:
-    """Draws from the synthetic pool with probability `synthetic`, else from one of the folders, each as often."""
+    """Draws from the synthetic pool with probability `synthetic`, else from one of the folders, as often as
+    `sources.shares` says, each of its images being as likely."""
 
     def __init__(self, folders: Sequence[Path], synthetic: float, seed: int, with_flow: bool):
         self.sets = labelled_images(folders, with_flow)
+        self.shares = shares(folders)
         self.synthetic = synthetic if self.sets else 1.0
         self.generator = Synthetic(seed, with_flow)
 
     def __call__(self, rng: np.random.Generator) -> LabelledImage:
         if rng.random() < self.synthetic:
             return self.generator(rng)
-        chosen = self.sets[rng.integers(len(self.sets))]
+        chosen = self.sets[rng.choice(len(self.sets), p=self.shares)]
         return chosen[rng.integers(len(chosen))]
 
 
 def endless_images(
     folders: Sequence[Path], synthetic: float, sides: tuple[int, int], crop: tuple[int, int], seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless synthetic images, a share `synthetic`, half of them grains, and crops of the folders' images: pixels
-    uint8 (H, W, 3) and labels int32 (H, W). sides: range of the synthetic ones' sides, px; crop: range of the longest
-    side cut from real ones. Seeds are even, as in all training."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Endless synthetic images, a share `synthetic`, half of them grains, and crops of the folders' images, drawn as
+    often as `sources.shares` says: pixels uint8 (H, W, 3), labels int32 (H, W), and where they are right, bool (H, W),
+    or None if everywhere. sides: range of the synthetic ones' sides, px; crop: range of the longest side cut from real
+    ones. Seeds are even, as in all training."""
     rng = np.random.default_rng(seed)
-    sets = [[(m.pixels, labels) for m, labels in read_pairs(folder)] for folder in folders]
+    sets = [read_source(folder) for folder in folders]
+    often = shares(folders)
     while True:
         if not sets or rng.random() < synthetic:
-            number = 2 * int(rng.integers(2**60))
             if rng.random() < 0.5:
                 shape, structure, look = random_grain(rng, int(rng.integers(1, 4)))
             else:
@@ -134,17 +164,17 @@ def endless_images(
                 if rng.random() < FLAT_SHARE:
                     structure, look = random_flat(rng, shape)
             if shape[0] * shape[1] < MOST_PIXELS:
-                drawn = draw(number, shape, structure, look)
-                yield drawn.image, drawn.labels
+                yield *drawn_image(rng, shape, structure, look), None
             continue
-        chosen = sets[rng.integers(len(sets))]
-        pixels, labels = chosen[rng.integers(len(chosen))]
+        chosen = sets[rng.choice(len(sets), p=often)]
+        micrograph, labels, right = chosen[rng.integers(len(chosen))]
         longest = int(rng.integers(crop[0], crop[1] + 1))
         cut = []
         for length in labels.shape:
             start = int(rng.integers(max(length - longest, 0) + 1))
             cut.append(slice(start, start + longest))
-        yield np.ascontiguousarray(pixels[tuple(cut)]), labels[tuple(cut)]
+        part = tuple(cut)
+        yield np.ascontiguousarray(micrograph.pixels[part]), labels[part], None if right is None else right[part]
 
 
 class Stream(IterableDataset):

@@ -21,14 +21,16 @@ from crystalseg.training.losses import mean_of_valid
 class Recipe:
     """diameter: px, the mean crystal diameter that images are scaled to; scales: range of the random factor on top;
     whole, focus, empty: share of patches that show nearly the whole image, lie about one crystal of any size scaled to
-    about `diameter`, or about a place without a crystal; patch: side of the patches, px; synthetic: share of patches
-    from the generator, if folders are given too; outline: weight of the outlines' cross-entropy."""
+    about `diameter`, or about a place without a crystal; busy: share of these about which there is something else to
+    see; patch: side of the patches, px; synthetic: share of patches from the generator, if folders are given too;
+    outline: weight of the outlines' cross-entropy."""
 
     diameter: float = 50.0
     scales: tuple[float, float] = (0.2, 2.0)
     whole: float = 0.1
     focus: float = 0.55
     empty: float = 0.05
+    busy: float = 0.0
     patch: int = 160
     synthetic: float = 0.5
     outline: float = 0.5
@@ -37,28 +39,43 @@ class Recipe:
 def loss_of(network: nn.Module, image: Tensor, target: Tensor, outline: float) -> Tensor:
     """Cellpose's loss (`cellpose.flow_loss`) and the binary cross-entropy of the outlines, times `outline`.
 
-    `image` (B, 3, H, W); `target` (B, 5, H, W): dy, dx, foreground, outline, valid. Invalid pixels do not count.
+    `image` (B, 3, H, W); `target` (B, 5, H, W): dy, dx, foreground, outline, valid. Invalid pixels do not count. Where
+    the outline is -1, the labels may be missing one (`augmentation.flow_patch`). The outline loss does not count there,
+    nor do the losses of flow and foreground where the network itself predicts an outline.
     """
     output = network(image).float()
-    cross = functional.binary_cross_entropy_with_logits(output[:, 3:], target[:, 3:4], reduction="none")
-    return flow_loss(output, target) + outline * mean_of_valid(cross, target[:, 4:])
+    known, valid = target[:, 3:4] >= 0, target[:, 4:]
+    cross = functional.binary_cross_entropy_with_logits(output[:, 3:], target[:, 3:4].clamp(min=0), reduction="none")
+    seen = functional.max_pool2d(output.detach()[:, 3:], 3, stride=1, padding=1) > 0
+    counted = torch.cat((target[:, :4], valid * (known | ~seen)), dim=1)
+    return flow_loss(output, counted) + outline * mean_of_valid(cross, valid * known)
 
 
-def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recipe) -> Item | None:
-    return flow_patch(s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus, recipe.empty)
+def augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recipe) -> Item | None:
+    """A patch of `size` px by a recipe: `augmentation.flow_patch`."""
+    return flow_patch(
+        s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus, recipe.empty, recipe.busy
+    )
 
 
 def train(arguments: TrainingArguments) -> Path:
     """Train FoldedCPNet; returns the path of the weights kept, `<output>/folded.safetensors`."""
-    choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
-    torch.manual_seed(limit.seed)
+    choice = changed(Recipe(), arguments.recipe)
+    torch.manual_seed(changed(Schedule(), arguments.schedule).seed)
+    return learn("folded", FoldedCPNet(), arguments, choice)
+
+
+def learn(name: str, network: nn.Module, arguments: TrainingArguments, choice: Recipe) -> Path:
+    """Train a network of flow, foreground and outlines by a recipe; returns the path of the weights kept,
+    `<output>/<name>.safetensors`."""
+    limit = changed(Schedule(), arguments.schedule)
     source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, True)
-    augment = partial(_augment, size=choice.patch, recipe=choice)
+    patch = partial(augment, size=choice.patch, recipe=choice)
 
     def stream(progress: float) -> tuple[Stream, int]:
         # resumed, it goes on with other images
-        return Stream(source, augment, limit.seed + int(1e6 * progress)), limit.batch
+        return Stream(source, patch, limit.seed + int(1e6 * progress)), limit.batch
 
     loss = partial(loss_of, outline=choice.outline)
-    batches = validation_batches(arguments.validation, partial(_augment, recipe=choice))
-    return fit_and_keep("folded", FoldedCPNet(), arguments, choice, limit, stream, loss, batches)
+    batches = validation_batches(arguments.validation, partial(augment, recipe=choice))
+    return fit_and_keep(name, network, arguments, choice, limit, stream, loss, batches)

@@ -22,6 +22,7 @@ from crystalseg.errors import UserError
 from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.segmentation.precision import autocast
 from crystalseg.training.data import Stream
+from crystalseg.training.sources import described
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -274,7 +275,7 @@ def save_trained(
     path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict
 ) -> None:
     """Write the network's weights to `path` with a card that says what they were trained on and what they reached."""
-    data = ", ".join([*(f"{f.parent.name}/{f.name}" for f in map(Path, folders)), "synthetic"])
+    data = described([Path(f) for f in folders], settings.get("synthetic", 0.5))
     metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
     today = datetime.date.today().isoformat()
     save_weights(path, network.state_dict(), Card(name, today, data, metrics, today, json.dumps(settings)))

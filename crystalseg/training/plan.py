@@ -13,17 +13,20 @@ from pathlib import Path
 
 import torch
 
-from crystalseg.training import boundary, cellpose, clicks, confidence, folded, instances, sima, size
+from crystalseg.networks.efficientnet import PACKAGE, has_imagenet
+from crystalseg.training import boundary, cellpose, clicks, confidence, efficientnet, folded, instances, sima, size
 from crystalseg.training.loop import TrainingArguments
 
 TRAIN: dict[str, Callable[[TrainingArguments], Path]] = {
     "cellpose": cellpose.train,
     "folded": folded.train,
+    "efficientnet": efficientnet.train,
     "sima": sima.train,
     "sima-sa2": partial(sima.train, name="sima-sa2"),
     "size": size.train,
     "confidence": partial(confidence.train, network="cellpose"),
     "folded-confidence": partial(confidence.train, network="folded"),
+    "efficientnet-confidence": partial(confidence.train, network="efficientnet"),
     "clicks": clicks.train,
     "boundary": boundary.train,
     "boundary-sa2": partial(boundary.train, name="boundary-sa2"),
@@ -49,16 +52,18 @@ _NEAR = {"scales": [0.2, 2.0], "whole": 0.1, "focus": 0.55, "patch": 128, "last_
 _AVERAGED = {"average": 0.998, "every": 200}
 # In this order: a judge needs its flow network, the SizeModel CPNet's styles.
 STAGES = (
-    Stage("folded", 0.42, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
-    Stage("cellpose", 0.2, _NEAR, _AVERAGED, (8, 64)),
+    Stage("folded", 0.26, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
+    Stage("efficientnet", 0.2, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
+    Stage("cellpose", 0.16, _NEAR, _AVERAGED, (8, 64)),
     Stage("sima", 0.08, {}, _AVERAGED, (12, 48)),
     Stage("sima-sa2", 0.04, {}, _AVERAGED, (6, 48)),
     Stage("boundary", 0.03, {}, _AVERAGED, (6, 32)),
     Stage("boundary-sa2", 0.03, {}, _AVERAGED, (6, 32)),
     Stage("clicks", 0.04, {}, {**_AVERAGED, "average": 0.997}, (8, 64)),
     Stage("size", 0.02, {}, {}, whole=True),
-    Stage("folded-confidence", 0.1, {"images": 100_000}, {}, whole=True),
-    Stage("confidence", 0.04, {"images": 100_000}, {}, whole=True),
+    Stage("folded-confidence", 0.07, {"images": 100_000}, {}, whole=True),
+    Stage("efficientnet-confidence", 0.04, {"images": 100_000}, {}, whole=True),
+    Stage("confidence", 0.03, {"images": 100_000}, {}, whole=True),
 )
 
 
@@ -100,4 +105,8 @@ def _arguments_of(stage: Stage, arguments: TrainingArguments, minutes: float, de
         schedule |= {"minutes": minutes, "batch": stage.batch[torch.cuda.is_available()]}
         given = arguments.start / f"{stage.name}.safetensors" if arguments.start else None
         start = given if given is not None and given.exists() else None
+        if stage.name == "efficientnet" and start is None:
+            recipe["imagenet"] = has_imagenet()
+            if not recipe["imagenet"]:
+                print(f"without ImageNet weights: {PACKAGE} is not installed")
     return replace(arguments, start=start, recipe=json.dumps(recipe), schedule=json.dumps(schedule), deadline=deadline)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from crystalseg.micrographs.annotations import Annotation
 from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.efficientnet import EfficientUNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.likeness import likeness_of
@@ -56,6 +57,7 @@ class Recipe:
 NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor]]] = {
     "folded": (FoldedCPNet, partial(folded.loss_of, outline=folded.Recipe().outline)),
     "cellpose": (CPNet, cellpose.loss_of),
+    "efficientnet": (EfficientUNet, partial(folded.loss_of, outline=folded.Recipe().outline)),
 }
 
 

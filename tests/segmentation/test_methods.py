@@ -60,3 +60,7 @@ def test_only_networks_whose_weights_are_there_are_offered(tmp_path):
     assert networks_in(tmp_path) == ["cellpose"]  # nothing judges the other's proposals
     (tmp_path / "folded-confidence.safetensors").touch()
     assert networks_in(tmp_path) == ["folded", "cellpose"]
+    (tmp_path / "efficientnet.safetensors").touch()
+    assert networks_in(tmp_path) == ["folded", "cellpose"]
+    (tmp_path / "efficientnet-confidence.safetensors").touch()
+    assert networks_in(tmp_path) == ["folded", "cellpose", "efficientnet"]

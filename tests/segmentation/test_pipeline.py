@@ -11,7 +11,7 @@ from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.segmentation.flows import flow_errors, flows_from_labels
 from crystalseg.segmentation.fusion import Prediction, ScalePrediction
 from crystalseg.segmentation.instances import confidences, instances
-from crystalseg.segmentation.methods import LADDERS
+from crystalseg.segmentation.methods import JUDGES, LADDERS
 from crystalseg.segmentation.models import BUILD, load_models
 from crystalseg.segmentation.pipeline import rethreshold, segment
 from crystalseg.segmentation.progress import Cancelled
@@ -193,12 +193,12 @@ def test_crystals_whose_flow_is_another_shape_s_are_dropped():
 
 def test_sima_plus_runs_the_network_asked_for(random_models):
     models = replace(random_models, hashes={name: name for name in random_models.networks})
-    folded, plain = (segment(picture(200, 200), Settings(network=n), models) for n in ("folded", "cellpose"))
-    assert set(folded.hashes) == {"folded", "folded-confidence"}
-    assert set(plain.hashes) == {"cellpose", "confidence"}
-    assert all(scale.outline.shape == scale.foreground.shape for scale in folded.scales)
-    assert all(scale.outline is None for scale in plain.scales)
-    assert (folded.scales[0].flow != plain.scales[0].flow).any()
+    found = {n: segment(picture(200, 200), Settings(network=n), models) for n in JUDGES}
+    for network, own in JUDGES.items():
+        assert set(found[network].hashes) == {network, own}
+        with_outlines = network != "cellpose"
+        assert all((scale.outline is not None) == with_outlines for scale in found[network].scales)
+    assert len({found[network].scales[0].flow.tobytes() for network in JUDGES}) == len(JUDGES)
 
 
 def test_shipped_weights_load_and_say_what_they_are():

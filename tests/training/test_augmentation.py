@@ -6,7 +6,7 @@ import pytest
 
 from crystalseg.segmentation.flows import flows_from_labels
 from crystalseg.segmentation.scales import SIZE_THRESHOLDS
-from crystalseg.training.augmentation import attention_item, flow_patch, transform
+from crystalseg.training.augmentation import _place_on_ground, attention_item, flow_patch, transform
 from crystalseg.training.data import labelled_image
 from tests.conftest import squares
 from tests.training.training_cases import DRAWN, SAMPLE
@@ -93,3 +93,44 @@ def test_a_share_of_patches_lies_where_no_crystal_is():
     lonely = labelled_image(np.zeros((400, 400, 3), np.uint8), labels, with_flow=True)
     bare = [flow_patch(lonely, rng, 64, 50.0, (1.0, 1.5), empty=1.0) for _ in range(30)]
     assert np.mean([item[1][2].any() for item in bare if item is not None]) < 0.6
+
+
+def test_an_image_without_a_crystal_gives_ground():
+    s = labelled_image(np.full((200, 200, 3), 90, np.uint8), np.zeros((200, 200), np.int32), with_flow=True)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        item = flow_patch(s, rng, 64, 50.0, (0.5, 1.5), whole=0.1, focus=0.6, empty=0.1)
+        if item is not None:
+            assert not item[1][:4].any()
+            assert item[1][4].any()
+            break
+    else:
+        pytest.fail("it is never shown")
+
+
+def test_busy_ground_is_seen_more_often_than_empty_ground():
+    image = np.full((400, 400, 3), 90, np.uint8)
+    image[60:90, 60:90] = np.random.default_rng(1).integers(0, 255, (30, 30, 3))  # as letters are
+    labels = np.zeros((400, 400), np.int32)
+    labels[300:330, 300:330] = 1
+    image[labels > 0] = 250
+    s = labelled_image(image, labels, with_flow=True)
+    rng = np.random.default_rng(0)
+    places = np.array([_place_on_ground(s, rng, 0.5) for _ in range(300)])
+    near = (np.abs(places - 75).max(axis=1) < 40).mean()
+    assert 0.4 < near < 0.65  # of half of them nearly all, of the others 4 %
+
+
+def test_no_outline_is_taught_inside_of_crystals_whose_lines_are_open():
+    square = np.pad(squares(40, 20, (0, 0)), 20)
+    image = np.zeros((80, 80, 3), np.uint8)
+    open_lines, closed = (labelled_image(image, square, True, None, is_open) for is_open in (True, False))
+    first, second = (flow_patch(s, np.random.default_rng(0), 80, s.diameter, (1.0, 1.01)) for s in (open_lines, closed))
+    unknown = first[1][3] < 0
+    np.testing.assert_array_equal(np.where(unknown, 0, first[1][3]), second[1][3])
+    assert unknown.any()
+    assert (first[1][2][unknown] == 1).all()
+    # nothing is unknown beside an outline that is there
+    beside = cv2.dilate(second[1][3], np.ones((5, 5))) > 0
+    assert not (unknown & beside).any()
+    assert (unknown | beside)[second[1][2] > 0].all()

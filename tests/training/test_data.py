@@ -40,3 +40,36 @@ def test_crystals_of_a_sample_by_hand():
     np.testing.assert_allclose(s.crystals, [[9.5, 14.5, 2 * np.sqrt(100 / np.pi)]], rtol=1e-5)
     assert s.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
     assert labelled_image(s.image, np.zeros_like(labels), False).diameter == 0
+
+
+def test_some_synthetic_images_are_written_on_and_some_show_no_crystal(monkeypatch):
+    kinds = {"inscribe": 0, "draw_ground": 0}
+
+    def counted(name):
+        known = getattr(data, name)
+
+        def call(*given):
+            kinds[name] += 1
+            return known(*given)
+
+        return call
+
+    for name in kinds:
+        monkeypatch.setattr(data, name, counted(name))
+    rng = np.random.default_rng(0)
+    drawn = [data.drawn_image(rng, (64, 80)) for _ in range(200)]
+    assert 30 <= kinds["inscribe"] <= 75  # 50 are expected
+    assert 2 <= kinds["draw_ground"] <= 18  # 8
+    assert all(pixels.shape == (64, 80, 3) and labels.shape == (64, 80) for pixels, labels in drawn)
+    assert kinds["draw_ground"] <= sum(not labels.any() for _, labels in drawn) < 100
+
+
+def test_seeds_of_training_are_even(monkeypatch):
+    seeds = []
+    draw = data.draw
+    monkeypatch.setattr(data, "draw", lambda seed, *given: seeds.append(seed) or draw(seed, *given))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        data.drawn_image(rng, (64, 80))
+    assert len(set(seeds)) > 15
+    assert not any(seed % 2 for seed in seeds)

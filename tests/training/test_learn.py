@@ -7,9 +7,12 @@ from torch.utils.data import DataLoader
 
 from crystalseg.micrographs.annotations import annotation
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.networks.efficientnet import EfficientUNet
 from crystalseg.networks.folded import FoldedCPNet
+from crystalseg.segmentation.methods import FLOW_NETWORKS
+from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import NumberedStream, labelled_image
-from crystalseg.training.teaching import Lessons, Recipe, begin, learn, learnt_from
+from crystalseg.training.teaching import NETWORKS, Lessons, Recipe, begin, learn, learnt_from
 from tests.training.training_cases import DRAWN
 
 ONE = annotation(Micrograph(DRAWN.image, "powder", "0" * 64), DRAWN.labels)
@@ -105,3 +108,12 @@ def test_labelled_images_know_where_they_are_right():
     image = labelled_image(DRAWN.image, DRAWN.labels, False)
     assert image.valid is None
     np.testing.assert_array_equal(image.ground, DRAWN.labels == 0)
+
+
+def test_every_flow_network_can_be_taught():
+    assert set(NETWORKS) == set(FLOW_NETWORKS)
+    made = begin("efficientnet", EfficientUNet().state_dict())
+    item = learnt_from(ONE)
+    patch = flow_patch(item, np.random.default_rng(0), 64, item.diameter, (1.0, 1.01))
+    image, target = (torch.from_numpy(part)[None] for part in patch)
+    assert NETWORKS["efficientnet"][1](made, image, target).isfinite()

@@ -31,8 +31,9 @@ def test_all_networks_are_trained_within_the_time_in_an_order_that_serves_them(t
     names = list(log)
     assert names.index("cellpose") < names.index("size")
     assert max(names.index("folded"), names.index("sima")) < names.index("folded-confidence")
-    minutes = [json.loads(o.schedule).get("minutes") or json.loads(o.recipe).get("minutes", 0) for o in log.values()]
-    assert sum(minutes) == pytest.approx(25 * (1 - 0.02))  # the SizeModel's time is not asked for
+    assert names.index("efficientnet") < names.index("efficientnet-confidence")
+    asked = [json.loads(o.schedule).get("minutes") or json.loads(o.recipe).get("minutes", 0) for o in log.values()]
+    assert sum(asked) == pytest.approx(25 * (1 - 0.02))  # the SizeModel's time is not asked for
     assert log["folded"].start == tmp_path / "start" / "folded.safetensors"
     assert log["cellpose"].start is None
     assert log["confidence"].start == tmp_path / "out"
@@ -46,7 +47,7 @@ def test_a_step_ends_in_time_and_the_next_goes_on(tmp_path, log, monkeypatch):
     fast = plan.TRAIN["sima"]
     monkeypatch.setitem(plan.TRAIN, "sima", slow)
     left = plan.train_all(TrainingArguments(tmp_path), 25, 0.005)
-    assert list(log) == ["folded", "cellpose", "sima"]
+    assert list(log) == ["folded", "efficientnet", "cellpose", "sima"]
     assert left[0] == "sima"  # not done: it goes on from its checkpoint
     log.clear()
     monkeypatch.setitem(plan.TRAIN, "sima", fast)
@@ -55,9 +56,17 @@ def test_a_step_ends_in_time_and_the_next_goes_on(tmp_path, log, monkeypatch):
 
 
 def test_what_cannot_be_interrupted_is_not_begun_too_late(tmp_path, log):
-    """Of 25 minutes the judge of proposals takes 2.5, which a step of 2 has not: it is done alone; one of 3 waits."""
+    """Of 25 minutes the judge of proposals takes 1.75, and 1 is left of a step of 3: it waits for the next."""
     monotonic = iter([0.0] + [2.0 * 60] * 100)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan.time, "monotonic", lambda: next(monotonic))
         left = plan.train_all(TrainingArguments(tmp_path), 25, 3)
-    assert left == ["folded-confidence", "confidence"]
+    assert left == ["folded-confidence", "efficientnet-confidence", "confidence"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_imagenet_weights_are_taken_if_they_are_there(tmp_path, log, monkeypatch, installed, capsys):
+    monkeypatch.setattr(plan, "has_imagenet", lambda: installed)
+    plan.train_all(TrainingArguments(tmp_path / "out"), 25, 9)
+    assert json.loads(log["efficientnet"].recipe)["imagenet"] == installed
+    assert ("is not installed" in capsys.readouterr().out) != installed

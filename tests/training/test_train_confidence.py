@@ -137,3 +137,14 @@ def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
     recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": [64, 64], "grains": 0})
     with pytest.raises(UserError, match="train it first"):
         confidence.train(TrainingArguments(tmp_path / "out", [folder], [folder], tmp_path, recipe))
+
+
+def test_the_error_is_told_of_each_kind_of_image():
+    """Confidence twice too sure on one kind, true of the other."""
+    network = OfQuality()
+    images = [judged(k, sureness=1.0 if k < 150 else 3.0) for k in range(300)]
+    table = confidence.error_of_kinds(network, images, ["powder"] * 150, 0.0)
+    assert list(table.index) == ["powder", "drawn"]
+    assert table.loc["powder", "error"] < 0.03 < 0.06 < table.loc["drawn", "error"]
+    np.testing.assert_allclose(table["right"], 0.5, atol=0.05)
+    assert (table["crystals"] > 5000).all()

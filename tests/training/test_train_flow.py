@@ -8,9 +8,10 @@ import torch
 from cellpose.train import _loss_fn_seg
 
 from crystalseg.networks.cellpose import CPNet
+from crystalseg.networks.efficientnet import EfficientUNet
 from crystalseg.networks.folded import FoldedCPNet
 from crystalseg.networks.weights import load_weights, save_weights
-from crystalseg.training import cellpose, folded, size
+from crystalseg.training import cellpose, efficientnet, folded, size
 from crystalseg.training.loop import TrainingArguments
 from tests.training.training_cases import SMALL
 
@@ -72,3 +73,56 @@ def test_folded_trains_and_writes_weights(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(folded, "validation_batches", partial(folded.validation_batches, count=2, size=64))
     path = folded.train(TrainingArguments(tmp_path / "out", [folder], [folder], recipe='{"patch": 64}', schedule=SMALL))
     FoldedCPNet().load_state_dict(load_weights(path, "folded")[0])
+
+
+def _target(outline):
+    """Foreground everywhere, no flow, everything valid, and an outline (16, 16)."""
+    target = torch.zeros(1, 5, 16, 16)
+    target[:, 2], target[:, 3], target[:, 4] = 1, outline, 1
+    return target
+
+
+def test_a_closed_boundary_is_not_punished_where_labels_may_lack_one():
+    """A line of the network's own through one label, with ground on it and flow away from it, against none."""
+    plain = torch.zeros(1, 4, 16, 16)
+    plain[:, 2], plain[:, 3] = 6, -6
+    line = plain.clone()
+    line[..., 8] = torch.tensor([3.0, -3.0, -6.0, 6.0])[:, None]
+
+    def loss(output, outline):
+        return folded.loss_of(lambda _: output, None, _target(outline), 0.5).item()
+
+    assert loss(line, torch.full((16, 16), -1.0)) <= loss(plain, torch.full((16, 16), -1.0)) + 1e-6
+    assert loss(line, torch.zeros(16, 16)) > loss(plain, torch.zeros(16, 16)) + 0.1
+
+
+def test_no_line_is_taught_nor_forbidden_where_labels_may_lack_one():
+    output = torch.randn(1, 4, 16, 16, requires_grad=True)
+    outline = torch.zeros(16, 16)
+    outline[:, 8:] = -1
+    folded.loss_of(lambda _: output, None, _target(outline), 0.5).backward()
+    taught = output.grad[0, 3].abs() > 0
+    assert taught[:, :8].all()
+    assert not taught[:, 8:].any()
+
+
+def test_efficientnet_trains_and_writes_weights(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(folded, "validation_batches", partial(folded.validation_batches, count=2, size=64))
+    recipe = '{"patch": 64, "imagenet": false}'
+    path = efficientnet.train(TrainingArguments(tmp_path / "out", [folder], [folder], recipe=recipe, schedule=SMALL))
+    EfficientUNet().load_state_dict(load_weights(path, "efficientnet")[0])
+    # gone on with from its own weights it needs no others
+    again = TrainingArguments(tmp_path / "again", [folder], [folder], path, '{"patch": 64}', SMALL)
+    monkeypatch.setattr(efficientnet, "load_imagenet", lambda _: pytest.fail("not needed"))
+    efficientnet.train(again)
+
+
+def test_the_encoder_begins_with_imagenet_weights_unless_told_otherwise(folder, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(efficientnet, "load_imagenet", begun.append)
+    monkeypatch.setattr(folded, "learn", lambda name, network, arguments, choice: begun.append((name, network, choice)))
+    efficientnet.train(TrainingArguments(tmp_path))
+    assert begun[0] is begun[1][1]
+    assert begun[1][0] == "efficientnet"
+    efficientnet.train(TrainingArguments(tmp_path, recipe='{"imagenet": false}'))
+    assert len(begun) == 3
