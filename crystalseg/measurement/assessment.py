@@ -15,6 +15,8 @@ from crystalseg.measurement.uncertainty import Budget, Validation, budget
 # 88 % of the larger ones (docs/results.md).
 NARROW = 16.0  # px, diameter
 MANY_NARROW = 0.2  # share of the crystals from which on that has to be said
+# A crystal of at least this weight under the border rule, and this share of all weights, is said to carry the mean.
+HEAVY, CARRIES = 3.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Assessment:
     """fields: names; unit: of lengths; rule: border rule; budgets: by figure, in the order of `figures.DEFINITIONS`;
     verdicts: of the limits; populations: two if the sample is duplex, else None; largest: E930, or None; precisions: by
     figure, over the fields; needed: crystals needed for the mean within 5 %; counted: crystals counted; narrow: of
-    them the share under NARROW, 0..1."""
+    them the share under NARROW, 0..1; filled: whether the grains of each field fill the area; heaviest: of the crystal
+    with the largest weight under the border rule, this weight and its share of all, 0..1."""
 
     fields: tuple[str, ...]
     unit: str
@@ -35,6 +38,8 @@ class Assessment:
     needed: int
     counted: int
     narrow: float
+    filled: tuple[bool, ...] = ()
+    heaviest: tuple[float, float] = (1.0, 0.0)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -62,6 +67,17 @@ class Assessment:
             said.append(
                 f"A crystal cut by the border shows {cut.at_least:.4g} {self.unit} of itself and is larger than any "
                 f"that was counted ({cut.value:.4g} {self.unit}): it counts as at least so large against upper limits."
+            )
+        weight, share = self.heaviest
+        if weight >= HEAVY and share >= CARRIES:
+            said.append(
+                f"One crystal counts {weight:.3g} times under the border rule, {100 * share:.0f} % of all weight, as so "
+                "large a one is seldom seen whole in such a field: it carries the mean. Larger fields settle it."
+            )
+        if any(key.startswith("g_") for key in self.budgets) and not all(self.filled):
+            said.append(
+                "The crystals do not fill the area. A grain-size number G is meant for grains that do; of particles in a "
+                "matrix the mean diameter and the number per area tell."
             )
         if self.counted < self.needed:
             said.append(
@@ -109,6 +125,8 @@ def assess(
         needed_crystals(sizes, weights),
         len(sizes),
         float(np.mean(np.concatenate(px) < NARROW)),
+        tuple(field.is_filled for field in fields),
+        (float(weights.max()), float(weights.max() / weights.sum())),
     )
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-from crystalseg.measurement.distribution import counting, percentiles, sizes_and_weights
+from crystalseg.measurement.distribution import border_weights, counting, percentiles, sizes_and_weights
 from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.grain_size import g_of_area, g_of_count, g_of_intercept
 from crystalseg.measurement.intercept import Pattern
@@ -346,20 +346,21 @@ def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
 
 
 def _aspect(fields: Sequence[Field], rule: str) -> dict[str, Figure]:
+    """The median aspect ratio, counted as sizes are: by the weights of the border rule."""
     parts, places = [], []
     for field in fields:
         of = counting(field.crystals, rule)
         ratio, x, y = (
             field.crystals[c].to_numpy(float)[of] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
         )
-        parts.append(ratio)
+        parts.append((ratio, border_weights(field.crystals, field.shape, rule)[of]))
         places.append((x, y, field.shape))
-    ratios = np.concatenate(parts)
+    ratios, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if not len(ratios):
         return {}
-    value = float(np.median(ratios))
-    of, _ = _percentile(ratios, np.ones(len(ratios)), Places.of(places), 0.5, value)
-    each = tuple(float(np.median(part)) if len(part) else np.nan for part in parts)
+    value = percentiles(ratios, weights)[1]
+    of, _ = _percentile(ratios, weights, Places.of(places), 0.5, value)
+    each = tuple(percentiles(*part)[1] if len(part[0]) else np.nan for part in parts)
     return {"aspect": _figure("aspect", value, "", of, each)}
 
 

@@ -12,6 +12,7 @@ from crystalseg.report.words import (
     EXPANDED,
     FIGURE_COLUMNS,
     VERDICT_COLUMNS,
+    boundary_words,
     bounded,
     corrections_words,
     figure_rows,
@@ -72,8 +73,8 @@ def figures(report: Report) -> list[Block]:
         Rows(FIGURE_COLUMNS, rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
             f"Computed with the formulas of the standards named, which does not claim compliance with them. "
-            f"{rule_words(assessment.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals "
-            "are boundaries and belong to the length. No grain-size number is given without a pixel size.",
+            f"{rule_words(assessment.rule)} {boundary_words(assessment.filled)} Of intercepts, an end of a line in a "
+            "crystal counts ½, a circle wholly inside one 0. No grain-size number is given without a pixel size.",
             small=True,
         ),
         *incomplete,
@@ -159,6 +160,7 @@ def largest(report: Report) -> list[Block]:
         f"feret_max_{suffix}": f"max Feret, {unit}",
         f"feret_min_{suffix}": f"min Feret, {unit}",
         "aspect_ratio": "aspect ratio",
+        "form_factor": "form factor",
         "circularity": "circularity",
         "touches_border": "at border",
         "confidence": "confidence",

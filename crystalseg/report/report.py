@@ -131,7 +131,7 @@ def report_of(
     comparison: Comparison | None = None,
 ) -> Report:
     """The report of one image just measured; its verdicts are in its run."""
-    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name)
+    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name, _convention(run))
     part = Part(run, field, measurement.summary, micrograph, segmentation)
     report = make([part], validation, details, profile, comparison)
     return replace(report, parts=(replace(part, run=replace(run, verdicts=report.verdicts)),))
@@ -171,11 +171,15 @@ def _judged_today(issued: Sequence[Verdict], today: Assessment) -> str:
     return ""
 
 
+def _convention(run: Run) -> int:
+    return run.chosen.measuring.convention
+
+
 def reopened_part(reopened: Reopened) -> Part:
     """A run from the record as a field of a report; its maps are not kept, so that it has no attention page. Without an
     image to draw them on, its labels are not held."""
     run = reopened.run
-    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
+    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name, _convention(run))
     if reopened.micrograph is None:
         field.let_go()
     return Part(run, field, reopened.measurement.summary, reopened.micrograph)
