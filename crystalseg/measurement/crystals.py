@@ -51,8 +51,8 @@ def hull(mask: np.ndarray) -> np.ndarray:
     """The convex polygon that a bool mask (h, w) is most likely the pixels of: its vertices, float (k, 2), x and y.
 
     Between a side of the hull of the pixels' centres and the next points of the grid outside lies a gap of 1/√(a² + b²)
-    px, (a, b) being the side's direction in lowest terms; the edge of the crystal runs anywhere in it, so in the middle.
-    Axis-parallel squares are exact, other straight edges and circles right in the mean.
+    px, (a, b) being the side's direction in lowest terms; the edge of the crystal runs anywhere in it, so in its
+    middle.     Axis-parallel squares are exact, other straight edges and circles right in the mean.
     """
     corners = cv2.convexHull(_pixels(mask))[:, 0]
     if len(corners) < 3:  # a pixel or a line of them

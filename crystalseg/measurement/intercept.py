@@ -60,8 +60,8 @@ def circles_about_the_middle(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
 
 
 def intercepts(labels: np.ndarray, pattern: Pattern) -> Intercepts:
-    """Count the crystals of `labels`, integer (H, W), 0 = none, that a test pattern cuts. Grains that fill the area come
-    with their boundaries, see `boundaries.with_boundaries`.
+    """Count the crystals of `labels`, integer (H, W), 0 = none, that a test pattern cuts. Grains that fill the area
+    come with their boundaries, see `boundaries.with_boundaries`.
 
     Of a straight line, an end inside a crystal counts ½ (E112-13 clause 13); a circle wholly inside one counts 0, as it
     meets no boundary. Every chord that is seen counts 1. E112 counts 1½ for a triple point by eye, where nobody tells

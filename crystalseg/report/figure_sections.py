@@ -144,7 +144,7 @@ def fields(report: Report) -> list[Block]:
         ("fields for 10 %RA", lambda p: str(p.needed)),
     ):
         rows.append([words, *blank, *(value(p) if p else "" for p in precise)])
-    explained = "Precision over fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 17)."
+    explained = "Precision over fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 15)."
     return [Heading("Table per field"), Rows(header, rows, small=True), Text(explained, small=True)]
 
 

@@ -64,7 +64,7 @@ def test_lines_across_whole_grains_count_every_change_of_grain():
 def test_particles_pores_and_what_is_marked_stay_as_outlined():
     apart = discs((300, 300), [(25 + 50 * r, 25 + 50 * c, 18) for r in range(6) for c in range(6)])
     assert with_boundaries(apart) is apart
-    labels, whole = partition(1, 30, 2, 240)
+    labels, _ = partition(1, 30, 2, 240)
     y, x = np.ogrid[:240, :240]
     pore = (y - 120) ** 2 + (x - 120) ** 2 <= 25**2
     grown = with_boundaries(np.where(pore, 0, labels))
