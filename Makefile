@@ -1,11 +1,17 @@
 # make run: the app. make test: every check. Both build .venv on the first call and start in seconds afterwards.
-# make format, lint, bench: as CONTRIBUTING.md says.
+# make format, lint, bench, update, licences: as CONTRIBUTING.md says.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Exactly what was tested: a lock names everything, and each file by its hash.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+# One version of each package for every platform and every Python.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
+	--custom-compile-command "make update"
+# The package that results are compared with. It pins numpy below 2.1 but runs with later ones.
+CELLPOSE := cellpose==3.1.1.3
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
-.PHONY: run test lint format bench browser postgres
+.PHONY: run test lint format bench update licences browser postgres
 
 run: .venv/run-ready
 	$(BIN)/python -m crystalseg app
@@ -25,15 +31,23 @@ format: .venv/test-ready
 bench: .venv/test-ready
 	$(BIN)/python -m benchmarks
 
-.venv/run-ready: requirements.txt
+# The newest versions that requirements*.txt allow.
+update: .venv/test-ready
+	$(LOCK) --upgrade requirements.txt --output-file requirements.lock
+	$(LOCK) --upgrade requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+	echo $(CELLPOSE) | $(LOCK) --no-header --no-deps - >> requirements-dev.lock
+
+# Of everything that is installed; tests/test_lock.py says which are allowed.
+licences: .venv/test-ready
+	$(BIN)/pip-licenses --from=mixed --with-urls --order=license
+
+.venv/run-ready: requirements.lock
 	$(PYTHON) -m venv .venv
-	$(PIP) -r requirements.txt
+	$(INSTALL) -r requirements.lock
 	touch $@
 
-# cellpose pins numpy below 2.1 but runs with later ones; its own requirements are among ours.
-.venv/test-ready: .venv/run-ready requirements-dev.txt
-	$(PIP) -r requirements-dev.txt
-	$(PIP) --no-deps cellpose==3.1.1.3
+.venv/test-ready: .venv/run-ready requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
 	touch $@
 
 # A browser that is there is used; else Debian's, else the one playwright downloads.

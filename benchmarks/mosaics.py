@@ -22,8 +22,8 @@ import numpy as np
 import psutil
 import tifffile
 
+from crystalseg.environment import MAX_MEGAPIXELS
 from crystalseg.evaluation.metrics import panoptic_quality
-from crystalseg.micrographs.decoding import MAX_MEGAPIXELS
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.segmentation import load_models, mosaic, sima_plus
 from crystalseg.segmentation.progress import Clock

@@ -11,6 +11,7 @@ from crystalseg.record.people import ROLES
 from crystalseg.record.reports import issued
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import refuse, telling
 
 SHOWN = 100  # entries at once
 
@@ -18,7 +19,7 @@ SHOWN = 100  # entries at once
 def problems_or(problems: list[str], good: str) -> None:
     """Each problem, or that all is well."""
     for problem in problems:
-        st.error(plain(problem), icon=":material/block:")
+        refuse(problem)
     if not problems:
         st.success(plain(good), icon=":material/check:")
 
@@ -67,7 +68,7 @@ def entries() -> None:
     """What was done, newest first."""
     st.subheader("What was done")
     columns = st.columns((3, 3, 1))
-    kinds = columns[0].multiselect("Kind", list(ledger.KINDS), format_func=ledger.KINDS.get)
+    kinds = columns[0].multiselect("Kind", list(ledger.KINDS), format_func=ledger.KINDS.__getitem__)
     words = columns[1].text_input("Search", placeholder="run, name of a person …").strip()
     page = columns[2].number_input("Page", 1, None, 1)
     listed = ledger.latest(shared.engine(), kinds, words, SHOWN, SHOWN * (int(page) - 1))
@@ -110,12 +111,9 @@ def roles() -> None:
         st.caption("A viewer sees History; an operator measures; an approver signs and sets profiles.")
         given = st.form_submit_button("Give the role", type="primary", icon=":material/badge:")
     if given:
-        try:
+        with telling():
             people.give_role(shared.engine(), identity, role, session.who())
-        except UserError as error:
-            st.error(plain(error), icon=":material/block:")
-            return
-        st.rerun()
+            st.rerun()
 
 
 def page() -> None:

@@ -8,6 +8,8 @@ from crystalseg.errors import UserError
 from crystalseg.execution import batch
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.record.store import home
+from crystalseg.report import handouts
+from crystalseg.report.handouts import HANDOUTS
 from crystalseg.ui import background, batch_progress, session, shared
 from crystalseg.ui.plain import plain
 
@@ -25,6 +27,8 @@ def new() -> None:
     )
     path = st.text_input("Or a folder on this machine", help="All images in it and in its folders.")
     profile, calibration, workers = background.choose("batch", 1, "Processes; each needs 1 to 2 GB.")
+    usual = handouts.default(handouts.BATCH)
+    formats = st.multiselect("Files of each image", list(HANDOUTS), usual, format_func=lambda key: HANDOUTS[key].words)
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
     folder = home() / FOLDER / uuid.uuid4().hex[:10]
@@ -33,7 +37,7 @@ def new() -> None:
         source = batch_progress.copied(uploads, folder / "images") if uploads else shared.server_path(path)
         if model := profile.settings.method.partition(":")[2]:
             shared.model(model)
-        batch.prepare(folder, source, profile, calibration, session.who())
+        batch.prepare(folder, source, profile, calibration, session.who(), tuple(formats))
     except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return

@@ -6,29 +6,31 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from crystalseg.errors import UserError
 from crystalseg.evaluation.comparison import Compared, Comparison, compare
 from crystalseg.evaluation.difference import NAMES, difference
-from crystalseg.execution.corrected import issue_report, put_on_record
+from crystalseg.execution.corrected import put_on_record
+from crystalseg.execution.result import issue_report
 from crystalseg.measurement.agreement import bland_altman
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.micrographs.pairs import decode_labels
 from crystalseg.record.models import models
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report.handouts import HANDOUTS
 from crystalseg.report.report import Details
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import METHODS, NAMED, networks_in
-from crystalseg.segmentation.settings import Measuring, Settings, SettingsError
+from crystalseg.segmentation.settings import Measuring, Settings
 from crystalseg.ui import run_controls, session, shared
 from crystalseg.ui.charts import agreement_chart, cumulative_chart
+from crystalseg.ui.choices import kept
 from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import refuse, telling
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
 GIVEN = "label image given"
@@ -52,23 +54,28 @@ def choose_methods(item: session.Item) -> list[str]:
     chosen = st.multiselect(
         "Methods",
         list(dict.fromkeys(offered)),
-        list(dict.fromkeys([shown, "cellpose-original"])),
         help="The first one is what the others are compared with. " + explained,
+        **kept(f"compared {item.key}", list(dict.fromkeys([shown, "cellpose-original"])), offered),
     )
     way, place = st.columns(2)
     kinds = way.multiselect(
-        "Your own model is", ways, ways[:1], help=" · ".join(f"{n}: {METHODS[n].words}" for n in ways)
+        "Your own model is",
+        ways,
+        help=" · ".join(f"{n}: {METHODS[n].words}" for n in ways),
+        **kept("compared own kinds", ways[:1]),
     )
-    own = place.text_input("Your own model", help=" · ".join(f"{n}: {METHODS[n].model}" for n in ways)).strip()
-    if not own:
-        return chosen
-    try:
-        return [*chosen, *(f"{kind}:{shared.model(own)}" for kind in kinds)]
-    except UserError as error:
-        st.error(plain(error), icon=":material/block:")
-        return chosen
+    own = place.text_input(
+        "Your own model",
+        help=" · ".join(f"{n}: {METHODS[n].model}" for n in ways),
+        **kept("compared own model", ""),
+    ).strip()
+    if own:
+        with telling():
+            return [*chosen, *(f"{kind}:{shared.model(own)}" for kind in kinds)]
+    return chosen
 
 
+@telling()
 def label_image(micrograph: Micrograph) -> np.ndarray | None:
     """The user's label image of this micrograph, cut as it was; None, with the reason shown, if unusable."""
     given = st.file_uploader(
@@ -78,17 +85,13 @@ def label_image(micrograph: Micrograph) -> np.ndarray | None:
     )
     if given is None:
         return None
-    try:
-        labels = decode_labels(given.getvalue(), given.name)
-    except MicrographError as error:
-        st.error(plain(error), icon=":material/block:")
-        return None
+    labels = decode_labels(given.getvalue(), given.name)
     if micrograph.region and labels.shape != micrograph.shape:
         top, left, bottom, right = micrograph.region
         labels = labels[top:bottom, left:right]
     if labels.shape != micrograph.shape:
         sizes = [f"{w} × {h} px" for h, w in (labels.shape, micrograph.shape)]
-        st.error(f"{plain(given.name)} has {sizes[0]}, the image {sizes[1]}: give labels of the same image.")
+        refuse(f"{given.name} has {sizes[0]}, the image {sizes[1]}: give labels of the same image.")
         return None
     return labels
 
@@ -104,16 +107,14 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
             done.append(method)
         else:
             if job and job.status == "failed":
-                st.error(plain(f"{method}: {job.error}"), icon=":material/block:")
+                refuse(f"{method}: {job.error}")
             missing.append(method)
     if missing and st.button(f"Run {plain(', '.join(missing))}", type="primary", icon=":material/play_arrow:"):
         micrograph = item.prepared()
         for method in missing:
-            try:
+            with telling():
                 chosen = Settings.called(method, instances=session.instances(), measuring=session.measuring())
                 item.run(micrograph, chosen, method)
-            except SettingsError as error:
-                st.error(plain(error), icon=":material/block:")
         st.rerun()
     return done
 
@@ -125,7 +126,7 @@ def collected(item: session.Item, methods: list[str], um_per_px: float | None) -
         job = item.runs[method]
         corrected = shared.corrected(job, session.instances())
         name = f"{method}, corrected" if corrected.history.log else method
-        seconds = float(sum(shared.result(job)[1].timings.values()))
+        seconds = float(sum(shared.finished(job)[1].timings.values()))
         results.append(Compared(name, corrected.history.labels.copy(), corrected.table(um_per_px), seconds))
     return results
 
@@ -144,9 +145,9 @@ def several_images(first: str, second: str) -> None:
     for item in session.items().values():
         values = []
         for method in (first, second):
-            job = item.runs.get(method)
-            if job and shared.queue().has_result(job) and shared.queue().job(job).status == "done":
-                corrected = shared.corrected(job, session.instances())
+            job = shared.queue().job(item.runs[method]) if method in item.runs else None
+            if job and job.status == "done" and shared.queue().has_result(job.id):
+                corrected = shared.corrected(job.id, session.instances())
                 rule = Measuring(session.measuring().border_rule)
                 summary = corrected.measurement(item.original.um_per_px, rule).summary
                 values.append((summary.average.value, summary.unit) if summary else (np.nan, ""))
@@ -176,10 +177,10 @@ def report(item: session.Item, method: str, micrograph: Micrograph, comparison: 
         recorded = put_on_record(
             corrected, micrograph, session.measuring(), validation, details, profile, comparison=comparison
         )
-        return issue_report(shared.engine(), recorded, "PDF", build_pdf)
+        return issue_report(shared.engine(), row, recorded)
 
-    name = f"{file_stem(micrograph.name)}_comparison.pdf"
-    offer(st, "PDF report with this comparison", pdf, name, "application/pdf")
+    row, stem = HANDOUTS["pdf"], file_stem(micrograph.name)
+    offer(st, f"{row.words} with this comparison", pdf, f"{stem}_comparison_{row.ending}", row.media_type)
 
 
 def result(item: session.Item) -> None:
@@ -197,7 +198,10 @@ def result(item: session.Item) -> None:
         st.info("Choose two methods, or one and a label image, and run them.", icon=":material/compare:")
         return
     reference = compared[0]
-    other = st.selectbox("Difference map: crystals of this method", [method.name for method in compared[1:]])
+    others = [method.name for method in compared[1:]]
+    other = st.selectbox(
+        "Difference map: crystals of this method", others, **kept(f"difference {item.key}", others[0], others)
+    )
     differing = difference(reference.labels, next(method.labels for method in compared if method.name == other))
     legend = [(CATEGORIES[k], f"{name}: {differing.counts[name]}") for k, name in enumerate(NAMES, start=1)]
     layer = Layer(f"difference: {other} against {reference.name}", differing.map, "categories", tuple(legend))
@@ -241,9 +245,6 @@ def page() -> None:
     run_controls.sidebar()
     st.title("Compare")
     item = session.current()
-    if item is None:
-        st.info("Upload a micrograph on the left, or choose an example.", icon=":material/upload:")
-        return
     st.subheader(plain(item.original.name))
     result(item)
 

@@ -12,6 +12,8 @@ from crystalseg.report.words import corrections_words
 from crystalseg.segmentation.corrections.actions import line_between
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.ui import account, clicking, run_controls, session, shared, teaching_controls
+from crystalseg.ui.choices import kept
+from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 
 CHECKED = "#27c46b"  # the line round a checked area
@@ -38,16 +40,22 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
         else:
             corrected.do(Correction(edit["kind"], edit["ids"], **facts))
     except UserError as error:
-        st.toast(str(error), icon=":material/block:")
+        st.toast(plain(error), icon=":material/block:")
 
 
-def doubtful(corrected: Corrected, um_per_px: float | None) -> dict | None:
+def doubtful(item: session.Item, corrected: Corrected, um_per_px: float | None) -> dict | None:
     """One doubtful crystal after another; returns where the viewer should go."""
     table = corrected.table(um_per_px)
     limit = st.slider(
-        "Doubtful below", 0.0, 1.0, 0.5, 0.05, help="Crystals of less confidence are offered, the least sure first."
+        "Doubtful below",
+        0.0,
+        1.0,
+        step=0.05,
+        help="Crystals of less confidence are offered, the least sure first.",
+        **kept("doubtful below", 0.5),
     )
-    skipped = st.session_state.setdefault(f"skipped {corrected.job}", set())
+    result = corrected.job, corrected.choice
+    skipped: frozenset[int] = item.place("skipped", result) or frozenset()
     waiting = table[(table["confidence"] < limit) & (table["kind"] == "crystal") & ~table["id"].isin(skipped)]
     waiting = waiting.sort_values("confidence")
     if waiting.empty:
@@ -57,11 +65,11 @@ def doubtful(corrected: Corrected, um_per_px: float | None) -> dict | None:
     st.markdown(f"**{len(waiting)} doubtful.** Crystal {row.id}, confidence {row.confidence:.2f}")
     later, go = st.columns(2)
     if later.button("Later", help="Skip this one for now.", width="stretch"):
-        skipped.add(int(row.id))
+        item.go_to("skipped", result, skipped | {int(row.id)})
         st.rerun()
     if go.button("Go to it", type="primary", width="stretch", help="Then: Enter accept, Del delete, M merge, S split."):
-        st.session_state["doubt"] = True
-    if not st.session_state.get("doubt"):
+        item.go_to("doubt", result, True)
+    if not item.place("doubt", result):
         return None
     box = (
         row.centroid_y_px - row.height_px / 2,
@@ -82,12 +90,12 @@ def log_of(corrected: Corrected) -> None:
     st.dataframe(pd.DataFrame(rows, columns=["UTC", "who", "what"]), hide_index=True, height=220)
 
 
-def result(item: session.Item) -> None:
+def result(item: session.Item, job: str) -> None:
     choice = session.instances()
-    corrected = shared.corrected(item.job, choice)
+    corrected = shared.corrected(job, choice)
     micrograph = item.measured()
-    key = f"correct {item.job}"
-    for words in corrected_elsewhere(shared.engine(), item.job, choice):
+    key = f"correct {job}"
+    for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
             f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
         )
@@ -95,7 +103,7 @@ def result(item: session.Item) -> None:
     with right:
         who = account.name_box("who", "Each correction is logged with it.", "needed to correct")
         figures = st.empty()
-        focus = doubtful(corrected, micrograph.um_per_px) if who else None
+        focus = doubtful(item, corrected, micrograph.um_per_px) if who else None
     if who:
         clicking.prepare(corrected)
     with left:
@@ -104,15 +112,15 @@ def result(item: session.Item) -> None:
         table = corrected.table(micrograph.um_per_px)
         answer = viewer(
             micrograph.pixels,
-            item.job,
+            job,
             micrograph.um_per_px,
             [Crystals(corrected.history.labels, table, f"{corrected.version} {micrograph.um_per_px}")],
             Shown(
                 tools=[name for name, *_ in TOOLS] if who else (),
-                paths=[(CHECKED, np.array([*area, area[0]])) for area in checked.polygons(shared.engine(), item.job)],
+                paths=[(CHECKED, np.array([*area, area[0]])) for area in checked.polygons(shared.engine(), job)],
                 many=True,
                 reports=False,
-                focus=focus or st.session_state.get("field"),
+                focus=focus or item.place("field", job),
             ),
             key=key,
         )

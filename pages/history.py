@@ -1,12 +1,15 @@
 """History: every run on record; found, reopened, compared, charted, approved, exported."""
 
+from functools import partial
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
-from crystalseg.errors import UserError
-from crystalseg.execution.corrected import issue_report
+from crystalseg.execution.result import hand_out, issue_report
 from crystalseg.measurement.control import RULES, control_chart
+from crystalseg.measurement.field import Field
 from crystalseg.record import index, store
 from crystalseg.record.approvals import MEANINGS, approve, signatures
 from crystalseg.record.profiles import as_of, profiles
@@ -14,23 +17,21 @@ from crystalseg.record.reopening import Reopened, as_issued, reopen, same_figure
 from crystalseg.record.reports import reports_of
 from crystalseg.record.runs import Run, entry_of, find
 from crystalseg.record.sample import why_not
-from crystalseg.record.store import StoreError
 from crystalseg.record.validations import lookup
+from crystalseg.report import handouts
 from crystalseg.report.exports import csv
-from crystalseg.report.html import build_html
-from crystalseg.report.pdf import build_pdf
-from crystalseg.report.report import Details, make, printed_again, reopened_part
+from crystalseg.report.handouts import HANDOUTS, Handout, Measured
+from crystalseg.report.report import Details, Report, make, printed_again, reopened_part
 from crystalseg.report.words import FIGURE_COLUMNS, VERDICT_COLUMNS, figure_rows, size_rows, verdict_rows
-from crystalseg.report.workbook import build_workbook
 from crystalseg.ui import account, session, shared
 from crystalseg.ui.charts import control_charts
-from crystalseg.ui.downloads import offer
+from crystalseg.ui.downloads import offer, offer_each
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
 from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, say_ways, searched, ways
+from crystalseg.ui.telling import refuse, telling
 from crystalseg.ui.viewer import Crystals, viewer
 
-ENDINGS = {"PDF": "pdf", "HTML": "html", "Excel": "xlsx"}
 # Figures that can be charted and compared, as the index names them.
 TRENDS = {
     "average crystal size": "average",
@@ -44,24 +45,21 @@ CHARTED = (50, 200, 1000)  # of the latest
 NAMED = 20  # signals of a chart in words; the chart marks them all
 
 
+@telling()
 def show(run: Run) -> None:
     """A run reopened from its stored labels."""
     st.subheader(f"Run {run.id}: {plain(run.image_name)}")
     others = [other for other in index.states(shared.engine(), run.id) if other != run.id]
     if others:
         st.caption(f"Other states of this measurement: {', '.join(others)}")
-    try:
-        reopened = reopen(run)
-    except StoreError as error:
-        st.error(plain(error), icon=":material/block:")
-        return
+    reopened = reopen(run)
     measurement = reopened.measurement
     if same_figures(run, measurement.summary):
         st.success(
             "Measured again from the stored labels: the same figures to the last digit.", icon=":material/check:"
         )
     else:
-        st.error("The stored labels do not give the figures on record.", icon=":material/block:")
+        refuse("The stored labels do not give the figures on record.")
     if reopened.micrograph is not None:
         viewer(
             reopened.micrograph.pixels,
@@ -87,26 +85,31 @@ def show(run: Run) -> None:
 
 
 def reports(reopened: Reopened) -> None:
-    """The report printed again, and those issued before."""
+    """The report printed again, the result as other programs read it, and the reports issued before."""
     run, engine = reopened.run, shared.engine()
 
-    def report() -> bytes:
+    def report() -> Report:
         profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # as it was judged then
         validation = lookup(profile, run.chosen)
-        details = Details(**run.details, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
-        return issue_report(
-            engine, printed_again(reopened, validation, details, profile), "PDF", build_pdf, session.who()
-        )
+        said: dict[str, Any] = dict(run.details)
+        details = Details(**said, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
+        return printed_again(reopened, validation, details, profile)
+
+    def made(row: Handout) -> bytes:
+        return hand_out(engine, row, measured, report, session.who())
 
     if account.person().may("operator"):
-        offer(st, "PDF report, again", report, f"{run.id}_report.pdf", "application/pdf")
+        field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
+        measured = Measured(field, run.chosen, reopened.micrograph.pixels if reopened.micrograph else None)
+        offered = [row for row in HANDOUTS.values() if measured.pixels is not None or not row.needs_image]
+        offer_each(offered, made, run.id, 2, run.id)
     for entry in reports_of(engine, run.id):
         form, (sha256,) = entry.body["form"], entry.body["files"].values()
         offer(
             st,
             f"{form} as issued {entry.created[:19].replace('T', ' ')} UTC",
-            lambda sha256=sha256: store.get(sha256),
-            f"{run.id}_report.{ENDINGS[form]}",
+            partial(store.get, sha256),
+            f"{run.id}_report.{handouts.ending_of(form)}",
             key=f"report {entry.number}",
             type="tertiary",
         )
@@ -116,12 +119,9 @@ def go_on(run: Run) -> None:
     """A button that opens the run on the Measure page."""
     words = "Opens image, settings and corrections on the Measure page."
     if st.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}", help=words):
-        try:
+        with telling():
             session.take_up(run)
-        except UserError as error:
-            st.error(plain(error), icon=":material/block:")
-            return
-        st.switch_page("pages/measure.py")
+            st.switch_page("pages/measure.py")
 
 
 def sign_box(run: Run) -> None:
@@ -135,12 +135,9 @@ def sign_box(run: Run) -> None:
     left = [m for m in MEANINGS if m != "approval" or all(s.meaning != m for s in given)]
     meaning = st.selectbox("What the signature means", left, key=f"meaning {run.id}")
     if account.can_sign() and st.button("Sign", icon=":material/verified:", disabled=not who, key=f"sign {run.id}"):
-        try:
+        with telling():
             approve(shared.engine(), run.id, account.person() if account.is_configured() else who, meaning)
-        except UserError as error:
-            st.error(plain(error), icon=":material/block:")
-            return
-        st.rerun()
+            st.rerun()
 
 
 def beside(one: Run, other: Run) -> None:
@@ -168,6 +165,7 @@ def beside(one: Run, other: Run) -> None:
         st.caption("Settings, calibration and networks are the same.")
 
 
+@telling()
 def pooled(runs: list[Run]) -> None:
     """Runs as the fields of one sample: figures together, the spread between them, one report."""
     st.subheader(f"{len(runs)} runs as fields of one sample")
@@ -180,11 +178,7 @@ def pooled(runs: list[Run]) -> None:
     first = names.index(next(iter(own))) if len(own) == 1 and own <= set(names) else None
     profile = offered.get(st.selectbox("Judged by the profile", names, first, placeholder="none") or "")
     sample = st.text_input("Sample", next((r.details["sample"] for r in runs if r.details.get("sample")), ""))
-    try:
-        parts = [reopened_part(reopen(run)) for run in runs]
-    except StoreError as error:
-        st.error(plain(f"A run cannot be reopened: {error}"), icon=":material/block:")
-        return
+    parts = [reopened_part(reopen(run)) for run in runs]
     validation = lookup(profile, parts[0].settings)
     report = make(parts, validation, Details(sample=sample, operator=session.who()), profile)
     if report.assessment is None:
@@ -198,19 +192,12 @@ def pooled(runs: list[Run]) -> None:
     st.dataframe(pd.DataFrame(rows, columns=list(FIGURE_COLUMNS)), hide_index=True)
     if not account.person().may("operator"):
         return
-    forms = (("PDF", build_pdf), ("HTML", build_html), ("Excel", build_workbook))
-    for column, (form, build) in zip(st.columns(3), forms, strict=True):
-        offer(
-            column,
-            f"{form} report",
-            lambda form=form, build=build: issue_report(shared.engine(), report, form, build, session.who()),
-            f"sample_report.{ENDINGS[form]}",
-            type="primary" if form == "PDF" else "secondary",
-        )
+    engine, who = shared.engine(), session.who()
+    offer_each(handouts.reports(), lambda row: issue_report(engine, row, report, who), "sample", key="sample")
 
 
 def _flat(settings: dict, before: str = "") -> dict:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in settings.items():
         flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
     return flat

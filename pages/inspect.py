@@ -1,15 +1,13 @@
 """Inspect: every step of a segmentation, and why a crystal is as it is."""
 
-import io
-
 import numpy as np
 import pandas as pd
 import streamlit as st
-import tifffile
-from PIL import Image
 
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.names import file_stem
 from crystalseg.record.store import digest
+from crystalseg.report.exports import layer_png, layer_tiff
 from crystalseg.segmentation.colormap import CATEGORIES
 from crystalseg.segmentation.diagnostics import Layer, explain, layers, tile_grid
 from crystalseg.segmentation.flows import path
@@ -58,26 +56,15 @@ def downloads(chosen: list[Layer], stem: str) -> None:
     name = left.selectbox("Download a layer", [layer.name for layer in chosen])
     layer = next(layer for layer in chosen if layer.name == name)
     file = f"{stem}_{''.join(c if c.isalnum() else '_' for c in name)}"
-
-    def png() -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(layer.picture()).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    def tiff() -> bytes:
-        buffer = io.BytesIO()
-        tifffile.imwrite(buffer, layer.values, compression="zlib", metadata={"description": layer.name})
-        return buffer.getvalue()
-
-    offer(middle, "PNG", png, f"{file}.png", "image/png", help="The layer as it is coloured here.")
-    offer(right, "TIFF", tiff, f"{file}.tif", "image/tiff", help="The numbers behind it, float32.")
+    offer(middle, "PNG", lambda: layer_png(layer), f"{file}.png", "image/png", help="The layer as it is coloured here.")
+    offer(right, "TIFF", lambda: layer_tiff(layer), f"{file}.tif", "image/tiff", help="The numbers behind it, float32.")
 
 
-def result(item: session.Item) -> None:
-    job, choice = item.job, session.instances()
+def result(item: session.Item, job: str) -> None:
+    choice = session.instances()
     micrograph = item.measured()
     segmentation = shared.with_instances(job, choice)
-    # Reasons belong to what the networks segmentation; corrections by hand are not theirs.
+    # The reasons are those of the segmentation by the networks; corrections by hand are not theirs.
     table = shared.table(job, choice, micrograph.um_per_px)
     version = digest(job, choice, micrograph.um_per_px)
     chosen = all_layers(version, micrograph.um_per_px, segmentation)
@@ -120,7 +107,7 @@ def result(item: session.Item) -> None:
                 + ". A pixel that a scale takes for background has no way there."
             )
     if chosen:
-        downloads(chosen, micrograph.name.rsplit(".", 1)[0])
+        downloads(chosen, file_stem(micrograph.name))
 
 
 run_controls.result_page(

@@ -1,12 +1,11 @@
 """Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
 
 import time
-from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
 
-from crystalseg.execution.corrected import Corrected, corrected_elsewhere, issue_report, put_on_record
+from crystalseg.execution.corrected import Corrected, corrected_elsewhere, hand_out
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
@@ -18,19 +17,17 @@ from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import Reopened
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
-from crystalseg.report.exports import csv, labels_tiff
-from crystalseg.report.html import build_html
-from crystalseg.report.outlines import coco, geojson, imagej_rois
-from crystalseg.report.pdf import PAGES, build_pdf
-from crystalseg.report.report import Details, Report
+from crystalseg.report.handouts import HANDOUTS, Handout
+from crystalseg.report.pdf import PAGES
+from crystalseg.report.report import Details
 from crystalseg.report.words import EXPANDED, bounded, corrections_words, size_rows
-from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, image_controls, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
-from crystalseg.ui.downloads import offer
+from crystalseg.ui.choices import choices, kept
+from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
 
@@ -89,13 +86,13 @@ def figures(summary: Summary, average_budget: Budget) -> None:
 
 def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> None:
     left, right = st.columns(2)
-    weighting = left.segmented_control("Weighting", ("number", "area"), default="number") or "number"
-    axis = right.segmented_control("Diameter axis", ("logarithmic", "linear"), default="logarithmic") or "logarithmic"
-    st.plotly_chart(distribution_chart(crystals, shape, rule, weighting, axis == "logarithmic"), width="stretch")
+    weighting = left.segmented_control("Weighting", ("number", "area"), **kept("weighting", "number")) or "number"
+    axis = right.segmented_control("Diameter axis", ("logarithmic", "linear"), **kept("axis", "logarithmic"))
+    st.plotly_chart(distribution_chart(crystals, shape, rule, weighting, axis != "linear"), width="stretch")
 
 
-def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
-    """The table; returns the id of the row chosen, 0 for none."""
+def crystals_table(crystals: pd.DataFrame, selected: int, version: str) -> int:
+    """The table, of a result by its version; returns the id of the row chosen, 0 for none."""
     if selected:
         st.dataframe(crystals[crystals["id"] == selected], hide_index=True)
     numbers = st.column_config.NumberColumn(format="%.4g")
@@ -106,7 +103,7 @@ def crystals_table(crystals: pd.DataFrame, selected: int) -> int:
         column_config=dict.fromkeys(crystals.select_dtypes("float").columns, numbers),
         on_select="rerun",
         selection_mode="single-row",
-        key="table",
+        key=f"table {version}",  # rows of another result are other crystals
     )
     rows = chosen.selection.rows
     return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
@@ -142,43 +139,19 @@ def details_form() -> Details:
     )
 
 
-def downloads(micrograph: Micrograph, corrected: Corrected, crystals: pd.DataFrame, measuring: Measuring) -> None:
+def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring) -> None:
     """The report in its forms, and the result as other programs read it."""
     details, profile = details_form(), session.profile()
 
-    def report(form: str, build: Callable[[Report], bytes]) -> bytes:
+    def made(row: Handout) -> bytes:
         validation = lookup(profile, corrected.segmentation(measuring).settings)
-        recorded = put_on_record(corrected, micrograph, measuring, validation, details, profile)
-        return issue_report(shared.engine(), recorded, form, build)
+        return hand_out(row, corrected, micrograph, measuring, validation, details, profile)
 
-    stem = file_stem(micrograph.name)
-    labels = corrected.history.labels
-    settings = corrected.segmentation(measuring).settings.to_json()
-    files = (
-        ("PDF report", lambda: report("PDF", build_pdf), "report.pdf", "application/pdf"),
-        ("HTML report", lambda: report("HTML", build_html), "report.html", "text/html"),
-        (
-            "Excel workbook",
-            lambda: report("Excel", build_workbook),
-            "report.xlsx",
-            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        ),
-        ("Crystals CSV", lambda: csv(crystals), "crystals.csv", "text/csv"),
-        ("Labels TIFF", lambda: labels_tiff(labels, micrograph.um_per_px), "labels.tif", "image/tiff"),
-        ("ImageJ ROIs", lambda: imagej_rois(labels), "rois.zip", "application/zip"),
-        ("GeoJSON", lambda: geojson(labels, crystals), "crystals.geojson", "application/geo+json"),
-        ("COCO JSON", lambda: coco(labels, crystals, micrograph.name), "coco.json", "application/json"),
-        ("Settings JSON", settings, "settings.json", "application/json"),
-    )
-    columns = st.columns(3)
-    for k, (words, data, ending, kind) in enumerate(files):
-        main = "primary" if k == 0 else "secondary"
-        offer(columns[k % 3], words, data, f"{stem}_{ending}", kind, type=main, width="stretch")
+    offer_each(HANDOUTS.values(), made, file_stem(micrograph.name))
 
 
-def results(item: session.Item, choice: Instances, measuring: Measuring) -> None:
+def results(item: session.Item, job: str, choice: Instances, measuring: Measuring) -> None:
     """The finished run: figures, outlines, verdict, and the tabs below."""
-    job = item.job
     if shared.result(job) is None:
         st.warning(
             "The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:"
@@ -203,19 +176,19 @@ def results(item: session.Item, choice: Instances, measuring: Measuring) -> None
         )
     if corrected.history.log:
         st.caption(f"With {corrections_words(corrected.history.log)}.")
+    picked = item.place("row", shown)
     answer = viewer(
         micrograph.pixels,
         job,
         micrograph.um_per_px,
         [Crystals(corrected.history.labels, measurement.crystals, shown)],
-        Shown(picked=st.session_state.get("picked")),
+        Shown(picked=picked),
         key=f"result {job}",
     )
     selected = answer.selected[0] if answer.selected else 0
-    chosen = tabs(micrograph, corrected, measurement, measuring, field, assessed, selected)
-    if chosen and chosen != st.session_state.get("row"):
-        st.session_state["row"] = chosen
-        st.session_state["picked"] = {"token": time.time_ns() // 1000, "ids": [chosen]}
+    chosen = tabs(micrograph, corrected, measurement, measuring, field, assessed, selected, digest(shown))
+    if chosen and chosen != (picked or {}).get("ids", [0])[0]:
+        item.go_to("row", shown, {"token": time.time_ns() // 1000, "ids": [chosen]})
         st.rerun()
 
 
@@ -253,8 +226,10 @@ def tabs(
     field: Field,
     assessment: Assessment | None,
     selected: int,
+    shown: str,
 ) -> int:
-    """Verdict, and the tabs below the image; returns the id of the crystal chosen in the table, 0 for none."""
+    """Verdict, and the tabs below the image of the result `shown`; returns the id of the crystal chosen in the table, 0
+    for none."""
     crystals, rule = measurement.crystals, measuring.border_rule
     if assessment is not None and assessment.verdicts:
         verdict(assessment)
@@ -270,26 +245,29 @@ def tabs(
             told = size_rows(measurement.summary, assessment.budgets["mean"])
             st.table(pd.DataFrame(told, columns=["figure", "value"]).set_index("figure"))
     with rows:
-        chosen = crystals_table(crystals, selected)
+        chosen = crystals_table(crystals, selected, shown)
     with files:
-        downloads(micrograph, corrected, crystals, measuring)
+        downloads(micrograph, corrected, measuring)
     return chosen
 
 
 def page() -> None:
     session.enter()
+    draft = choices().settings
     with st.sidebar:
         image_controls.choose_micrographs()
+        item = session.current()
         st.header("Method", divider="gray")
         settings_controls.choose_profile()
-        method = settings_controls.choose_method()
-        scales = settings_controls.choose_scales(method) if method else None
+        method = settings_controls.choose_method("measure", draft)
+        scales = settings_controls.choose_scales("measure", draft)
         st.header("Crystals", divider="gray")
-        choice = settings_controls.choose_instances(method)
-        measuring = settings_controls.choose_measuring()
+        choice = settings_controls.choose_instances("measure", draft)
+        measuring = settings_controls.choose_measuring("measure", draft, item)
     st.title("Measure crystals")
-    item = session.current()
-    settings = Settings(method, scales, choice, measuring, session.network(), session.effort()) if scales else None
+    settings = None
+    if method is not None and scales is not None:
+        settings = Settings(method, scales, choice, measuring, draft.shown("network"), draft.shown("effort"))
     if item.opener:
         welcome()
     header(item)
@@ -298,7 +276,7 @@ def page() -> None:
     job = item.shown()
     kept = shared.on_record(job.id) if job and job.active else None
     if job and job.status == "done":
-        results(item, choice, measuring)
+        results(item, job.id, choice, measuring)
     elif kept is not None and micrograph is not None:
         on_record(kept, micrograph)
     elif micrograph is not None:

@@ -127,8 +127,8 @@ def look(
         top, left = (int(np.clip(c - side // 2, 0, max(0, n - side))) for c, n in ((y, height), (x, width)))
         st.session_state[key] = (top + side // 2, left + side // 2)  # not beyond the edge
         box = (top, left, min(top + side, height), min(left + side, width))
-        corners = [(round(x / factor), round(y / factor)) for y, x in (box[:2], box[2:])]
-        marked = cv2.rectangle(small.copy(), *corners, OUTLINE, max(1, len(small) // 150))
+        first, last = ((round(x / factor), round(y / factor)) for y, x in (box[:2], box[2:]))
+        marked = cv2.rectangle(small.copy(), first, last, OUTLINE, max(1, len(small) // 150))
         scale = um_per_px and um_per_px * factor
         answer = viewer(marked, f"{folder.name} whole {box}", scale, key=f"all {folder.name}")
         wanted = answer.point and (round(answer.point[0] * factor), round(answer.point[1] * factor))

@@ -1,6 +1,7 @@
 """Series: frames of one experiment; every crystal followed from frame to frame, and the law of growth."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.frames import Moment, read_moments
 from crystalseg.record.store import home
-from crystalseg.report.exports import csv
-from crystalseg.report.series import animation, build_series_workbook, kymograph, tracked
+from crystalseg.report.handouts import SERIES_HANDOUTS, Handout
+from crystalseg.report.series import tracked
 from crystalseg.ui import account, background, batch_progress, session, shared
-from crystalseg.ui.downloads import offer
+from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
 from crystalseg.ui.viewer import Crystals, viewer
@@ -185,38 +186,15 @@ def correct(folder: Path, found: Series, frame: int, track: int) -> None:
 
 def files(folder: Path, found: Series) -> None:
     """What is downloaded."""
-    runs, name = found.frames["run"].tolist(), batch.load(folder).id
+    engine, who = shared.engine(), session.who()
+    line = st.slider("Line of the kymograph, % from the top", 0, 99, 50, key=f"line {folder.name}")
+    runs = found.frames["run"].tolist()
 
-    def shown(frame: int) -> np.ndarray:
-        return tracked(*shared.frame(runs[frame])[:2], found, frame)
+    def made(row: Handout) -> bytes:
+        of = replace(series.followed(folder, engine, found, line), frame=lambda k: shared.frame(runs[k])[:2])
+        return series.hand_out(engine, row, of, who)
 
-    def pdf() -> bytes:
-        return series.issue_report(folder, shared.engine(), found, session.who())
-
-    row = st.slider("Line of the kymograph, % from the top", 0, 99, 50, key=f"line {folder.name}")
-
-    def lines() -> bytes:
-        pixels = (shared.frame(run)[0] for run in runs)
-        return animation([kymograph(p[row * len(p) // 100] for p in pixels)])
-
-    columns = st.columns(5)
-    for column, (words, make, ending, kind) in zip(
-        columns,
-        (
-            ("PDF report", pdf, "report.pdf", "application/pdf"),
-            (
-                "Excel workbook",
-                lambda: build_series_workbook(found),
-                "series.xlsx",
-                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-            ),
-            ("Growth curves (CSV)", lambda: csv(found.curves), "growth.csv", "text/csv"),
-            ("Animation (WebP)", lambda: animation(shown(k) for k in range(len(runs))), "tracks.webp", "image/webp"),
-            ("Kymograph (WebP)", lines, "kymograph.webp", "image/webp"),
-        ),
-        strict=True,
-    ):
-        offer(column, words, make, f"series-{name}_{ending}", kind, key=f"{words} {folder.name}")
+    offer_each(SERIES_HANDOUTS.values(), made, f"series-{batch.load(folder).id}", 4, folder.name)
 
 
 def results(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Teach: a model learns one material from what was checked; it is watched, judged, and kept by name."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -43,7 +44,7 @@ def labelled(material: str) -> list[annotations.RecordedAnnotation]:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def picture(image: str, labels: str, name: str) -> bytes:
+def picture(image: str, labels: str, name: str) -> np.ndarray:
     """An annotation with its checked crystals outlined and the rest dimmed."""
     one = annotations.read(name, (image, labels))
     shown = outlined(one.micrograph.pixels, inside(one.labels, one.checked))

@@ -51,7 +51,8 @@ def test_the_containers_run_without_root_on_a_read_only_root_and_tell_their_heal
     assert steps["USER"] == "crystalseg"
     assert "_stcore/health" in steps["HEALTHCHECK"]
     command = json.loads(steps["CMD"])
-    assert command[:4] == ["python", "-m", "crystalseg", "app"]
+    assert command[:2] == ["crystalseg", "app"]
+    assert "--require-hashes -r requirements.lock" in " ".join(lines)
     assert f"/run/secrets/{app['secrets'][0]}" in command
 
 

@@ -1,6 +1,6 @@
 """Verbs that measure: segment, batch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ from rich.progress import Progress as Bar
 from crystalseg.cli.app import app, complain, errors
 from crystalseg.cli.options import (
     FlowModel,
+    Formats,
     InstrumentName,
     MethodName,
     ModelName,
@@ -51,7 +52,9 @@ def segment(
     weights: Weights = None,
     flow_model: FlowModel = None,
     keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
-    max_megapixels: Annotated[float, typer.Option(help="Refuse larger images.")] = 100.0,
+    max_megapixels: Annotated[
+        float | None, typer.Option(help="Refuse larger images; usually those of more than 100, or what is set.")
+    ] = None,
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: ProfileName = "",
@@ -62,15 +65,18 @@ def segment(
         Path | None, typer.Option(help="Folder of a language model of yours, which makes a filter of --only.")
     ] = None,
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
+    formats: Formats = "",
 ) -> None:
-    """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each."""
+    """Measure the crystals of images: labels TIFF, crystals CSV, report PDF and run JSON for each, or other formats."""
     from crystalseg.micrographs.names import file_stems
     from crystalseg.record.database import open_database
+    from crystalseg.report import handouts
     from crystalseg.report.pdf import PAGES
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
         raise UserError(f"The paper must be one of {', '.join(PAGES)}.")
+    written = handouts.chosen(formats, handouts.IMAGE)
     engine = open_database()
     if only_by:
         only = _by_model(only, only_by)
@@ -81,7 +87,7 @@ def segment(
     models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
     call = _Call(
-        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out
+        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out, written
     )
     failed = 0
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
@@ -96,11 +102,12 @@ def segment(
 
 def _by_model(only: str, model: Path) -> str:
     """The filter that a language model makes of words, which is shown."""
-    from crystalseg.segmentation.wording import filter_by_model
+    from crystalseg.measurement.wording import filter_by_model
+    from crystalseg.segmentation.language import LanguageModel
 
     if not only:
         raise UserError("--only-by makes a filter of the words of --only: give both.")
-    found = filter_by_model(only, model)
+    found = filter_by_model(only, model.name, LanguageModel(model))
     print(f"Counted: {found}")
     return found
 
@@ -114,24 +121,21 @@ class _Call:
     settings: "Settings"
     calibration: "Calibration | None"
     keep_data_bar: bool
-    max_megapixels: float
+    max_megapixels: float | None
     validation: "Validation | None"
     details: "Details"
     profile: "Profile | None"
     out: Path
+    formats: tuple[str, ...]
 
 
 def _measure(path: Path, name: str, call: _Call) -> list[str]:
     """Measure one image and write its files; returns what is said of it."""
     from crystalseg.execution.one_image import measure_micrograph
-    from crystalseg.execution.result import documented
+    from crystalseg.execution.result import conclude
     from crystalseg.micrographs.decoding import read_micrograph
     from crystalseg.micrographs.preparation import prepared
     from crystalseg.record import store
-    from crystalseg.record.anchors import anchor
-    from crystalseg.record.runs import record
-    from crystalseg.report.exports import csv, labels_tiff
-    from crystalseg.report.pdf import build_pdf
     from crystalseg.report.words import size_rows
 
     original = read_micrograph(path, max_megapixels=call.max_megapixels)
@@ -142,18 +146,9 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
         result = measure_micrograph(
             micrograph, call.settings, call.models, lambda p: progress.update(task, completed=p.share)
         )
-    ready = documented(result, call.validation, call.details, call.profile)
-    pdf = build_pdf(replace(ready.report, anchor=anchor(call.engine)))
-    run = record(call.engine, ready.run, ready.kept, {"PDF": pdf})
-    files = {
-        "labels.tif": labels_tiff(result.segmentation.labels, micrograph.um_per_px),
-        "crystals.csv": csv(result.measurement.crystals),
-        "report.pdf": pdf,
-        "run.json": run.to_json().encode(),
-    }
-    for ending, data in files.items():
-        (call.out / f"{name}_{ending}").write_bytes(data)
-    summary, assessment = result.measurement.summary, ready.report.assessment
+    facts = (call.validation, call.details, call.profile)
+    report = conclude(call.engine, result, *facts, formats=call.formats, place=call.out / name)
+    summary, assessment = result.measurement.summary, report.assessment
     average = assessment.budgets["mean"] if assessment is not None else None
     size = size_rows(summary, average)[0][1] if summary else "no crystal counts"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
@@ -175,6 +170,7 @@ def run_batch(
     scheduler: Scheduler = None,
     operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
     go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
+    formats: Formats = "",
 ) -> None:
     """Measure many images with one profile; Ctrl-C pauses, the same command goes on.
 
@@ -182,13 +178,15 @@ def run_batch(
     """
     from crystalseg.execution import batch, batch_run, work_folder
     from crystalseg.record.database import open_database
+    from crystalseg.report import handouts
 
     engine = open_database()
     if go_on:
         batch.load(out)  # says so if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
-        batch.prepare(out, source, profile, calibration, operator)
+        written = handouts.chosen(formats, handouts.BATCH) if formats else None
+        batch.prepare(out, source, profile, calibration, operator, written)
         work_folder.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)

@@ -43,6 +43,10 @@ ProfileName = Annotated[
     str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
 ]
 
+Formats = Annotated[
+    str,
+    typer.Option(help="What to write of each image: pdf,csv,labels,… in place of the usual; a wrong name lists all."),
+]
 Operator = Annotated[str, typer.Option(help="Who does this, for the record.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers compute.")]
 

@@ -66,13 +66,9 @@ def _panoptic_quality(counts: Overlap) -> float:
     return float(matched.sum() / (0.5 * (len(counts.truth) + len(counts.predicted))))
 
 
-def aggregated_jaccard(truth: np.ndarray, predicted: np.ndarray) -> float:
+def _aggregated_jaccard(counts: Overlap) -> float:
     """AJI (Kumar et al. 2017): each true instance takes the predicted one of highest IoU; Σ intersections / Σ unions,
     the areas of predictions that nobody took added to the unions. 0..1, and 1 if both are empty."""
-    return _aggregated_jaccard(overlap(truth, predicted))
-
-
-def _aggregated_jaccard(counts: Overlap) -> float:
     if not len(counts.truth) and not len(counts.predicted):
         return 1.0
     iou, row, col = counts.iou, counts.shared.row, counts.shared.col

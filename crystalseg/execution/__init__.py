@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "one_image": ["measure_micrograph"],
-        "result": ["Documented", "Result", "documented"],
+        "result": ["Documented", "Result", "conclude", "documented"],
         "queue": ["Job", "Queue"],
         "corrected": ["Corrected"],
     },

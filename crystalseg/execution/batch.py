@@ -26,7 +26,8 @@ MOSAIC = ".mosaic"  # endings of the folders of mosaics
 @dataclass(frozen=True)
 class Batch:
     """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
-    calibration: of all images, or None if each states its own or has none; operator: who asked for it, or ""."""
+    calibration: of all images, or None if each states its own or has none; operator: who asked for it, or "";
+    formats: keys of what is written of each image, or None for what batches write by default."""
 
     id: str
     source: str
@@ -34,6 +35,7 @@ class Batch:
     profile: Profile
     calibration: Calibration | None = None
     operator: str = ""
+    formats: tuple[str, ...] | None = None
 
     def run_id(self, index: int | None = None) -> str:
         """The id under which an image is recorded; without an index, what all of them begin with."""
@@ -71,9 +73,15 @@ class State:
 
 
 def prepare(
-    folder: Path, source: Path, profile: Profile, calibration: Calibration | None = None, operator: str = ""
+    folder: Path,
+    source: Path,
+    profile: Profile,
+    calibration: Calibration | None = None,
+    operator: str = "",
+    formats: tuple[str, ...] | None = None,
 ) -> Batch:
-    """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else."""
+    """The batch in `folder`: the one that is there already, or a new one. BatchError if that is of something else, or
+    writes other `formats` than those that are given."""
     file = folder / "batch.json"
     if file.exists():
         batch = load(folder)
@@ -81,8 +89,11 @@ def prepare(
             raise BatchError(
                 f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
             )
+        if formats not in (None, batch.formats):
+            raise BatchError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
         return batch
-    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), Source(source).names, profile, calibration, operator)
+    names = Source(source).names
+    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), names, profile, calibration, operator, formats)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -96,8 +107,10 @@ def load(folder: Path) -> Batch:
         raise BatchError(f"{folder} holds no batch.") from error
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
-    operator = facts.get("operator", "")  # not written by earlier releases
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator)
+    # not written by earlier releases
+    operator, formats = facts.get("operator", ""), facts.get("formats")
+    given = None if formats is None else tuple(formats)
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given)
 
 
 def state_of(folder: Path, engine: Engine, ended: bool = False) -> State:

@@ -6,7 +6,7 @@ whole, and one that was interrupted goes on where it stopped.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.batch_summary import finish
 from crystalseg.execution.cluster import ClusterError, connected, equip, models, threads_of, with_threads
 from crystalseg.execution.failure import failure
-from crystalseg.execution.result import documented
+from crystalseg.execution.result import Described, documented, settle
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
@@ -29,10 +29,9 @@ from crystalseg.record import ledger, store
 from crystalseg.record.anchors import Anchor, anchor
 from crystalseg.record.models import taught
 from crystalseg.record.profiles import Profile
-from crystalseg.record.runs import Run, record
+from crystalseg.record.runs import Run
 from crystalseg.record.validations import lookup
-from crystalseg.report.exports import csv
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report import handouts
 from crystalseg.report.report import Details
 from crystalseg.segmentation.progress import Cancelled, Progress
 
@@ -40,15 +39,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 IN_FLIGHT = 2  # images handed out ahead, a worker
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a worker made of an image: the run, the files kept of it on record, and those written, by name of ending."""
-
-    run: Run
-    kept: dict[str, bytes]
-    files: dict[str, bytes]
 
 
 def run(
@@ -158,6 +148,7 @@ class _Flight:
             self.validation,
             anchor(self.order.engine),
             batch.operator,
+            handouts.default(handouts.BATCH) if batch.formats is None else batch.formats,
         )
         return self.client.submit(measure_one, data, *facts, self.threads, self.model, pure=False)
 
@@ -167,12 +158,9 @@ class _Flight:
         if error is not None:
             self.order.fail(k, failure(error))
             return
-        measured: Measured = future.result()
+        made: Described = future.result()
         future.release()
-        for ending, data in measured.files.items():
-            store.write_safely(self.order.folder / f"{self.order.batch.stems[k]}_{ending}", data)
-        record(self.order.engine, measured.run, measured.kept, {"PDF": measured.files["report.pdf"]})
-        self.order.told(k, measured.run)
+        self.order.told(k, settle(self.order.engine, made, self.order.folder / self.order.batch.stems[k]))
 
 
 def _measure_mosaic(order: _Order, k: int) -> None:
@@ -193,7 +181,8 @@ def _measure_mosaic(order: _Order, k: int) -> None:
         results = str((folder / batch.stems[k]).resolve())
         mosaic.prepare(place, source, batch.profile, batch.calibration, batch.operator, batch.run_id(k), results)
         workers = order.workers if order.workers > 1 else 0
-        run = mosaic_run.run(place, order.engine, workers, order.scheduler, look)
+        formats = handouts.for_mosaic(batch.formats or ())
+        run = mosaic_run.run(place, order.engine, workers, order.scheduler, look, formats)
     except (ClusterError, NoRoomError, OSError):
         raise
     except Exception as error:
@@ -214,17 +203,16 @@ def measure_one(
     validation: Validation | None,
     end: Anchor | None,
     operator: str,
+    formats: tuple[str, ...],
     threads: int | None,
     model: str,
-) -> Measured:
-    """In a worker: an image's bytes, or its place, to its run and files; `end`: of the record, for the report; `model`:
-    as `equip` returned it. MicrographError says why an image cannot be measured."""
+) -> Described:
+    """In a worker: an image's bytes, or its place, to its run and the files of these `formats`; `end`: of the record,
+    for reports; `model`: as `equip` returned it. MicrographError says why an image cannot be measured."""
     from crystalseg.execution.one_image import measure_micrograph
 
     with_threads(threads)
     micrograph = prepared(read_micrograph(data, name), calibration)
     result = measure_micrograph(micrograph, profile.settings, models(model))
     ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
-    report = build_pdf(replace(ready.report, anchor=end))
-    files = {"crystals.csv": csv(result.measurement.crystals), "report.pdf": report}
-    return Measured(ready.run, ready.kept, files | {"labels.npz": ready.kept["labels"]})
+    return ready.described(formats, end).in_memory

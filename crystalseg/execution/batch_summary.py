@@ -1,23 +1,21 @@
 """What a batch says of all its images: a table, the failures, a combined report."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from sqlalchemy import Engine
 
 from crystalseg.execution.batch import Batch, load, settled
+from crystalseg.execution.result import issue_report
 from crystalseg.record import ledger, store
-from crystalseg.record.anchors import anchor
 from crystalseg.record.reopening import reopen
-from crystalseg.record.reports import issue
 from crystalseg.record.runs import Run
 from crystalseg.record.sample import of_different_places, why_not
 from crystalseg.record.validations import lookup
 from crystalseg.report.exports import csv
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report.handouts import HANDOUTS
 from crystalseg.report.picture_sections import PICTURED
-from crystalseg.report.report import Details, make, reopened_part
+from crystalseg.report.report import Details, Report, make, reopened_part
 from crystalseg.segmentation.memory import give_back
 
 
@@ -57,12 +55,12 @@ def finish(folder: Path, engine: Engine) -> None:
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
         counted = of_different_places(runs)
         give_back()  # what the last image took
-        combined = issue(engine, [run.id for run in counted], "PDF", _combined(batch, counted, len(runs), engine))
+        combined = issue_report(engine, HANDOUTS["pdf"], _combined(batch, counted, len(runs)))
         store.write_safely(folder / "combined_report.pdf", combined)
 
 
-def _combined(batch: Batch, runs: list[Run], images: int, engine: Engine) -> bytes:
-    """The PDF report of the runs as fields of one sample; of how many `images`, of which some are there twice."""
+def _combined(batch: Batch, runs: list[Run], images: int) -> Report:
+    """The report of the runs as fields of one sample; of how many `images`, of which some are there twice."""
     # pictures are shown of the first only; of the others neither image nor labels are held
     parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
     profile = batch.profile
@@ -71,5 +69,4 @@ def _combined(batch: Batch, runs: list[Run], images: int, engine: Engine) -> byt
     copies = images - len(runs)
     remarks = [f"{copies} of {images} images are copies of others and left out." if copies else "", why_not(runs)]
     details = Details(sample=product, remarks=" ".join(filter(None, remarks)))
-    report = make(parts, validation, details, profile)
-    return build_pdf(replace(report, anchor=anchor(engine)))
+    return make(parts, validation, details, profile)

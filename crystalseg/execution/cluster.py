@@ -43,7 +43,7 @@ def connected(workers: int, scheduler: str | None) -> "Client":
         return Client(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50)
     try:
         return Client(scheduler, timeout=10)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ClusterError(f"No Dask scheduler answers at {scheduler}.") from error
 
 

@@ -1,24 +1,23 @@
 """The result of a run with corrections by hand: logged as they are made, put on record when asked."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from sqlalchemy import Engine
 
 from crystalseg.evaluation.comparison import Comparison
-from crystalseg.execution.result import Result, documented
+from crystalseg.execution.result import Result, conclude
+from crystalseg.execution.result import hand_out as handed_out
 from crystalseg.measurement.crystals import measure_crystals, remeasured
+from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement, sum_up
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.record.anchors import anchor
 from crystalseg.record.corrections import correction_log, log_correction
 from crystalseg.record.profiles import Profile
-from crystalseg.record.reports import issue
-from crystalseg.record.runs import record
 from crystalseg.record.store import digest
+from crystalseg.report.handouts import Handout, Measured
 from crystalseg.report.report import Details, Report
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.corrections.history import History, history_of
@@ -115,14 +114,25 @@ def put_on_record(
     same = digest(corrected.version, micrograph.calibration, segmentation.settings, details.words(), chosen)
     result = Result(micrograph, segmentation, corrected.measurement(micrograph.um_per_px, measuring))
     log = [correction.to_dict() for correction in corrected.history.log]
-    ready = documented(
-        result, validation, details, profile, log, corrected.history.marks, comparison, job=corrected.job, id=same
-    )
-    run = record(corrected.engine, ready.run, ready.kept)
-    return replace(ready.report, parts=(replace(ready.report.parts[0], run=run),))
+    made = (validation, details, profile, log, corrected.history.marks, comparison)
+    return conclude(corrected.engine, result, *made, job=corrected.job, id=same)
 
 
-def issue_report(engine: Engine, report: Report, form: str, build: Callable[[Report], bytes], who: str = "") -> bytes:
-    """The report's file, on record as it is handed out to `who`, else to its operator."""
-    runs = [part.run.id for part in report.parts]
-    return issue(engine, runs, form, build(replace(report, anchor=anchor(engine))), who or report.details.operator)
+def hand_out(
+    row: Handout,
+    corrected: Corrected,
+    micrograph: Micrograph,
+    measuring: Measuring,
+    validation: Validation | None,
+    details: Details,
+    profile: Profile | None,
+) -> bytes:
+    """One file of the result as it is now; what needs it puts it on record first."""
+    table = corrected.measurement(micrograph.um_per_px, measuring).crystals
+    field = Field(corrected.history.labels, table, micrograph.um_per_px, micrograph.name)
+    measured = Measured(field, corrected.segmentation(measuring).settings, micrograph.pixels)
+
+    def report() -> Report:
+        return put_on_record(corrected, micrograph, measuring, validation, details, profile)
+
+    return handed_out(corrected.engine, row, measured, report)

@@ -6,8 +6,8 @@ import subprocess
 import threading
 from multiprocessing.connection import Connection
 
-from crystalseg import places
-from crystalseg.micrographs.decoding import MAX_MEGAPIXELS, read_micrograph
+from crystalseg import environment, places
+from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
 
@@ -23,11 +23,12 @@ class Decoder:
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
-    def read(self, data: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> Micrograph:
+    def read(self, data: bytes, name: str, max_megapixels: float | None = None) -> Micrograph:
         """As `read_micrograph`; MicrographError also says if its decoder died or took too long."""
+        limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
         with self._lock:
             try:
-                answer = self._asked(data, name, max_megapixels)
+                answer = self._asked(data, name, limit)
             except (EOFError, OSError):
                 self._kill()
                 raise MicrographError(f"{visible(name)}: reading it failed half-way; the file is damaged.") from None

@@ -6,7 +6,7 @@ What the windows found lies in its folder until all is done; one process writes 
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -19,19 +19,17 @@ from crystalseg.execution.cluster import OnCluster, bring, connected, equip, mod
 from crystalseg.execution.failure import failure
 from crystalseg.execution.mosaic import Mosaic, State, load
 from crystalseg.execution.one_image import measure_micrograph
-from crystalseg.execution.result import Documented, Result, documented
+from crystalseg.execution.result import Result, conclude
 from crystalseg.execution.work_folder import asked, locked
 from crystalseg.micrographs.decoding import MOSAIC_MEGAPIXELS, read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.micrographs.preparation import prepared
 from crystalseg.record import store
-from crystalseg.record.anchors import anchor
 from crystalseg.record.models import taught
-from crystalseg.record.runs import Run, record
+from crystalseg.record.runs import Run
 from crystalseg.record.validations import lookup
-from crystalseg.report.exports import csv, image_pyramid, labels_pyramid
-from crystalseg.report.pdf import build_pdf
+from crystalseg.report import handouts
 from crystalseg.report.report import Details
 from crystalseg.segmentation.masks import PackedMasks
 from crystalseg.segmentation.models import Models
@@ -47,17 +45,19 @@ def run(
     workers: int = 0,
     scheduler: str | None = None,
     report: Callable[[Progress], None] = lambda _: None,
+    formats: Sequence[str] = (),
 ) -> Run | None:
     """Do what is left of the mosaic in `folder`; its run, or None if a pause was asked for.
 
     `workers`: 0 computes in this process, else so many of this machine; `scheduler`: address of a Dask cluster in their
-    place. UserErrors say what is wrong in one sentence: with the mosaic, the cluster, or the disk.
+    place; `formats`: keys of the files that are written, or () for what mosaics write by default. UserErrors say what
+    is wrong in one sentence: with the mosaic, the cluster, or the disk.
     """
     mosaic = load(folder)
     with locked(folder):
         told = _Told(folder, report)
         try:
-            return _run(folder, mosaic, engine, workers, scheduler, told)
+            return _run(folder, mosaic, engine, workers, scheduler, told, formats or handouts.default(handouts.MOSAIC))
         except (Cancelled, KeyboardInterrupt):
             told.end("paused")
             return None
@@ -66,7 +66,15 @@ def run(
             raise
 
 
-def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: str | None, told: "_Told") -> Run:
+def _run(
+    folder: Path,
+    mosaic: Mosaic,
+    engine: Engine,
+    workers: int,
+    scheduler: str | None,
+    told: "_Told",
+    formats: Sequence[str],
+) -> Run:
     told(Progress("reading", 0, 1, 0.0))
     settings = mosaic.profile.settings
     micrograph = read_micrograph(mosaic.source, max_megapixels=MOSAIC_MEGAPIXELS, scratch=folder)
@@ -85,7 +93,7 @@ def _run(folder: Path, mosaic: Mosaic, engine: Engine, workers: int, scheduler: 
         result = measure_micrograph(micrograph, settings, networks, told, compute, kept)
     told(Progress("report and files", 0, 1, 0.98))
     place = Path(mosaic.results) if mosaic.results else folder / told.stem
-    run = _written(place, result, mosaic, engine)
+    run = _written(place, result, mosaic, engine, formats)
     told.end("done")
     shutil.rmtree(folder / "windows", ignore_errors=True)
     return run
@@ -112,36 +120,16 @@ def _check_disk(folder: Path, micrograph: Micrograph) -> None:
         )
 
 
-def _written(place: Path, result: Result, order: Mosaic, engine: Engine) -> Run:
-    """Result and report into files whose paths begin with `place`, and on record."""
+def _written(place: Path, result: Result, order: Mosaic, engine: Engine, formats: Sequence[str]) -> Run:
+    """Result and report into files whose paths begin with `place`, and on record: a batch takes what is there for
+    done."""
     profile = order.profile
-    details = Details(sample=result.micrograph.name, operator=order.operator)
-    validation = lookup(profile, profile.settings)
-    ready: Documented = documented(result, validation, details, profile, id=order.id)
-    pdf = build_pdf(replace(ready.report, anchor=anchor(engine)))
-    micrograph, labels = result.micrograph, result.segmentation.labels
-
-    def named(ending: str) -> Path:
-        return place.with_name(f"{place.name}_{ending}")
-
-    for ending, data in (
-        ("crystals.csv", csv(result.measurement.crystals)),
-        ("crystals.parquet", ready.kept["crystals"]),
-        ("report.pdf", pdf),
-    ):
-        store.write_safely(named(ending), data)
-    for ending, write, pixels in (
-        ("labels.ome.tif", labels_pyramid, labels),
-        ("image.ome.tif", image_pyramid, micrograph.pixels),
-    ):
-        with store.written_safely(named(ending)) as file:
-            write(file, pixels, micrograph.um_per_px)
     if Path(order.source).is_file():
         store.put_file(Path(order.source))
-    # on record last: a batch takes what is there for done
-    run = record(engine, ready.run, ready.kept, {"PDF": pdf})
-    store.write_safely(named("run.json"), run.to_json().encode())
-    return run
+    details = Details(sample=result.micrograph.name, operator=order.operator)
+    validation = lookup(profile, profile.settings)
+    report = conclude(engine, result, validation, details, profile, formats=formats, place=place, id=order.id)
+    return report.parts[0].run
 
 
 class _Told:

@@ -197,11 +197,6 @@ class Queue:
         if not self.is_under_way(job):
             self.submit(micrograph, settings, job)
 
-    def is_active(self, job: str) -> bool:
-        """Whether a job waits or runs."""
-        state = self.job(job)
-        return state is not None and state.active
-
     def is_under_way(self, job: str) -> bool:
         """Whether a job waits, runs, or is done and its files are there."""
         state = self.job(job)

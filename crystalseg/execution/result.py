@@ -1,17 +1,31 @@
-"""What a measured micrograph gives, and what of it goes on record and into files."""
+"""What a measured micrograph gives, and the one end of the main road: report, record, files.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Workers describe and make files; one process writes. `conclude` does both at once.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine
 
 from crystalseg.evaluation.comparison import Comparison
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.record import store
+from crystalseg.record.anchors import Anchor, anchor
 from crystalseg.record.profiles import Profile
-from crystalseg.record.runs import Run, describe, kept_files
+from crystalseg.record.reports import issue
+from crystalseg.record.runs import Run, describe, kept_files, record, with_image
+from crystalseg.report.handouts import HANDOUTS, SERIES_HANDOUTS, Handout, Made, Measured, in_memory, write
 from crystalseg.report.report import Details, Report, report_of
 from crystalseg.segmentation.segmentation import Segmentation
+
+OF_ALL = (".pdf", ".csv", "_labels.npz")  # of what concerns a whole batch, and of labels by earlier releases
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,22 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Described:
+    """A result ready to be recorded. run; kept: the files kept of it on record, by name; formats: keys of the files to
+    be written, and files: those that do not wait for the run to be on record. Nothing is written yet."""
+
+    run: Run
+    kept: dict[str, bytes]
+    formats: tuple[str, ...] = ()
+    files: dict[str, Made] = field(default_factory=dict)
+
+    @property
+    def in_memory(self) -> "Described":
+        """With the bytes of all files, to be sent."""
+        return replace(self, files={key: in_memory(data) for key, data in self.files.items()})
+
+
+@dataclass(frozen=True)
 class Documented:
     """A result ready to be recorded: its report, with verdicts and run, and the files kept of it."""
 
@@ -33,6 +63,39 @@ class Documented:
     @property
     def run(self) -> Run:
         return self.report.parts[0].run
+
+    def described(self, formats: Sequence[str], end: Anchor | None) -> Described:
+        """With the files of these keys; `end`: of the record, for reports."""
+        report, measured = replace(self.report, anchor=end), Measured.of(self.report.parts[0])
+        rows = [row for row in map(HANDOUTS.__getitem__, formats) if row.of is not Run]
+        files = {row.key: row.make(report if row.of is Report else measured) for row in rows}
+        return Described(self.run, self.kept, tuple(formats), files)
+
+
+def described(
+    result: Result,
+    details: Details | None = None,
+    profile: Profile | None = None,
+    corrections: Sequence[dict] = (),
+    marks: Mapping[int, str] = {},
+    **more: Any,
+) -> Described:
+    """A result as its run, without report or verdict; as for `documented`."""
+    segmentation, measurement = result.segmentation, result.measurement
+    rule = segmentation.settings.measuring.border_rule
+    kept = kept_files(segmentation.labels, segmentation.confidence, measurement.crystals, rule)
+    run = describe(
+        result.micrograph,
+        segmentation,
+        measurement.summary,
+        kept,
+        corrections,
+        marks,
+        details=(details or Details()).words(),
+        profile=profile.name if profile else "",
+        **more,
+    )
+    return Described(run, kept)
 
 
 def documented(
@@ -50,20 +113,75 @@ def documented(
     `validation`: of the method on the profile's kind of material, or None; `corrections`, `marks`: made by hand;
     `more`: other fields of the run.
     """
-    details = details or Details()
-    segmentation, measurement = result.segmentation, result.measurement
-    rule = segmentation.settings.measuring.border_rule
-    kept = kept_files(segmentation.labels, segmentation.confidence, measurement.crystals, rule)
-    run = describe(
-        result.micrograph,
-        segmentation,
-        measurement.summary,
-        kept,
-        corrections,
-        marks,
-        details=details.words(),
-        profile=profile.name if profile else "",
-        **more,
-    )
-    report = report_of(result.micrograph, segmentation, measurement, run, validation, details, profile, comparison)
-    return Documented(report, kept)
+    made = described(result, details, profile, corrections, marks, **more)
+    facts = result.micrograph, result.segmentation, result.measurement, made.run
+    return Documented(report_of(*facts, validation, details or Details(), profile, comparison), made.kept)
+
+
+def settle(engine: Engine, made: Described, place: Path | None = None) -> Run:
+    """The files of a result, whose paths begin with `place`, and the run on record with the reports among them; returns
+    the run as it is on record. What is on record is complete: the run comes last."""
+
+    def out(row: Handout, data: Made) -> None:
+        if place is not None:
+            with store.written_safely(place.with_name(f"{place.name}_{row.ending}")) as file:
+                write(data, file)
+
+    run, reports = with_image(made.run), {}
+    for row in map(HANDOUTS.__getitem__, made.formats):
+        data = row.make(run) if row.of is Run else made.files[row.key]
+        out(row, data)
+        if row.form:
+            reports[row.form] = in_memory(data)
+    on_record = record(engine, run, made.kept, reports)
+    if on_record.to_json() != run.to_json():  # it was there before this process began
+        for row in map(HANDOUTS.__getitem__, made.formats):
+            if row.of is Run:
+                out(row, row.make(on_record))
+    return on_record
+
+
+def conclude(
+    engine: Engine,
+    result: Result,
+    validation: Validation | None,
+    *facts: Any,
+    formats: Sequence[str] = (),
+    place: Path | None = None,
+    **more: Any,
+) -> Report:
+    """The end of the main road: describe and judge a result, write the files of these `formats`, whose paths begin with
+    `place`, and put all on record, reports issued with the record's end of this moment. `facts`, `more`: as for
+    `documented`. Returns the report, with its run as it is on record."""
+    ready = documented(result, validation, *facts, **more)
+    end = anchor(engine) if any(HANDOUTS[key].form for key in formats) else None
+    run = settle(engine, ready.described(formats, end), place)
+    return replace(ready.report, parts=(replace(ready.report.parts[0], run=run),))
+
+
+def issue_report(engine: Engine, row: Handout, report: Report, who: str = "") -> bytes:
+    """The file of a report whose runs are on record, issued with the record's end of this moment as it is handed out to
+    `who`, else to its operator."""
+    data = row.made(replace(report, anchor=anchor(engine)))
+    return issue(engine, [part.run.id for part in report.parts], row.form, data, who or report.details.operator)
+
+
+def hand_out(engine: Engine, row: Handout, measured: Measured, report: Callable[[], Report], who: str = "") -> bytes:
+    """One file of an image, for `who`; `report`: of it, on record, asked for where the file needs it."""
+    if row.of is Measured:
+        return row.made(measured)
+    documented = report()
+    return row.made(documented.parts[0].run) if row.of is Run else issue_report(engine, row, documented, who)
+
+
+def packed(folder: Path) -> bytes:
+    """A ZIP file of the results in a folder of long work, but for copies of its images."""
+    rows = [row for row in HANDOUTS.values() if not row.needs_image]
+    endings = (*OF_ALL, *(f"_{row.ending}" for row in rows))
+    names = {"batch.json", *(row.ending for row in SERIES_HANDOUTS.values())}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.glob("*.*")):
+            if path.name.endswith(endings) or path.name in names:
+                archive.write(path, path.name)
+    return buffer.getvalue()

@@ -4,7 +4,6 @@ A series is a batch whose folder also holds `moments.csv`. The frames of one TIF
 """
 
 import io
-import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -31,7 +30,8 @@ from crystalseg.record.reopening import reopen
 from crystalseg.record.reports import issue
 from crystalseg.record.runs import Run, find
 from crystalseg.report.exports import csv
-from crystalseg.report.series import build_series_pdf, build_series_workbook, tracked
+from crystalseg.report.handouts import SERIES, SERIES_HANDOUTS, Handout
+from crystalseg.report.series import Followed
 from crystalseg.report.words import settings_rows
 
 FRAMES, MOMENTS, DRIFT, LOCK = "frames", "moments.csv", "drift.csv", "series.lock"
@@ -223,27 +223,26 @@ def _opened(run: Run) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     return kept.micrograph.pixels, kept.labels, kept.measurement.crystals
 
 
-def issue_report(folder: Path, engine: Engine, found: Series, who: str = "") -> bytes:
-    """The PDF report of a series, which is put on record."""
+def followed(folder: Path, engine: Engine, found: Series, line: int = 50) -> Followed:
+    """What the files of a series are made of; line: of the kymograph, % from the top."""
     made, runs = batch.load(folder), found.frames["run"].tolist()
-    ends = [tracked(*frame(engine, runs[k])[:2], found, k) for k in (0, len(runs) - 1)]
     rows = settings_rows(made.profile.settings, "")
     rows += [(f"Corrected by {entry.who or 'hand'}", one.words) for entry, one in corrections(folder, engine)]
-    data = build_series_pdf(found, f"Growth of crystals, series {made.id}", rows, ends)
-    return issue(engine, runs, "PDF", data, who)
+    title = f"Growth of crystals, series {made.id}"
+    return Followed(found, title, rows, lambda k: frame(engine, runs[k])[:2], line)
+
+
+def hand_out(engine: Engine, row: Handout, of: Followed, who: str = "") -> bytes:
+    """A file of a series; if it is a report, it is put on record."""
+    data = row.made(of)
+    return issue(engine, of.series.frames["run"].tolist(), row.form, data, who) if row.form else data
 
 
 def write(folder: Path, engine: Engine) -> Series:
-    """The results as files in the folder: report, workbook, `frames.csv`, `growth.csv` with each crystal's curve, and
-    `law.json`."""
+    """The results as files in the folder: report, workbook, tables, law."""
     found, made = load(folder, engine), batch.load(folder)
-    law = vars(found.law) if found.law else {"why": found.why}
-    for name, data in (
-        ("series_report.pdf", issue_report(folder, engine, found, made.operator)),
-        ("series.xlsx", build_series_workbook(found)),
-        ("frames.csv", csv(found.frames)),
-        ("growth.csv", csv(found.curves)),
-        ("law.json", json.dumps(law, indent=1).encode()),
-    ):
-        store.write_safely(folder / name, data)
+    of = followed(folder, engine, found)
+    for row in SERIES_HANDOUTS.values():
+        if SERIES in row.default:
+            store.write_safely(folder / row.ending, hand_out(engine, row, of, made.operator))
     return found

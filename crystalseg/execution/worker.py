@@ -14,14 +14,15 @@ from crystalseg.execution.cluster import connected, equip, measured_elsewhere
 from crystalseg.execution.failure import failure
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.queue import EXAMPLE, JobRow, Queue
-from crystalseg.execution.result import Result
+from crystalseg.execution.result import Result, described, settle
 from crystalseg.execution.workers import scheduler
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.ledger import entries
 from crystalseg.record.models import taught
 from crystalseg.record.reopening import reopen
 from crystalseg.record.results import load_micrograph, save_segmentation
-from crystalseg.record.runs import Run, describe, kept_files, record, same_networks
+from crystalseg.record.runs import Run, same_networks
+from crystalseg.report.report import Details
 from crystalseg.segmentation.models import Models, Taught, load_models, with_taught
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings, read_json
@@ -97,15 +98,12 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
         return
     segmentation = result.segmentation
     save_segmentation(place / "segmentation.npz", segmentation)
-    crystals, rule = result.measurement.crystals, settings.measuring.border_rule
-    files = kept_files(segmentation.labels, segmentation.confidence, crystals, rule)
     # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
     with Session(queue.engine) as session:
         who = session.get_one(JobRow, job).who
-    details = {"operator": who} if who else {}
-    run = describe(micrograph, segmentation, result.measurement.summary, files, id=job, job=job, details=details)
-    kept = record(queue.engine, run, files)
-    if kept.files["labels"] != run.files["labels"]:
+    made = described(result, Details(operator=who), id=job, job=job)
+    kept = settle(queue.engine, made)
+    if kept.files["labels"] != made.run.files["labels"]:
         reopened = reopen(kept, with_image=False)
         if not np.array_equal(reopened.labels, segmentation.labels):
             # brought back where numbers are rounded otherwise: what is on record counts

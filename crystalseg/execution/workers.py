@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from crystalseg import places
+from crystalseg import environment, places
 from crystalseg.errors import UserError
 
 GIGABYTES = 2.5  # that a worker takes with an image of 4000 × 4000 px
@@ -21,14 +21,14 @@ def room() -> int:
 def scheduler() -> str:
     """Address of the Dask cluster that computes for the workers, by $CRYSTALSEG_SCHEDULER; "" if they do it
     themselves."""
-    return os.environ.get("CRYSTALSEG_SCHEDULER", "")
+    return environment.value("CRYSTALSEG_SCHEDULER")
 
 
 def chosen() -> int:
     """How many workers there are to be, by $CRYSTALSEG_WORKERS: a number, or "auto" for as many as there is room for;
     one if it says nothing. UserError if it is none. Where a cluster computes, it is how many runs are sent to it at
     the same time."""
-    text = os.environ.get("CRYSTALSEG_WORKERS") or "1"
+    text = environment.value("CRYSTALSEG_WORKERS") or "1"
     if text == "auto":
         return room()
     if not (text.isdecimal() and 1 <= int(text) <= 64):
@@ -69,11 +69,11 @@ class Workers:
 
     def _started(self, place: int) -> subprocess.Popen:
         """A worker; together they have the machine's processors."""
-        environment = os.environ | {"CRYSTALSEG_HOME": str(self.folder.parent)}
+        variables = os.environ | {"CRYSTALSEG_HOME": str(self.folder.parent)}
         if self.count > 1:
-            environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.count))
+            variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.count))
         with (self.folder / "worker.log").open("ab") as log:
-            return places.start("worker", str(place), stdout=log, stderr=log, env=environment)
+            return places.start("worker", str(place), stdout=log, stderr=log, env=variables)
 
     def close(self) -> None:
         """Stop those that were started here at once."""

@@ -53,8 +53,8 @@ class ControlChart:
         if self.correlation > CORRELATED / np.sqrt(len(self.values)):
             said.append(
                 f"Neighbouring points are alike (correlation {self.correlation:.2f}): the moving range makes limits "
-                "too narrow then, and points are signalled that are in control. Chart them further apart, or the means of "
-                "groups."
+                "too narrow then, and points are signalled that are in control. Chart them further apart, or the means "
+                "of groups."
             )
         return said
 

@@ -52,7 +52,7 @@ def hull(mask: np.ndarray) -> np.ndarray:
 
     Between a side of the hull of the pixels' centres and the next points of the grid outside lies a gap of 1/√(a² + b²)
     px, (a, b) being the side's direction in lowest terms; the edge of the crystal runs anywhere in it, so in its
-    middle.     Axis-parallel squares are exact, other straight edges and circles right in the mean.
+    middle. Axis-parallel squares are exact, other straight edges and circles right in the mean.
     """
     corners = cv2.convexHull(_pixels(mask))[:, 0]
     if len(corners) < 3:  # a pixel or a line of them

@@ -17,6 +17,7 @@ from crystalseg.measurement.intercept import Pattern
 from crystalseg.measurement.sampling import (
     FEW_CRYSTALS,
     FEW_FIELDS,
+    LEVEL,
     SIDE,
     UNKNOWN,
     LogNormal,
@@ -170,13 +171,13 @@ class Sample:
     @staticmethod
     def of(fields: Sequence[Field], rule: str) -> "Sample":
         """Of fields in one unit."""
-        parts, together = counted(fields, rule)
+        parts, (sizes, weights, areas) = counted(fields, rule)
         places = []
         for field in fields:
             of = counting(field.crystals, rule)
             x, y = (field.crystals[f"centroid_{axis}_px"].to_numpy(float)[of] for axis in "xy")
             places.append((x, y, field.shape))
-        return Sample(*together, Places.of(places), parts)
+        return Sample(sizes, weights, areas, Places.of(places), parts)
 
     @cached_property
     def few(self) -> LogNormal | None:
@@ -300,7 +301,8 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
         shift = sample.few.middle + 2 * sample.few.width**2
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             draws = special.ndtr((shift - np.log(above)) / sample.few.width)
-        low, high = np.quantile(np.nan_to_num(draws, nan=value), [0.0228, 0.9772])
+        tail = (1 - LEVEL) / 2
+        low, high = np.quantile(np.nan_to_num(draws, nan=value), [tail, 1 - tail])
         of = replace(of, how=f"{n} crystals, taken as log-normal")
     else:
         low, high = share_limits(value, of, n)
@@ -353,11 +355,11 @@ def _aspect(fields: Sequence[Field], rule: str) -> dict[str, Figure]:
     """The median aspect ratio, counted as sizes are: by the weights of the border rule."""
     parts, places = [], []
     for field in fields:
-        counts = counting(field.crystals, rule)
+        inside = counting(field.crystals, rule)
         ratio, x, y = (
-            field.crystals[c].to_numpy(float)[counts] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
+            field.crystals[c].to_numpy(float)[inside] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
         )
-        parts.append((ratio, border_weights(field.crystals, field.shape, rule)[counts]))
+        parts.append((ratio, border_weights(field.crystals, field.shape, rule)[inside]))
         places.append((x, y, field.shape))
     ratios, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if not len(ratios):

@@ -31,7 +31,18 @@ def measure(
     convention: int = CONVENTION,
 ) -> Measurement:
     """Measure all crystals of labels, integer (H, W), and sum up those that `only` selects with the border rule `rule`;
-    `only` and `pixels` as for `leave_out`, the other parameters as for `measure_crystals`."""
+    `only` and `pixels` as for `leave_out`, the other parameters as for `measure_crystals`.
+
+    >>> import numpy as np
+    >>> from crystalseg import measure
+    >>> labels = np.zeros((100, 100), int)
+    >>> labels[10:30, 10:30], labels[60:80, 50:60] = 1, 2
+    >>> result = measure(labels, 0.5, "exclude")  # 0.5 µm a pixel
+    >>> result.crystals["area_um2"].tolist()
+    [100.0, 50.0]
+    >>> result.summary.counted, result.summary.unit
+    (2, 'µm')
+    """
     return sum_up(measure_crystals(labels, um_per_px, confidence, marks, convention), labels, rule, only, pixels)
 
 

@@ -6,7 +6,7 @@ own text can be read again and means the same.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ class Filter:
         return _selected(self.tree, crystals, brightness)
 
 
-@cache
+@lru_cache(maxsize=256)  # of what users type, not all for ever
 def parse(query: str) -> Filter:
     """The filter that a query means, or that a filter's text says; QueryError if a word of it is not known."""
     text = " ".join(query.lower().split())

@@ -97,7 +97,7 @@ def law_words(law: GrowthLaw) -> str:
             "(95 %). More crystals, or longer growth, tell more. The best is "
         )
     return (
-        f"{told}dⁿ − d₀ⁿ = K·t with n = {law.exponent:.2f} ({interval}), K = {law.rate:.3g} {law.unit}ⁿ/s (95 % at that "
-        f"n: {law.rate_low:.3g} to {law.rate_high:.3g}), d₀ = {law.initial:.4g} {law.unit}; the mean sizes lie "
+        f"{told}dⁿ − d₀ⁿ = K·t with n = {law.exponent:.2f} ({interval}), K = {law.rate:.3g} {law.unit}ⁿ/s (95 % at "
+        f"that n: {law.rate_low:.3g} to {law.rate_high:.3g}), d₀ = {law.initial:.4g} {law.unit}; the mean sizes lie "
         f"{law.spread:.2g} {law.unit} about it (standard deviation)."
     )

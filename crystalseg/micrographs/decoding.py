@@ -15,13 +15,13 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from crystalseg import environment
 from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff, stated
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 from crystalseg.micrographs.names import visible
 from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash, zarr_sides
 
-MAX_MEGAPIXELS = 100.0
 MOSAIC_MEGAPIXELS = 1000.0  # where nobody has to hold it beside others
 MAX_FILE = 2**30  # bytes of a file that is read from a folder or an archive
 MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
@@ -38,7 +38,7 @@ Decoded = tuple[np.ndarray, Calibration | None, list[str]]
 def read_micrograph(
     source: bytes | str | Path,
     name: str | None = None,
-    max_megapixels: float = MAX_MEGAPIXELS,
+    max_megapixels: float | None = None,
     scratch: Path | None = None,
 ) -> Micrograph:
     """Decode PNG, JPEG, BMP, TIFF (first page, at its full resolution) or OME-Zarr (a folder, or one packed as a ZIP
@@ -47,19 +47,26 @@ def read_micrograph(
     More than 8 bits and floating point are stretched between their 0.1st and 99.9th percentile. Transparent pixels
     become white. `name` is for messages and reports; `scratch`: a folder on a disk where the stored values of large
     TIFF files may lie while they are converted, else memory. Raises MicrographError with one sentence if the file is
-    not an image, damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels`, or
-    would take more than MAX_BYTES (known from the header, before pixels are decoded).
+    not an image, damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels` (None:
+    `environment.max_megapixels`), or would take more than MAX_BYTES (known from the header, before pixels are decoded).
+
+    >>> from crystalseg import read_micrograph
+    >>> from crystalseg.micrographs.examples import FOLDER
+    >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
+    >>> micrograph.shape, micrograph.um_per_px  # this file does not say its pixel size
+    ((300, 400), None)
     """
+    limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
     name = visible(name or ("image" if isinstance(source, bytes) else Path(source).name))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not isinstance(source, bytes) and is_zarr(Path(source)):
-                pixels, calibration, notes = read_zarr(Path(source), name, partial(_check_size, limit=max_megapixels))
+                pixels, calibration, notes = read_zarr(Path(source), name, partial(_check_size, limit=limit))
                 return Micrograph(pixels, name, zarr_hash(Path(source)), calibration, tuple(notes))
             with _opened(source, name) as file:
                 read = _read_tiff if _is_tiff(file) else _read_other
-                pixels, calibration, notes = read(file, name, max_megapixels, scratch)
+                pixels, calibration, notes = read(file, name, limit, scratch)
                 file.seek(0)
                 sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
     except MicrographError:
@@ -76,7 +83,8 @@ def read_micrograph(
 
 
 def is_mosaic(source: bytes | Path) -> bool:
-    """Whether an image has more than MAX_MEGAPIXELS, by its header; not if that cannot be read."""
+    """Whether an image has more than `environment.max_megapixels`, by its header; not if that cannot be read."""
+    limit = environment.max_megapixels()
     try:
         if isinstance(source, Path) and is_zarr(source):
             height, width = zarr_sides(source)
@@ -85,7 +93,7 @@ def is_mosaic(source: bytes | Path) -> bool:
                 height, width = _sides(file)
     except Exception:  # decoders raise every kind of error for damaged files; `read_micrograph` says which
         return False
-    return height * width > MAX_MEGAPIXELS * 1e6
+    return height * width > limit * 1e6
 
 
 def _sides(file: BinaryIO) -> tuple[int, int]:

@@ -18,7 +18,7 @@ def files() -> dict[str, Path]:
 
 def first() -> Micrograph:
     """The one shown to somebody who has uploaded nothing."""
-    return read_micrograph((FOLDER / FIRST).read_bytes(), FIRST)
+    return read_micrograph((FOLDER / FIRST).read_bytes(), FIRST, float("inf"))
 
 
 def rehearsed() -> dict[str, list[Annotation]]:

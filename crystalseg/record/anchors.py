@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from sqlalchemy import Engine
 
+from crystalseg import environment
 from crystalseg.record import ledger, store, timestamps
 from crystalseg.record.database import RecordError
 
@@ -65,7 +66,7 @@ def _signed(number: int, sha256: str) -> bytes:
 
 def _key() -> Ed25519PrivateKey:
     """Of this record: the file $CRYSTALSEG_SIGNING_KEY (PEM), else one made in the home folder."""
-    given = os.environ.get("CRYSTALSEG_SIGNING_KEY")
+    given = environment.value("CRYSTALSEG_SIGNING_KEY")
     path = Path(given) if given else store.home() / "signing.key"
     try:
         if not given and not path.exists():

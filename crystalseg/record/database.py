@@ -1,6 +1,5 @@
 """The record's database: SQLite under the home folder, or any other by its URL, at the present schema."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,9 @@ from alembic import command
 from alembic.config import Config
 from filelock import FileLock
 from sqlalchemy import Engine, create_engine, event, inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from crystalseg import environment
 from crystalseg.errors import UserError
 from crystalseg.record import store
 
@@ -41,8 +41,14 @@ def explained(error: DBAPIError) -> str:
 def open_database(url: str | None = None) -> Engine:
     """The record's engine, at the present schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`.
     RecordError if it cannot be opened."""
-    url = url or os.environ.get("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{store.home() / 'record.sqlite'}"
-    engine = create_engine(url)
+    url = url or environment.value("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{store.home() / 'record.sqlite'}"
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise RecordError(
+            "The address of the record's database cannot be used: set CRYSTALSEG_DATABASE_URL to one such as "
+            "postgresql+psycopg://user@host/database, and install its driver."
+        ) from error
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
-from crystalseg import __version__
+from crystalseg import __version__, places
 from crystalseg.errors import UserError
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.specification import Verdict, overall
@@ -25,11 +25,14 @@ from crystalseg.record.reports import issue
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
 
+_COMMIT = places.commit()  # now, as the code is loaded: the checkout may change while this process lives
+
 
 def software() -> dict[str, str]:
-    """Versions that a figure depends on."""
+    """Versions that a figure depends on, with the commit of this program as `places.commit` has it."""
     packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "segmentation-models-pytorch")
-    return {"crystalseg": __version__, "Python": platform.python_version(), **{p: version(p) for p in packages}}
+    own = {"crystalseg": __version__, "commit": _COMMIT, "Python": platform.python_version()}
+    return own | {p: version(p) for p in packages}
 
 
 @dataclass(frozen=True)
@@ -154,12 +157,18 @@ def record(engine: Engine, run: Run, kept: Mapping[str, bytes], reports: Mapping
     """
     for data in kept.values():
         store.put(data)
-    if run.image_sha256 and store.place(run.image_sha256).exists():
-        run = replace(run, files=run.files | {"image": run.image_sha256})
+    run = with_image(run)
     operator = run.details.get("operator", "")
     for form, data in reports.items():
         issue(engine, [run.id], form, data, operator)
     return Run.from_dict(ledger.append(engine, "run", run.id, asdict(run), operator, once=True).body)
+
+
+def with_image(run: Run) -> Run:
+    """The run, with its image among its files if the store has it."""
+    if not run.image_sha256 or not store.place(run.image_sha256).exists():
+        return run
+    return replace(run, files=run.files | {"image": run.image_sha256})
 
 
 def recorded(engine: Engine) -> list[Run]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from crystalseg import environment
 from crystalseg.errors import UserError
 
 
@@ -18,15 +19,21 @@ class StoreError(UserError):
 
 
 def home() -> Path:
-    """Where the record, its files and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing."""
+    """Where the record, its files and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing.
+    StoreError if it cannot be."""
     path = Path(_home())
     if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The folder {path} cannot be made ({error.strerror}): name another by CRYSTALSEG_HOME."
+            ) from error
     return path
 
 
 def _home() -> str:
-    return os.environ.get("CRYSTALSEG_HOME") or os.path.expanduser("~/.crystalseg")
+    return environment.value("CRYSTALSEG_HOME") or os.path.expanduser("~/.crystalseg")
 
 
 def digest(*parts: object) -> str:

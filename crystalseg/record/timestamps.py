@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import urllib.request
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
+from crystalseg import environment
 from crystalseg.errors import UserError
 
 SECONDS = 10.0  # for which the server is waited for
@@ -27,14 +27,14 @@ class StampError(UserError):
 
 def url() -> str:
     """The server's address, $CRYSTALSEG_TIMESTAMP_URL; "" for none."""
-    return os.environ.get("CRYSTALSEG_TIMESTAMP_URL", "")
+    return environment.value("CRYSTALSEG_TIMESTAMP_URL")
 
 
 def stamp(data: bytes) -> str:
     """A token over `data`, base64url of DER, from the server at `url`. StampError if it gives none."""
     request = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).build()
-    asked = urllib.request.Request(url(), request.as_bytes(), {"Content-Type": "application/timestamp-query"})
     try:
+        asked = urllib.request.Request(url(), request.as_bytes(), {"Content-Type": "application/timestamp-query"})
         with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
             token = base64.urlsafe_b64encode(answer.read(2**20)).decode().rstrip("=")
     except (OSError, ValueError) as error:
@@ -53,7 +53,7 @@ def check(token: str, data: bytes) -> str:
     if answer.tst_info.message_imprint.message != hashlib.sha256(data).digest():
         raise StampError("The time stamp is of something else.")
     when = answer.tst_info.gen_time.isoformat()
-    roots = os.environ.get("CRYSTALSEG_TIMESTAMP_ROOTS")
+    roots = environment.value("CRYSTALSEG_TIMESTAMP_ROOTS")
     if not roots:
         return f"{when}, its signer not checked"
     builder = VerifierBuilder()

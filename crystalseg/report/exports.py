@@ -1,4 +1,4 @@
-"""Tables as CSV and labels as TIFF."""
+"""Tables as CSV, labels and layers as images."""
 
 import io
 import math
@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
+from PIL import Image
 
 from crystalseg.micrographs.names import visible
+from crystalseg.segmentation.diagnostics import Layer
 
 TILE = 512  # px, of files of mosaics
 OVERVIEW = 1200  # px that their smallest level has at most
@@ -50,6 +52,20 @@ def labels_tiff(labels: np.ndarray, um_per_px: float | None = None) -> bytes:
     metadata = {} if um_per_px is None else {"unit": "micron"}
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, image, imagej=True, compression="zlib", metadata=metadata, resolution=resolution)
+    return buffer.getvalue()
+
+
+def layer_png(layer: Layer) -> bytes:
+    """A layer of a segmentation as it is coloured on the page."""
+    buffer = io.BytesIO()
+    Image.fromarray(layer.picture()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def layer_tiff(layer: Layer) -> bytes:
+    """The values of a layer, float32 or, of categories, uint8; deflate-compressed."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, layer.values, compression="zlib", metadata={"description": layer.name})
     return buffer.getvalue()
 
 

@@ -1,7 +1,8 @@
 """A series on paper, as a workbook, and as pictures that move."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,26 @@ def law_curve(series: Series) -> tuple[np.ndarray, np.ndarray] | None:
     return times, series.law.size(times - seconds.min())
 
 
-def build_series_pdf(
-    series: Series, title: str, settings: list[tuple[str, str]], first_and_last: list[np.ndarray]
-) -> bytes:
-    """The report of a series. settings: what all frames were measured with, in words; first_and_last: those frames,
-    with outlines, uint8 (H, W, 3)."""
+@dataclass(frozen=True)
+class Followed:
+    """A series and what its files show beside its figures. method: what all frames were measured with and what was put
+    right by hand, in words; frame: of a number from 0, pixels uint8 (H, W, 3) and labels int32 (H, W); line: of the
+    kymograph, % from the top."""
+
+    series: Series
+    title: str
+    method: Sequence[tuple[str, str]]
+    frame: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    line: int = 50
+
+    def shown(self, frame: int) -> np.ndarray:
+        """A frame with its tracks, uint8 (H, W, 3)."""
+        return tracked(*self.frame(frame), self.series, frame)
+
+
+def build_series_pdf(followed: Followed) -> bytes:
+    """The report of a series."""
+    series = followed.series
     frames = series.frames
     blocks: list[Block] = [Heading("Growth")]
     blocks.append(Text(law_words(series.law) if series.law else f"No growth law: {series.why}"))
@@ -59,11 +75,14 @@ def build_series_pdf(
     shares = (0.15, 0.1, 0.06, 0.09, 0.11, 0.16, 0.06, 0.06, 0.07, 0.14)
     blocks += [Heading("Frames"), Rows(header, rows, shares)]
     names = (frames["image"].iloc[0], frames["image"].iloc[-1])
-    blocks.append(Pictures(list(zip(first_and_last, names, strict=True)), across=2, height=80))
+    ends = [followed.shown(k) for k in (0, len(frames) - 1)]
+    blocks.append(Pictures(list(zip(ends, names, strict=True)), across=2, height=80))
     whole = int((series.lengths == len(frames)).sum())
-    facts = [("Tracks", f"{len(series.lengths)}, of which {whole} from the first frame to the last"), *settings]
+    facts = [("Tracks", f"{len(series.lengths)}, of which {whole} from the first frame to the last"), *followed.method]
     blocks += [Heading("Method"), Text(STATEMENT), Facts([*facts, ("Runs", ", ".join(frames["run"]))])]
-    return typeset(title, blocks, f"series of {len(frames)} frames, runs {frames['run'].iloc[0]} and following")
+    return typeset(
+        followed.title, blocks, f"series of {len(frames)} frames, runs {frames['run'].iloc[0]} and following"
+    )
 
 
 def build_series_workbook(series: Series) -> bytes:
@@ -101,3 +120,9 @@ def animation(pictures: Iterable[np.ndarray]) -> bytes:
 def kymograph(rows: Iterable[np.ndarray], height: int = 12) -> np.ndarray:
     """One line of each frame, uint8 (W, 3), below each other, `height` px each: how what lies on it moves."""
     return np.repeat(np.stack(list(rows)), height, axis=0)
+
+
+def kymographs(followed: Followed) -> bytes:
+    """The kymograph of one line of all frames."""
+    pictures = (followed.frame(k)[0] for k in range(len(followed.series.frames)))
+    return animation([kymograph(pixels[followed.line * len(pixels) // 100] for pixels in pictures)])

@@ -102,7 +102,7 @@ def tile_grid(segmentation: Segmentation, index: int) -> list[tuple[float, float
 
 
 def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
-    """Why crystal `number` of found.labels is as it is: name and value, in words for a reader who knows no networks."""
+    """Why crystal `number` of the labels is as it is: name and value, in words for a reader who knows no networks."""
     mask = segmentation.labels == number
     rows = [("Confidence", f"{segmentation.confidence[number - 1]:.2f}")]
     weights = scale_weights(segmentation, mask)

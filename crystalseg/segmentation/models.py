@@ -213,6 +213,11 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
 
     Only those of REQUIRED must be there; methods that need another file say so. `flow_file`: a Cellpose 2 or 3 model
     file, with two channels or three, to be used instead of our CPNet.
+
+    >>> from crystalseg import load_models
+    >>> models = load_models(device="cpu")
+    >>> {"folded", "cellpose", "sima"} <= models.hashes.keys()
+    True
     """
     where = best_device() if device == "auto" else torch.device(device)
     path = {name: directory / f"{name}.safetensors" for name in BUILD}

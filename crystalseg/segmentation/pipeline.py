@@ -39,6 +39,16 @@ def segment(
 
     `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. `pyramid`: of this image, if
     there is one already. `models`: None will do for methods that need no network. `compute`, `kept`: see mosaic.run.
+
+    >>> import numpy as np
+    >>> from crystalseg import Settings, load_models, read_micrograph, segment
+    >>> from crystalseg.micrographs.examples import FOLDER
+    >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
+    >>> segmentation = segment(micrograph, Settings(effort="quick"), load_models())
+    >>> segmentation.labels.shape == micrograph.shape
+    True
+    >>> len(segmentation.confidence) == len(np.unique(segmentation.labels)) - 1  # less the background
+    True
     """
     pixels = math.prod(micrograph.shape)
     if pixels > mosaic.MOST and not method_of(settings.method).selects:

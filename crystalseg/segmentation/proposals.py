@@ -34,11 +34,8 @@ FEATURES = (
     "border",  # 1 if it touches the image's border
     "factor",  # octaves of the scale's resize factor, divided by 2; at most 0, the finest the network was trained on
 )
-# Further ones, where the flow network gives outlines.
-OUTLINE_FEATURES = (
-    "edge",  # mean probability of an outline along its own, 0..1
-    "crossed",  # mean probability of an outline inside it, 0..1, as where two crystals were taken for one
-)
+# Two more follow where the flow network gives outlines: the mean probability of an outline along its own, 0..1, and
+# inside it, 0..1, as where two crystals were taken for one.
 # What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours; outlines, if
 # the network gives them, come last.
 CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
@@ -67,7 +64,7 @@ class Proposed:
 @dataclass(frozen=True)
 class Candidates:
     """Crystals proposed by one scale, compared with those of others: labels int32 (h, w); features float32 (n, k),
-    FEATURES and, with outlines, OUTLINE_FEATURES; fit float32 (h, w), see `flow_fit`."""
+    FEATURES and, with outlines, two more; fit float32 (h, w), see `flow_fit`."""
 
     labels: np.ndarray
     features: np.ndarray

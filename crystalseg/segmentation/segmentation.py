@@ -19,7 +19,7 @@ class Segmentation:
     Of a mosaic no maps are kept: fused is zero, scales is empty, and ladder names the resize factors.
 
     With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, k):
-    the figures it was judged by (proposals.FEATURES, and OUTLINE_FEATURES if its network gives outlines)."""
+    the figures it was judged by (proposals.FEATURES, and two more if its network gives outlines)."""
 
     labels: np.ndarray
     confidence: np.ndarray

@@ -107,7 +107,13 @@ class Settings:
     """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS; network: the
     flow network of SiMA+, one of methods.FLOW_NETWORKS, or `folded:NAME:VERSION` for one with the weights of a model on
     record, which every method of its architecture then runs; effort: a name of effort.EFFORTS, how much of an image
-    SiMA+ looks at how finely."""
+    SiMA+ looks at how finely.
+
+    >>> from crystalseg import Settings
+    >>> settings = Settings("sima-plus", effort="quick")
+    >>> Settings.from_json(settings.to_json()) == settings
+    True
+    """
 
     method: str = "sima-plus"
     scales: Scales = field(default_factory=Scales)

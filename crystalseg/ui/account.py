@@ -9,6 +9,7 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from crystalseg.record import people
 from crystalseg.record.people import Person
+from crystalseg.ui.choices import choices, kept
 from crystalseg.ui.plain import plain
 from crystalseg.ui.shared import engine
 
@@ -40,7 +41,7 @@ def identity_of(said: Mapping[str, Any]) -> str:
 def person() -> Person:
     """Who it is, with the role they have now; without sign-in, whoever is at this machine may do everything."""
     if not is_configured():
-        return Person("", st.session_state.get("who", "").strip(), "administrator", time.time())
+        return Person("", choices().fields.get("who", "").strip(), "administrator", time.time())
     said = claims()
     since = float(said.get("auth_time") or said.get("iat") or 0)
     if not said or time.time() - since > 3600 * SIGNED_IN_HOURS:
@@ -92,7 +93,7 @@ def _note(who: Person) -> None:
 def name_box(key: str, help: str = "", placeholder: str = "") -> str:
     """The name that goes on record: typed, or without a choice that of who is signed in."""
     if not is_configured():
-        return st.text_input("Your name", key=key, help=help, placeholder=placeholder).strip()
+        return st.text_input("Your name", help=help, placeholder=placeholder, **kept(key, "")).strip()
     who = str(person())
     st.caption(f"As {plain(who)}")
     return who

@@ -1,7 +1,5 @@
 """What the pages of batches and series share: their images as files, and how far they are."""
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from crystalseg.execution import batch, work_folder
+from crystalseg.execution.result import packed
 from crystalseg.micrographs.names import file_names
 from crystalseg.ui import background, shared
 from crystalseg.ui.downloads import offer
@@ -68,7 +67,7 @@ def progress(
         offer(
             right,
             "All results (ZIP)",
-            lambda: _packed(folder),
+            lambda: packed(folder),
             f"batch-{batch.load(folder).id}.zip",
             "application/zip",
             key=f"zip {folder.name}",
@@ -77,12 +76,3 @@ def progress(
         table = pd.read_csv(folder / "summary.csv") if (folder / "summary.csv").exists() else None
         if table is not None:
             st.dataframe(table, hide_index=True, height=300)
-
-
-def _packed(folder: Path) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(folder.glob("*.*")):
-            if path.name.endswith((".pdf", ".csv", ".npz", "_labels.ome.tif")) or path.name == "batch.json":
-                archive.write(path, path.name)
-    return buffer.getvalue()

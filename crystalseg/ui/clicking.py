@@ -64,18 +64,19 @@ def click(corrected: Corrected, edit: dict, who: str) -> None:
         raise CorrectionError(f"Images of more than {LARGEST / 1e6:.0f} megapixels take no clicks: use add or draw.")
 
     point = tuple(edit["points"][0])
-    job, clicks = st.session_state.get(_KEY, ("", Clicks()))
+    result = corrected.job, corrected.choice
+    where, clicks = st.session_state.get(_KEY, (None, Clicks()))
     role = edit.get("role", "new")
     if role == "new":
         clicks = Clicks(edit["ids"][0] if edit["ids"] else 0, (point,))
     else:
-        known = clicks if job == corrected.job else Clicks()
+        known = clicks if where == result else Clicks()
         clicks = replace(known, **{role: (*getattr(known, role), point)})
     labels = corrected.history.labels
     correction = clicks.correction(labels, _seen(corrected.job, corrected).result(), network)
     corrected.do(replace(correction, who=who, when=now()))
     number = clicks.number or len(corrected.history.confidence)
-    st.session_state[_KEY] = corrected.job, replace(clicks, number=number)
+    st.session_state[_KEY] = result, replace(clicks, number=number)
 
 
 def forget() -> None:

@@ -2,23 +2,26 @@
 
 import io
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import cv2
 import streamlit as st
 from PIL import Image
 from streamlit_image_coordinates import streamlit_image_coordinates
 
-from crystalseg.errors import UserError
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.inscriptions import find_scale_bar
-from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import instruments
 from crystalseg.record.instruments import Instrument
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.ui import session, shared
+from crystalseg.ui.choices import NUMBER, kept, linked
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import refuse, telling
 
 SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
 
@@ -32,7 +35,7 @@ def choose_micrographs() -> None:
         help="PNG, JPEG, BMP or TIFF, also 16-bit. Files stay on this machine.",
     )
     for problem in session.add_uploads(uploads):
-        st.error(plain(problem), icon=":material/block:")
+        refuse(problem)
     session.current()
     with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
         for title, path in examples.files().items():
@@ -77,27 +80,18 @@ def choose_pixel_size(item: session.Item) -> None:
         )
     saved = instruments.instruments(shared.engine())
     ways = [*(["saved calibration"] if saved else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
-    how = st.radio("Give the pixel size", ways, horizontal=True)
-    new: Calibration | None
-    try:
+    way = kept(f"pixel size by {item.key}", ways[0], ways)
+    how = st.radio("Give the pixel size", ways, horizontal=True, **way)
+    new = None
+    with telling():
         if how == "saved calibration":
-            name = st.selectbox("Instrument and objective", list(saved), key=f"instrument {item.key}")
+            names = list(saved)
+            name = st.selectbox("Instrument and objective", names, **kept(f"instrument {item.key}", names[0], names))
             new = saved[name].calibration()
         elif how == "scale bar in the image":
             new = _scale_bar(item)
         else:
-            columns = st.columns(2)
-            value = columns[0].number_input(how, 0.0, None, 0.0, format="%.6g", key=f"pixel size {how} {item.key}")
-            percent = columns[1].number_input(
-                "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, key=f"uncertainty {how} {item.key}"
-            )
-            make = from_um_per_px if how == "µm per pixel" else from_px_per_mm
-            new = make(value) if value > 0 else None
-            if new and percent is not None:
-                new = replace(new, uncertainty=percent / 100)
-    except UserError as error:
-        st.error(plain(error), icon=":material/block:")
-        return
+            new = _typed(item, how)
     if new is None:
         return
     spread = f", ± {100 * new.uncertainty:.2g} %" if new.uncertainty is not None else ""
@@ -106,6 +100,19 @@ def choose_pixel_size(item: session.Item) -> None:
         st.rerun()
     if how != "saved calibration":
         _save_instrument(item, new)
+
+
+def _typed(item: session.Item, how: str) -> Calibration | None:
+    """µm per pixel or pixels per mm, typed."""
+    columns = st.columns(2)
+    size, uncertainty = f"pixel size {how} {item.key}", f"uncertainty {how} {item.key}"
+    value = columns[0].number_input(how, 0.0, None, format=NUMBER, **kept(size, 0.0))
+    percent = columns[1].number_input(
+        "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, format=NUMBER, **kept(uncertainty)
+    )
+    make = from_um_per_px if how == "µm per pixel" else from_px_per_mm
+    new = make(value) if value > 0 else None
+    return replace(new, uncertainty=percent / 100) if new and percent is not None else new
 
 
 def _save_instrument(item: session.Item, new: Calibration) -> None:
@@ -136,7 +143,8 @@ def _scale_bar(item: session.Item) -> Calibration | None:
     st.caption("Drag from one end of the bar to the other, or type the ends.")
     pixels = item.original.pixels
     # The bar is nearly always low in the image, where it can be shown larger.
-    top = pixels.shape[0] * 2 // 3 if st.checkbox("Show the lowest third only", True) else 0
+    low = st.checkbox("Show the lowest third only", **kept(f"lowest third {item.key}", True))
+    top = pixels.shape[0] * 2 // 3 if low else 0
     factor = SCALE_BAR_PX / pixels.shape[1]
     ends = st.session_state.setdefault(f"ends {item.key}", [0.0, 0.0, 0.0, 0.0])
     proposal = find_scale_bar(pixels)
@@ -164,41 +172,58 @@ def _scale_bar(item: session.Item) -> Calibration | None:
         ]
     columns = st.columns(6)
     names = ("left x, px", "left y, px", "right x, px", "right y, px")
-    values = [c.number_input(n, 0.0, None, round(e, 1)) for c, n, e in zip(columns, names, ends, strict=False)]
-    length = columns[4].number_input("length, µm", 0.0, None, 0.0, format="%.6g")
-    said = "Standard uncertainty of the length. Empty: not known; then the pixel size's is not known either."
-    wide = columns[5].number_input("± µm", 0.0, None, None, format="%.6g", placeholder="not known", help=said)
+    for k, name in enumerate(names):
+        columns[k].number_input(
+            name, 0.0, None, format="%.1f", **linked(f"{name} {item.key}", float(ends[k]), partial(_set, ends, k))
+        )
+    values = list(ends)
+    length = columns[4].number_input("length, µm", 0.0, None, format=NUMBER, **kept(f"bar length {item.key}", 0.0))
+    wide = columns[5].number_input(
+        "± µm",
+        0.0,
+        None,
+        None,
+        format=NUMBER,
+        placeholder="not known",
+        help="Standard uncertainty of the length. Empty: not known; then the pixel size's is not known either.",
+        **kept(f"bar length ± {item.key}", None),
+    )
     if length <= 0 or values == [0.0] * 4:
         return None
     return from_scale_bar(length, (values[0], values[1]), (values[2], values[3]), wide)
+
+
+def _set(values: list, index: int, value: Any) -> None:
+    values[index] = value
 
 
 def choose_region(item: session.Item) -> Micrograph | None:
     """Data bar and rectangle; returns the part to be measured, or None with the reason shown."""
     height, width = item.original.shape
     if item.bar is not None:
-        item.exclude_bar = st.checkbox(
+        st.checkbox(
             f"Leave out the data bar below row {item.bar}",
-            item.exclude_bar,
             help="A band with writing was found at the lower edge. It is never measured as crystals while excluded.",
+            **linked(f"exclude bar {item.key}", item.exclude_bar, partial(setattr, item, "exclude_bar")),
         )
-    if st.checkbox("Measure a rectangle only", item.region is not None, key=f"rectangle {item.key}"):
-        now = item.region or (0, 0, height, width)
-        columns = st.columns(4)
-        names = ("top", "left", "bottom", "right")
-        most = (height, width, height, width)
-        top, left, bottom, right = (
-            int(column.number_input(f"{name}, px", 0, limit, value, key=f"{name} {item.key}"))
-            for column, name, limit, value in zip(columns, names, most, now, strict=True)
-        )
-        item.region = (top, left, bottom, right)
-    else:
-        item.region = None
-    try:
+
+    def rectangle(wanted: bool) -> None:
+        item.region = (0, 0, height, width) if wanted else None
+
+    def side(index: int, value: int) -> None:
+        sides = list(item.region or (0, 0, height, width))
+        sides[index] = int(value)
+        item.region = (sides[0], sides[1], sides[2], sides[3])
+
+    st.checkbox("Measure a rectangle only", **linked(f"rectangle {item.key}", item.region is not None, rectangle))
+    if item.region is not None:
+        names, most = ("top", "left", "bottom", "right"), (height, width, height, width)
+        for k, (column, name) in enumerate(zip(st.columns(4), names, strict=True)):
+            entered = linked(f"{name} {item.key}", item.region[k], partial(side, k))
+            column.number_input(f"{name}, px", 0, most[k], step=1, **entered)
+    with telling():
         return item.prepared()
-    except MicrographError as error:
-        st.error(plain(error), icon=":material/block:")
-        return None
+    return None
 
 
 EACH, BY_HAND = "as each image states", "given by hand"
@@ -211,13 +236,15 @@ def pixel_size_of_all(key: str) -> Calibration | None:
     how = st.selectbox(
         "Pixel size",
         [EACH, BY_HAND, *saved],
-        key=f"{key} pixel size",
         help="One that is given holds for all images; an image that states another is not measured.",
+        **kept(f"{key} pixel size", EACH, [EACH, BY_HAND, *saved]),
     )
     if how == EACH:
         return None
     if how != BY_HAND:
         return saved[how].calibration()
-    um = st.number_input("µm per pixel", 0.0, None, 0.0, format="%.6g")
-    percent = st.number_input("Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None)
+    um = st.number_input("µm per pixel", 0.0, None, format=NUMBER, **kept(f"{key} µm per pixel", 0.0))
+    percent = st.number_input(
+        "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, format=NUMBER, **kept(f"{key} uncertainty")
+    )
     return from_um_per_px(um, percent) if um > 0 else None

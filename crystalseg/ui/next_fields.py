@@ -3,7 +3,6 @@
 import numpy as np
 import streamlit as st
 
-from crystalseg.errors import UserError
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.record import annotations, index, runs
 from crystalseg.record.reopening import reopen
@@ -11,6 +10,7 @@ from crystalseg.record.store import StoreError
 from crystalseg.segmentation.overlay import outlined
 from crystalseg.ui import session, shared
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import telling
 
 AT_HAND = 20  # latest runs that are looked through
 
@@ -53,13 +53,11 @@ def one(offer: FieldOffer, name: str) -> None:
         plain(f"{name}: {offer.crystals} crystals, about {offer.wrong:.0f} of them wrong, {offer.minutes:.0f} min")
     )
     if st.button("Correct this part", key=f"field {offer.key} {offer.box}", icon=":material/edit:"):
-        try:
-            session.take_up(runs.find(shared.engine(), offer.key))
-        except UserError as error:
-            st.error(plain(error), icon=":material/block:")
-            return
-        st.session_state["field"] = {"token": f"{offer.key} {offer.box}", "id": 0, "box": list(map(float, offer.box))}
-        st.switch_page("pages/correct.py")
+        with telling():
+            item = session.take_up(runs.find(shared.engine(), offer.key))
+            place = {"token": f"{offer.key} {offer.box}", "id": 0, "box": list(map(float, offer.box))}
+            item.go_to("field", item.job, place)
+            st.switch_page("pages/correct.py")
 
 
 @st.cache_data(max_entries=8, show_spinner="Looking through the images …")

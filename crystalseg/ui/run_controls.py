@@ -11,6 +11,7 @@ from crystalseg.segmentation.tiling import TILE, looks
 from crystalseg.ui import session, shared
 from crystalseg.ui.image_controls import choose_micrographs
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import refuse
 
 
 def sidebar() -> None:
@@ -20,35 +21,33 @@ def sidebar() -> None:
         st.caption(f"Thresholds ({session.instances().name}) and border rule are set on the Measure page.")
 
 
-def finished(item: session.Item | None) -> bool:
-    """Whether there is a result to look at; if not, says what to do."""
-    if item is None:
-        st.info("Upload a micrograph on the left, or choose an example.", icon=":material/upload:")
-        return False
+def finished(item: session.Item) -> str | None:
+    """The job of a result to look at; None if there is none, and it says what to do."""
     job = item.shown()
     if job and job.active:
         watch(job.id)
-        return False
+        return None
     if job and job.status == "done" and shared.result(job.id) is not None:
-        return True
+        return job.id
     if job and job.status == "failed":
-        st.error(plain(job.error), icon=":material/block:")
+        refuse(job.error)
     st.info(
         f"{plain(item.original.name)} is not measured yet: go to Measure and press Run.", icon=":material/straighten:"
     )
-    return False
+    return None
 
 
-def result_page(title: str, caption: str, show: Callable[[session.Item], None]) -> None:
-    """A page about the micrograph's finished run, which `show` draws."""
+def result_page(title: str, caption: str, show: Callable[[session.Item, str], None]) -> None:
+    """A page about the micrograph's finished run, which `show` draws of its job."""
     session.enter()
     sidebar()
     st.title(title)
     st.caption(caption)
     item = session.current()
-    if item is not None and finished(item):
+    job = finished(item)
+    if job is not None:
         st.subheader(plain(item.original.name))
-        show(item)
+        show(item, job)
 
 
 def run_button(item: session.Item, micrograph: Micrograph | None, settings: Settings | None) -> None:
@@ -58,7 +57,7 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
         watch(job.id)
         return
     if job and job.status == "failed":
-        st.error(plain(job.error), icon=":material/block:")
+        refuse(job.error)
     elif job and job.status == "cancelled":
         st.warning("The run was cancelled.", icon=":material/stop_circle:")
     ready = micrograph is not None and settings is not None

@@ -1,18 +1,18 @@
 """What a browser session holds: its micrographs, and what is chosen on the pages."""
 
-import os
 import uuid
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution.queue import Job
 from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.decoding import MAX_MEGAPIXELS
 from crystalseg.micrographs.inscriptions import find_data_bar
-from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import store
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.reopening import whole_image
@@ -20,36 +20,17 @@ from crystalseg.record.runs import Run
 from crystalseg.record.runs import find as find_run
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, shared
+from crystalseg.ui.choices import choices
+from crystalseg.ui.drafts import SettingsDraft
 from crystalseg.ui.shared import engine, first_job, queue
-
-# Widgets whose values hold for all pages; Streamlit forgets a widget's value when another page is opened.
-KEPT = (
-    "method",
-    "network",
-    "effort",
-    "own model",
-    "factors plus",
-    "factors",
-    "thresholds",
-    "foreground",
-    "min area",
-    "min confidence",
-    "flow threshold",
-    "border rule",
-    "only",
-    "who",
-    "axis",
-    "weighting",
-    "profile",
-    "profile product",
-)
 
 
 @dataclass
 class Item:
     """One micrograph of the session. original: as read; bar: first row of the data bar found, or None; exclude_bar and
     region (top, left, bottom, right) or None: what is measured; job: the run that is shown; runs: all, the latest of
-    each method; opener: the example that was there before the user chose anything."""
+    each method; opener: the example that was there before the user chose anything; places: by name, what somebody went
+    to in it, with the result in which it is."""
 
     original: Micrograph
     bar: int | None
@@ -58,6 +39,7 @@ class Item:
     job: str | None = None
     runs: dict[str, str] = field(default_factory=dict)
     opener: bool = False
+    places: dict[str, tuple[object, Any]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -84,6 +66,15 @@ class Item:
         """The part of the image that the shown run measured, with the pixel size that may have been given since."""
         return replace(shared.finished(self.job or "")[0], calibration=self.original.calibration)
 
+    def go_to(self, name: str, result: object, place: Any) -> None:
+        """Somebody went to a place in one of its results."""
+        self.places[name] = result, place
+
+    def place(self, name: str, result: object) -> Any:
+        """Where somebody went in this result; None if nowhere, or in another."""
+        where, place = self.places.get(name, (None, None))
+        return place if where == result else None
+
     def run(self, micrograph: Micrograph, settings: Settings, name: str = "") -> str:
         """Queue a run; returns the job, by which it is also known under its `name`, else its method's."""
         job = queue().submit(micrograph, settings, who=who(), asker=asker())
@@ -98,8 +89,7 @@ def items() -> dict[str, Item]:
 
 def add(data: bytes, name: str) -> str:
     """Read a file into the session; returns its key. A file that is already there is left as it is."""
-    limit = float(os.environ.get("CRYSTALSEG_MAX_MEGAPIXELS") or MAX_MEGAPIXELS)
-    micrograph = shared.decoder().read(data, name, limit)
+    micrograph = shared.decoder().read(data, name)
     store.put(data)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
     forget_openers()
@@ -127,7 +117,7 @@ def add_uploads(uploads: list) -> list[str]:
         try:
             st.session_state["current"] = add(upload.getvalue(), upload.name)
             seen[upload.file_id] = ""
-        except MicrographError as error:
+        except UserError as error:
             seen[upload.file_id] = str(error)
             problems.append(str(error))
     return [problem for problem in problems if problem]
@@ -138,18 +128,18 @@ def remove(key: str) -> None:
     items().pop(key, None)
 
 
-def current() -> Item | None:
-    """The micrograph being worked on."""
+def current() -> Item:
+    """The micrograph being worked on: nobody meets an empty page."""
     held = items()
     if not held:
         _first_example()
     if st.session_state.get("current") not in held:
         st.session_state["current"] = next(iter(held), None)
-    return held.get(st.session_state["current"])
+    return held[st.session_state["current"]]
 
 
 def _first_example() -> None:
-    """Nobody meets an empty page: an example is there, measured."""
+    """The example that is there at first, measured."""
     micrograph = examples.first()
     job = first_job()
     item = Item(micrograph, find_data_bar(micrograph.pixels), job=job, opener=True)
@@ -157,7 +147,7 @@ def _first_example() -> None:
     items()[item.key] = item
 
 
-def take_up(run: Run) -> None:
+def take_up(run: Run) -> Item:
     """Work on with a run from the record: its image, pixel size, region, settings, and the corrections made to it.
     StoreError if its image is not in the store."""
     whole = whole_image(run)
@@ -174,75 +164,44 @@ def take_up(run: Run) -> None:
     forget_openers()
     items()[item.key] = item
     st.session_state["current"] = item.key
-    st.session_state["profile product"] = None
-    st.session_state["profile"] = run.profile if run.profile in profiles(engine()) else None
-    choose(run.chosen)
-
-
-def choose(settings: Settings) -> None:
-    """Set every control to these settings."""
-    held, scales = st.session_state, settings.scales
-    factors = ", ".join("auto" if f is None else f"{f:g}" for f in scales.factors)
-    held["method"] = settings.method.partition(":")[0]
-    held["network"] = settings.network
-    held["effort"] = settings.effort
-    held["own model"] = settings.method.partition(":")[2]
-    held["factors plus"] = factors
-    held["factors"] = factors or "auto, 0.5, 0.75, 1"
-    held["thresholds"] = ", ".join(f"{t:g}" for t in scales.levels)
-    held["foreground"] = settings.instances.foreground_threshold
-    held["min area"] = settings.instances.min_area
-    held["min confidence"] = settings.instances.min_confidence
-    held["flow threshold"] = settings.instances.flow_threshold
-    held["border rule"] = settings.measuring.border_rule
-    held["only"] = settings.measuring.only
+    held = choices()
+    held.fields["profile product"] = None
+    held.fields["profile"] = run.profile if run.profile in profiles(engine()) else None
+    held.settings.start(run.chosen)
+    return item
 
 
 def instances() -> Instances:
     """The thresholds chosen on any page."""
-    usual, held = Instances(), st.session_state
-    return Instances(
-        float(held.get("foreground", usual.foreground_threshold)),
-        int(held.get("min area", usual.min_area)),
-        float(held.get("min confidence", usual.min_confidence)),
-        held.get("flow threshold", usual.flow_threshold),
-    )
+    return choices().settings.instances()
 
 
 def measuring() -> Measuring:
-    """The border rule and the selection chosen on any page; without the selection if it cannot be read, or needs a
-    pixel size that the image does not have (`settings_controls.choose_measuring` says so)."""
-    usual, held = Measuring(), st.session_state
-    rule = held.get("border rule", usual.border_rule)
-    only = held.get("only", usual.only)
-    return Measuring(rule, only) if not selection_problem(only) else Measuring(rule)
+    """The border rule and the selection chosen on any page, for the micrograph being worked on."""
+    return measuring_of(choices().settings, current())
 
 
-def selection_problem(only: str) -> str:
-    """What is wrong with a selection of crystals for the image shown, in a sentence; "" if nothing."""
+def measuring_of(draft: SettingsDraft, item: Item | None) -> Measuring:
+    """Border rule and selection; without the selection if it cannot be read, or needs a pixel size that the image does
+    not have (`settings_controls.choose_measuring` says so)."""
+    if selection_problem(draft.shown("only"), item):
+        return Measuring(draft.shown("border rule"))
+    return draft.measuring()
+
+
+def selection_problem(only: str, item: Item | None) -> str:
+    """What is wrong with a selection of crystals for an image, if that is known, in a sentence; "" if nothing."""
     try:
         needs_um = parse(only).needs_pixel_size
     except QueryError as error:
         return str(error)
-    item = current()
     if needs_um and item and not item.original.um_per_px:
         return "A selection in µm needs a pixel size: give one for this image, or select in px."
     return ""
 
 
-def network() -> str:
-    """SiMA+'s flow network, as chosen on any page."""
-    return st.session_state.get("network", Settings().network)
-
-
-def effort() -> str:
-    """How much of an image SiMA+ looks at how finely, as chosen on any page."""
-    return st.session_state.get("effort", Settings().effort)
-
-
 def enter(role: str = "operator") -> None:
-    """Call first on every page: ends it for who may not do what needs `role`, and keeps the values of KEPT although
-    their widgets may not be on it.
+    """Call first on every page: ends it for who may not do what needs `role`.
 
     Also sees that the page has its navigation: Streamlit runs a page's file alone, without app.py, if its address is
     the first that a new server is asked for. app.py then goes on to it.
@@ -251,9 +210,6 @@ def enter(role: str = "operator") -> None:
         st.session_state["asked for"] = (st.context.url or "").rpartition("/")[2]
         st.switch_page("app.py")
     account.require(role)
-    for key in KEPT:
-        if key in st.session_state:
-            st.session_state[key] = st.session_state[key]
 
 
 def asker() -> str:
@@ -268,4 +224,4 @@ def who() -> str:
 
 def profile() -> Profile | None:
     """The profile that is worked with."""
-    return profiles(engine()).get(st.session_state.get("profile") or "")
+    return profiles(engine()).get(choices().fields.get("profile") or "")

@@ -1,4 +1,8 @@
-"""Widgets that choose how to measure: profile, method, scales, thresholds, border rule."""
+"""Widgets that choose how to measure: profile, method, scales, thresholds, border rule.
+
+One form wherever settings are chosen: the widgets show a draft of settings and write to it; `place` tells those of one
+page from another's.
+"""
 
 from collections.abc import Callable
 
@@ -6,7 +10,6 @@ import cv2
 import numpy as np
 import streamlit as st
 
-from crystalseg.errors import UserError
 from crystalseg.measurement.query import WORDS
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.models import Model, models
@@ -14,37 +17,27 @@ from crystalseg.record.profiles import default_of, profiles
 from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import (
     FLOW_NETWORKS,
-    LADDERS,
     METHODS,
+    architecture_of,
     method_of,
+    model_of,
     networks_in,
     runs_flow,
     words_of,
 )
-from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.scales import FACTORS, Scales
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
 from crystalseg.segmentation.tiling import TILE
 from crystalseg.ui import session, shared, wording_controls
+from crystalseg.ui.choices import NUMBER, choices, linked
+from crystalseg.ui.drafts import SettingsDraft, text_of
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import telling
 
 RULES: dict[str, str] = {
     "exclude": "leave out crystals cut by the border (with correction)",
     "include": "count every crystal as seen",
 }
-
-
-def _floats(text: str, name: str) -> tuple[float | None, ...]:
-    values: list[float | None] = []
-    for word in text.replace(";", ",").split(","):
-        word = word.strip().rstrip("%").strip()
-        if word.lower() == "auto":
-            values.append(None)
-        elif word:
-            try:
-                values.append(float(word))
-            except ValueError:
-                raise SettingsError(f"{name}: '{word}' is not a number.") from None
-    return tuple(values)
 
 
 def choose_profile() -> None:
@@ -55,32 +48,35 @@ def choose_profile() -> None:
 def _apply_profile() -> None:
     profile = session.profile()
     if profile is not None:
-        session.choose(profile.settings)
+        choices().settings.start(profile.settings)
 
 
-def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None) -> None:
-    """Product and profile; the profile's name is in the session under `key`. Choosing a product takes its default;
-    `none` says what goes without a profile."""
-    held, offered = st.session_state, profiles(shared.engine())
+def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None) -> str | None:
+    """Product and profile; returns the profile's name, which the session keeps under `key`. Choosing a product takes
+    its default; `none` says what goes without a profile."""
+    held, offered = choices().fields, profiles(shared.engine())
     products = sorted({profile.product for profile in offered.values() if profile.product})
     of_product = f"{key} product"
-    if held.get(of_product) not in products:
-        held[of_product] = None
 
-    def take_default() -> None:
-        product = held[of_product]
+    def take_product(product: str | None) -> None:
         default = default_of(shared.engine(), product) if product else None
-        held[key] = default.name if default else None
+        held[of_product], held[key] = product, default.name if default else None
         changed()
 
+    def take(name: str | None) -> None:
+        held[key] = name
+        changed()
+
+    if held.get(of_product) not in products:
+        held[of_product] = None
     if products:
         st.selectbox(
             "Product",
             products,
-            key=of_product,
+            None,
             placeholder="any",
-            on_change=take_default,
             help="Choosing one takes its default profile.",
+            **linked(of_product, held[of_product], take_product),
         )
     names = [name for name, profile in offered.items() if held[of_product] in (None, profile.product)]
     if held.get(key) not in names:
@@ -88,12 +84,13 @@ def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None)
     st.selectbox(
         "Profile",
         names,
-        key=key,
+        None,
         placeholder=none,
         disabled=not names,
-        on_change=changed,
         help="Everything chosen once for a product, its limits too. Profiles are made on the Profiles page.",
+        **linked(key, held[key], take),
     )
+    return held[key]
 
 
 def flow_networks(chosen: str) -> dict[str, str]:
@@ -108,151 +105,207 @@ def flow_networks(chosen: str) -> dict[str, str]:
     return offered if chosen in offered else {**offered, chosen: words_of(chosen)}
 
 
-def choose_method() -> str | None:
-    """The method by name; None, with the reason shown, while a model of the cellpose package is not named."""
-    method = st.selectbox(
+def not_offered(network: str) -> str:
+    """Why a flow network would not be offered, in a sentence; "" if it would."""
+    reference = model_of(network)
+    if not reference:
+        is_here = network in networks_in()
+        return "" if is_here else f"The weights of the flow network {network} are not installed: no run can use it."
+    for model in models(shared.engine(), retired=True):
+        if model.setting == network:
+            return f"Model {reference} is retired. Its runs can be computed as before." if model.retired else ""
+    return f"Model {reference} ({architecture_of(network)}) is not on record here: no run can use it."
+
+
+def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str | None:
+    """The method as `Settings.method` names it; None, with the reason shown, while it cannot be used. If it is not
+    `to_run` now, the model of a method that nobody changed is kept although it may not be used here."""
+    name = draft.shown("method")
+    st.selectbox(
         "Method",
         list(METHODS),
-        key="method",
         help="SiMA+ is the best on our test images; the others are there for comparison.",
+        **_field(place, draft, "method"),
     )
-    st.caption(METHODS[method].words)
-    st.session_state.setdefault("network", Settings().network)
-    if METHODS[method].runs_sima_plus:
-        offered = flow_networks(st.session_state["network"])
+    st.caption(METHODS[name].words)
+    network = draft.shown("network")
+    runs_sima_plus = METHODS[name].runs_sima_plus
+    taught = not runs_sima_plus and bool(model_of(network)) and architecture_of(network) in METHODS[name].networks
+    if runs_sima_plus or taught:
+        offered = flow_networks(network)
         st.selectbox(
             "Flow network",
             list(offered),
-            key="network",
             format_func=offered.__getitem__,
             help="The shipped ones know many materials; models that know one better are made on the Teach page. A run "
             "is computed again as it was only with the network that made it.",
+            **_field(place, draft, "network"),
         )
-        st.session_state.setdefault("effort", Settings().effort)
+        if why := not_offered(network):
+            st.warning(plain(why), icon=":material/inventory_2:")
+    if runs_sima_plus:
         each = "; ".join(f"{name}: {effort.words}" for name, effort in EFFORTS.items())
         st.select_slider(
             "Effort",
             list(EFFORTS),
-            key="effort",
             help=f"What the network looks at. {each}. What it costs is said below Run.",
+            **_field(place, draft, "effort"),
         )
-    if not METHODS[method].model:
-        return method
-    what, _, how = METHODS[method].model.partition(": ")
-    model = st.text_input(what, key="own model", help=f"{how.capitalize()}, on the machine that computes.")
-    if not model:
-        st.info("Name a model first.", icon=":material/edit:")
-        return None
-    try:
-        return f"{method}:{shared.model(model)}"
-    except UserError as error:
-        st.error(plain(error), icon=":material/block:")
-        return None
+    if METHODS[name].model:
+        what, _, how = METHODS[name].model.partition(": ")
+        st.text_input(
+            what,
+            help=f"{how.capitalize()}, on the machine that computes.",
+            **_field(place, draft, "own model"),
+        )
+        model = draft.shown("own model").strip()
+        if not model:
+            st.info("Name a model first.", icon=":material/edit:")
+            return None
+        with telling():
+            allowed = shared.model(model)
+            if shared.is_missing(allowed):
+                st.warning(
+                    f"This machine has nothing at {plain(allowed)}: a run fails unless the one that computes does.",
+                    icon=":material/inventory_2:",
+                )
+            return f"{name}:{allowed}" if to_run or draft.names_model else draft.method()
+        return None if to_run or draft.names_model else draft.method()
+    return draft.method()
 
 
-def choose_scales(method: str) -> Scales | None:
+def choose_scales(place: str, draft: SettingsDraft) -> Scales | None:
     """Resize factors and thresholds; None, with the reason shown, while they make no sense."""
-    if method not in LADDERS:
-        return Scales()
-    chosen = METHODS[method]
-    key = "factors plus" if chosen.selects else "factors"
-    st.session_state.setdefault(key, "" if chosen.selects else "auto, 0.5, 0.75, 1")
-    factors = st.text_input(
-        "Resize factors",
-        placeholder="as many halvings as the image needs",
-        key=key,
-        help="The image is analysed at each of these sizes, smallest first. Small factors see large crystals whole, 1 "
-        "sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: halved from 1 "
-        "until the image is small; and 2 where crystals under 20 px are, if many are.",
-    )
-    st.session_state.setdefault("thresholds", "100, 50, 25, 12.5")
-    thresholds = ""
-    if chosen.fusion == "attention":
-        thresholds = st.text_input(
-            "Size thresholds, % of the longer side",
-            key="thresholds",
-            help="As many as factors, from 100 down. Crystals longer than the second number are taken from the first "
-            "factor, and so on; the last factor takes all crystals up to the last number.",
+    chosen = METHODS[draft.shown("method")]
+    if chosen.ladder:
+        st.text_input(
+            "Resize factors",
+            placeholder="as many halvings as the image needs" if chosen.selects else text_of(FACTORS),
+            help="The image is analysed at each of these sizes, smallest first. Small factors see large crystals "
+            "whole, 1 sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: "
+            + (
+                "halved from 1 until the image is small; and 2 where crystals under 20 px are, if many are."
+                if chosen.selects
+                else "the paper's."
+            ),
+            **_field(place, draft, "factors"),
         )
+    if chosen.fusion == "attention":
+        st.text_input(
+            "Size thresholds, % of the longer side",
+            placeholder=_levels(draft),
+            help="As many as factors, from 100 down; empty: the paper's. Crystals longer than the second number are "
+            "taken from the first factor, and so on; the last factor takes all crystals up to the last number.",
+            **_field(place, draft, "thresholds"),
+        )
+    with telling():
+        return draft.scales()
+    return None
+
+
+def _levels(draft: SettingsDraft) -> str:
+    """The thresholds in use where none are given."""
     try:
-        levels = _floats(thresholds, "Size thresholds")
-        if None in levels:
-            raise SettingsError("Size thresholds must be numbers.")
-        return Scales(_floats(factors, "Resize factors"), tuple(t for t in levels if t is not None))
-    except SettingsError as error:
-        st.error(plain(error), icon=":material/block:")
-        return None
+        return text_of(draft.scales().levels)
+    except SettingsError:
+        return ""
 
 
-def choose_instances(method: str | None) -> Instances:
+def choose_instances(place: str, draft: SettingsDraft) -> Instances:
     """Foreground threshold, smallest area, and by what a method drops crystals: applied at once to a finished run."""
-    usual = Instances()
-    st.session_state.setdefault("foreground", usual.foreground_threshold)
-    st.session_state.setdefault("min area", usual.min_area)
-    st.session_state.setdefault("min confidence", usual.min_confidence)
-    st.session_state.setdefault("flow threshold", usual.flow_threshold)
+    method = draft.shown("method")
     st.slider(
         "Foreground threshold h",
-        -3.0,
-        3.0,
+        -10.0,
+        10.0,
         step=0.1,
-        key="foreground",
+        format=NUMBER,
         help="Higher: only pixels that surely are crystal count, so crystals shrink and faint ones vanish. Paper: 0.",
+        **_field(place, draft, "foreground"),
     )
     st.number_input(
-        "Smallest crystal, px²", 1, 100_000, key="min area", help="Smaller pieces are dropped as noise, not measured."
+        "Smallest crystal, px²",
+        1,
+        10**8,
+        help="Smaller pieces are dropped as noise, not measured.",
+        **_field(place, draft, "min area"),
     )
-    by_confidence = method is None or method_of(method).runs_sima_plus
-    if method is not None and runs_flow(method) and not by_confidence:
+    by_confidence = method_of(method).runs_sima_plus
+    if runs_flow(method) and not by_confidence:
         st.number_input(
             "Flow threshold",
             0.0,
             3.0,
+            None,
             step=0.1,
-            key="flow threshold",
+            format=NUMBER,
             placeholder="none: by the lowest confidence",
             help="As in Cellpose: crystals whose shape's flow differs from the predicted one by more than this are "
             "dropped. 0 keeps all. Runs from before there was this choice dropped by their confidence.",
+            **_field(place, draft, "flow threshold"),
         )
-        by_confidence = st.session_state["flow threshold"] is None
+        by_confidence = draft.shown("flow threshold") is None
     if by_confidence:
         st.slider(
             "Lowest confidence",
             0.0,
             1.0,
             step=0.05,
-            key="min confidence",
+            format=NUMBER,
             help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see "
             "its confidence.",
+            **_field(place, draft, "min confidence"),
         )
-    return session.instances()
+    return draft.instances()
 
 
-def choose_measuring() -> Measuring:
-    """The border rule, and in words which crystals count."""
+def choose_measuring(place: str, draft: SettingsDraft, item: session.Item | None = None) -> Measuring:
+    """The border rule, and in words which crystals count, all of them as long as that cannot be read or answered for
+    the micrograph `item`."""
     st.selectbox(
         "Border rule",
         list(RULES),
         format_func=RULES.__getitem__,
-        key="border rule",
         help="Large crystals are cut by the image border more often than small ones. Leaving cut crystals out and "
         "weighting the rest (Miles–Lantuéjoul, ISO 13322-1) makes up for that.",
+        **_field(place, draft, "border rule"),
     )
-    words = st.text_input(
+    st.text_input(
         "Count only",
-        key="only",
         placeholder="all crystals",
         help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known are {WORDS}. The others stay in "
         "table and picture (grey where filled by size), as left out. A selection was not validated: its figures get no "
         "verdict.",
+        **_field(place, draft, "only"),
     )
-    problem = session.selection_problem(words)
+    words = draft.shown("only")
+    problem = session.selection_problem(words, item)
     if problem:
         st.error(f"{plain(problem)} Until then all crystals count.", icon=":material/filter_alt_off:")
     elif words:
-        st.caption(f"Counted: `{session.measuring().only}`")
-    wording_controls.ask_a_model()
-    return session.measuring()
+        st.caption(f"Counted: `{draft.measuring().only}`")
+    wording_controls.ask_a_model(place, draft, item)
+    return session.measuring_of(draft, item)
+
+
+def choose_settings(place: str, draft: SettingsDraft) -> Settings | None:
+    """All of it, for an image that is not known yet; None, with the reason shown, while it makes no sense."""
+    left, right = st.columns(2)
+    with left:
+        method = choose_method(place, draft, to_run=False)
+        scales = choose_scales(place, draft)
+    with right:
+        choose_instances(place, draft)
+        choose_measuring(place, draft)
+    if method is None or scales is None:
+        return None
+    with telling():
+        return draft.settings(method)
+    return None
+
+
+def _field(place: str, draft: SettingsDraft, name: str) -> dict:
+    return linked(f"{place} {name}", draft.shown(name), lambda value: draft.put(name, value))
 
 
 def preview_scales(micrograph: Micrograph, settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """What all sessions share: the queue, the record, and results of runs held in memory."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
+from crystalseg import environment
 from crystalseg.errors import UserError
 from crystalseg.execution import first_run, series
 from crystalseg.execution.corrected import Corrected, reopen_corrected
@@ -70,10 +70,7 @@ def server_path(text: str) -> Path:
     path = Path(text).expanduser()
     if st.get_option("server.address") in ("localhost", "127.0.0.1", "::1"):
         return path
-    offered = [
-        Path(folder).resolve() for folder in os.environ.get("CRYSTALSEG_FOLDERS", "").split(os.pathsep) if folder
-    ]
-    if any(path.resolve().is_relative_to(folder) for folder in offered):
+    if any(path.resolve().is_relative_to(folder) for folder in environment.folders()):
         return path
     raise UserError("This server offers no such file or folder: upload it, or ask whoever runs the server.")
 
@@ -81,6 +78,11 @@ def server_path(text: str) -> Path:
 def model(name: str) -> str:
     """A model that a visitor names: one that the cellpose package knows, or a file or folder that may be read here."""
     return name if re.fullmatch(r"\w+", name) else str(server_path(name))
+
+
+def is_missing(allowed: str) -> bool:
+    """Whether this machine has no file or folder of a model, as `model` gave it."""
+    return not re.fullmatch(r"\w+", allowed) and not Path(allowed).exists()
 
 
 def result(job: str) -> tuple[Micrograph, Segmentation] | None:

@@ -1,6 +1,7 @@
 """The main roads in a real Chromium: upload, run, look, change, download; a product from profile to history."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,11 @@ from PIL import Image
 from playwright.sync_api import TimeoutError, expect
 from pypdf import PdfReader
 
+from crystalseg.measurement.specification import Limit
+from crystalseg.record.database import open_database
+from crystalseg.record.profiles import Profile, find, save
+from crystalseg.segmentation.scales import Scales
+from crystalseg.segmentation.settings import Instances, Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 from tests.browser.serving import chromium, served
@@ -201,6 +207,34 @@ def test_a_page_asked_for_by_its_address_first_has_its_navigation(page, address)
     page.goto(f"{address}/inspect")
     expect(page.get_by_role("heading", name="Inspect")).to_be_visible()
     expect(page.get_by_role("link", name="Correct", exact=True)).to_be_visible()
+
+
+def test_a_profile_saved_unchanged_in_a_browser_is_the_same(tmp_path):
+    """Widgets of a browser round what they show; the profile keeps its digits."""
+    chosen = Settings(
+        "hub:/models/ours",
+        Scales((0.123456789,)),
+        Instances(-7.123456789012345, 87_654_321, 0.1 + 0.2, 2.9999999999999996),
+        network="folded:gone:3",
+    )
+    limits = (Limit("mean", 0.123456789012345, 20),)
+    for name, settings in (("a", chosen), ("b", replace(chosen, method="cellpose-original"))):
+        home = tmp_path / name
+        home.mkdir()
+        engine = open_database(f"sqlite:///{home / 'record.sqlite'}")
+        profile = Profile("exact", settings=settings, limits=limits)
+        save(engine, profile)
+        with served(home) as address, chromium() as browser:
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(f"{address}/profiles")
+            expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("exact", timeout=60_000)
+            settled(page)
+            page.get_by_role("textbox", name="Product").fill("sand")
+            page.keyboard.press("Enter")
+            settled(page)
+            page.get_by_role("button", name="Save the profile").click()
+            settled(page)
+        assert find(engine, "exact").to_json() == replace(profile, product="sand").to_json()
 
 
 def test_a_product_from_profile_through_batch_to_a_run_reopened_and_gone_on_with(page, tmp_path):

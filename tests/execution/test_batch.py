@@ -20,7 +20,6 @@ from crystalseg.execution import batch, batch_run, mosaic_run, work_folder
 from crystalseg.execution.batch_source import BatchError, NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
 from crystalseg.measurement.specification import Limit
-from crystalseg.micrographs import decoding
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
 from crystalseg.record.audit import audit
@@ -154,7 +153,7 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
 @pytest.fixture
 def mosaics(tmp_path, monkeypatch):
     """A ZIP file with an image, a mosaic, and another one that is damaged."""
-    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", 0.1)
+    monkeypatch.setenv("CRYSTALSEG_MAX_MEGAPIXELS", "0.1")
     monkeypatch.setattr(in_windows, "WHOLE", 1000)
     labels = discs((400, 440), [(50 + 100 * r, 55 + 110 * c, 30 + 3 * r) for r in range(4) for c in range(4)])
     large = cv2.GaussianBlur(np.where(labels > 0, 190, 60).astype(np.uint8), (5, 5), 0)
@@ -257,7 +256,9 @@ def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tm
         return buffer.getvalue()
 
     def run_of(um, given):
-        return batch_run.measure_one(stating(um), "a.tif", "b-00000", QUICK, given, None, None, "", None, "").run
+        return batch_run.measure_one(
+            stating(um), "a.tif", "b-00000", QUICK, given, None, None, "", ("csv",), None, ""
+        ).run
 
     for um in (0.5, 0.51):
         run = run_of(um, calibration)

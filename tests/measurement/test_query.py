@@ -150,3 +150,9 @@ def test_the_filter_s_text_means_the_same(formula):
 
 def test_no_query_selects_all():
     assert Filter().select(pd.DataFrame({"id": [1, 2]})).all()
+
+
+def test_what_users_type_is_not_kept_for_ever():
+    for number in range(400):
+        parse(f"area > {number} px²")
+    assert parse.cache_info().currsize <= 256

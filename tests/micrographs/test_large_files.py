@@ -54,7 +54,7 @@ def test_ome_zarr_is_read_at_its_finest(tmp_path, version):
 
 
 def test_a_mosaic_is_known_by_its_header(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", GRAY.size / 1e6)
+    monkeypatch.setenv("CRYSTALSEG_MAX_MEGAPIXELS", f"{GRAY.size / 1e6}")
     small, large = GRAY, np.vstack((GRAY, GRAY[:1]))
     for pixels, expected in ((small, False), (large, True)):
         tifffile.imwrite(tmp_path / "a.tif", pixels)

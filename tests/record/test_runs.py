@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from importlib import import_module
 
@@ -66,6 +67,7 @@ def test_the_record_lies_in_the_users_folder():
 def test_every_run_has_its_own_id_and_says_the_software():
     assert run().id != run().id
     assert run().software["crystalseg"] == __version__
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?|unknown", run().software["commit"])  # which, tests/test_places.py holds
     assert "torch" in run().software
 
 

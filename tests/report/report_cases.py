@@ -77,7 +77,7 @@ def sample():
         log = [Correction("merge", (1, 2), who="A. Kern", when="2026-01-02T03:04:05+00:00").to_dict()]
         run = described(micrograph, found, measurement, log if nth == 2 else [])
         parts += report_of(micrograph, found, measurement, run, None).parts
-    limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.5, 60.0))
+    limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.6, 60.0))
     profile = Profile("round grain", "product 7", kind="discs", limits=limits)
     return parts, profile
 

@@ -10,7 +10,7 @@ from pypdf import PdfReader
 
 from crystalseg.measurement.series import events_of, law_words, series
 from crystalseg.measurement.tracks import link
-from crystalseg.report.series import animation, build_series_pdf, build_series_workbook, kymograph, tracked
+from crystalseg.report.series import Followed, animation, build_series_pdf, build_series_workbook, kymograph, tracked
 from crystalseg.synthetic.growth import pictures, ripening
 
 MADE = ripening(4, 220, 40, 5, radius=9)
@@ -31,8 +31,12 @@ def found():
     return series(pd.DataFrame(rows), link(list(MADE.labels)))
 
 
+def frame(k):
+    return SHOWN[k], MADE.labels[k]
+
+
 def test_the_report_says_law_frames_and_how(found):
-    pdf = build_series_pdf(found, "Growth", [("Method", "by hand")], [SHOWN[0], SHOWN[-1]])
+    pdf = build_series_pdf(Followed(found, "Growth", [("Method", "by hand")], frame))
     text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).replace("\n", " ")
     assert f"n = {found.law.exponent:.2f}" in text
     assert all(name in text for name in found.frames["image"])
@@ -43,7 +47,7 @@ def test_the_report_says_law_frames_and_how(found):
 
 def test_without_a_law_the_report_says_why(found):
     untimed = series(found.frames.assign(seconds=np.nan), found.tracks)
-    pdf = build_series_pdf(untimed, "Growth", [], [SHOWN[0], SHOWN[-1]])
+    pdf = build_series_pdf(Followed(untimed, "Growth", [], frame))
     text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).replace("\n", " ")
     assert "No growth law: A growth law needs the time of every frame" in text
 

@@ -111,7 +111,7 @@ def test_upload_run_and_change_thresholds(app):
     assert stricter != first
     labelled(app.sidebar.slider, "Foreground threshold h").set_value(0.0).run()
     assert metrics(app) == first
-    app.selectbox(key="border rule").select("include").run()
+    app.selectbox(key="measure border rule").select("include").run()
     assert metrics(app)["Crystals counted"] != first["Crystals counted"]
     assert len(list(shared.queue().folder.iterdir())) == submitted  # no network ran again
 
@@ -141,14 +141,14 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(app, data, words):
     ("field", "text", "words"),
     [
         ("Resize factors", "auto, 0.5, x, 1", "'x' is not a number"),
-        ("Resize factors", "0.5, 1", "as many size thresholds"),
+        ("Size thresholds, % of the longer side", "100, 50", "as many size thresholds"),
         ("Size thresholds, % of the longer side", "100, 50, 60, 12", "descend"),
         ("Resize factors", "auto, 0.5, 0.75, 30", "between 0.01 and 4"),
     ],
 )
 def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, text, words):
     upload(app, png())
-    app.selectbox(key="method").select("sima").run()
+    app.selectbox(key="measure method").select("sima").run()
     labelled(app.sidebar.text_input, field).set_value(text).run()
     assert not app.exception
     assert any(words in e.value for e in app.error)
@@ -158,7 +158,7 @@ def test_scales_that_make_no_sense_are_refused_and_cannot_be_run(app, field, tex
 @pytest.mark.parametrize("method", ["watershed", "cellpose-original"])
 def test_another_method_by_name(app, method):
     upload(app, png())
-    app.selectbox(key="method").select(method).run()
+    app.selectbox(key="measure method").select(method).run()
     assert [t.label for t in app.sidebar.text_input] == [
         "Count only",
         "Wish",
@@ -173,7 +173,7 @@ def test_another_method_by_name(app, method):
 
 def test_a_model_of_the_package_must_be_named(app):
     upload(app, png())
-    app.selectbox(key="method").select("cellpose-package").run()
+    app.selectbox(key="measure method").select("cellpose-package").run()
     assert labelled(app.button, "Run").disabled
     labelled(app.sidebar.text_input, "Model of the cellpose package").set_value("no such model").run()
     press(app, "Run")
@@ -241,6 +241,59 @@ def test_all_pages_share_the_micrograph_and_the_thresholds(app):
     assert metrics(app) == measured
 
 
+def test_no_page_forgets_what_was_chosen_on_another(app):
+    """Every page is opened while a run is computed, which Measure polls, and each choice is found again."""
+    upload(app, png(shape=(900, 1000)))
+    labelled(app.number_input, "Smallest crystal, px²").set_value(33).run()
+    app.select_slider(key="measure effort").set_value("quick").run()
+    labelled(app.sidebar.slider, "Foreground threshold h").set_value(0.5).run()
+    labelled(app.sidebar.text_input, "Resize factors").set_value("0.25, 0.512345678").run()
+    labelled(app.sidebar.text_input, "Count only").set_value("leave out pores").run()
+    app.selectbox(key="measure border rule").select("include").run()
+    labelled(app.number_input, "µm per pixel").set_value(0.123456789).run()
+    labelled(app.checkbox, "Measure a rectangle only").check().run()
+    labelled(app.number_input, "bottom, px").set_value(800).run()
+    press(app, "Run")
+
+    def chosen():
+        fields = ("Smallest crystal, px²", "µm per pixel", "bottom, px", "Resize factors", "Count only", "Effort")
+        widgets = (*app.number_input, *app.sidebar.text_input, *app.select_slider, *app.sidebar.slider)
+        values = [labelled(widgets, field).value for field in (*fields, "Foreground threshold h")]
+        return [*values, app.selectbox(key="measure border rule").value]
+
+    wanted = [33, 0.123456789, 800, "0.25, 0.512345678", "leave out pores", "quick", 0.5, "include"]
+    assert shared.queue().active()
+    assert chosen() == wanted
+    for name in ("inspect", "compare", "correct", "batch", "series", "teach", "history", "profiles", "audit"):
+        go(app, name)
+        assert not app.exception
+        go(app, "measure")
+        assert chosen() == wanted
+    finish(app)
+    assert chosen() == wanted
+    (run,) = own_runs()
+    assert shared.queue().result(run.name)[1].settings == app.session_state["choices"].settings.settings()
+
+
+def test_a_place_in_one_image_is_not_gone_to_in_another(app):
+    """The row chosen in a table, the field to be corrected and doubtful crystals belong to their result."""
+    upload(app, png())
+    press(app, "Run")
+    finish(app)
+    item = next(iter(app.session_state["items"].values()))
+    for name in ("field", "doubt", "skipped", "row"):
+        item.go_to(name, item.job, f"of {item.job}")
+        assert item.place(name, item.job) == f"of {item.job}"
+        assert item.place(name, "another run of it") is None
+    upload(app, png(9), "other.png")
+    other = app.session_state["items"][app.session_state["current"]]
+    assert other is not item
+    assert other.places == {}
+    for path in (*(ROOT / "pages").glob("*.py"), *(ROOT / "crystalseg" / "ui").glob("*.py")):
+        for name in ("field", "doubt", "picked", "row", "skipped"):
+            assert f'session_state["{name}"]' not in path.read_text(), path
+
+
 def test_a_checked_area_becomes_something_to_teach_with(app):
     upload(app, png())
     press(app, "Run")
@@ -252,7 +305,7 @@ def test_a_checked_area_becomes_something_to_teach_with(app):
     go(app, "correct")
     add = labelled(app.button, "Add to what is taught")
     assert add.disabled
-    app.session_state["who"] = "A. Smith"
+    app.text_input(key="who").set_value("A. Smith")
     height, width = shared.result(run.name)[0].shape
     checked.check(engine, run.name, [(0, 0), (0, width - 1), (height // 2, width - 1), (height // 2, 0)], "A. Smith")
     app.run()
@@ -326,11 +379,11 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     assert list(tables["average, px"]["method"]) == ["sima-plus", "watershed"]
     assert tables["average, px"]["KS distance"].iloc[0] == 0
     assert list(tables["agree"]["method"]) == ["watershed"]
-    app.session_state["only"] = "equivalent_diameter > 1000 px"
+    app.session_state["choices"].settings.put("only", "equivalent_diameter > 1000 px")
     app.run()
     assert any("All crystals are compared" in c.value for c in app.caption)
     assert next(d.value for d in app.dataframe if "average, px" in d.value.columns)["counted"].min() > 0
-    app.session_state["only"] = ""
+    app.session_state["choices"].settings.put("only", "")
     buffer = io.BytesIO()
     Image.fromarray(made.labels.astype("uint16")).save(buffer, "PNG")
     labelled(app.main.file_uploader, "Label image (optional)").upload("truth.png", buffer.getvalue(), "image/png").run()
@@ -348,14 +401,14 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
 def test_less_effort_is_chosen_and_what_it_costs_is_said(app):
     upload(app, png(shape=(600, 700)))
     thorough = next(c.value for c in app.caption if c.value.startswith("Effort"))
-    app.select_slider(key="effort").set_value("quick").run()
+    app.select_slider(key="measure effort").set_value("quick").run()
     assert not app.exception
     quick = next(c.value for c in app.caption if c.value.startswith("Effort"))
     assert quick.startswith("Effort quick: the network looks at ")
     least = [int(re.search(r"at (\d+)", words)[1]) for words in (thorough, quick)]
     # 600 × 700 px are seen whole at 1, 0.5 and 0.25, or at 0.25 alone
     assert least == [looks((600, 700), (0.25, 0.5, 1)), looks((600, 700), (0.25,))]
-    app.selectbox(key="method").select("watershed").run()
+    app.selectbox(key="measure method").select("watershed").run()
     assert not [c for c in app.caption if c.value.startswith("Effort")]
 
 
@@ -363,7 +416,7 @@ def test_a_model_by_its_checkpoint_is_compared(app, tmp_path):
     folder = tmp_path / "our network"
     hub_models.network(folder, 1)
     upload(app, png())
-    app.selectbox(key="method").select("watershed").run()
+    app.selectbox(key="measure method").select("watershed").run()
     press(app, "Run")
     finish(app)
     go(app, "compare")

@@ -46,7 +46,7 @@ def measure_example():
     """The first example is measured, its maps and all."""
     job = first_run.first_job(shared.queue())
     end = time.monotonic() + 120
-    while shared.queue().is_active(job):
+    while shared.queue().job(job).active:
         assert time.monotonic() < end
         time.sleep(0.1)
     done = shared.queue().job(job)
@@ -58,7 +58,7 @@ def test_a_profile_is_made_changed_exported_and_removed(page):
     assert not app.exception
     labelled(app.text_input, "Name").set_value("corundum")
     labelled(app.text_input, "Product").set_value("brick 80")
-    app.selectbox(key="profile method").select("sima")
+    app.selectbox(key="profiles method").select("sima")
     labelled(app.button, "Save the profile").click().run()
     assert not app.exception
     made = find(open_database(), "corundum")
@@ -103,18 +103,19 @@ def test_choosing_a_profile_sets_every_control_and_a_product_takes_its_default(p
     assert not app.exception
     app.selectbox(key="profile").select("strict").run()
     assert not app.exception
-    held = app.session_state
-    assert (held["method"], held["foreground"], held["min area"], held["min confidence"]) == ("watershed", 0.5, 40, 0.3)
-    assert held["border rule"] == "include"
+    assert app.session_state["choices"].settings.settings() == STRICT.settings
+    assert app.selectbox(key="measure method").value == "watershed"
+    assert app.slider(key="measure foreground").value == 0.5
     # the result shown is judged by it; without a pixel size and a validation nothing is decided
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
     assert app.selectbox(key="profile").options == ["other", "strict", "usual"]
     app.selectbox(key="profile product").select("powder").run()
     assert not app.exception
     assert app.selectbox(key="profile").options == ["strict", "usual"]
-    assert (app.session_state["profile"], app.session_state["method"]) == ("usual", "cellpose-multiscale")
+    assert app.selectbox(key="profile").value == "usual"
+    assert app.selectbox(key="measure method").value == "cellpose-multiscale"
     app.selectbox(key="profile product").select("sand").run()
-    assert app.session_state["profile"] is None  # it has no default
+    assert app.selectbox(key="profile").value is None  # it has no default
 
 
 def test_methods_show_what_they_drop_crystals_by(page, quick_example):
@@ -124,16 +125,16 @@ def test_methods_show_what_they_drop_crystals_by(page, quick_example):
     measure_example()
     app = page("measure")
     keys = {w.key for w in (*app.slider, *app.number_input)}
-    assert "min confidence" in keys
-    assert "flow threshold" not in keys
-    app.selectbox(key="method").select("cellpose-original").run()
+    assert "measure min confidence" in keys
+    assert "measure flow threshold" not in keys
+    app.selectbox(key="measure method").select("cellpose-original").run()
     assert not app.exception
-    assert app.number_input(key="flow threshold").value == 0.4
-    assert "min confidence" not in {w.key for w in app.slider}
+    assert app.number_input(key="measure flow threshold").value == 0.4
+    assert "measure min confidence" not in {w.key for w in app.slider}
     app.selectbox(key="profile").select("before").run()
     assert not app.exception
-    assert app.number_input(key="flow threshold").value is None
-    assert "min confidence" in {w.key for w in app.slider}
+    assert app.number_input(key="measure flow threshold").value is None
+    assert "measure min confidence" in {w.key for w in app.slider}
 
 
 def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_example):

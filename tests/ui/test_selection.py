@@ -2,15 +2,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from crystalseg.segmentation.settings import Measuring, SettingsError
-from crystalseg.ui import session
 from tests.conftest import labelled
 
 
 def test_a_selection_is_read_kept_and_explained_where_it_cannot_be():
     def page():
-        from crystalseg.ui import settings_controls
+        from crystalseg.ui import session, settings_controls
+        from crystalseg.ui.choices import choices
 
-        settings_controls.choose_measuring()
+        settings_controls.choose_measuring("here", choices().settings, session.current())
 
     app = AppTest.from_function(page, default_timeout=60).run()
     labelled(app.text_input, "Count only").set_value("nur runde über 30 px").run()
@@ -27,20 +27,25 @@ def test_settings_keep_what_the_words_became():
     )
     with pytest.raises(SettingsError, match="twins"):
         Measuring(only="leave out twins")
-    assert "only" in session.KEPT
 
 
 def test_a_language_model_fills_the_field_or_says_why_not(monkeypatch):
     def page():
-        from crystalseg.ui import settings_controls
+        from crystalseg.ui import session, settings_controls
+        from crystalseg.ui.choices import choices
 
-        settings_controls.choose_measuring()
+        settings_controls.choose_measuring("here", choices().settings, session.current())
 
-    def answer(words, path, pixels):
-        assert (words, str(path), pixels.ndim) == ("no holes", "/models/mine", 3)  # the example that is open
-        return "not pore"
+    class Model:
+        def __init__(self, path, pixels):
+            assert (str(path), pixels.ndim) == ("/models/mine", 3)  # the example that is open
+            self.path = path
 
-    monkeypatch.setattr("crystalseg.segmentation.wording.filter_by_model", answer)
+        def __call__(self, task, examples, words):
+            assert words == "no holes"
+            return "not pore"
+
+    monkeypatch.setattr("crystalseg.segmentation.language.LanguageModel", Model)
     app = AppTest.from_function(page, default_timeout=60).run()
     ask = "Ask it for a filter"
     labelled(app.button, ask).click().run()

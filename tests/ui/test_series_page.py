@@ -13,6 +13,7 @@ from crystalseg.micrographs.frames import Moment
 from crystalseg.record import ledger, store
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import Profile
+from crystalseg.report.handouts import SERIES_HANDOUTS
 from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.growth import pictures, ripening
 from crystalseg.ui import background
@@ -100,14 +101,14 @@ def test_growth_is_shown_crystal_by_crystal_and_downloaded(page, frames):
     assert labelled(page.button, "Take back the last").disabled
     assert not page.exception
     buttons = {button.label: button for button in page.get("download_button")}
-    assert len(buttons) == 5
+    assert set(buttons) == {row.words for row in SERIES_HANDOUTS.values()}
     assert "activation" not in " ".join(words.value.lower() for words in page.markdown)
 
 
 def test_the_report_that_is_handed_out_is_on_record(page, frames):
     folder, engine = followed("one", frames, 1200.0), open_database()
     found = series.load(folder, engine)
-    data = series.issue_report(folder, engine, found, "A. Kern")
+    data = series.hand_out(engine, SERIES_HANDOUTS["pdf"], series.followed(folder, engine, found), "A. Kern")
     assert "Growth of crystals" in PdfReader(io.BytesIO(data)).pages[0].extract_text()
     entry = ledger.entries(engine, "report", found.frames["run"].iloc[0])[-1]
     assert entry.body["runs"] == found.frames["run"].tolist()

@@ -5,9 +5,12 @@ import pytest
 import tokenizers
 import transformers
 
+from crystalseg.measurement import wording
 from crystalseg.measurement.query import QueryError, parse
-from crystalseg.segmentation import wording
-from crystalseg.segmentation.wording import filter_by_model
+from crystalseg.measurement.wording import filter_by_model
+from crystalseg.segmentation import language
+from crystalseg.segmentation.language import LanguageModel
+from crystalseg.segmentation.settings import SettingsError
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
 TURNS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
@@ -16,6 +19,10 @@ SEEN_TURNS = (
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}\n{% endfor %}assistant: "
 )
 LLAMA = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def asked(words, folder, pixels=None):
+    return filter_by_model(words, folder.name, LanguageModel(folder, pixels))
 
 
 def letters(template):
@@ -66,7 +73,7 @@ def seeing_model(tmp_path_factory):
 def test_a_model_that_babbles_chooses_nothing(kind, request):
     folder = request.getfixturevalue(kind)
     with pytest.raises(QueryError, match=f"The model {folder.name} answered “.*, which is no selection"):
-        filter_by_model("only the pretty ones", folder, PIXELS)
+        asked("only the pretty ones", folder, PIXELS)
 
 
 class Speaks:
@@ -90,28 +97,28 @@ class Speaks:
     ],
 )
 def test_an_answer_becomes_the_filter_it_is(answer, filter_, text_model, monkeypatch):
-    monkeypatch.setattr(wording, "_loaded", lambda *_: Speaks(answer))
-    assert filter_by_model("those I like", text_model) == filter_
+    monkeypatch.setattr(language, "_loaded", lambda *_: Speaks(answer))
+    assert asked("those I like", text_model) == filter_
     assert parse(filter_).text == filter_
 
 
 @pytest.mark.parametrize("answer", ["", "sorry, I cannot", "weight > 3", "circularity"])
 def test_another_answer_is_refused_in_a_sentence(answer, text_model, monkeypatch):
-    monkeypatch.setattr(wording, "_loaded", lambda *_: Speaks(answer))
+    monkeypatch.setattr(language, "_loaded", lambda *_: Speaks(answer))
     with pytest.raises(QueryError, match="no selection: use other words"):
-        filter_by_model("those I like", text_model)
+        asked("those I like", text_model)
 
 
 def test_the_image_is_shown_to_a_model_that_sees(seeing_model, text_model, monkeypatch):
     model = Speaks("not pore")
-    monkeypatch.setattr(wording, "_loaded", lambda *_: model)
-    filter_by_model("  no   holes ", seeing_model, PIXELS)
+    monkeypatch.setattr(language, "_loaded", lambda *_: model)
+    asked("  no   holes ", seeing_model, PIXELS)
     picture, wish = model.given["text"][-1]["content"]
     np.testing.assert_array_equal(np.asarray(picture["image"]), PIXELS)
     assert wish == {"type": "text", "text": "no holes"}
-    filter_by_model("no holes", seeing_model)
+    asked("no holes", seeing_model)
     assert model.given["text"][-1]["content"] == [wish]
-    filter_by_model("no holes", text_model, PIXELS)
+    asked("no holes", text_model, PIXELS)
     assert model.given["text_inputs"][-1] == {"role": "user", "content": "no holes"}
     assert not model.given["do_sample"]
 
@@ -122,9 +129,9 @@ def test_the_examples_are_filters():
 
 
 def test_without_a_model_or_words_it_says_so_or_does_nothing(tmp_path):
-    assert filter_by_model("  ", tmp_path) == ""
-    with pytest.raises(QueryError, match="holds no language model"):
-        filter_by_model("round ones", tmp_path)
+    with pytest.raises(SettingsError, match="holds no language model"):
+        asked("round ones", tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(QueryError, match="could not be used as a language model"):
-        filter_by_model("round ones", tmp_path)
+    assert asked("  ", tmp_path) == ""
+    with pytest.raises(SettingsError, match="could not be used as a language model"):
+        asked("round ones", tmp_path)
