@@ -22,7 +22,7 @@ WIDEST = 8.0  # px
 # 0.999 or more and powders 0.82 at most; of drawn ones, grains without boundaries of nearly a third of their size 0.89.
 FILLED = 0.85
 BAND = 2048  # rows at a time, so that memory stays within bounds on large images
-CONVENTION = 2  # 1: until crystalseg 0.2, no gap belonged to a grain
+CONVENTION = 2  # 1: before crystalseg 0.2, no gap belonged to a grain
 
 
 def radius(labels: np.ndarray) -> float:

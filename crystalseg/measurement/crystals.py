@@ -42,7 +42,7 @@ def feret(mask: np.ndarray) -> tuple[float, float, float]:
 
 
 def feret_of_corners(mask: np.ndarray) -> tuple[float, float, float]:
-    """As `feret`, of the hull of the pixels' corners, which makes a disc 1.1 px too large: until crystalseg 0.2."""
+    """As `feret`, of the hull of the pixels' corners, which makes a disc 1.1 px too large: before crystalseg 0.2."""
     corners = np.concatenate([_pixels(mask) + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
     return _calipers(cv2.convexHull(corners.astype(np.int32))[:, 0].astype(np.float64))
 
@@ -148,7 +148,7 @@ def measure_crystals(
     / area of the convex hull, at most 1; orientation_deg of the long axis, 0..180 counter-clockwise from the image's
     horizontal, NaN of what is as wide as long; centroid_x_px, centroid_y_px; touches_border (reaches the image's edge);
     confidence, 0..1, if given as float (n,) for ids 1..n; kind: `crystal`, or what `marks` says of an id (a pore or an
-    artefact is no crystal). convention: 1 as until crystalseg 0.2, for runs on record: without boundaries, Feret of the
+    artefact is no crystal). convention: 1 as before crystalseg 0.2, for runs on record: without boundaries, Feret of the
     pixels' corners, perimeter by four directions.
     """
     return _table(labels if convention == 1 else with_boundaries(labels), um_per_px, confidence, marks, convention)
