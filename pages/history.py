@@ -227,6 +227,8 @@ def trend(engine: Engine, query: index.Query) -> None:
     changes = [k for k in range(1, len(way)) if way[k] != way[k - 1]]
     signals = {k: "; ".join(RULES[n - 1] for n in rules) for k, rules in enumerate(chart.signals) if rules}
     st.plotly_chart(control_charts(chart, values, names, signals, changes, words, unit), width="stretch")
+    for note in chart.notes:
+        st.caption(note)
     for k, rules in list(signals.items())[-NAMED:]:
         st.caption(f":material/warning: {plain(', '.join(names[k][:3]))}: {rules}")
     if len(signals) > NAMED:

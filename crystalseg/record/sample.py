@@ -12,6 +12,7 @@ _ALIKE: dict[str, Callable[[Run], str | dict]] = {
     "versions of the model": lambda run: run.versions,
     "border rules": lambda run: run.chosen.measuring.border_rule,
     "crystals counted": lambda run: run.chosen.measuring.only or "all",
+    "conventions of boundaries and shapes": lambda run: run.chosen.measuring.convention,
     "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",
 }
 

@@ -13,6 +13,7 @@ from crystalseg.report.words import (
     EXPANDED,
     FIGURE_COLUMNS,
     VERDICT_COLUMNS,
+    boundary_words,
     bounded,
     corrections_words,
     figure_rows,
@@ -73,9 +74,9 @@ def figures(report: Report) -> list[Block]:
         Rows(FIGURE_COLUMNS, rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
             f"Computed with the formulas of the named standards; this does not claim compliance with them. "
-            f"{rule_words(assessment.rule)} A line end inside a crystal counts as half an intercept. Gaps of up to 3 "
-            "px between crystals are boundaries and belong to the length. Without a pixel size, no grain-size number "
-            "is given.",
+            f"{rule_words(assessment.rule)} {boundary_words(assessment.filled)} A line end inside a crystal counts as "
+            "half an intercept, and a circle wholly inside a crystal counts as none. Without a pixel size, no "
+            "grain-size number is given.",
             small=True,
         ),
         *incomplete,
@@ -146,7 +147,7 @@ def fields(report: Report) -> list[Block]:
         ("fields for 10 %RA", lambda p: str(p.needed)),
     ):
         rows.append([words, *blank, *(value(p) if p else "" for p in precise)])
-    explained = "Precision across fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 17)."
+    explained = "Precision across fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 15)."
     return [Heading("Table per field"), Rows(header, rows, small=True), Text(explained, small=True)]
 
 
@@ -162,6 +163,7 @@ def largest(report: Report) -> list[Block]:
         f"feret_max_{suffix}": f"max Feret, {unit}",
         f"feret_min_{suffix}": f"min Feret, {unit}",
         "aspect_ratio": "aspect ratio",
+        "form_factor": "form factor",
         "circularity": "circularity",
         "touches_border": "at border",
         "confidence": "confidence",

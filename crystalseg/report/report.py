@@ -132,7 +132,7 @@ def report_of(
     comparison: Comparison | None = None,
 ) -> Report:
     """Return the report of one image that was just measured; its verdicts are in its run."""
-    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name)
+    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name, _convention(run))
     part = Part(run, field, measurement.summary, micrograph, segmentation)
     report = make([part], validation, details, profile, comparison)
     return replace(report, parts=(replace(part, run=replace(run, verdicts=report.verdicts)),))
@@ -172,11 +172,15 @@ def _judged_today(issued: Sequence[Verdict], today: Assessment) -> str:
     return ""
 
 
+def _convention(run: Run) -> int:
+    return run.chosen.measuring.convention
+
+
 def reopened_part(reopened: Reopened) -> Part:
     """Return a run on record as a field of a report. Its maps are not kept, so it has no attention page. Without an
     image to draw on, its labels are not loaded."""
     run = reopened.run
-    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
+    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name, _convention(run))
     if reopened.micrograph is None:
         field.let_go()
     return Part(run, field, reopened.measurement.summary, reopened.micrograph)

@@ -148,6 +148,17 @@ def control_charts(
         col=1,
     )
     drawn.add_scatter(x=number[1:], y=chart.ranges, mode="lines+markers", name="moving range", row=2, col=1)
+    wide = [k for k in range(1, len(values)) if chart.ranges[k - 1] > chart.range_limit]
+    drawn.add_scatter(
+        x=[k + 1 for k in wide],
+        y=[chart.ranges[k - 1] for k in wide],
+        mode="markers",
+        name="signal",
+        marker={"color": ACCENT, "size": 12, "symbol": "diamond"},
+        hovertext=[signals[k] for k in wide],
+        row=2,
+        col=1,
+    )
     for row, level, dash in (
         (1, chart.centre, "solid"),
         (1, chart.limits[0], "dash"),
