@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from crystalseg.record.runs import Run
 
 # What fields of one sample have in common: what it is called, and what a run has of it.
-_ALIKE: dict[str, Callable[[Run], str | dict]] = {
+_ALIKE: dict[str, Callable[[Run], str | int | dict]] = {
     "methods": lambda run: run.chosen.full_method,
     "weights": lambda run: run.hashes,
     "versions of the model": lambda run: run.versions,
@@ -60,7 +60,7 @@ def why_not(runs: Sequence[Run]) -> str:
     return ""
 
 
-def _words(said: str | dict) -> str:
+def _words(said: str | int | dict) -> str:
     """Hashes are shortened to what tells them apart at a glance."""
     if isinstance(said, str):
         return said
