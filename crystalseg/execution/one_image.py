@@ -31,6 +31,7 @@ def measure_micrograph(
         segmentation.confidence,
         only=settings.measuring.only,
         pixels=micrograph.pixels,
+        convention=settings.measuring.convention,
     )
     give_back()
     return Result(micrograph, segmentation, measurement)

@@ -80,6 +80,11 @@ def state_of(folder: Path) -> State:
     return state
 
 
+def is_done(folder: Path) -> bool:
+    """Whether the work in `folder` is done, for whoever holds its lock."""
+    return _read(folder)[0].status == "done"
+
+
 def _read(folder: Path) -> tuple[State, float]:
     """Return the state in the file, also in the format of earlier releases, and when it was written, s since 1970."""
     try:

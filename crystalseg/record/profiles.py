@@ -1,11 +1,12 @@
 """Profiles: everything that is chosen once for a product, on record by name and as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sqlalchemy import Engine
 
+from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.specification import Limit
 from crystalseg.record import ledger
 from crystalseg.segmentation.settings import Settings, SettingsError, read_json
@@ -88,7 +89,9 @@ class Profile:
         if unknown:
             raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
         try:
-            facts["settings"] = Settings.on_record(facts.get("settings", {}))
+            settings = Settings.on_record(facts.get("settings", {}))
+            # what is measured from now on is measured by the convention of now
+            facts["settings"] = replace(settings, measuring=replace(settings.measuring, convention=CONVENTION))
             facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
             facts["sections"] = tuple(facts.get("sections", SECTIONS))
             return Profile(**facts)

@@ -42,4 +42,5 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
         history.marks,
         settings.measuring.only,
         micrograph.pixels,
+        settings.measuring.convention,
     ).summary

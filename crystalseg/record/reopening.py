@@ -39,7 +39,16 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
         micrograph = whole_image(run)
         micrograph = micrograph.crop(*run.region) if run.region else micrograph
     pixels = micrograph.pixels if micrograph else None
-    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, run.marked, measuring.only, pixels)
+    measurement = measure(
+        labels,
+        run.um_per_px,
+        measuring.border_rule,
+        confidence,
+        run.marked,
+        measuring.only,
+        pixels,
+        measuring.convention,
+    )
     return Reopened(run, micrograph, labels, confidence, measurement)
 
 

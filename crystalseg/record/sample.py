@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from crystalseg.record.runs import Run
 
 # What fields of one sample must have in common: its name, and how to get it from a run.
-_ALIKE: dict[str, Callable[[Run], str | dict]] = {
+_ALIKE: dict[str, Callable[[Run], str | int | dict]] = {
     "methods": lambda run: run.chosen.full_method,
     "weights": lambda run: run.hashes,
     "versions of the model": lambda run: run.versions,
     "border rules": lambda run: run.chosen.measuring.border_rule,
     "crystals counted": lambda run: run.chosen.measuring.only or "all",
+    "conventions of boundaries and shapes": lambda run: run.chosen.measuring.convention,
     "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",
 }
 
@@ -59,7 +60,7 @@ def why_not(runs: Sequence[Run]) -> str:
     return ""
 
 
-def _words(said: str | dict) -> str:
+def _words(said: str | int | dict) -> str:
     """Return it as words, with hashes shortened to what tells them apart at a glance."""
     if isinstance(said, str):
         return said

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs.names import visible
@@ -87,17 +88,23 @@ class Measuring:
 
     border_rule: `exclude` leaves out crystals cut by the image border and corrects for their loss (ISO 13322-1,
     Miles–Lantuéjoul); `include` counts every crystal as it is seen. only: which crystals count, in words that
-    `measurement.query.parse` reads; kept as the filter that they become; "" for all.
+    `measurement.query.parse` reads; kept as the filter that they become; "" for all. convention: by which crystals are
+    measured, `boundaries.CONVENTION`; no choice, but that of the version that made a run.
     """
 
     border_rule: BorderRule = "exclude"
     only: str = ""
+    convention: int = CONVENTION
 
     def __post_init__(self) -> None:
         if not isinstance(self.border_rule, str) or self.border_rule not in get_args(BorderRule):
             raise SettingsError(f"The border rule must be one of {', '.join(get_args(BorderRule))}.")
         if not isinstance(self.only, str):
             raise SettingsError("The selection of crystals must be a text, such as “only round ones above 20 µm”.")
+        if not within(self.convention, 1, CONVENTION, whole=True):
+            raise SettingsError(
+                f"The convention of measuring must be 1 to {CONVENTION}; a later version may know more."
+            )
         try:
             object.__setattr__(self, "only", parse(self.only).text)
         except QueryError as error:
@@ -233,12 +240,24 @@ class Settings:
 
 
 def as_then(given: dict) -> dict:
-    """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only, and
-    the lowest confidence in place of the flow threshold."""
-    instances = given.get("instances", {}) if isinstance(given, dict) else None
-    if not isinstance(instances, dict):
+    """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only, the
+    lowest confidence in place of the flow threshold, the first convention of measuring, and what is the form factor was
+    called circularity."""
+    if not isinstance(given, dict):
         return given  # refused by who reads it
-    return {"network": "cellpose"} | given | {"instances": {"flow_threshold": None} | instances}
+    instances, measuring = (given.get(name, {}) for name in ("instances", "measuring"))
+    if not isinstance(instances, dict) or not isinstance(measuring, dict):
+        return given
+    if "convention" not in measuring:
+        only = measuring.get("only", "")
+        only = only.replace("circularity", "form_factor") if isinstance(only, str) else only
+        measuring = measuring | {"only": only, "convention": 1}
+    return {
+        "network": "cellpose",
+        **given,
+        "instances": {"flow_threshold": None} | instances,
+        "measuring": measuring,
+    }
 
 
 def read_json(text: str, what: str) -> Any:

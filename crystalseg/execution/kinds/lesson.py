@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
 from crystalseg.execution.work import Kind, Work, clear
-from crystalseg.execution.work_state import locked, order_in, state_of
+from crystalseg.execution.work_state import is_done, locked, order_in
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation, distinct, middle
 from crystalseg.record import store
@@ -147,7 +147,7 @@ def prepare(
     lesson.read()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        if (folder / "lesson.json").exists() and state_of(folder).status != "done":
+        if (folder / "lesson.json").exists() and not is_done(folder):
             raise LessonError(
                 f"The model {name} is being taught already, by {load(folder).who or 'somebody'}: go on with that or "
                 "discard it, or choose another name."
