@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from crystalseg.micrographs.decoding import read_micrograph
-from crystalseg.micrographs.pairs import decode_labels
+from crystalseg.micrographs.pairs import read_labels
 from crystalseg.segmentation.corrections.clicks import Clicks, Seen
 from crystalseg.segmentation.corrections.correction import Correction, CorrectionError
 from crystalseg.segmentation.corrections.evidence import Evidence
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     micrograph = read_micrograph(options.image)
-    truth = decode_labels(options.labels.read_bytes(), options.labels.name)
+    truth = read_labels(options.labels)
     found = segment(micrograph, Settings(), load_models(device="cpu"))
     network = load_clicks()
     assert network is not None

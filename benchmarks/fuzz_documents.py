@@ -28,7 +28,7 @@ from benchmarks.fuzz import damaged
 from crystalseg.errors import UserError
 from crystalseg.execution.batch_source import Source
 from crystalseg.measurement.specification import Limit
-from crystalseg.micrographs.pairs import decode_labels
+from crystalseg.micrographs.label_images import label_image
 from crystalseg.networks.size import SizeModel
 from crystalseg.networks.weights import load_cellpose_file, load_weights
 from crystalseg.record.backup import FORMAT, entries_in
@@ -134,7 +134,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def _labels(data: bytes) -> object:
-    return decode_labels(data, "a.tif" if data[:2] in (b"II", b"MM") else "a.png")
+    return label_image(data, "a.tif" if data[:2] in (b"II", b"MM") else "a.png")
 
 
 def outcome(kind: Kind, data: bytes) -> str:

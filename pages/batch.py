@@ -49,6 +49,8 @@ def page() -> None:
     for one in works:
         with st.container(border=True):
             st.markdown(f"**{plain(one.title)}**")
+            for note in batch.load(one.folder).notes:
+                st.caption(plain(note))
             state = work_progress.show(one)
             if state.done and not state.is_active:
                 batch_results.show(one)

@@ -14,7 +14,6 @@ from crystalseg.measurement.agreement import bland_altman
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
-from crystalseg.micrographs.pairs import decode_labels
 from crystalseg.record.models import models
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
@@ -85,7 +84,10 @@ def label_image(micrograph: Micrograph) -> np.ndarray | None:
     )
     if given is None:
         return None
-    labels = decode_labels(given.getvalue(), given.name)
+    read = shared.decoder().read_labels(given.getvalue(), given.name)
+    for note in read.notes:
+        st.caption(plain(note))
+    labels = read.labels
     if micrograph.region and labels.shape != micrograph.shape:
         top, left, bottom, right = micrograph.region
         labels = labels[top:bottom, left:right]

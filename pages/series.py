@@ -40,12 +40,13 @@ def new() -> None:
         "rows in their order. Without it the file's metadata count, and times can be typed below once it is measured.",
     )
     interval = right.number_input("Or seconds between frames", 0.0, value=None, help="Where nothing else tells.")
+    channel = right.number_input("Channel", 1, value=None, step=1, help="Of a file with several; else the first.")
     profile, calibration, workers = new_work.choose("series", "Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
 
     def prepare(folder: Path, source: Path) -> None:
-        made = series.prepare(folder, source, profile, calibration, session.who(), interval or None)
+        made = series.prepare(folder, source, profile, calibration, session.who(), interval or None, channel)
         if table is not None:
             series.set_moments(folder, read_moments(table.getvalue().decode("utf-8", "replace"), made.names))
 
@@ -68,7 +69,11 @@ def times(folder: Path) -> None:
             },
         )
         if st.button("Take these times", key=f"take {folder.name}", icon=":material/schedule:"):
-            series.set_moments(folder, [Moment(row.seconds, row.celsius) for row in edited.itertuples()])
+            try:
+                series.set_moments(folder, [Moment(row.seconds, row.celsius) for row in edited.itertuples()])
+            except UserError as error:
+                st.error(plain(error), icon=":material/block:")
+                return
             st.rerun()
 
 
@@ -236,6 +241,8 @@ def page() -> None:
     for one in works:
         with st.container(border=True):
             st.markdown(f"**{plain(one.title)}**")
+            for note in batch.load(one.folder).notes:
+                st.caption(plain(note))
             if one.state(shared.engine()).status != "done":
                 work_progress.show(one)
             elif st.toggle("Show", value=one is works[0], key=f"show {one.folder.name}"):

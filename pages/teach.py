@@ -66,9 +66,13 @@ def add_files(material: str) -> None:
         if not st.button("Add them", icon=":material/add:", disabled=not given):
             return
         try:
-            found = annotations_in({file.name: file.getvalue() for file in given})
+            decoder = shared.decoder()
+            files = {file.name: file.getvalue() for file in given}
+            found = annotations_in(files, read=decoder.read, read_label=decoder.read_labels)
             for one in found:
                 annotations.keep(shared.engine(), one, material, "label image uploaded", session.who())
+                for note in one.micrograph.notes:
+                    st.toast(plain(note), icon=":material/info:")
         except UserError as error:
             st.error(plain(error), icon=":material/block:")
             return

@@ -52,6 +52,7 @@ def segment(
     weights: Weights = None,
     flow_model: FlowModel = None,
     keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
+    channel: Annotated[int | None, typer.Option(min=1, help="Of a file with several; else the first.")] = None,
     max_megapixels: Annotated[
         float | None, typer.Option(help="Refuse larger images; usually those of more than 100, or what is set.")
     ] = None,
@@ -87,7 +88,18 @@ def segment(
     models = models_from(weights, flow_model, settings)
     details = Details(sample=sample, operator=operator, paper=paper)
     call = _Call(
-        engine, models, settings, calibration, keep_data_bar, max_megapixels, validation, details, profile, out, written
+        engine,
+        models,
+        settings,
+        calibration,
+        keep_data_bar,
+        max_megapixels,
+        channel,
+        validation,
+        details,
+        profile,
+        out,
+        written,
     )
     failed = 0
     for path, name in zip(images, file_stems(path.name for path in images), strict=True):
@@ -122,6 +134,7 @@ class _Call:
     calibration: "Calibration | None"
     keep_data_bar: bool
     max_megapixels: float | None
+    channel: int | None
     validation: "Validation | None"
     details: "Details"
     profile: "Profile | None"
@@ -138,7 +151,7 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
     from crystalseg.record import store
     from crystalseg.report.words import size_rows
 
-    original = read_micrograph(path, max_megapixels=call.max_megapixels)
+    original = read_micrograph(path, max_megapixels=call.max_megapixels, channel=call.channel)
     store.put(path.read_bytes())
     micrograph = prepared(original, call.calibration, call.keep_data_bar)
     with Bar(console=errors, transient=True) as progress:
@@ -187,7 +200,8 @@ def run_batch(
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         written = handouts.chosen(formats, handouts.BATCH) if formats else None
-        batch.prepare(out, source, profile, calibration, operator, written)
+        for note in batch.prepare(out, source, profile, calibration, operator, written).notes:
+            print(note)
         work_state.ask(out, "")
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)

@@ -18,6 +18,7 @@ def follow_series(
         Path | None, typer.Option(help="CSV table: time_s (_min, _h), temperature_C (_K), image; else by metadata.")
     ] = None,
     interval: Annotated[float | None, typer.Option(min=0.0, help="Seconds between frames, without a table.")] = None,
+    channel: Annotated[int | None, typer.Option(min=1, help="Of a file with several; else the first.")] = None,
     profile_name: ProfileName = "",
     um_per_px: UmPerPx = None,
     uncertainty: Percent = None,
@@ -39,7 +40,9 @@ def follow_series(
         made = batch.load(out)  # says so if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
-        made = series.prepare(out, source, profile, calibration, operator, interval)
+        made = series.prepare(out, source, profile, calibration, operator, interval, channel)
+        for note in made.notes:
+            print(note)
         work_state.ask(out, "")
     if times is not None:
         try:
@@ -56,6 +59,8 @@ def follow_series(
         raise typer.Exit(130) from None
     if state.status != "done":
         print(f"{state.done} of {state.total} frames measured: {state.status}")
+        if state.reasons:
+            raise typer.Exit(2)
         return
     found = series.write(out, engine)
     for frame in found.frames.itertuples():
@@ -63,3 +68,6 @@ def follow_series(
     events = found.tracks.events["event"].value_counts()
     print(f"{len(found.lengths)} tracks; " + ", ".join(f"{count} × {event}" for event, count in events.items()))
     print(law_words(found.law) if found.law else found.why)
+    if state.reasons:
+        print(f"{len(state.reasons)} of {state.total} frames could not be measured; the law is of the others.")
+        raise typer.Exit(2)

@@ -180,6 +180,7 @@ class _Flight:
         if isinstance(data, bytes):
             store.put(data)
         facts = (
+            self.order.source.beside(batch.names[k]),
             Path(batch.names[k]).name,
             batch.run_id(k),
             batch.profile,
@@ -237,6 +238,7 @@ def _measure_mosaic(order: _Measuring, k: int) -> None:
 
 def measure_one(
     data: bytes | Path,
+    beside: dict[str, bytes],
     name: str,
     run_id: str,
     profile: Profile,
@@ -248,12 +250,13 @@ def measure_one(
     threads: int | None,
     model: str,
 ) -> Described:
-    """In a worker: an image's bytes, or its place, to its run and the files of these `formats`; `end`: of the record,
+    """In a worker: an image's bytes, or its place, to its run and the files of these `formats`; `beside`: text files in
+    its folder that may state its pixel size, by name; `end`: of the record,
     for reports; `model`: as `equip` returned it. MicrographError says why an image cannot be measured."""
     from crystalseg.execution.one_image import measure_micrograph
 
     with_threads(threads)
-    micrograph = prepared(read_micrograph(data, name), calibration)
+    micrograph = prepared(read_micrograph(data, name, beside=beside.get), calibration)
     result = measure_micrograph(micrograph, profile.settings, models(model))
     ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
     return ready.described(formats, end).in_memory

@@ -4,14 +4,23 @@ Nothing is unpacked: an entry of a ZIP file is read when its turn comes, within 
 file of this machine, and one that cannot be read is that image's failure alone.
 """
 
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from crystalseg.execution.work_state import WorkError
-from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, is_mosaic
+from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, file_beside, is_mosaic
+from crystalseg.micrographs.headers import sidecar_names
+from crystalseg.micrographs.names import file_stem, natural, visible
 from crystalseg.micrographs.ome_zarr import is_zarr
+
+NAMED = 5  # files that a note names
+_RESULT = re.compile(
+    r"(.+?)[_-](labels?|masks?|cp_masks|cp_outlines|outlines|checked|segmentation|overlay|image(?=\.ome))(\.ome)?",
+    re.IGNORECASE,
+)
 
 
 class NoRoomError(WorkError):
@@ -19,14 +28,16 @@ class NoRoomError(WorkError):
 
 
 class Source:
-    """names: of all images, in order; those of a ZIP file in a folder begin with its own. Two entries may share one.
-    WorkError if there is no image."""
+    """names: of all images, in their natural order; those of a ZIP file in a folder begin with its own. Two entries may
+    share one. What programs write beside an image, such as its labels, is no image of its own and left out: notes say
+    so. WorkError if there is no image."""
 
     def __init__(self, path: Path):
+        self._folder = path
         self._read: dict[str, list[Callable[[], bytes | Path]]] = {}
         if path.is_dir():
             zarrs: set[Path] = set()
-            for file in sorted(path.rglob("*")):
+            for file in sorted(path.rglob("*"), key=natural):
                 name = file.relative_to(path).as_posix()
                 if not zarrs.isdisjoint(file.parents):
                     continue
@@ -43,7 +54,15 @@ class Source:
             self._add_archive(path, "")
         else:
             raise WorkError(f"{path} is neither a folder nor a ZIP file.")
-        self.names = tuple(sorted(name for name, found in self._read.items() for _ in found))
+        left_out = results_among(self._read)
+        self.notes: tuple[str, ...] = ()
+        if left_out:
+            some = ", ".join(map(visible, left_out[:NAMED])) + (", …" if len(left_out) > NAMED else "")
+            self.notes = (
+                f"Left out, as results of an image of that name beside them: {len(left_out)} files ({some}).",
+            )
+        names = (name for name, found in self._read.items() for _ in found)
+        self.names = tuple(sorted((name for name in names if name not in left_out), key=natural))
         if not self.names:
             raise WorkError(f"{path} holds no image ({', '.join(FORMATS)}).")
 
@@ -64,6 +83,14 @@ class Source:
             if entry.filename and not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
                 self._add(before + entry.filename, partial(_entry, archive, entry))
 
+    def beside(self, name: str) -> dict[str, bytes]:
+        """The text files in an image's folder that may state its pixel size, by name."""
+        if not self._folder.is_dir():
+            return {}
+        path = self._folder / name
+        found = {other: file_beside(path, other) for other in sidecar_names(path.name)}
+        return {other: data for other, data in found.items() if data is not None}
+
     def read(self, name: str, which: int = 0) -> bytes | Path:
         """The bytes of an image, `which` of those with this name, or its place if it is a mosaic or an OME-Zarr folder,
         which those who compute must reach too; WorkError says why it cannot be read."""
@@ -71,6 +98,25 @@ class Source:
         if which >= len(found):
             raise WorkError("it is not there any more")
         return found[which]()
+
+
+def results_among(names: Iterable[str]) -> list[str]:
+    """Those of the names, with their folders, that are a result of an image beside them: `x_labels.tif` of `x.png`. Of
+    ours, and of Cellpose, ImageJ's plugins and label editors."""
+    stems: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        stems.setdefault(folder, set()).add(file_stem(base).casefold())
+    found = []
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        result = _RESULT.fullmatch(file_stem(base))
+        if result:
+            own = result[1].casefold()
+            # files of images that are called alike have a number: x_2_labels.tif
+            if {own, re.sub(r"_[0-9]+$", "", own)} & stems[folder]:
+                found.append(name)
+    return sorted(found, key=natural)
 
 
 def _refuse(why: str) -> bytes:

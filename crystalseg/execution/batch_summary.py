@@ -28,7 +28,9 @@ def finish(folder: Path, engine: Engine) -> None:
     runs = runs_of(engine, batch)
     rows = []
     for run in runs:
-        row = {"image": batch.shown(batch.index(run.id)), "run": run.id}
+        # A.PNG, a.png and a.tif have one name but for their files
+        index = batch.index(run.id)
+        row = {"image": batch.shown(index), "files": f"{batch.stems[index]}_*", "run": run.id}
         rows.append(row | _figures(run.summary) | {"verdict": run.outcome})
     failures = [{"image": batch.shown(k), "reason": why} for k, why in sorted(reasons.items())]
     for name, table in (("summary.csv", rows), ("failures.csv", failures)):

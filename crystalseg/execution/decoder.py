@@ -5,9 +5,11 @@ import socket
 import subprocess
 import threading
 from multiprocessing.connection import Connection
+from typing import cast
 
 from crystalseg import environment, places
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
 
@@ -23,12 +25,21 @@ class Decoder:
         self._process: subprocess.Popen | None = None
         self._pipe: Connection | None = None
 
-    def read(self, data: bytes, name: str, max_megapixels: float | None = None) -> Micrograph:
+    def read(
+        self, data: bytes, name: str, max_megapixels: float | None = None, channel: int | None = None
+    ) -> Micrograph:
         """As `read_micrograph`; MicrographError also says if its decoder died or took too long."""
         limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
+        return cast(Micrograph, self._answer(data, name, limit, channel))
+
+    def read_labels(self, data: bytes, name: str) -> LabelImage:
+        """As `label_image`; MicrographError as for `read`."""
+        return cast(LabelImage, self._answer(data, name, None, None))
+
+    def _answer(self, data: bytes, name: str, limit: float | None, channel: int | None) -> Micrograph | LabelImage:
         with self._lock:
             try:
-                answer = self._asked(data, name, limit)
+                answer = self._asked(data, name, limit, channel)
             except (EOFError, OSError):
                 self._kill()
                 raise MicrographError(f"{visible(name)}: reading it failed half-way; the file is damaged.") from None
@@ -36,11 +47,13 @@ class Decoder:
             raise answer
         return answer
 
-    def _asked(self, data: bytes, name: str, max_megapixels: float) -> "Micrograph | MicrographError":
+    def _asked(
+        self, data: bytes, name: str, max_megapixels: float | None, channel: int | None
+    ) -> Micrograph | LabelImage | MicrographError:
         if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._kill()
             self._pipe, self._process = _started()
-        self._pipe.send((name, max_megapixels))
+        self._pipe.send((name, max_megapixels, channel))
         self._pipe.send_bytes(data)
         if not self._pipe.poll(LONGEST):
             self._kill()
@@ -73,13 +86,17 @@ def serve(line: int) -> None:
     _limit_memory()
     while True:
         try:
-            name, max_megapixels = pipe.recv()
+            name, max_megapixels, channel = pipe.recv()
             data = pipe.recv_bytes()
         except EOFError:
             return
-        answer: Micrograph | MicrographError
+        answer: Micrograph | LabelImage | MicrographError
         try:
-            answer = read_micrograph(data, name, max_megapixels)
+            # what has no limit of megapixels is a label image
+            if max_megapixels is None:
+                answer = label_image(data, name)
+            else:
+                answer = read_micrograph(data, name, max_megapixels, channel=channel)
         except MicrographError as error:
             answer = error
         except MemoryError:

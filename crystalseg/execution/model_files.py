@@ -9,6 +9,7 @@ import torch
 from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
+from crystalseg.micrographs.names import natural
 from crystalseg.networks.weights import (
     Card,
     WeightsError,
@@ -52,7 +53,7 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
         raise ModelError(f"There is no folder {folder}: make it first, where every machine reaches it.")
     known = {_file_name(model) for model in models(engine, retired=True)}
     taken, refused = [], []
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in sorted(folder.glob("*.safetensors"), key=natural):
         if file.name in known:
             continue
         try:

@@ -16,6 +16,7 @@ from crystalseg.evaluation.comparison import Comparison
 from crystalseg.measurement.measurement import Measurement
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.names import natural
 from crystalseg.record import store
 from crystalseg.record.anchors import Anchor, anchor
 from crystalseg.record.profiles import Profile
@@ -181,7 +182,7 @@ def packed(folder: Path) -> bytes:
     names = {"batch.json", *(row.ending for row in SERIES_HANDOUTS.values())}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for path in sorted(folder.glob("*.*")):
+        for path in sorted(folder.glob("*.*"), key=natural):
             if path.name.endswith(endings) or path.name in names:
                 archive.write(path, path.name)
     return buffer.getvalue()

@@ -2,16 +2,17 @@
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.labels import areas, bounding_box, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
-from crystalseg.micrographs.pairs import decode_labels
+from crystalseg.micrographs.names import natural
 
 _KINDS = (".png", ".tif", ".tiff")
 
@@ -85,29 +86,36 @@ def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
 
 def read_annotations(folder: str | Path) -> list[Annotation]:
     """The annotations in a folder's files; see `annotations_in`."""
-    there = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _KINDS]
+    there = [path for path in sorted(Path(folder).glob("*"), key=natural) if path.suffix.lower() in _KINDS]
     return annotations_in({path.name: path.read_bytes() for path in there}, str(folder))
 
 
-def annotations_in(files: Mapping[str, bytes], of: str = "The files") -> list[Annotation]:
+def annotations_in(
+    files: Mapping[str, bytes],
+    of: str = "The files",
+    read: Callable[[bytes, str], Micrograph] = read_micrograph,
+    read_label: Callable[[bytes, str], LabelImage] = label_image,
+) -> list[Annotation]:
     """Each `<id>.png` of files, by name, with its `<id>_label.png`, checked where `<id>_checked.png` is not 0, or
     everywhere if there is none; or TIFF. MicrographError for what cannot be learnt from, for an image that is there
-    twice, and if there is none."""
+    twice, and if there is none. Notes on how its label image was read are among those of the micrograph. `read`,
+    `read_label`: what decodes them, in another process where one is to be spared."""
     by_id: dict[str, dict[str, str]] = {}
     for name in files:
         stem = Path(name).stem
         role = next((role for role in ("label", "checked") if stem.endswith(f"_{role}")), "image")
         by_id.setdefault(stem.removesuffix(f"_{role}"), {})[role] = name
     found = []
-    for own, named in sorted(by_id.items()):
+    for own, named in sorted(by_id.items(), key=lambda item: natural(item[0])):
         if "label" not in named:
             continue
         if "image" not in named:
             raise MicrographError(f"{named['label']}: its image {own}.png is missing.")
-        micrograph = read_micrograph(files[named["image"]], own)
-        labels = decode_labels(files[named["label"]], named["label"])
-        checked = decode_labels(files[named["checked"]], named["checked"]) > 0 if "checked" in named else None
-        found.append(annotation(micrograph, labels, checked))
+        micrograph = read(files[named["image"]], own)
+        labels = read_label(files[named["label"]], named["label"])
+        micrograph = replace(micrograph, notes=(*micrograph.notes, *labels.notes))
+        checked = read_label(files[named["checked"]], named["checked"]).labels > 0 if "checked" in named else None
+        found.append(annotation(micrograph, labels.labels, checked))
     if not found:
         raise MicrographError(f"{of}: no <id>.png with an <id>_label.png beside it.")
     return distinct(found)

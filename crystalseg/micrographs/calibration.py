@@ -5,30 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from defusedxml import ElementTree
-
 from crystalseg.errors import UserError
+from crystalseg.micrographs.names import visible
+from crystalseg.micrographs.units import is_no_unit, um_in
 
-# µm in one unit, by the names found in files.
-_UM = {
-    "m": 1e6,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "pm": 1e-6,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "\\u00b5m": 1.0,
-    "inch": 25400.0,
-    "in": 25400.0,
-}
 # Resolution tags coarser than this are a screen's or printer's (72 to 2400 dpi), not a microscope's.
 COARSEST_TAG_UM = 10.0
 READING = 1.0  # px by which the end of a scale bar is read wrong at most
@@ -87,7 +67,7 @@ def from_scale_bar(
     return Calibration(length_um / span, f"scale bar of {length_um:g} µm, {span:.1f} px long", relative)
 
 
-def _one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
+def one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
     """A calibration if both sides are known and positive; NotSquareError if they differ by more than 1 %."""
     try:
         x, y = float(x or "nan"), float(y or "nan")
@@ -104,11 +84,22 @@ def _one_size(x: float | None, y: float | None, source: str) -> Calibration | No
 
 def from_resolution(x: float, y: float, unit: str, source: str = "resolution tags") -> Calibration | None:
     """From pixels per `unit`; None if the unit is no length, or so coarse that it only speaks of printing.
-    NotSquareError as for `from_tiff`."""
-    um = _UM.get(unit.lower())
+    NotSquareError if pixels are no squares."""
+    um = um_in(unit)
     if um is None or not (x > 0 and y > 0) or um / x >= COARSEST_TAG_UM:
         return None
-    return _one_size(um / x, um / y, source)
+    return one_size(um / x, um / y, source)
+
+
+def known_unit(unit: str, notes: list[str]) -> float | None:
+    """µm in a `unit` that a file states; None, and a note if it is meant for one, if it is not known."""
+    um = um_in(unit)
+    if um is None and not is_no_unit(unit):
+        notes.append(
+            f"The pixel size is stated in “{visible(unit)[:40]}”, which is no unit of length that is known: give it by "
+            "hand."
+        )
+    return um
 
 
 def stated(read: Callable[[], Calibration | None], notes: list[str]) -> Calibration | None:
@@ -120,92 +111,17 @@ def stated(read: Callable[[], Calibration | None], notes: list[str]) -> Calibrat
         return None
 
 
-def from_tiff(tif: Any) -> Calibration | None:
-    """From an open tifffile.TiffFile: OME-XML, ImageJ, FEI/Thermo and Zeiss headers, then resolution tags.
-    NotSquareError if the pixels they state are no squares."""
-    return _ome(tif.ome_metadata) or _imagej(tif) or _fei(tif.fei_metadata) or _zeiss(tif.sem_metadata) or _tags(tif)
-
-
-def _ome(xml: str | None) -> Calibration | None:
-    """Of the first image; what is within a comment, or in a document that defines entities, does not count."""
-    if not xml:
-        return None
-    try:
-        root = ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, ValueError):  # ValueError: entities, see defusedxml
-        return None
-    found = next((e for e in root.iter() if str(e.tag).rpartition("}")[2] == "Pixels"), None)
-    if found is None:
-        return None
-    sizes = []
-    for axis in "XY":
-        value = found.get(f"PhysicalSize{axis}")
-        um = _UM.get(found.get(f"PhysicalSize{axis}Unit", "µm").lower())  # µm: the schema's default unit
-        if not value or um is None:
-            return None
-        try:
-            sizes.append(float(value) * um)
-        except ValueError:
-            return None
-    return _one_size(sizes[0], sizes[1], "OME-XML metadata")
-
-
-def from_zarr(image: Mapping[str, Any], names: Sequence[str]) -> Calibration | None:
+def from_zarr(image: Mapping[str, Any], names: Sequence[str], notes: list[str]) -> Calibration | None:
     """From one of the `multiscales` of an OME-Zarr image whose axes have these names: the scale of its finest level.
-    NotSquareError if its pixels are no squares."""
+    Notes as for `known_unit`. NotSquareError if its pixels are no squares."""
     try:
         units = {axis["name"]: axis.get("unit", "") for axis in image["axes"]}
         steps = [1.0] * len(names)
         for part in (*image["datasets"][0]["coordinateTransformations"], *image.get("coordinateTransformations", ())):
             if part["type"] == "scale":
                 steps = [a * float(b) for a, b in zip(steps, part["scale"], strict=True)]
-        sizes = [steps[names.index(axis)] * _UM[units[axis].lower()] for axis in "xy"]
+        um = {str(units[axis]): known_unit(str(units[axis]), notes) for axis in dict.fromkeys("xy")}
+        sizes = [steps[names.index(axis)] * (um[str(units[axis])] or math.nan) for axis in "xy"]
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return _one_size(sizes[0], sizes[1], "OME-Zarr metadata")
-
-
-def _per_unit(tif: Any) -> tuple[float, float] | None:
-    values = []
-    for name in ("XResolution", "YResolution"):
-        tag = tif.pages[0].tags.get(name)
-        if tag is None or not tag.value[1] or not tag.value[0]:
-            return None
-        values.append(tag.value[0] / tag.value[1])
-    return values[0], values[1]
-
-
-def _imagej(tif: Any) -> Calibration | None:
-    unit = str((tif.imagej_metadata or {}).get("unit", ""))
-    um, resolution = _UM.get(unit.lower()), _per_unit(tif)
-    if um is None or resolution is None:
-        return None
-    return _one_size(um / resolution[0], um / resolution[1], "ImageJ metadata")
-
-
-def _fei(header: dict | None) -> Calibration | None:
-    scan = (header or {}).get("Scan", {})
-    if "PixelWidth" not in scan or "PixelHeight" not in scan:
-        return None
-    try:
-        return _one_size(scan["PixelWidth"] * 1e6, scan["PixelHeight"] * 1e6, "FEI/Thermo SEM header")
-    except TypeError:
-        return None
-
-
-def _zeiss(header: dict | None) -> Calibration | None:
-    for key in ("ap_image_pixel_size", "ap_pixel_size"):
-        entry = (header or {}).get(key)
-        if entry and len(entry) == 3 and _UM.get(str(entry[2]).lower()):
-            um = _UM[str(entry[2]).lower()]
-            try:
-                return _one_size(float(entry[1]) * um, float(entry[1]) * um, "Zeiss SEM header")
-            except (TypeError, ValueError):
-                return None
-    return None
-
-
-def _tags(tif: Any) -> Calibration | None:
-    unit, resolution = tif.pages[0].tags.get("ResolutionUnit"), _per_unit(tif)
-    name = {2: "inch", 3: "cm"}.get(int(unit.value)) if unit is not None else None
-    return from_resolution(*resolution, name) if name and resolution else None
+    return one_size(sizes[0], sizes[1], "OME-Zarr metadata")

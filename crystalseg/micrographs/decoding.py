@@ -6,27 +6,32 @@ import math
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import cv2
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from crystalseg import environment
-from crystalseg.micrographs.calibration import Calibration, from_resolution, from_tiff, stated
+from crystalseg.micrographs.calibration import Calibration, from_resolution, stated
+from crystalseg.micrographs.headers import LONGEST, from_appended, from_sidecar, from_tiff, sidecar_names
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
 from crystalseg.micrographs.names import visible
 from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash, zarr_sides
+from crystalseg.micrographs.tiff_pages import main_page, orientation_of, planes_of, upright
+from crystalseg.micrographs.tiff_values import meaning, samples_of
 
 MOSAIC_MEGAPIXELS = 1000.0  # where nobody has to hold it beside others
 MAX_FILE = 2**30  # bytes of a file that is read from a folder or an archive
 MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
 LARGE = 2**28  # bytes of stored values from which on they are put on the disk, if there is one
-FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff")
+FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "jp2", "j2k", "webp")
 # The size check is ours, made from the header with a clear sentence.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -35,8 +40,34 @@ class TooLargeError(MicrographError):
     """An image of more megapixels than are measured at once."""
 
 
-# Pixels uint8 (H, W, 3), pixel size, and what the user should know.
-Decoded = tuple[np.ndarray, Calibration | None, list[str]]
+APPENDED = 2**20  # bytes at the end of a TIFF file that are searched for what a microscope wrote there
+ORIENTATION = 0x0112  # tag of Exif
+
+# Pixels uint8 (H, W, 3), pixel size, what the user should know, and how many channels there are to choose from.
+Decoded = tuple[np.ndarray, Calibration | None, list[str], int]
+Beside = Callable[[str], bytes | None]  # the bytes of a file of that name in the image's folder, if there is one
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the caller of `read_micrograph` wants."""
+
+    megapixels: float
+    scratch: Path | None
+    channel: int | None
+
+    def choose(self, channels: int, name: str, notes: list[str]) -> int:
+        """The channel of so many; MicrographError if there is none of that number."""
+        if channels > 1:
+            notes.append(f"It has {channels} channels; {_ordinal(self.channel or 1)} was used.")
+        if self.channel is not None and not 1 <= self.channel <= channels:
+            has = f"{channels} channels" if channels > 1 else "one channel"
+            raise MicrographError(f"{name}: it has {has}; there is no channel {self.channel}.")
+        return self.channel or 1
+
+
+def _ordinal(number: int) -> str:
+    return "the first" if number == 1 else f"number {number}"
 
 
 def read_micrograph(
@@ -44,14 +75,18 @@ def read_micrograph(
     name: str | None = None,
     max_megapixels: float | None = None,
     scratch: Path | None = None,
+    channel: int | None = None,
+    beside: Beside | None = None,
 ) -> Micrograph:
-    """Decode PNG, JPEG, BMP, TIFF (first page, at its full resolution) or OME-Zarr (a folder, or one packed as a ZIP
-    file) to 8-bit RGB.
+    """Decode PNG, JPEG, JPEG 2000, WebP, BMP, TIFF (its picture, at its full resolution; see `tiff_pages.main_page`) or
+    OME-Zarr (a folder, or one packed as a ZIP file) to 8-bit RGB.
 
     More than 8 bits and floating point are stretched between their 0.1st and 99.9th percentile. Transparent pixels
     become white. `name` is for messages and reports; `scratch`: a folder on a disk where the stored values of large
-    TIFF files may lie while they are converted, else memory. Raises MicrographError with one sentence if the file is
-    not an image, damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels` (None:
+    TIFF files may lie while they are converted, else memory; `channel`: which, 1, 2, …, of several detectors or
+    channels, else the first; `beside`: gives the text file beside the image where a microscope wrote its pixel size,
+    else it is looked for in the image's folder. Raises MicrographError with one sentence if the file is not an image,
+    damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels` (None:
     `environment.max_megapixels`), or would take more than MAX_BYTES (known from the header, before pixels are decoded).
 
     >>> from crystalseg import read_micrograph
@@ -62,28 +97,64 @@ def read_micrograph(
     """
     limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
     name = visible(name or ("image" if isinstance(source, bytes) else Path(source).name))
+    wanted = _Wanted(limit, scratch, channel)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not isinstance(source, bytes) and is_zarr(Path(source)):
-                pixels, calibration, notes = read_zarr(Path(source), name, partial(_check_size, limit=limit))
-                return Micrograph(pixels, name, zarr_hash(Path(source)), calibration, tuple(notes))
+                check = partial(_check_size, limit=limit)
+                pixels, calibration, notes, channels = read_zarr(Path(source), name, check, wanted.choose)
+                sha256 = zarr_hash(Path(source))
+                return Micrograph(pixels, name, sha256, calibration, tuple(notes), None, channel or 1, channels)
             with _opened(source, name) as file:
                 read = _read_tiff if _is_tiff(file) else _read_other
-                pixels, calibration, notes = read(file, name, limit, scratch)
+                pixels, calibration, notes, channels = read(file, name, wanted)
                 file.seek(0)
                 sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
     except MicrographError:
         raise
     except UnidentifiedImageError as error:
-        raise MicrographError(f"{name}: not an image this program reads (PNG, JPEG, BMP, TIFF).") from error
+        raise MicrographError(
+            f"{name}: not an image this program reads (PNG, JPEG, JPEG 2000, WebP, BMP, TIFF)."
+        ) from error
     except ValuesError as error:
         raise MicrographError(f"{name}: {error}.") from error
     except MemoryError as error:
         raise MicrographError(f"{name}: too large for the memory of this machine; crop it.") from error
     except Exception as error:  # decoders raise every kind of error for damaged files
         raise MicrographError(f"{name}: the file is damaged or truncated; export it again.") from error
-    return Micrograph(pixels, name, sha256, calibration, tuple(notes))
+    if calibration is None:
+        calibration = _beside(source, name, beside, pixels.shape[:2], notes)
+    return Micrograph(pixels, name, sha256, calibration, tuple(notes), None, channel or 1, channels)
+
+
+def _beside(
+    source: bytes | str | Path, name: str, beside: Beside | None, shape: tuple[int, int], notes: list[str]
+) -> Calibration | None:
+    """The pixel size in a text file beside the image, if there is one."""
+    if beside is None:
+        if isinstance(source, bytes):
+            return None
+        beside = partial(file_beside, Path(source))
+        name = Path(source).name
+    for other in sidecar_names(name):
+        data = beside(other)
+        if data is not None:
+            found = stated(partial(from_sidecar, data, shape[::-1], notes), notes)
+            if found is not None:
+                return found
+    return None
+
+
+def file_beside(path: Path, name: str) -> bytes | None:
+    """The bytes of a text file of that name in an image's folder, or in LAS X's own there; None if there is none."""
+    for place in (path.with_name(name), path.parent / "MetaData" / name):
+        try:
+            if place.is_file() and place.stat().st_size <= LONGEST:
+                return place.read_bytes()
+        except (OSError, ValueError):  # ValueError: a name that cannot be one
+            continue
+    return None
 
 
 def is_mosaic(source: bytes | Path) -> bool:
@@ -105,7 +176,7 @@ def _sides(file: BinaryIO) -> tuple[int, int]:
         width, height = Image.open(file).size
         return height, width
     with tifffile.TiffFile(file) as tif:
-        page = cast(tifffile.TiffPage, tif.pages[0])
+        page = main_page(tif)
         return page.imagelength, page.imagewidth
 
 
@@ -150,27 +221,28 @@ def _room(limit: float) -> float:
     return max(MAX_BYTES, 20e6 * limit)
 
 
-def _read_other(file: BinaryIO, name: str, limit: float, _: Path | None) -> Decoded:
+def _read_other(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
     data = file.read()
     image: Image.Image = Image.open(io.BytesIO(data))
-    if image.format not in ("PNG", "JPEG", "BMP", "MPO"):
+    if image.format not in ("PNG", "JPEG", "BMP", "MPO", "JPEG2000", "WEBP"):
         raise MicrographError(f"{name}: {image.format} files are not read; save it as PNG, JPEG, BMP or TIFF.")
-    deep = image.format == "PNG" and data[24] == 16
-    _check_size(name, image.height, image.width, 8 if deep else 4, limit)
-    x, y = image.info.get("dpi", (0, 0))
+    deep = (image.format == "PNG" and data[24] == 16) or image.format == "JPEG2000"
+    size = image.size
+    _check_size(name, image.height, image.width, 8 if deep else 4, wanted.megapixels)
     notes: list[str] = []
-    calibration = stated(partial(from_resolution, float(x), float(y), "inch"), notes)
+    wanted.choose(1, name, notes)
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format in ("PNG", "WEBP"):
+        notes.append(f"The file has {pictures} pictures; the first was used.")
+    x, y = image.info.get("dpi", (0, 0))
+    calibration = stated(lambda: from_appended(data, size, notes), notes)
+    calibration = calibration or stated(partial(from_resolution, float(x), float(y), "inch"), notes)
     if deep:  # Pillow would cut 16-bit colour down to its high byte
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if array is None:
-            raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
-        order = [2, 1, 0, 3][: array.shape[2]] if array.ndim == 3 else []
-
-        def ordered(rows: slice, columns: slice) -> np.ndarray:
-            return array[rows, columns][..., order] if order else array[rows, columns]
-
-        notes.append("16-bit intensities were scaled to 8 bit.")
-        return to_rgb(array.shape[0], array.shape[1], ordered), calibration, notes
+        array, kept = _deep(data, image.format == "PNG", name), image.getexif().get(ORIENTATION, 1)
+        array = upright(array if array.ndim == 3 else array[..., None], kept if kept in range(1, 9) else 1)
+        if array.dtype != np.uint8:
+            notes.append(f"{8 * array.dtype.itemsize}-bit intensities were scaled to 8 bit.")
+        return to_rgb(array.shape[0], array.shape[1], lambda rows, columns: array[rows, columns]), calibration, notes, 1
     image = ImageOps.exif_transpose(image)
     if image.mode == "P":
         mode = "RGBA" if "transparency" in image.info else "RGB"
@@ -180,43 +252,66 @@ def _read_other(file: BinaryIO, name: str, limit: float, _: Path | None) -> Deco
     def part(rows: slice, _: slice) -> np.ndarray:
         return np.asarray(image.crop((0, rows.start, image.width, rows.stop)).convert(mode))
 
-    return to_rgb(image.height, image.width, part), calibration, notes
+    return to_rgb(image.height, image.width, part), calibration, notes, 1
 
 
-def _read_tiff(file: BinaryIO, name: str, limit: float, scratch: Path | None) -> Decoded:
+def _deep(data: bytes, is_png: bool, name: str) -> np.ndarray:
+    """Values of a PNG of 16 bits, or of a JPEG 2000 file, at their full depth: (H, W) or (H, W, channels)."""
+    if not is_png:
+        return imagecodecs.jpeg2k_decode(data)
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None:
+        raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
+    return array[..., [2, 1, 0, 3][: array.shape[2]]] if array.ndim == 3 else array
+
+
+def _read_tiff(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
+    length = file.seek(0, io.SEEK_END)
+    file.seek(max(0, length - APPENDED))
+    end = file.read()
+    file.seek(0)
     with tifffile.TiffFile(file) as tif:
-        page = cast(tifffile.TiffPage, tif.pages[0])
+        page = main_page(tif)
         height, width = page.imagelength, page.imagewidth
         sample = page.dtype.itemsize if page.dtype is not None else 1
         stored = page.samplesperpixel * page.imagedepth * sample
-        _check_size(name, height, width, stored, limit)
-        if math.prod(page.chunks) * sample > _room(limit):
+        _check_size(name, height, width, stored, wanted.megapixels)
+        if math.prod(page.chunks) * sample > _room(wanted.megapixels):
             raise MicrographError(f"{name}: too large: one of its tiles alone exceeds the limit of memory.")
-        _check_tiles(name, page, file.seek(0, io.SEEK_END))
         notes: list[str] = []
-        levels = tif.series[0].levels if tif.series else []
-        planes = len(tif.pages) - sum(not level.keyframe.is_subifd for level in levels[1:])
-        if planes > 1:
-            notes.append(f"The file has {planes} pages; the first was used.")
-        array = page.asarray(out=_place_for(name, height * width * stored, scratch))
+        samples = samples_of(page, name)
+        planes = planes_of(tif, page)
+        channels = samples.channels if samples.channels > 1 else planes.channels
+        channel = wanted.choose(channels, name, notes)
+        chosen = planes.page(channel) if samples.channels == 1 else page
+        notes += planes.notes
+        _check_tiles(name, chosen, length)
+        array = chosen.asarray(out=_place_for(name, height * width * stored, wanted.scratch))
         if array.size == 0:
             raise MicrographError(f"{name}: the file is damaged (it states no colour channels); export it again.")
-        if "S" in page.axes and page.axes.index("S") == 0:
+        if page.imagedepth > 1:
+            notes.append(f"The page has {page.imagedepth} planes; the first was used.")
+            array = array.take(0, page.axes.index("Z"))
+        axes = page.axes.replace("Z", "")
+        if "S" in axes and axes.index("S") == 0:
             array = np.moveaxis(array, 0, -1)
         array = np.squeeze(array).reshape(height, width, -1)
-        convert = _meaning(page, array)
+        convert = meaning(page, array, samples, channel if samples.channels > 1 else 1, name, notes)
         eight = convert(array[:1, :1]).dtype == np.uint8
         if not eight:
             notes.append(f"{array.dtype} intensities were scaled to 8 bit.")
-        pixels = to_rgb(height, width, lambda rows, columns: convert(array[rows, columns]))
+        seen = upright(array, orientation_of(page))
+        pixels = to_rgb(seen.shape[0], seen.shape[1], lambda rows, columns: convert(seen[rows, columns]))
         if array.dtype.kind == "f" and not eight:
             missing = sum(np.count_nonzero(~np.isfinite(row)) for row in array)
             if missing:
                 notes.append(f"{missing} of its values are no finite numbers; they became black.")
-        return pixels, stated(partial(from_tiff, tif), notes), notes
+        calibration = stated(lambda: from_tiff(tif, page, notes), notes)
+        calibration = calibration or stated(lambda: from_appended(end, (width, height), notes), notes)
+        return pixels, calibration, notes, channels
 
 
-def _check_tiles(name: str, page: tifffile.TiffPage, length: int) -> None:
+def _check_tiles(name: str, page: Any, length: int) -> None:
     """MicrographError if a strip or tile is missing, or lies beyond the end of the file: tifffile would fill it with
     zeros."""
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
@@ -240,22 +335,3 @@ def _place_for(name: str, size: int, scratch: Path | None) -> str | None:
             f"{free / 2**30:.1f} GiB are free; make room."
         )
     return f"memmap:{scratch}"
-
-
-def _meaning(page: tifffile.TiffPage, array: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes gray or RGB of stored values (h, w, samples)."""
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        colours = (cast(np.ndarray, page.colormap).T >> 8).astype(np.uint8)
-        return lambda part: colours[part[..., 0]]
-    if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
-        most = np.iinfo(array.dtype).max
-
-        def printed(part: np.ndarray) -> np.ndarray:
-            ink = part[..., :4].astype(np.float32) / most
-            return ((1 - ink[..., :3]) * (1 - ink[..., 3:4]) * 255 + 0.5).astype(np.uint8)
-
-        return printed
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        top = array.max()
-        return lambda part: top - part if part.dtype.kind != "b" else ~part
-    return lambda part: part

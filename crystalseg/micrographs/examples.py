@@ -5,6 +5,7 @@ from pathlib import Path
 from crystalseg.micrographs.annotations import Annotation, read_annotations
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.micrograph import Micrograph
+from crystalseg.micrographs.names import natural
 
 FOLDER = Path(__file__).with_name("example_images")
 LABELLED = Path(__file__).with_name("labelled_images")
@@ -13,7 +14,7 @@ FIRST = "metal-powder-SEM.png"
 
 def files() -> dict[str, Path]:
     """A title and the file of each."""
-    return {path.stem.replace("-", " "): path for path in sorted(FOLDER.glob("*.png"))}
+    return {path.stem.replace("-", " "): path for path in sorted(FOLDER.glob("*.png"), key=natural)}
 
 
 def first() -> Micrograph:
@@ -32,4 +33,4 @@ def looked_at() -> dict[str, list[Annotation]]:
 
 
 def _labelled(part: str) -> dict[str, list[Annotation]]:
-    return {folder.parent.name: read_annotations(folder) for folder in sorted(LABELLED.glob(f"*/{part}"))}
+    return {folder.parent.name: read_annotations(folder) for folder in sorted(LABELLED.glob(f"*/{part}"), key=natural)}

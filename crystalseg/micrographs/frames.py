@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import re
 import warnings
@@ -12,22 +13,19 @@ from typing import Any
 
 import tifffile
 from defusedxml import ElementTree
+from tifffile import PHOTOMETRIC
 
-from crystalseg.micrographs.calibration import Calibration, NotSquareError, from_tiff
+from crystalseg.micrographs.calibration import Calibration, NotSquareError
+from crystalseg.micrographs.headers import from_tiff
 from crystalseg.micrographs.micrograph import MicrographError
 from crystalseg.micrographs.names import visible
+from crystalseg.micrographs.tiff_pages import Planes, main_page, orientation_of, planes_of
+from crystalseg.micrographs.tiff_values import samples_of
+from crystalseg.micrographs.units import number, seconds_in
 
 MOST = 2000  # frames of one series
-_SECONDS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "min": 60.0,
-    "minutes": 60.0,
-    "h": 3600.0,
-    "hours": 3600.0,
-}
+_TIMES = "TIQ"  # axes that are times: tifffile's names for time, and for pages of which a file says no more
+_LAST_NUMBER = re.compile(r"([0-9]{1,18})(?=[^0-9]*(\.\w+)?$)")  # in a name, not in its ending
 _COLUMN = re.compile(r"(image|frame|time|temperature)\s*[_,(\[]?\s*°?\s*([a-z]*)\s*[)\]]?")
 
 
@@ -39,38 +37,49 @@ class Moment:
     celsius: float = math.nan
 
 
+@dataclass(frozen=True)
+class Unpacked:
+    """The frames of a TIFF file: when each was taken, the pixel size or None, and what the user should know."""
+
+    moments: list[Moment]
+    calibration: Calibration | None
+    notes: tuple[str, ...]
+
+
 def is_stack(path: Path) -> bool:
-    """Whether a file is a TIFF of several pages, which are frames."""
+    """Whether a file is a TIFF of several pages, which may be frames."""
     try:
         with warnings.catch_warnings(), tifffile.TiffFile(path) as tif:
             warnings.simplefilter("ignore")
-            return len(_pages(tif)) > 1
-    except (OSError, tifffile.TiffFileError, ValueError, IndexError):
+            return len(planes_of(tif, main_page(tif)).pages) > 1
+    except Exception:  # tifffile raises what it likes; `unpack` and `read_micrograph` say what is wrong
         return False
 
 
-def _pages(tif: tifffile.TiffFile) -> list[Any]:
-    """The pages that are frames: those of the first series, at their full resolution."""
-    return [page for page in tif.series[0].pages if page is not None] if tif.series else []
-
-
-def unpack(path: Path, folder: Path) -> tuple[list[Moment], Calibration | None]:
-    """Write the frames of a TIFF file as files `0001.tif`, … into `folder`, as they are; returns when each was taken
-    and the pixel size, by OME or ImageJ metadata. MicrographError if the file cannot be read as frames of one kind."""
+def unpack(path: Path, folder: Path, channel: int | None = None) -> Unpacked:
+    """Write the frames of a TIFF file as files `0001.tif`, … into `folder`, as they are, of one channel, 1, 2, …, else
+    the first. MicrographError if the file cannot be read as frames of one kind, such as a stack through the depth."""
     name = visible(path.name)
+    notes: list[str] = []
     try:
         with warnings.catch_warnings(), tifffile.TiffFile(path) as tif:
             warnings.simplefilter("ignore")
-            pages = _pages(tif)
-            if not 2 <= len(pages) <= MOST:
-                raise MicrographError(f"{name}: it has {len(pages)} frames; a series has 2 to {MOST}.")
+            key = main_page(tif)
+            planes = planes_of(tif, key)
+            channels = planes.channels
+            if channel is not None and not 1 <= channel <= channels:
+                raise MicrographError(f"{name}: it has {channels} channels; there is no channel {channel}.")
+            if channels > 1:
+                which = f"number {channel}" if channel else "the first"
+                notes.append(f"It has {channels} channels; {which} was used.")
+            pages = _in_time(planes, channel or 1, name)
             folder.mkdir(parents=True, exist_ok=True)
+            samples = samples_of(key, name)
+            colour = samples.colour >= 3
             for k, page in enumerate(pages, start=1):
-                key = page.keyframe
-                shade = tifffile.PHOTOMETRIC.RGB if key.samplesperpixel >= 3 else tifffile.PHOTOMETRIC.MINISBLACK
-                planar = key.planarconfig if key.samplesperpixel >= 3 else None
-                tifffile.imwrite(folder / f"{k:04d}.tif", page.asarray(), photometric=shade, planarconfig=planar)
-            return _moments(tif, len(pages)), from_tiff(tif)
+                _write(folder / f"{k:04d}.tif", page, key, colour)
+            calibration = from_tiff(tif, key, notes)
+            return Unpacked(_moments(tif, len(pages), channel or 1), calibration, tuple(notes))
     except MicrographError:
         raise
     except NotSquareError as error:
@@ -81,27 +90,69 @@ def unpack(path: Path, folder: Path) -> tuple[list[Moment], Calibration | None]:
         raise MicrographError(f"{name}: not a TIFF file of frames, or a damaged one; export it again.") from error
 
 
-def _moments(tif: tifffile.TiffFile, count: int) -> list[Moment]:
-    """By OME's DeltaT of each plane, or ImageJ's frame interval."""
+def _in_time(planes: Planes, channel: int, name: str) -> list[Any]:
+    """The pages of a channel in the order of time; MicrographError if other axes than time have several planes."""
+    if planes.length("Z") > 1:
+        raise MicrographError(
+            f"{name}: it is a stack of {planes.length('Z')} planes through the depth (z), not a series in time; if "
+            "they are times, say so in the file (in ImageJ: Image › Properties, frames instead of slices)."
+        )
+    several = [axis for axis, length in zip(planes.axes, planes.shape, strict=True) if length > 1 and axis != "C"]
+    if len(several) > 1 or not set(several) <= set(_TIMES):
+        raise MicrographError(
+            f"{name}: its planes have the axes {', '.join(several)}; a series has times only: save it as such."
+        )
+    count = planes.length(several[0]) if several else 1
+    if not 2 <= count <= MOST:
+        raise MicrographError(f"{name}: it has {count} frames; a series has 2 to {MOST}.")
+    return [planes.page(channel, **{several[0]: k}) for k in range(count)]
+
+
+def _write(path: Path, page: Any, key: Any, colour: bool) -> None:
+    """A page as a file of its own that means the same."""
+    tags = [(274, "H", 1, orientation_of(key), True)]
+    kind = key.photometric
+    known = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.PALETTE)
+    shade = kind if kind in known else PHOTOMETRIC.RGB if colour else PHOTOMETRIC.MINISBLACK
+    more: dict[str, Any] = {"extrasamples": key.extrasamples} if key.extrasamples else {}
+    if kind == PHOTOMETRIC.PALETTE:
+        more["colormap"] = key.colormap
+    planar = key.planarconfig if key.samplesperpixel > 1 else None
+    tifffile.imwrite(
+        path, page.asarray(), photometric=shade, planarconfig=planar, extratags=tags, metadata=None, **more
+    )
+
+
+def _moments(tif: tifffile.TiffFile, count: int, channel: int) -> list[Moment]:
+    """By OME's DeltaT of each plane or its TimeIncrement, or ImageJ's frame interval."""
+    interval = number((tif.imagej_metadata or {}).get("finterval"))
     seconds = [math.nan] * count
-    interval = (tif.imagej_metadata or {}).get("finterval")
-    if isinstance(interval, int | float) and interval > 0:
-        seconds = [k * float(interval) for k in range(count)]
-    elif tif.ome_metadata:
-        for plane in _planes(tif.ome_metadata):
-            at, delta = plane.get("TheT", ""), plane.get("DeltaT", "")
-            unit = _SECONDS.get(plane.get("DeltaTUnit", "s"), math.nan)
-            if at.isdecimal() and int(at) < count:
-                try:
-                    seconds[int(at)] = float(delta) * unit
-                except ValueError:
-                    continue
+    if tif.ome_metadata:
+        seconds = _by_plane(tif.ome_metadata, count, channel)
+        if not all(map(math.isfinite, seconds)):
+            for pixels in _elements(tif.ome_metadata, "Pixels")[:1]:
+                unit = seconds_in(pixels.get("TimeIncrementUnit", "s"))
+                interval = number(pixels.get("TimeIncrement")) * (math.nan if unit is None else unit)
+    if interval > 0:
+        seconds = [k * interval for k in range(count)]
     return [Moment(value) for value in seconds]
 
 
-def _planes(xml: str) -> list[Any]:
+def _by_plane(xml: str, count: int, channel: int) -> list[float]:
+    seconds = [math.nan] * count
+    for plane in _elements(xml, "Plane"):
+        at, delta = plane.get("TheT", ""), plane.get("DeltaT")
+        unit = seconds_in(plane.get("DeltaTUnit", "s"))
+        if at.isdecimal() and int(at) < count and plane.get("TheC", "0") in ("0", str(channel - 1)):
+            value = number(delta) * (math.nan if unit is None else unit)
+            if math.isnan(seconds[int(at)]) or plane.get("TheC") == str(channel - 1):
+                seconds[int(at)] = value
+    return seconds
+
+
+def _elements(xml: str, name: str) -> list[Any]:
     try:
-        return [e for e in ElementTree.fromstring(xml).iter() if str(e.tag).rpartition("}")[2] == "Plane"]
+        return [e for e in ElementTree.fromstring(xml).iter() if str(e.tag).rpartition("}")[2] == name]
     except (ElementTree.ParseError, ValueError):
         return []
 
@@ -132,12 +183,44 @@ def read_moments(text: str, names: Sequence[str]) -> list[Moment]:
             f"The table of times has {len(rows)} rows, the series {len(names)} frames: give a row for each, or their "
             "names in a column image."
         )
-    order = [names.index(row[named[0]].strip()) for row in rows] if named else range(len(names))
+    order = [names.index(row[named[0]].strip()) for row in rows] if named else list(range(len(names)))
+    twice = next((k for k in order if order.count(k) > 1), None)
+    if twice is not None:
+        raise MicrographError(f"The table of times names “{visible(names[twice])}” twice: give each frame one row.")
     moments = [Moment()] * len(names)
     for k, row in zip(order, rows, strict=True):
         seconds = _number(row, columns.get("time"), _as_seconds)
         moments[k] = Moment(seconds, _number(row, columns.get("temperature"), _as_celsius))
+    check_times(moments, names)
     return moments
+
+
+def check_times(moments: Sequence[Moment], names: Sequence[str]) -> None:
+    """MicrographError if the times that are known do not increase from frame to frame, in the order of their names."""
+    known = [
+        (moment.seconds, name) for moment, name in zip(moments, names, strict=True) if math.isfinite(moment.seconds)
+    ]
+    for (before, one), (after, other) in itertools.pairwise(known):
+        if after <= before:
+            how = "the same time as" if after == before else "an earlier time than"
+            raise MicrographError(
+                f"“{visible(other)}” has {how} the frame before it, “{visible(one)}” ({after:g} s and {before:g} s): "
+                "give the times in the order of the frames' names."
+            )
+
+
+def check_interval(names: Sequence[str]) -> None:
+    """MicrographError if numbers in the frames' names skip some, so that one interval cannot hold between them all."""
+    numbers = [_LAST_NUMBER.search(name) for name in names]
+    if not all(numbers) or len({_LAST_NUMBER.sub("#", name) for name in names}) > 1:
+        return
+    steps = [int(b[1]) - int(a[1]) for a, b in itertools.pairwise(found for found in numbers if found)]
+    for step, (one, other) in zip(steps, itertools.pairwise(names), strict=True):
+        if step > min(steps) >= 1:
+            raise MicrographError(
+                f"The numbers of the frames skip from “{visible(one)}” to “{visible(other)}”: one interval cannot hold "
+                "between them all; give a table of times."
+            )
 
 
 def _dialect(text: str) -> str:
@@ -161,7 +244,7 @@ def _number(row: Sequence[str], column: tuple[int, str] | None, convert: Any) ->
 
 
 def _as_seconds(value: float, unit: str) -> float:
-    factor = _SECONDS.get(unit or "s")
+    factor = seconds_in(unit or "s")
     if factor is None:
         raise MicrographError(f"The unit of time “{visible(unit)}” is not known: use s, min or h.")
     return value * factor

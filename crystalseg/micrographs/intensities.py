@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from crystalseg.errors import UserError
@@ -10,6 +11,8 @@ from crystalseg.errors import UserError
 STRIP = 2_000_000  # px converted at once
 SAMPLE = 16_000_000  # px from which percentiles are taken; larger images give every n-th of theirs
 DARK, BRIGHT = 0.1, 99.9  # percentiles that become black and white
+SPECK = 5  # px, side of the median that removes hot pixels and most of the noise
+NOISE = 0.5  # share of the spread that is left by it: of noise a quarter, of what can be seen nearly all
 
 
 class ValuesError(UserError):
@@ -23,8 +26,9 @@ Part = Callable[[slice, slice], np.ndarray]
 def to_rgb(height: int, width: int, part: Part) -> np.ndarray:
     """uint8 (H, W, 3) of what `part` gives: gray, gray + alpha, RGB or RGBA of any real type.
 
-    8 bits stay as they are, other types are stretched between two percentiles; what is transparent becomes white, what
-    is no number black. ValuesError if the values are complex, or none is a finite number.
+    8 bits stay as they are, other types are stretched between two percentiles, or, where there is nothing but noise
+    between these, as about a few inclusions, to the extremes without hot pixels; what is transparent becomes white,
+    what is no number black. ValuesError if the values are complex, or none is a finite number.
     """
     step = max(1, STRIP // width)
     out = np.empty((height, width, 3), np.uint8)
@@ -51,7 +55,14 @@ def _span(height: int, width: int, part: Part) -> tuple[float, float]:
     if not finite.any():
         raise ValuesError("none of its values is a finite number")
     low, high = np.percentile(values[finite], (DARK, BRIGHT))
-    return low, high
+    filled = np.where(finite, values, np.float32(low))
+    quiet = np.stack([cv2.medianBlur(np.ascontiguousarray(one), SPECK) for one in np.moveaxis(filled, 2, 0)])
+    if np.ptp(np.percentile(quiet, (DARK, BRIGHT))) > NOISE * (high - low):
+        return low, high
+    # All between the percentiles is noise: crystals are so few that they lie beyond.
+    least, most = float(quiet.min()), float(quiet.max())
+    span = high - low
+    return (least if low - least > span else low), (most if most - high > span else high)
 
 
 def _colour(values: np.ndarray) -> np.ndarray:

@@ -5,8 +5,32 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
+from crystalseg.errors import UserError
+
 BOUNDARY_WIDTH = 5  # px, of the lines between annotated crystals (paper section IV-A)
 GROUND_MARGIN = (BOUNDARY_WIDTH + 1) // 2  # px, how far the ground that has the lines too goes beyond the crystals
+
+
+# More crystals than any image has px for (MOSAIC_MEGAPIXELS over Instances.min_area): a table of them all is 0.8 GB.
+MOST = 10**8
+
+
+class LabelsError(UserError):
+    """Labels that are none; the message is one sentence for the user."""
+
+
+def largest(labels: np.ndarray) -> int:
+    """The largest number of a label image (H, W). LabelsError unless all are whole numbers from 0 to MOST: compiled
+    code looks places up by them without asking whether these are there."""
+    if labels.dtype.kind not in "biu":
+        raise LabelsError(f"Labels must be whole numbers; these are {labels.dtype}.")
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high > MOST:
+        raise LabelsError(
+            f"Labels must be numbered 0, 1, 2, …; these run from {low} to {high}: number them anew "
+            "(`label_images.relabelled`)."
+        )
+    return high
 
 
 @njit(cache=True, nogil=True)
@@ -106,8 +130,8 @@ def _counted(labels: np.ndarray, count: int) -> np.ndarray:
 
 def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
     """Pixels of each label of an image (H, W), int64 (n + 1,), the background's first; n is at `least` so many.
-    `numpy.bincount` would make 8 bytes of every pixel first."""
-    return _counted(labels, max(int(labels.max(initial=0)), least) + 1)
+    `numpy.bincount` would make 8 bytes of every pixel first. LabelsError as for `largest`."""
+    return _counted(labels, max(largest(labels), least) + 1)
 
 
 @njit(cache=True, nogil=True)
@@ -124,7 +148,9 @@ def _averaged(labels: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of `values` float or bool (H, W) over each label 1..n of an image (H, W), float64 (n,); 0 of absent
     numbers."""
-    return _averaged(labels, values, int(labels.max(initial=0)) + 1)[1:]
+    if values.shape != labels.shape:
+        raise LabelsError(f"Labels have {labels.shape} px, the values {values.shape}.")
+    return _averaged(labels, values, largest(labels) + 1)[1:]
 
 
 @njit(cache=True, nogil=True)
@@ -139,6 +165,8 @@ def _looked_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Labels (H, W) of 1..n with `numbers` integer (n,) in their place, what is not above 0 as 0; int32 (H, W)."""
+    if int(labels.max(initial=0)) > len(numbers):
+        raise LabelsError(f"Labels run to {labels.max()}, where {len(numbers)} are known.")
     return _looked_up(labels, np.concatenate(([0], numbers)).astype(np.int32))
 
 
@@ -151,13 +179,31 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     """Make every label one 4-connected component of at least `min_area` px², without holes, numbered 1..n.
 
     A label in several large pieces becomes several labels. A hole is background enclosed by a single label.
-    Parameters: `labels` integer (H, W). Returns int32 (H, W).
+    Parameters: `labels` integer (H, W). Returns int32 (H, W). LabelsError as for `largest`.
     """
+    largest(labels)
     connected = pieces(labels)
-    labels = keep_labels(connected, areas(connected)[1:] >= max(min_area, 1))
-    count, background = cv2.connectedComponents((labels == 0).astype(np.uint8), connectivity=4)
-    _fill(labels, background, _holes(labels, background, count))
-    return labels
+    return filled(keep_labels(connected, areas(connected)[1:] >= max(min_area, 1)))
+
+
+def hollowed(labels: np.ndarray, ground: np.ndarray, min_area: int) -> np.ndarray:
+    """Labels (H, W) without their holes: what is not `ground`, bool (H, W), and lies within a single label, of at least
+    `min_area` px². Where the ground is missing at a label's edge it stays. Int32 (H, W)."""
+    solid = np.where(ground, labels, 0).astype(np.int32)
+    count, empty = cv2.connectedComponents((solid == 0).astype(np.uint8), connectivity=4)
+    owner = _holes(solid, empty, count)
+    owner[areas(empty, count) < min_area] = 0
+    found = labels.astype(np.int32)  # a copy
+    found[(owner[empty] > 0) & (owner[empty] == labels)] = 0
+    return found
+
+
+def filled(labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) with their holes: the background that lies within a single label is that label's; int32 (H, W)."""
+    found = labels.astype(np.int32)
+    count, background = cv2.connectedComponents((found == 0).astype(np.uint8), connectivity=4)
+    _fill(found, background, _holes(found, background, count))
+    return found
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:

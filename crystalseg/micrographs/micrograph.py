@@ -18,7 +18,7 @@ class MicrographError(UserError):
 class Micrograph:
     """pixels: uint8 (H, W, 3) RGB. calibration: pixel size and its source, or None. name: the file's. sha256: of the
     uploaded bytes. notes: what the user should know about how the file was read. region: (top, left, bottom, right) px
-    of the part of the file's image that `pixels` shows."""
+    of the part of the file's image that `pixels` shows. channel: which of the file's `channels`, 1, 2, …, it is."""
 
     pixels: np.ndarray
     name: str
@@ -26,6 +26,8 @@ class Micrograph:
     calibration: Calibration | None = None
     notes: tuple[str, ...] = ()
     region: tuple[int, int, int, int] | None = None
+    channel: int = 1
+    channels: int = 1
 
     @property
     def um_per_px(self) -> float | None:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 LONGEST_STEM = 100  # bytes; file systems allow 255 for a whole name
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')  # in file names, by some system
+_NUMBERS = re.compile(r"(\D*)(\d*)")
 _LINE_ENDS = re.compile(r"[\t\r\n\v\f\x85\u2028\u2029]+")
 # Controls, lone surrogates, what is no character, and marks that turn the direction of what follows.
 _UNSEEN = re.compile(
@@ -17,6 +18,14 @@ _UNSEEN = re.compile(
 def visible(text: object) -> str:
     """`text` on one line, without what no one sees: what is left stands for itself in XML, HTML, PDF and Excel."""
     return _UNSEEN.sub("", _LINE_ENDS.sub(" ", unicodedata.normalize("NFC", str(text))))
+
+
+def natural(name: object) -> tuple[tuple[str, int, str], ...]:
+    """A key to sort names by in which numbers count as numbers: 2 before 10. Letters of both cases come together."""
+    text = str(name)
+    pairs = [(words.casefold(), digits.lstrip("0")) for words, digits in _NUMBERS.findall(text)]
+    parts = [(words, len(digits), digits) for words, digits in pairs]
+    return (*parts, ("", -1, text))  # what differs in case or leading zeros only keeps an order
 
 
 def file_stem(name: str) -> str:

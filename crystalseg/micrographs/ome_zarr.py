@@ -18,6 +18,8 @@ from crystalseg.micrographs.micrograph import MicrographError
 
 # name, height, width, bytes of a stored pixel: raises MicrographError if that is too large.
 CheckSize = Callable[[str, int, int, int], None]
+# How many channels, name, notes: the number of the one that is read, with a note; MicrographError if there is none.
+Choose = Callable[[int, str, list[str]], int]
 
 
 def is_zarr(path: Path) -> bool:
@@ -36,9 +38,11 @@ def is_zarr(path: Path) -> bool:
 _MARKS = (".zgroup", "zarr.json", ".zattrs")
 
 
-def read_zarr(path: Path, name: str, check_size: CheckSize) -> tuple[np.ndarray, Calibration | None, list[str]]:
-    """Pixels uint8 (H, W, 3), pixel size and notes, of the first plane; up to three channels are colours.
-    MicrographError says what is wrong with it."""
+def read_zarr(
+    path: Path, name: str, check_size: CheckSize, choose: Choose
+) -> tuple[np.ndarray, Calibration | None, list[str], int]:
+    """Pixels uint8 (H, W, 3), pixel size, notes, and how many channels there are to choose from, of the first plane;
+    three channels are colours. MicrographError says what is wrong with it."""
     image, levels = _opened(path, name)
     array = levels[0]
     if len({level.dtype for level in levels}) > 1:
@@ -56,11 +60,13 @@ def read_zarr(path: Path, name: str, check_size: CheckSize) -> tuple[np.ndarray,
         raise MicrographError(
             f"{name}: {missing} of its {array.nchunks} chunks are missing; export it again, complete."
         )
-    notes = _left_out(array, names, channels)
-    pixels = to_rgb(height, width, _Rows(array, names, channels))
+    notes = _left_out(array, names)
+    choice = 1 if channels == 3 else channels
+    channel = choose(choice, name, notes)
+    pixels = to_rgb(height, width, _Rows(array, names, channels, channel))
     if array.dtype not in (np.uint8, bool):
         notes.append(f"{array.dtype} intensities were scaled to 8 bit.")
-    return pixels, stated(lambda: from_zarr(image, names), notes), notes
+    return pixels, stated(lambda: from_zarr(image, names, notes), notes), notes, choice
 
 
 def zarr_sides(path: Path) -> tuple[int, int]:
@@ -81,18 +87,17 @@ def _opened(path: Path, name: str) -> tuple[Any, list[Any]]:
         raise MicrographError(f"{name}: no OME-Zarr image; export it as OME-Zarr, or as TIFF.") from error
 
 
-def _left_out(array: Any, names: list[str], channels: int) -> list[str]:
+def _left_out(array: Any, names: list[str]) -> list[str]:
     planes = math.prod(n for n, axis in zip(array.shape, names, strict=True) if axis not in ("c", "y", "x"))
-    notes = [f"The image has {planes} planes; the first was used."] if planes > 1 else []
-    return [*notes, f"It has {channels} channels; the first was used."] if channels not in (1, 3) else notes
+    return [f"The image has {planes} planes; the first was used."] if planes > 1 else []
 
 
 class _Rows:
     """Values of the first plane, (h, w, channels), by rows and columns; a row of chunks is decoded once."""
 
-    def __init__(self, array: Any, names: list[str], channels: int):
+    def __init__(self, array: Any, names: list[str], channels: int, channel: int):
         self._array, self._names = array, names
-        self._channels = channels if channels == 3 else 1
+        self._channels = slice(0, 3) if channels == 3 else slice(channel - 1, channel)
         self._high = max(1, array.chunks[-2])
         self._held: tuple[int, np.ndarray] = (-1, np.empty(0))
 
@@ -111,7 +116,7 @@ class _Rows:
     def _part(self, rows: slice) -> np.ndarray:
         where: list[Any] = [rows if axis == "y" else slice(None) if axis == "x" else 0 for axis in self._names]
         if "c" in self._names:
-            where[self._names.index("c")] = slice(0, self._channels)
+            where[self._names.index("c")] = self._channels
         values = np.asarray(self._array[tuple(where)])
         return values[..., None] if values.ndim == 2 else np.moveaxis(values, 0, -1)
 

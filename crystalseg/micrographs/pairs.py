@@ -1,35 +1,28 @@
 """Images with labels beside them, as files: `<id>.png` and `<id>_label.png`."""
 
-import io
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.names import natural
 
 
 def read_labels(path: str | Path) -> np.ndarray:
-    """A label image (PNG or TIFF, 8 to 32 bit, 0 = background) as int32 (H, W); MicrographError if it is none."""
-    path = Path(path)
-    return decode_labels(path.read_bytes(), path.name)
+    """A label image's labels int32 (H, W), 1..n, as `label_images.label_image` reads them; MicrographError if it is
+    none."""
+    return _read(Path(path)).labels
 
 
-def decode_labels(data: bytes, name: str) -> np.ndarray:
-    """As `read_labels`, from the bytes of a file called `name`."""
+def _read(path: Path) -> LabelImage:
     try:
-        if name.lower().endswith((".tif", ".tiff")):
-            labels: np.ndarray | None = tifffile.imread(io.BytesIO(data))
-        else:
-            labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except Exception as error:  # tifffile raises what it likes
-        raise MicrographError(f"{name}: cannot be read as a label image.") from error
-    if labels is None or labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise MicrographError(f"{name}: a label image must have one channel of whole numbers.")
-    return labels.astype(np.int32)
+        return label_image(path.read_bytes(), path.name)
+    except OSError as error:
+        raise MicrographError(f"{path.name}: cannot be opened ({error.strerror}).") from error
 
 
 def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
@@ -38,13 +31,13 @@ def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
     Raises MicrographError when there is none, or an image and its labels differ in size.
     """
     pairs = []
-    for path in sorted(Path(folder).glob("*_label.png")):
+    for path in sorted(Path(folder).glob("*_label.png"), key=natural):
         name = path.name.removesuffix("_label.png")
         micrograph = read_micrograph(path.with_name(f"{name}.png"), name)
-        labels = read_labels(path)
-        if labels.shape != micrograph.shape:
+        read = _read(path)
+        if read.labels.shape != micrograph.shape:
             raise MicrographError(f"{name}: the image and its labels differ in size.")
-        pairs.append((micrograph, labels))
+        pairs.append((replace(micrograph, notes=(*micrograph.notes, *read.notes)), read.labels))
     if not pairs:
         raise MicrographError(f"{folder}: no <id>.png with an <id>_label.png beside it.")
     return pairs

@@ -24,7 +24,7 @@ class Logged:
     def is_of(self, instances: Instances) -> bool:
         """Whether it was made to labels of these thresholds."""
         if self.instances is None:
-            return self.text == instances_text(instances)
+            return instances.holes == "filled" and self.text == instances_text(instances)
         return canonical(self.instances) == canonical(instances)
 
 

@@ -47,7 +47,9 @@ def whole_image(run: Run) -> Micrograph:
     """The image as it was uploaded, with the run's pixel size; StoreError if it is not in the store."""
     if "image" not in run.files:
         raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
-    micrograph = read_micrograph(store.checked(run.files["image"]), run.image_name, float("inf"), store.home())
+    image = store.checked(run.files["image"])
+    channel = run.channel if run.channel > 1 else None
+    micrograph = read_micrograph(image, run.image_name, float("inf"), store.home(), channel)
     return replace(micrograph, calibration=run.calibration)
 
 

@@ -34,6 +34,7 @@ def save_micrograph(path: Path, micrograph: Micrograph) -> None:
         "calibration": asdict(micrograph.calibration) if micrograph.calibration else None,
         "notes": micrograph.notes,
         "region": micrograph.region,
+        "channels": (micrograph.channel, micrograph.channels),
     }
     _save(path, {"pixels": micrograph.pixels}, facts)
 
@@ -48,7 +49,9 @@ def load_micrograph(path: Path) -> Micrograph:
     arrays, facts = _load(path)
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     region = tuple(facts["region"]) if facts["region"] else None
-    return Micrograph(arrays["pixels"], facts["name"], facts["sha256"], calibration, tuple(facts["notes"]), region)
+    channels = facts.get("channels", (1, 1))  # not written by earlier releases
+    notes = tuple(facts["notes"])
+    return Micrograph(arrays["pixels"], facts["name"], facts["sha256"], calibration, notes, region, *channels)
 
 
 _OPTIONAL = ("attention", "origin", "features")

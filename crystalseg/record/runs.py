@@ -44,7 +44,8 @@ _OF_CALIBRATION = {"um_per_px", "calibration", "calibration_uncertainty"}  # as 
 class Run:
     """A finished run, as it is on record.
 
-    image_sha256: of the file as uploaded; region: the part measured, or None; calibration: its pixel size, or None;
+    image_sha256: of the file as uploaded; region: the part measured, or None; channel: of a file with several;
+    calibration: its pixel size, or None;
     settings, figures, corrections, marks and verdicts: JSON-ready, word for word as they were written, `chosen`,
     `summary`, `log`, `marked` and `judged` to work with; figures: None if no crystal counted; corrections: those in
     force; marks: pores and artefacts by number; files: by name, hashes of what is kept in the store: `image`, as
@@ -70,6 +71,7 @@ class Run:
     profile: str = ""
     job: str = ""
     device: str = ""
+    channel: int = 1
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     created: str = field(default_factory=store.now)
     software: dict = field(default_factory=software)
@@ -152,6 +154,7 @@ def describe(
         image_name=micrograph.name,
         image_sha256=micrograph.sha256,
         region=micrograph.region,
+        channel=micrograph.channel,
         calibration=micrograph.calibration,
         settings=json.loads(segmentation.settings.to_json()),
         hashes=segmentation.hashes,

@@ -19,7 +19,7 @@ from crystalseg.report.picture_sections import (
     test_lines,
 )
 from crystalseg.report.report import Details, Part, Report
-from crystalseg.report.words import DETERMINISM, SAMPLING, corrections_words, rule_words, settings_rows
+from crystalseg.report.words import DETERMINISM, HOLES, SAMPLING, corrections_words, rule_words, settings_rows
 from crystalseg.segmentation.methods import statement_of
 
 
@@ -102,9 +102,9 @@ def _method(report: Report) -> list[Block]:
     statement = statement_of(settings.method, settings.network, factors or "of its own")
     words = (
         f"{statement} Size is the equivalent circular diameter "
-        f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. "
-        f"{rule_words(settings.measuring.border_rule)} {SAMPLING} Percentiles follow ISO 9276-1 (smallest size whose "
-        f"cumulative share reaches it)."
+        f"2·√(area/π) of each crystal's section, which is not the true diameter of the crystal. Holes in crystals are "
+        f"{HOLES[settings.instances.holes]}. {rule_words(settings.measuring.border_rule)} {SAMPLING} Percentiles "
+        f"follow ISO 9276-1 (smallest size whose cumulative share reaches it)."
     )
     if settings.measuring.only:
         out = sum(int((p.field.crystals["kind"] == LEFT_OUT).sum()) for p in report.parts)

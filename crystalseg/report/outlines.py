@@ -60,7 +60,7 @@ def geojson(labels: np.ndarray, crystals: pd.DataFrame) -> bytes:
     facts = crystals.set_index("id").to_dict("index")
     features = []
     for label, pieces in polygons(labels):
-        parts = [[np.vstack((ring, ring[:1])).tolist() for ring in rings] for rings in pieces]
+        parts = [[_wound(ring, hole=k > 0) for k, ring in enumerate(rings)] for rings in pieces]
         properties = {"id": label} | {key: _plain(value) for key, value in facts.get(label, {}).items()}
         features.append(
             {
@@ -71,6 +71,15 @@ def geojson(labels: np.ndarray, crystals: pd.DataFrame) -> bytes:
             }
         )
     return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+def _wound(ring: np.ndarray, hole: bool) -> list:
+    """A closed ring whose inside lies to its left where y points up, or to its right if it is a hole (RFC 7946, 3.1.6:
+    by the numbers of the coordinates)."""
+    x, y = ring.T.astype(np.int64)
+    turns_left = (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0
+    ordered = ring[::-1] if turns_left == hole else ring
+    return np.vstack((ordered, ordered[:1])).tolist()
 
 
 def _plain(value: object) -> object:

@@ -20,12 +20,12 @@ from crystalseg.segmentation.overlay import boundaries, fit
 SHOWN = 700  # px, longest side of a frame of the animation
 EACH = 500  # ms that it shows a frame
 STATEMENT = (
-    "Each frame was measured alone. The drift from frame to frame is where the images correlate best; crystals are the "
-    "same where their labels overlap most, or are near each other if they do not (linear assignment after Jaqaman et "
-    "al. 2008, by laptrack). A crystal split or merged where most of it lies in another that shrinks or grows by as "
-    "much; otherwise it was born or disappeared. Sizes are the equivalent circular diameters of sections. The law is "
-    "fitted by least squares to the mean sizes, weighed by their intervals; the interval of n is that of the profile "
-    "likelihood (F limit, 95 %)."
+    "Each frame was measured alone. The drift from frame to frame is found by least squares on the slopes of the gray "
+    "level, beside the growth of all crystals (after Lucas and Kanade 1981); crystals are the same where their labels "
+    "overlap most, or are near each other if they do not (linear assignment after Jaqaman et al. 2008, by laptrack). A "
+    "crystal split or merged where most of it lies in another that shrinks or grows by as much; otherwise it was born "
+    "or disappeared. Sizes are the equivalent circular diameters of sections. The law is fitted by least squares to "
+    "the mean sizes, weighed by their intervals; the interval of n is that of the profile likelihood (F limit, 95 %)."
 )
 
 

@@ -125,6 +125,12 @@ def rule_words(rule: str) -> str:
     return "Every crystal counts once, also those cut by the image border."
 
 
+HOLES = {
+    "filled": "filled: the area is what a crystal's outline encloses",
+    "kept": "kept: the area is that of the crystal alone",
+}
+
+
 def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
     """By what crystals were dropped."""
     choice = settings.instances
@@ -151,6 +157,7 @@ def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
         *rows,
         ("Foreground threshold h, smallest area", f"{instances.foreground_threshold:g}, {instances.min_area} px²"),
         *_limit_rows(settings),
+        ("Holes in crystals", HOLES[instances.holes]),
         ("Border rule", settings.measuring.border_rule),
         *([("Counted only", settings.measuring.only)] if settings.measuring.only else []),
     ]

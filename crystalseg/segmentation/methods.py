@@ -109,8 +109,9 @@ METHODS = {
         ("boundary-sa2",),
     ),
     "watershed": Method(
-        "Otsu threshold (crystals are the brighter), distance transform, watershed; no network",
-        "What is brighter than Otsu's threshold was divided by a watershed of the distance transform.",
+        "Otsu threshold (crystals are the brighter; it divides noise, too), distance transform, watershed; no network",
+        "What is brighter than Otsu's threshold was divided by a watershed of the distance transform. Otsu's threshold "
+        "always divides, also where there is nothing but noise.",
     ),
     PACKAGE: Method(
         "a model of the cellpose package, if it is installed",

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from crystalseg.micrographs.labels import areas, keep_labels
+from crystalseg.micrographs.labels import areas, filled, hollowed, keep_labels
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.networks.confidence import Confidence
 from crystalseg.segmentation import baselines, cellpose_package, hub, mosaic, sima_plus
@@ -56,6 +56,11 @@ def segment(
             f"{pixels / 1e6:.0f} megapixels are a mosaic: it is segmented by SiMA+; for another method crop it to "
             f"{mosaic.MOST / 1e6:.0f}."
         )
+    if pixels > mosaic.WHOLE and settings.instances.holes == "kept":
+        raise SettingsError(
+            f"{pixels / 1e6:.0f} megapixels are a mosaic, of which no maps are kept: its crystals' holes are filled; "
+            "choose that, or crop it."
+        )
     clock = Clock()
     run = RUNS[settings.method.partition(":")[0]]
     pyramid = pyramid or Pyramid(models, micrograph.pixels)
@@ -63,7 +68,7 @@ def segment(
     if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.architecture):
         run = partial(mosaic.run, compute=compute, kept=kept)
     try:
-        segmentation = run(pyramid, settings, clock, progress)
+        segmentation = _with_holes(run(pyramid, settings, clock, progress))
         exact = method_of(settings.method).as_cellpose and settings.instances.checks_flow
         device = pyramid.device_words(exact) if settings.networks else ""
     finally:
@@ -130,8 +135,10 @@ def rethreshold(
     confidence are dropped, from the labels the run gave.
     """
     settings = replace(segmentation.settings, instances=choice)
+    if segmentation.settings.instances.holes != choice.holes:
+        segmentation = replace(segmentation, labels=filled(segmentation.labels))
     if method_of(settings.method).selects:
-        return sima_plus.rethreshold(segmentation, pixels, settings, confidence)
+        return _with_holes(sima_plus.rethreshold(segmentation, pixels, settings, confidence))
     if settings.method == "two-scale":
         labels, sure = baselines.two_scale_labels(segmentation.scales, segmentation.labels.shape, choice)
     elif segmentation.scales:
@@ -139,4 +146,13 @@ def rethreshold(
     else:
         kept = areas(segmentation.labels)[1:] >= choice.min_area
         labels, sure = keep_labels(segmentation.labels, kept), segmentation.confidence[kept]
-    return replace(segmentation, labels=labels, confidence=sure, settings=settings)
+    return _with_holes(replace(segmentation, labels=labels, confidence=sure, settings=settings))
+
+
+def _with_holes(segmentation: Segmentation) -> Segmentation:
+    """The same with its crystals' holes, if these are to be kept: every method fills them."""
+    choice = segmentation.settings.instances
+    if choice.holes == "filled" or segmentation.ladder:
+        return segmentation
+    ground = segmentation.fused.foreground > choice.foreground_threshold
+    return replace(segmentation, labels=hollowed(segmentation.labels, ground, choice.min_area))

@@ -23,6 +23,7 @@ from crystalseg.segmentation.scales import Scales, SettingsError, within
 from crystalseg.segmentation.version_1 import conditions_text
 
 BorderRule = Literal["exclude", "include"]
+Holes = Literal["filled", "kept"]
 
 
 def _named(value: object) -> str:
@@ -43,13 +44,15 @@ class Instances:
     foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
     SiMA+ drops crystals of less confidence, 0 to 1. flow_threshold: the other methods with a flow network drop crystals
     whose flow differs from the predicted one by more (flows.flow_errors), 0 to 3, as Cellpose does; 0 keeps all; None,
-    as in runs from before there was the choice, drops by min_confidence instead.
+    as in runs from before there was the choice, drops by min_confidence instead. holes: `filled` gives a crystal the
+    area that its outline encloses; `kept` leaves out what in it is no foreground, from min_area on.
     """
 
     foreground_threshold: float = 0.0
     min_area: int = 15
     min_confidence: float = 0.25
     flow_threshold: float | None = 0.4
+    holes: Holes = "filled"
 
     def __post_init__(self) -> None:
         if not within(self.foreground_threshold, -10, 10):
@@ -61,6 +64,8 @@ class Instances:
         limit = self.flow_threshold
         if limit is not None and not within(limit, 0, 3):
             raise SettingsError("The flow threshold must lie between 0 and 3.")
+        if not isinstance(self.holes, str) or self.holes not in get_args(Holes):
+            raise SettingsError(f"Holes must be one of {', '.join(get_args(Holes))}.")
 
     @property
     def checks_flow(self) -> bool:
@@ -72,7 +77,8 @@ class Instances:
         """The thresholds for people, with all digits; keys are `canonical` JSON."""
         limit = "" if self.flow_threshold is None else f", flow error to {number_words(self.flow_threshold)}"
         confidence = f"confidence from {number_words(self.min_confidence)}"
-        return f"h {number_words(self.foreground_threshold)}, from {self.min_area} px², {confidence}{limit}"
+        holes = "" if self.holes == "filled" else ", holes kept"
+        return f"h {number_words(self.foreground_threshold)}, from {self.min_area} px², {confidence}{limit}{holes}"
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,9 @@ class Settings:
         decides |= {"border_rule": self.measuring.border_rule, "factors": self.scales.factors}
         if method_of(self.method).attention:
             decides |= {"size_thresholds": self.scales.levels, "tile_relevance": self.scales.tile_relevance}
-        return Conditions(canonical(decides), conditions_text(self))
+        if self.instances.holes == "filled":  # as in all validations from before there was the choice
+            return Conditions(canonical(decides), conditions_text(self))
+        return Conditions(canonical(decides | {"holes": self.instances.holes}), "")
 
     @property
     def architecture(self) -> str:

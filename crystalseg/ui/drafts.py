@@ -77,6 +77,7 @@ _SETTINGS: dict[str, Callable[[Settings], Any]] = {
     "min area": lambda s: s.instances.min_area,
     "min confidence": lambda s: float(s.instances.min_confidence),
     "flow threshold": lambda s: None if s.instances.flow_threshold is None else float(s.instances.flow_threshold),
+    "holes": lambda s: s.instances.holes,
     "border rule": lambda s: s.measuring.border_rule,
     "only": lambda s: s.measuring.only,
 }
@@ -85,13 +86,14 @@ _INSTANCES = {
     "min area": "min_area",
     "min confidence": "min_confidence",
     "flow threshold": "flow_threshold",
+    "holes": "holes",
 }
 
 
 @dataclass
 class SettingsDraft(_Draft[Settings]):
     """Fields: method, own model, network, effort, factors, thresholds, foreground, min area, min confidence, flow
-    threshold, border rule, only. Its parts can be had while another cannot be read."""
+    threshold, holes, border rule, only. Its parts can be had while another cannot be read."""
 
     base: Settings = field(default_factory=Settings)
 

@@ -55,12 +55,19 @@ def choose_micrographs() -> None:
             "Working on",
             keys,
             index=keys.index(now) if now in held else 0,
-            format_func=lambda k: plain(held[k].original.name),
+            format_func=lambda k: plain(_told_apart(k, held)),
         )
         st.session_state["current"] = chosen
         if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay in the record."):
             session.remove(chosen)
             st.rerun()
+
+
+def _told_apart(key: str, held: dict[str, session.Item]) -> str:
+    """A micrograph's name, with the first signs of its file's hash where two have the same."""
+    name, sha256 = held[key].original.name, held[key].original.sha256
+    alike = sum(item.original.name == name for item in held.values()) > 1
+    return f"{name} ({sha256[:6]})" if alike else name
 
 
 def _add_synthetic() -> str:
@@ -202,6 +209,13 @@ def _set(values: list, index: int, value: Any) -> None:
 def choose_region(item: session.Item) -> Micrograph | None:
     """Data bar and rectangle; returns the part to be measured, or None with the reason shown."""
     height, width = item.original.shape
+    if item.original.channels > 1:
+        channels, now = item.original.channels, item.original.channel
+        words = "Which detector or channel of the file."
+        channel = int(st.number_input("Channel", 1, channels, now, key=f"channel {item.key}", help=words))
+        if channel != now:
+            item.choose_channel(channel)
+            st.rerun()
     if item.bar is not None:
         st.checkbox(
             f"Leave out the data bar below row {item.bar}",

@@ -56,6 +56,12 @@ class Item:
         whole = (top, left, bottom, right) == (0, 0, height, width)
         return self.original if whole else self.original.crop(top, left, bottom, right)
 
+    def choose_channel(self, channel: int) -> None:
+        """Take another channel of the file, of which nothing was measured yet; MicrographError if there is none."""
+        read = shared.decoder().read(store.get(self.original.sha256), self.original.name, channel=channel)
+        self.original = replace(read, calibration=self.original.calibration)
+        self.bar, self.job, self.runs = find_data_bar(read.pixels), None, {}
+
     def calibrate(self, calibration: Calibration) -> None:
         """Take another pixel size."""
         self.original = replace(self.original, calibration=calibration)

@@ -34,6 +34,10 @@ from crystalseg.ui.drafts import SettingsDraft, text_of
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import telling
 
+HOLES: dict[str, str] = {
+    "filled": "fill them: the area that the outline encloses",
+    "kept": "keep them: the area of the crystal alone",
+}
 RULES: dict[str, str] = {
     "exclude": "leave out crystals cut by the border (with correction)",
     "include": "count every crystal as seen",
@@ -256,6 +260,14 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
             "its confidence.",
             **_field(place, draft, "min confidence"),
         )
+    st.selectbox(
+        "Holes in crystals",
+        list(HOLES),
+        format_func=HOLES.__getitem__,
+        help="The area of a ring or of a hollow crystal, and with it its diameter, is one or the other. Holes smaller "
+        "than the smallest crystal are filled always.",
+        **_field(place, draft, "holes"),
+    )
     return draft.instances()
 
 

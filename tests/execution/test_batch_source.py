@@ -9,6 +9,7 @@ import pytest
 
 from crystalseg.execution.batch_source import Source
 from crystalseg.execution.work_state import WorkError
+from crystalseg.micrographs.names import file_stem
 from tests.micrographs.test_large_files import ome_zarr
 
 
@@ -120,3 +121,34 @@ def test_an_ome_zarr_folder_is_one_image(tmp_path):
     assert source.read("more/b.zarr") == tmp_path / "more" / "b.zarr"
     packed = shutil.make_archive(str(tmp_path / "c"), "zip", tmp_path / "more" / "b.zarr")
     assert Source(tmp_path).read("c.zip") == Path(packed)
+
+
+def test_names_come_in_their_natural_order(tmp_path):
+    for k in (1, 2, 10, 11):
+        (tmp_path / f"frame_{k}.png").write_bytes(b"a")
+    assert Source(tmp_path).names == tuple(f"frame_{k}.png" for k in (1, 2, 10, 11))
+    entries = [(f"f{k}.png", b"a") for k in (10, 9, 100)]
+    assert Source(archive(tmp_path / "x.zip", entries)).names == ("f9.png", "f10.png", "f100.png")
+
+
+def test_results_beside_their_image_are_no_images(tmp_path):
+    images = ["x.tif", "x.png", "Y.tif", "sub/z.png", "z_labels.tif", "mask.png", "only_mask.png", "x_image.png"]
+    results = [
+        *("x_labels.tif", "x_2_labels.tif", "x_label.png", "y_masks.tif", "Y_cp_masks.png", "sub/z_labels.ome.tif"),
+        *("sub/z_image.ome.tif", "x_checked.png", "Y_overlay.png"),
+    ]
+    for name in images + results:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"a")
+    for source in (Source(tmp_path), Source(archive(tmp_path.parent / "x.zip", [(n, b"a") for n in images + results]))):
+        assert set(source.names) == set(images)
+        (note,) = source.notes
+        assert f"{len(results)} files (" in note
+        assert "Left out, as results of an image of that name beside them" in note
+
+
+def test_what_segment_wrote_is_not_measured_by_batch(tmp_path):
+    """The names that the verb gives its files."""
+    (tmp_path / "my field.tif").write_bytes(b"a")
+    (tmp_path / f"{file_stem('my field.tif')}_labels.tif").write_bytes(b"a")
+    assert Source(tmp_path).names == ("my field.tif",)

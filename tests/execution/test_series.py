@@ -197,3 +197,26 @@ def test_what_is_no_series_is_said(tmp_path, address):
         series.prepare(tmp_path / "d", damaged, QUICK)
     assert not (tmp_path / "d" / "batch.json").exists()
     assert batch.load(tmp_path / "c").names == ("f.png", "g.png")
+
+
+def test_a_channel_is_chosen_and_said(tmp_path):
+    both = np.stack((SHOWN[..., 0], SHOWN[..., 0] // 2), axis=1)
+    tifffile.imwrite(tmp_path / "two.tif", both, imagej=True, metadata={"axes": "TCYX", "finterval": 5.0})
+    made = series.prepare(tmp_path / "out", tmp_path / "two.tif", QUICK, channel=2)
+    assert made.notes == ("It has 2 channels; number 2 was used.",)
+    assert batch.load(tmp_path / "out").notes == made.notes
+    assert series.moments(tmp_path / "out")["seconds"].tolist() == [0, 5, 10, 15]
+    first = tifffile.imread(tmp_path / "out" / "frames" / "0001.tif")
+    np.testing.assert_array_equal(first, both[0, 1])
+
+
+def test_times_that_cannot_be_are_refused(tmp_path):
+    for k in (1, 2, 10, 11):
+        (tmp_path / f"f_{k}.png").write_bytes(png(SHOWN[0]))
+    with pytest.raises(MicrographError, match=r"skip from “f_2\.png” to “f_10\.png”"):
+        series.prepare(tmp_path / "gap", tmp_path, QUICK, interval=60)
+    made = series.prepare(tmp_path / "out", tmp_path, QUICK)
+    assert made.names == ("f_1.png", "f_2.png", "f_10.png", "f_11.png")
+    for seconds in ((0, 5, 5, 9), (0, 5, 4, 9)):
+        with pytest.raises(MicrographError, match="the frame before it"):
+            series.set_moments(tmp_path / "out", [Moment(s) for s in seconds])

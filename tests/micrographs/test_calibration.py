@@ -8,14 +8,14 @@ from crystalseg.errors import UserError
 from crystalseg.micrographs.calibration import (
     Calibration,
     NotSquareError,
-    _ome,
     from_px_per_mm,
     from_resolution,
     from_scale_bar,
-    from_tiff,
     from_um_per_px,
 )
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.headers import _ome, from_tiff
+from crystalseg.micrographs.tiff_pages import main_page
 
 IMAGE = np.zeros((40, 40), np.uint8)
 
@@ -25,7 +25,7 @@ def calibration(**options):
     tifffile.imwrite(buffer, IMAGE, **options)
     buffer.seek(0)
     with tifffile.TiffFile(buffer) as tif:
-        return from_tiff(tif)
+        return from_tiff(tif, main_page(tif), [])
 
 
 def test_by_hand():
@@ -70,29 +70,13 @@ def test_ome_xml():
     ids=["in a comment", "an entity", "cut off", "unknown unit", "no number", "no XML"],
 )
 def test_ome_xml_that_states_no_pixel_size(xml):
-    assert _ome(xml) is None
+    assert _ome(xml, (4, 4), []) is None
 
 
 def test_imagej():
     found = calibration(imagej=True, resolution=(4, 4), metadata={"unit": "um"})
     assert found.um_per_px == pytest.approx(0.25)
     assert "ImageJ" in found.source
-
-
-def test_fei_and_zeiss_headers():
-    class Fake:
-        ome_metadata = None
-        imagej_metadata = None
-        fei_metadata = None
-        sem_metadata = None
-        pages = (type("Page", (), {"tags": {}})(),)
-
-    fei, zeiss = Fake(), Fake()
-    fei.fei_metadata = {"Scan": {"PixelWidth": 2.5e-8, "PixelHeight": 2.5e-8}}
-    zeiss.sem_metadata = {"ap_image_pixel_size": ("Image Pixel Size", 111.7, "nm")}
-    assert from_tiff(fei).um_per_px == pytest.approx(0.025)
-    assert from_tiff(zeiss).um_per_px == pytest.approx(0.1117)
-    assert from_tiff(Fake()) is None
 
 
 @pytest.mark.parametrize(

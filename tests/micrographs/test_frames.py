@@ -7,8 +7,7 @@ import pytest
 import tifffile
 
 from crystalseg.micrographs.decoding import read_micrograph
-from crystalseg.micrographs.drift import drift
-from crystalseg.micrographs.frames import Moment, is_stack, read_moments, unpack
+from crystalseg.micrographs.frames import Moment, check_interval, is_stack, read_moments, unpack
 from crystalseg.micrographs.micrograph import MicrographError
 
 NAMES = ["a.png", "b.png", "c.png"]
@@ -24,7 +23,8 @@ def test_an_ome_file_says_when_its_frames_were_taken(tmp_path):
     facts = {"axes": "TYXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "Plane": planes}
     tifffile.imwrite(tmp_path / "hot.ome.tif", frames, photometric="rgb", metadata=facts)
     assert is_stack(tmp_path / "hot.ome.tif")
-    moments, calibration = unpack(tmp_path / "hot.ome.tif", tmp_path / "frames")
+    found = unpack(tmp_path / "hot.ome.tif", tmp_path / "frames")
+    moments, calibration = found.moments, found.calibration
     assert [moment.seconds for moment in moments] == [0, 90, 180]
     assert all(math.isnan(moment.celsius) for moment in moments)
     assert calibration.um_per_px == 0.5
@@ -36,7 +36,8 @@ def test_an_imagej_stack_says_its_interval(tmp_path):
     frames = stack(4, 30, 20, dtype=np.uint16)
     facts = {"axes": "TYX", "finterval": 2.5, "unit": "micron"}
     tifffile.imwrite(tmp_path / "s.tif", frames, imagej=True, resolution=(2, 2), metadata=facts)
-    moments, calibration = unpack(tmp_path / "s.tif", tmp_path / "frames")
+    found = unpack(tmp_path / "s.tif", tmp_path / "frames")
+    moments, calibration = found.moments, found.calibration
     assert [moment.seconds for moment in moments] == [0, 2.5, 5, 7.5]
     assert calibration.um_per_px == pytest.approx(0.5)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "frames" / "0002.tif"), frames[1])
@@ -44,7 +45,8 @@ def test_an_imagej_stack_says_its_interval(tmp_path):
 
 def test_a_plain_stack_says_nothing_and_one_page_is_none(tmp_path):
     tifffile.imwrite(tmp_path / "s.tif", stack(3, 30, 20), photometric="minisblack", metadata=None)
-    moments, calibration = unpack(tmp_path / "s.tif", tmp_path / "frames")
+    found = unpack(tmp_path / "s.tif", tmp_path / "frames")
+    moments, calibration = found.moments, found.calibration
     assert all(math.isnan(moment.seconds) for moment in moments)
     assert calibration is None
     tifffile.imwrite(tmp_path / "one.tif", stack(30, 20))
@@ -88,6 +90,9 @@ def test_tables_of_times_as_people_write_them(text, seconds, celsius):
         ("time_s\n1\nlater\n3\n", "“later” where a number"),
         ("time_s\n1\ninf\n3\n", "not finite"),
         ("image,time_s\nz.png,1\n", "“z.png,1”, which is no frame"),
+        ("image,time_s\na.png,1\nb.png,2\nc.png,3\nb.png,9\n", "names “b.png” twice"),
+        ("time_s\n0\n5\n5\n", "“c.png” has the same time as the frame before it, “b.png”"),
+        ("time_s\n9\n5\n6\n", "“b.png” has an earlier time than the frame before it, “a.png” .5 s and 9 s."),
     ],
 )
 def test_a_table_that_says_nothing_is_refused(text, words):
@@ -100,13 +105,78 @@ def test_no_moment_is_known_by_itself():
     assert math.isnan(Moment().celsius)
 
 
-@pytest.mark.parametrize("by", [(0, 0), (3, -7), (-12, 5)])
-def test_drift_is_found_to_half_a_pixel_also_where_the_picture_changes(by):
-    rng = np.random.default_rng(3)
-    field = np.repeat(np.kron(rng.integers(40, 220, (60, 60)), np.ones((6, 6)))[..., None], 3, axis=2)
+TIMES, SMALL = stack(5, 40, 50), stack(5, 40, 50)[::-1] // 2
+HYPERSTACK = np.stack((TIMES, SMALL), axis=1)  # T C Y X
 
-    def seen(dy, dx, seed):
-        part = field[40 - dy : 300 - dy, 40 - dx : 300 - dx]
-        return (part + np.random.default_rng(seed).normal(0, 10, part.shape)).clip(0, 255).astype(np.uint8)
 
-    np.testing.assert_allclose(drift(seen(0, 0, 1), seen(*by, 2)), by, atol=0.5)
+def hyperstack(path, axes, array, kind, **facts):
+    if kind == "ImageJ":
+        tifffile.imwrite(path, array, imagej=True, metadata={"axes": axes, "finterval": 60.0})
+    else:
+        facts = {"TimeIncrement": 1.0, "TimeIncrementUnit": "min"} | facts
+        tifffile.imwrite(path, array, ome=True, photometric="minisblack", metadata={"axes": axes} | facts)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["ImageJ", "OME"])
+def test_channels_are_no_times_and_one_is_chosen(tmp_path, kind):
+    path = hyperstack(tmp_path / "s.tif", "TCYX", HYPERSTACK, kind)
+    for channel, frames, words in ((None, TIMES, "the first"), (1, TIMES, "number 1"), (2, SMALL, "number 2")):
+        found = unpack(path, tmp_path / f"{channel}", channel)
+        assert [moment.seconds for moment in found.moments] == [0, 60, 120, 180, 240]
+        assert found.notes == (f"It has 2 channels; {words} was used.",)
+        for frame, file in zip(frames, sorted((tmp_path / f"{channel}").iterdir()), strict=True):
+            np.testing.assert_array_equal(read_micrograph(file).pixels[..., 0], frame)
+    with pytest.raises(MicrographError, match="it has 2 channels; there is no channel 3"):
+        unpack(path, tmp_path / "third", 3)
+    one = read_micrograph(path, channel=2)
+    np.testing.assert_array_equal(one.pixels[..., 0], SMALL[0])
+    assert one.notes == ("It has 2 channels; number 2 was used.", "The file has 5 pages; the first was used.")
+
+
+@pytest.mark.parametrize("kind", ["ImageJ", "OME"])
+@pytest.mark.parametrize(("axes", "shape"), [("ZYX", (5, 40, 50)), ("TZYX", (3, 5, 40, 50)), ("ZCYX", (5, 2, 40, 50))])
+def test_a_stack_through_the_depth_is_refused(tmp_path, kind, axes, shape):
+    path = hyperstack(tmp_path / "s.tif", axes, stack(*shape), kind)
+    with pytest.raises(MicrographError, match=r"a stack of 5 planes through the depth \(z\), not a series"):
+        unpack(path, tmp_path / "frames")
+
+
+def test_two_channels_of_one_time_are_no_series(tmp_path):
+    path = hyperstack(tmp_path / "s.tif", "CYX", HYPERSTACK[0], "OME")
+    with pytest.raises(MicrographError, match="it has 1 frames"):
+        unpack(path, tmp_path / "frames")
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("min", 60), ("s", 1), ("ms", 1e-3), ("h", 3600), ("µs", 1e-6)])
+def test_units_of_the_time_increment_of_ome(tmp_path, unit, seconds):
+    path = hyperstack(tmp_path / "s.tif", "TYX", TIMES, "OME", TimeIncrementUnit=unit)
+    found = unpack(path, tmp_path / "frames").moments
+    np.testing.assert_allclose([moment.seconds for moment in found], np.arange(5) * seconds)
+
+
+def test_frames_keep_how_they_are_turned_and_what_is_white(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "s.tif") as tif:
+        for frame in TIMES:
+            tif.write(frame, photometric="miniswhite", metadata=None, extratags=[(274, "H", 1, 3, True)])
+    unpack(tmp_path / "s.tif", tmp_path / "frames")
+    for frame, file in zip(TIMES, sorted((tmp_path / "frames").iterdir()), strict=True):
+        np.testing.assert_array_equal(read_micrograph(file).pixels[..., 0], 255 - frame[::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("names", "skips"),
+    [
+        (["f_1.png", "f_2.png", "f_3.png"], False),
+        (["f_8.png", "f_10.png", "f_12.png"], False),
+        (["f_01.png", "f_02.png", "f_07.png"], True),
+        (["f_01.png", "f_06.png", "f_07.png"], True),
+        (["cold.png", "warm.png", "warm2.png"], False),
+        (["a1.jp2", "a2.jp2", "a4.jp2"], True),
+    ],
+)
+def test_numbers_that_skip_have_no_one_interval(names, skips):
+    if not skips:
+        return check_interval(names)
+    with pytest.raises(MicrographError, match="The numbers of the frames skip from"):
+        check_interval(names)

@@ -45,9 +45,6 @@ def engine():
     profiles.save(engine, Profile("short", keep_images=10))
     image = store.put(b"an image")
     keep(engine, replace(measured(), profile="short", image_sha256=image, job="job1", id="run1"))
-    maps = store.home() / "jobs" / "job1"
-    maps.mkdir(parents=True)
-    (maps / "micrograph.npz").write_bytes(b"pixels")
     models.register(engine, Model("magnesia", 0, "folded", "MgO", store.put(b"weights")))
     annotations.keep(engine, annotation(micrograph(), LABELS), "steel", "")
     checked.check(engine, "job1", [(0, 0), (0, 9), (9, 9)])

@@ -31,7 +31,8 @@ MOSAIC = ".mosaic"  # endings of the folders of mosaics
 class Batch:
     """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
     calibration: of all images, or None if each states its own or has none; operator: who asked for it, or "";
-    formats: keys of what is written of each image, or None for what batches write by default."""
+    formats: keys of what is written of each image, or None for what batches write by default; notes: what the user
+    should know about what of the source was taken."""
 
     id: str
     source: str
@@ -40,6 +41,7 @@ class Batch:
     calibration: Calibration | None = None
     operator: str = ""
     formats: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -76,6 +78,7 @@ def prepare(
     calibration: Calibration | None = None,
     operator: str = "",
     formats: tuple[str, ...] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Batch:
     """The batch in `folder`: the one that is there already, or a new one. WorkError if that is of something else, or
     writes other `formats` than those that are given."""
@@ -89,8 +92,9 @@ def prepare(
         if formats not in (None, batch.formats):
             raise WorkError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
         return batch
-    names = Source(source).names
-    batch = Batch(uuid.uuid4().hex[:12], str(source.resolve()), names, profile, calibration, operator, formats)
+    images, id = Source(source), uuid.uuid4().hex[:12]
+    notes = (*notes, *images.notes)
+    batch = Batch(id, str(source.resolve()), images.names, profile, calibration, operator, formats, notes)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -102,9 +106,9 @@ def load(folder: Path) -> Batch:
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
     # not written by earlier releases
-    operator, formats = facts.get("operator", ""), facts.get("formats")
+    operator, formats, notes = facts.get("operator", ""), facts.get("formats"), tuple(facts.get("notes", ()))
     given = None if formats is None else tuple(formats)
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given)
+    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given, notes)
 
 
 def progress_of(folder: Path, engine: Engine, ended: State | None = None) -> State:

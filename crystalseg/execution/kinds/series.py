@@ -23,8 +23,8 @@ from crystalseg.measurement.series import Series, series
 from crystalseg.measurement.track_corrections import TrackCorrection, corrected
 from crystalseg.measurement.tracks import Tracks, link
 from crystalseg.micrographs.calibration import Calibration
-from crystalseg.micrographs.drift import drift
-from crystalseg.micrographs.frames import Moment, is_stack, unpack
+from crystalseg.micrographs.drift import find_drift
+from crystalseg.micrographs.frames import Moment, check_interval, check_times, is_stack, unpack
 from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
 from crystalseg.record.reopening import reopen
@@ -45,35 +45,42 @@ def prepare(
     calibration: Calibration | None = None,
     operator: str = "",
     interval: float | None = None,
+    channel: int | None = None,
 ) -> Batch:
     """The series in `folder`: the one that is there, or a new one of a folder or ZIP file of images, in the order of
     their names, or of a TIFF file of several pages, whose own pixel size counts unless another is given. interval: s
-    between frames, where the file does not say when they were taken. WorkError or MicrographError says why not."""
+    between frames, where the file does not say when they were taken; channel: which of a file with several, 1, 2, …
+    WorkError or MicrographError says why not."""
     given: list[Moment] = []
+    notes: tuple[str, ...] = ()
     if source.is_file() and is_stack(source):
         frames = folder / FRAMES
         if not (folder / "batch.json").exists():
-            given, own = unpack(source, frames)
-            calibration = calibration or own
+            unpacked = unpack(source, frames, channel)
+            given, calibration = unpacked.moments, calibration or unpacked.calibration
+            notes = unpacked.notes
         elif calibration is None:
             calibration = batch.load(folder).calibration
         source = frames
     elif source.is_file() and not zipfile.is_zipfile(source):
         raise WorkError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
-    made = batch.prepare(folder, source, profile, calibration, operator)
+    made = batch.prepare(folder, source, profile, calibration, operator, notes=notes)
     if len(made.names) < 2:
         raise WorkError("A series needs at least two frames.")
     if not (folder / MOMENTS).exists():
         given = given or [Moment()] * len(made.names)
         if interval is not None:
+            check_interval(made.names)
             given = [Moment(k * interval, moment.celsius) for k, moment in enumerate(given)]
         set_moments(folder, given)
     return made
 
 
 def set_moments(folder: Path, moments: Sequence[Moment]) -> None:
-    """Keep when the frames of the series were taken, in the order of their names."""
+    """Keep when the frames of the series were taken, in the order of their names; MicrographError if times do not
+    increase."""
     names = batch.load(folder).names
+    check_times(moments, names)
     table = pd.DataFrame(
         {"image": names, "seconds": [m.seconds for m in moments], "celsius": [m.celsius for m in moments]}
     )
@@ -117,23 +124,38 @@ def is_linked(folder: Path) -> bool:
 
 
 def follow(folder: Path, engine: Engine, say: Callable[[str], None] = lambda _: None) -> Tracks:
-    """Find the drift and the tracks of the measured frames, write them to the folder and put them on record."""
+    """Find the drift, with its standard uncertainty, and the tracks of the measured frames, write them to the folder
+    and put them on record."""
     made = batch.load(folder)
     runs = batch.runs_of(engine, made)
-    labels, shifts = [], [np.zeros(2)]
+    labels, shifts, spread = [], [np.zeros(2)], [np.zeros(2)]
     before = None
     for k, one in enumerate(runs):
         pixels, own, _ = _opened(one)
         labels.append(own)
         if before is not None and before.shape == pixels.shape:
-            shifts.append(shifts[-1] + drift(before, pixels))
+            found = find_drift(before, pixels)
+            shifts.append(shifts[-1] + found.shift)
+            spread.append(np.hypot(spread[-1], found.uncertainty))
         elif before is not None:
             raise WorkError(f"{one.image_name} has another size than the frame before it: a series has one size.")
         before = pixels
-        say(f"frame {k + 1} of {len(runs)}: drift {shifts[-1][1]:+.1f}, {shifts[-1][0]:+.1f} px")
-    away = np.array(shifts)
+        (down, right), (u_down, u_right) = shifts[-1], spread[-1]
+        say(
+            f"frame {k + 1} of {len(runs)}: drift {right:+.2f}, {down:+.2f} px (standard uncertainty {u_right:.2f}, "
+            f"{u_down:.2f} px)"
+        )
+    away, u = np.array(shifts), np.array(spread)
     tracks = link(labels, away)
-    moved = pd.DataFrame({"image": [one.image_name for one in runs], "dy_px": away[:, 0], "dx_px": away[:, 1]})
+    moved = pd.DataFrame(
+        {
+            "image": [one.image_name for one in runs],
+            "dy_px": away[:, 0],
+            "dx_px": away[:, 1],
+            "u_dy_px": u[:, 0],
+            "u_dx_px": u[:, 1],
+        }
+    )
     files = {DRIFT: csv(moved), "tracks.csv": csv(tracks.crystals), "events.csv": csv(tracks.events)}
     body = {"runs": [one.id for one in runs], "files": {name: store.put(data) for name, data in files.items()}}
     ledger.append(engine, "series", made.id, body, made.operator)
