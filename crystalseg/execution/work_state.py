@@ -81,7 +81,7 @@ def state_of(folder: Path) -> State:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the work in `folder` is done, for whoever holds its lock."""
+    """Return whether the work in `folder` is done. The caller holds its lock."""
     return _read(folder)[0].status == "done"
 
 

@@ -90,7 +90,7 @@ class Profile:
             raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
         try:
             settings = Settings.on_record(facts.get("settings", {}))
-            # what is measured from now on is measured by the convention of now
+            # New runs are measured by the current convention, whatever the profile was saved with.
             facts["settings"] = replace(settings, measuring=replace(settings.measuring, convention=CONVENTION))
             facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
             facts["sections"] = tuple(facts.get("sections", SECTIONS))
