@@ -21,7 +21,7 @@ from crystalseg.segmentation.progress import Cancelled
 
 LOCK = "batch.lock"  # used by all kinds of work, despite its name
 ASKED, STATE, LOG = "asked", "state.json", "log.txt"
-GLANCE = 0.5  # s, within which a process that only tests the lock (`is_locked`) has released it
+GLANCE = 0.5  # s within which a process that only tests the lock (`is_locked`) has released it
 STARTING = 60.0  # s within which started work must hold its lock
 OFTEN = 0.5  # s between two writes of the state
 ENDED = ("done", "cancelled")  # work that continues only if a person asks for it

@@ -21,8 +21,8 @@ from crystalseg.record.models import check_name, find
 from crystalseg.segmentation.settings import Settings
 
 MOST_SPLITS = 5  # with more areas, groups of areas are left out
-MOST_REHEARSED = 8  # most annotations of other materials on record
-REHEARSED_SIDE = 512  # px; only a field of each, so that they take little of the time
+MOST_REHEARSED = 8  # largest number of annotations of other materials on record
+REHEARSED_SIDE = 512  # px of the field that is used of each, so that they take little of the time
 
 Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # name, hashes of image and labels, um_per_px
 
