@@ -62,6 +62,6 @@ def why_not(runs: Sequence[Run]) -> str:
 
 def _words(said: str | int | dict) -> str:
     """Return it as words, with hashes shortened to what tells them apart at a glance."""
-    if isinstance(said, str):
-        return said
+    if not isinstance(said, dict):
+        return str(said)
     return ", ".join(f"{name} {one[:12] if len(one) == 64 else one}" for name, one in said.items())
