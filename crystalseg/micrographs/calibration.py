@@ -69,8 +69,8 @@ def from_scale_bar(
 
 
 def one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
-    """Return a calibration if both sides are known and positive. Raises NotSquareError if they differ by more than 1 %.
-    """
+    """Return a calibration if both sides are known and positive. Raises NotSquareError if they differ by more
+    than 1 %."""
     try:
         x, y = float(x or "nan"), float(y or "nan")
     except (TypeError, ValueError):

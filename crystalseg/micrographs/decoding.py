@@ -166,8 +166,8 @@ def file_beside(path: Path, name: str) -> bytes | None:
 
 
 def is_mosaic(source: bytes | Path) -> bool:
-    """Whether an image has more than `environment.max_megapixels`, by its header. False if the header cannot be read.
-    """
+    """Whether an image has more than `environment.max_megapixels`, by its header. False if the header cannot be
+    read."""
     limit = environment.max_megapixels()
     try:
         if isinstance(source, Path) and is_zarr(source):

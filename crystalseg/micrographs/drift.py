@@ -89,8 +89,8 @@ def _sums(one: np.ndarray, other: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def _solved(sums: np.ndarray) -> np.ndarray | None:
-    """Solve normal equations (3, 4) for (dy, dx). Return None if they do not determine it, as where there is no edge.
-    """
+    """Solve normal equations (3, 4) for (dy, dx). Return None if they do not determine it, as where there is no
+    edge."""
     try:
         if np.linalg.cond(sums[:, :3]) > 1e8:
             return None

@@ -252,8 +252,8 @@ def _text(value: Any) -> str:
 
 
 def _nikon(tif: Any, page: Any) -> Calibration | None:
-    """Read Nikon NIS-Elements headers: tag 65326, µm per pixel, or <dCalibration> in the XML of tags 65332 and 65333.
-    """
+    """Read Nikon NIS-Elements headers: tag 65326, µm per pixel, or <dCalibration> in the XML of tags 65332 and
+    65333."""
     source = "Nikon NIS-Elements header"
     value = number(_tag(tif, page, 65326))
     if value > 0:
@@ -308,8 +308,8 @@ def sidecar_names(name: str) -> tuple[str, ...]:
 
 
 def from_sidecar(data: bytes, size: Size, notes: list[str]) -> Calibration | None:
-    """Read the pixel size from the text file beside an image: Hitachi, JEOL, Tescan or Leica. None if it states none.
-    """
+    """Read the pixel size from the text file beside an image: Hitachi, JEOL, Tescan or Leica. None if it states
+    none."""
     marks = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
     text = data[:LONGEST].decode(marks.get(data[:2], "utf-8-sig"), "replace").replace("\r", "\n")
     for read in (_hitachi, _jeol, _leica):

@@ -231,8 +231,8 @@ def crystal_lengths(labels: np.ndarray) -> np.ndarray:
 
 
 def homogeneity(labels: np.ndarray) -> float:
-    """Return smallest ÷ largest crystal of an image (paper section IV-A), by the longer side of the bounding box: 0..1.
-    """
+    """Return smallest ÷ largest crystal of an image (paper section IV-A), by the longer side of the bounding
+    box: 0..1."""
     lengths = crystal_lengths(labels)
     lengths = lengths[lengths > 0]
     return float(lengths.min() / lengths.max()) if len(lengths) else 1.0

@@ -36,8 +36,8 @@ def file_stem(name: str) -> str:
 
 
 def file_stems(names: Iterable[str]) -> list[str]:
-    """Return `file_stem` of each name, with a number added where a stem is taken, so that no file overwrites another.
-    """
+    """Return `file_stem` of each name, with a number added where a stem is taken, so that no file overwrites
+    another."""
     return _apart((file_stem(name), "") for name in names)
 
 

@@ -67,8 +67,8 @@ def planes_of(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Planes:
 
 
 def orientation_of(page: Any) -> int:
-    """Return how the rows and columns of the page lie, 1..8 (TIFF 6.0, page 36; as in Exif); 1 if the tag says nothing.
-    """
+    """Return how the rows and columns of the page lie, 1..8 (TIFF 6.0, page 36; as in Exif); 1 if the tag says
+    nothing."""
     tag = page.tags.get(274)
     value = tag.value if tag is not None else 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

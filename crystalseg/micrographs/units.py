@@ -60,8 +60,8 @@ def seconds_in(unit: str) -> float | None:
 
 
 def number(value: object) -> float:
-    """Read a number, or the text of one with a decimal point or comma. Return NaN if it is not a number or not finite.
-    """
+    """Read a number, or the text of one with a decimal point or comma. Return NaN if it is not a number or not
+    finite."""
     if isinstance(value, str):
         text = value.strip()
         if text.count(",") == 1 and "." not in text:
