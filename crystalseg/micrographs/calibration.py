@@ -9,7 +9,7 @@ from crystalseg.errors import UserError
 from crystalseg.micrographs.names import visible
 from crystalseg.micrographs.units import is_no_unit, um_in
 
-# # Resolution tags coarser than this describe a screen or printer (72 to 2400 dpi), not a microscope.
+# Resolution tags coarser than this describe a screen or printer (72 to 2400 dpi), not a microscope.
 COARSEST_TAG_UM = 10.0
 READING = 1.0  # the largest error, px, in reading one end of a scale bar
 

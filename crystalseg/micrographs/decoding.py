@@ -32,7 +32,7 @@ MAX_FILE = 2**30  # bytes; the largest file that is read from a folder or an arc
 MAX_BYTES = 2 * 2**30  # bytes; the most memory that one image may take while it is decoded
 LARGE = 2**28  # bytes; stored values of this size or more go to the disk, if a folder for them is given
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "jp2", "j2k", "webp")
-# # Pillow's own size check is off: the size is checked from the header, with a clear sentence.
+# Pillow's own size check is off: the size is checked from the header, with a clear sentence.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -43,7 +43,7 @@ class TooLargeError(MicrographError):
 APPENDED = 2**20  # bytes at the end of a TIFF file that are searched for what a microscope wrote there
 ORIENTATION = 0x0112  # the Exif tag
 
-# # Pixels uint8 (H, W, 3), pixel size, notes for the user, and the number of channels to choose from.
+# Pixels uint8 (H, W, 3), pixel size, notes for the user, and the number of channels to choose from.
 Decoded = tuple[np.ndarray, Calibration | None, list[str], int]
 Beside = Callable[[str], bytes | None]  # returns the bytes of a file of that name in the image's folder, or None
 

@@ -17,10 +17,10 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
     start = max(0, lowest - EDGE_ROWS)  # rows above are never looked at
     gray = pixels[start:].sum(axis=2, dtype=np.int16)  # three times the gray level
     band = (gray[lowest - start :] + 1) // 3
-    # # Taken as int: numpy's own sum would make the band four times as large.
+    # Taken as int: numpy's own sum would make the band four times as large.
     tone = int(np.bincount(band[-max(3, h // 100) :].ravel(), minlength=256).argmax())
     flat = (np.abs(band - tone) <= 4).mean(axis=1) > 0.4
-    # # Rows with large letters or a frame line may be mostly not flat, so gaps of up to 4 % of the height are bridged.
+    # Rows with large letters or a frame line may be mostly not flat, so gaps of up to 4 % of the height are bridged.
     rows = np.flatnonzero(flat)
     if not len(rows) or rows[-1] < len(band) - 1 - h * 0.03:
         return None
@@ -51,7 +51,7 @@ def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | No
     gray = cv2.cvtColor(pixels[top:], cv2.COLOR_RGB2GRAY)
     best = None
     for mask in (gray >= 240, gray <= 15):
-        # # Writing and ticks that touch the bar are narrower than the bar is long, so no long run of a row contains
+        # Writing and ticks that touch the bar are narrower than the bar is long, so no long run of a row contains
         # them.
         rows = _long_runs(mask, max(20, round(0.04 * width)))
         _, _, stats, _ = cv2.connectedComponentsWithStats(rows, connectivity=4)

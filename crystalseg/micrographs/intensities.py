@@ -20,7 +20,7 @@ class ValuesError(UserError):
     """Values that are not intensities. The message says why and completes a sentence."""
 
 
-# # Takes rows and columns, as slices; returns the values there: (h, w) or (h, w, channels).
+# Takes rows and columns, as slices; returns the values there: (h, w) or (h, w, channels).
 Part = Callable[[slice, slice], np.ndarray]
 
 
@@ -61,7 +61,7 @@ def _span(height: int, width: int, part: Part) -> tuple[float, float]:
     quiet = np.stack([cv2.medianBlur(np.ascontiguousarray(one), SPECK) for one in np.moveaxis(filled, 2, 0)])
     if np.ptp(np.percentile(quiet, (DARK, BRIGHT))) > NOISE * (high - low):
         return low, high
-    # # Everything between the percentiles is noise: there are so few crystals that they lie beyond.
+    # Everything between the percentiles is noise: there are so few crystals that they lie beyond.
     least, most = float(quiet.min()), float(quiet.max())
     span = high - low
     return (least if low - least > span else low), (most if most - high > span else high)

@@ -78,7 +78,7 @@ def relabelled(values: np.ndarray, name: str = "The label image") -> tuple[np.nd
     step = max(1, STRIP // max(1, values.shape[1]))
     for top in range(0, len(values), step):
         strip = values[top : top + step]
-        # # side="right" because 0 and -0.0 sort before the first number
+        # side="right" because 0 and -0.0 sort before the first number
         labels[top : top + step] = np.searchsorted(numbers, strip, side="right")
     return labels, numbers
 
@@ -102,7 +102,7 @@ def _png(data: bytes, name: str, notes: list[str]) -> np.ndarray:
             return np.asarray(image)
         if image.mode == "1":
             return np.asarray(image)
-    # # Pillow would reduce 16-bit colour to its high byte.
+    # Pillow would reduce 16-bit colour to its high byte.
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise MicrographError(f"{name}: cannot be read as a label image.")

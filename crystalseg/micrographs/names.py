@@ -9,7 +9,7 @@ LONGEST_STEM = 100  # bytes; file systems allow 255 for a whole name
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')  # forbidden in file names on some system
 _NUMBERS = re.compile(r"(\D*)(\d*)")
 _LINE_ENDS = re.compile(r"[\t\r\n\v\f\x85\u2028\u2029]+")
-# # Control characters, lone surrogates, code points that are not characters, and marks that change the text direction.
+# Control characters, lone surrogates, code points that are not characters, and marks that change the text direction.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]"
 )

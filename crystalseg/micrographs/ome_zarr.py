@@ -16,10 +16,10 @@ from crystalseg.micrographs.calibration import Calibration, from_zarr, stated
 from crystalseg.micrographs.intensities import to_rgb
 from crystalseg.micrographs.micrograph import MicrographError
 
-# # Takes name, height, width and bytes of a stored pixel. Raises MicrographError if that is too large.
+# Takes name, height, width and bytes of a stored pixel. Raises MicrographError if that is too large.
 CheckSize = Callable[[str, int, int, int], None]
-# # Takes the number of channels, name and notes. Returns the channel to read and adds a note; raises MicrographError if
-# # the channel does not exist.
+# Takes the number of channels, name and notes. Returns the channel to read and adds a note; raises MicrographError if
+# the channel does not exist.
 Choose = Callable[[int, str, list[str]], int]
 
 

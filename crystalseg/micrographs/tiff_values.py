@@ -11,7 +11,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 from crystalseg.micrographs.micrograph import MicrographError
 
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-# # The number of samples of a pixel that are its gray level or colour. Pages of other kinds are not read.
+# The number of samples of a pixel that are its gray level or colour. Pages of other kinds are not read.
 _SAMPLES = {
     PHOTOMETRIC.MINISWHITE: 1,
     PHOTOMETRIC.MINISBLACK: 1,
@@ -23,7 +23,7 @@ _SAMPLES = {
     PHOTOMETRIC.ICCLAB: 3,
     PHOTOMETRIC.SEPARATED: 4,
 }
-# # The decoders of these compressions turn YCbCr into RGB.
+# The decoders of these compressions turn YCbCr into RGB.
 _TO_RGB = {
     "JPEG",
     "OJPEG",

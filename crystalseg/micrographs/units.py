@@ -7,7 +7,7 @@ import unicodedata
 _METRES = {"km": 1e3, "m": 1.0, "dm": 1e-1, "cm": 1e-2, "mm": 1e-3, "μm": 1e-6, "nm": 1e-9, "pm": 1e-12, "fm": 1e-15}
 _PREFIXES = {"kilo": "km", "": "m", "deci": "dm", "centi": "cm", "milli": "mm", "micro": "μm", "nano": "nm"}
 _PREFIXES |= {"pico": "pm", "femto": "fm"}
-# # µm in one unit, by its names in small letters. NFKC makes compatible characters equal: both signs for µ become μ.
+# µm in one unit, by its names in small letters. NFKC makes compatible characters equal: both signs for µ become μ.
 _UM = {
     **{sign: 1e6 * metres for sign, metres in _METRES.items()},
     **{
@@ -24,7 +24,7 @@ _UM = {
     "yd": 914400.0,
     "pt": 25400.0 / 72,
 }
-# # What programs write for "not calibrated".
+# What programs write for "not calibrated".
 _NO_UNITS = ("", "pixel", "pixels", "px", "reference frame", "unknown", "none", "undefined", "arbitrary")
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sek", "sekunden"), 1.0),

@@ -7,7 +7,7 @@ tested on them.
 
 import lazy_loader
 
-# # Names are loaded on first use, so that code which only shows results runs without torch.
+# Names are loaded on first use, so that code which only shows results runs without torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

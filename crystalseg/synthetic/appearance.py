@@ -78,7 +78,7 @@ def _traceable(look: Look, kind: Kind, diameter: float) -> Look:
     contrast = 0.05 + 1.5 * haze
     if not look.line:
         return replace(look, colour_spread=max(look.colour_spread, contrast))
-    # # The share of the line's depth that the blur leaves. Line and blur are both roughly Gaussian.
+    # The share of the line's depth that the blur leaves. Line and blur are both roughly Gaussian.
     left = 1 / np.hypot(1, blur / (width / 2**1.5))
     quiet = min(1.0, (0.6 * left - 0.05) / (contrast - 0.05))
     depth = max(abs(look.line), min(contrast / left, 0.6))
@@ -161,7 +161,7 @@ def _pebbles(rng: np.random.Generator, common: Look) -> Look:
 def _polycrystal(rng: np.random.Generator, common: Look) -> Look:
     style = rng.choice(["etched", "polarised", "sem"], p=(0.5, 0.3, 0.2))
     base = np.clip(rng.uniform(0.35, 0.8) + rng.normal(0, 0.06, 3), 0.25, 0.85)
-    # # A grain lies in dark or bright resin, and nearly always has contrast to it.
+    # A grain lies in dark or bright resin, and nearly always has contrast to it.
     matrix = np.clip(base + rng.choice([-1, 1], p=(0.8, 0.2)) * rng.uniform(0.15, 0.7) + rng.normal(0, 0.03, 3), 0, 1)
     common = replace(common, crystal=tuple(base), matrix=tuple(matrix))
     if style == "polarised":

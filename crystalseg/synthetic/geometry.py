@@ -83,7 +83,7 @@ def _bent(
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     x += bend * smooth_noise(rng, shape, scale)
     y += bend * smooth_noise(rng, shape, scale)
-    # # float32 holds every crystal number exactly
+    # float32 holds every crystal number exactly
     owner = cv2.remap(owner.astype(np.float32), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
     return owner.astype(np.int32), cv2.remap(gap, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
@@ -95,7 +95,7 @@ def place_particles(rng: np.random.Generator, shape: tuple[int, int], structure:
     if structure.kind == "agglomerates":
         ys, xs = habits.heap(rng, shape, len(radii), tries)
     else:
-        # # Centres may lie outside, so that the edge of the image cuts particles as it does in a real field.
+        # Centres may lie outside, so that the edge of the image cuts particles as it does in a real field.
         ys = rng.uniform(-0.1, 1.1, (len(radii), tries)) * h
         xs = rng.uniform(-0.1, 1.1, (len(radii), tries)) * w
     tolerance = 1.0 if structure.kind == "precipitates" else rng.uniform(0.7, 1.0)

@@ -42,7 +42,7 @@ def draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     if kind == "holes":
         field = smooth_noise(rng, shape, float(rng.uniform(0.04, 0.15)) * min(shape))
         edge = rng.uniform(0.02, 0.3)
-        # # A lacey film: ridges of a slow field, dark or bright against the background behind it.
+        # A lacey film: ridges of a slow field, dark or bright against the background behind it.
         light += rng.choice([-1, 1]) * rng.uniform(0.1, 0.4) * np.exp(-np.square(field / edge))
     if kind == "cracked":
         field = smooth_noise(rng, shape, float(rng.uniform(0.1, 0.3)) * min(shape))

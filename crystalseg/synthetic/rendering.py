@@ -13,7 +13,7 @@ def render(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.ndarr
     shape = owner.shape
     image = _colours(rng, geometry, look)[owner]
 
-    # # One plane collects all changes of brightness that the channels share.
+    # One plane collects all changes of brightness that the channels share.
     texture = smooth_noise(rng, shape, look.texture_scale) + 0.5 * smooth_noise(rng, shape, 3 * look.texture_scale)
     if look.streaks > 1:
         texture = np.where(owner > 0, texture, _streaked(rng, shape, look))

@@ -86,7 +86,7 @@ def random_flat(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Struc
 
 def random_grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:
     """Draw shape, structure and look of a grain that probably has class 1, 2 or 3. Returns arguments for `draw`."""
-    # # Sides and diameters were chosen so that the average crystal size of each class is near that in the paper's table
+    # Sides and diameters were chosen so that the average crystal size of each class is near that in the paper's table
     # III.
     low, high = {1: (150, 800), 2: (600, 1800), 3: (300, 1400)}[size_class]
     side = np.exp(rng.uniform(np.log(low), np.log(high)))

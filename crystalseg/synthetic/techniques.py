@@ -33,7 +33,7 @@ def _polycrystal(rng: np.random.Generator, look: Look, technique: str) -> Look:
         other = np.clip(np.mean(look.crystal) + rng.choice([-1, 1]) * rng.uniform(0.2, 0.5), 0.05, 0.95)
         return replace(look, phases=((float(other),) * 3,), line=look.line or -0.25)
     if technique == "interference":
-        # # Hues of one series, as a retardation plate gives them. Some hardly differ.
+        # Hues of one series, as a retardation plate gives them. Some hardly differ.
         base, axis = np.array(look.crystal), rng.normal(0, 1, (2, 3))
         hues = base + rng.uniform(-1, 1, (rng.integers(2, 5), 2)) @ axis * rng.uniform(0.08, 0.22)
         return replace(

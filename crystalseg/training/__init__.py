@@ -7,14 +7,14 @@ or pages.
 
 import lazy_loader
 
-# # The networks that can be trained, by the name of their weights (`plan.TRAIN`).
+# The networks that can be trained, by the name of their weights (`plan.TRAIN`).
 NETWORKS = (
     *("cellpose", "folded", "efficientnet", "sima", "sima-sa2", "size"),
     *("confidence", "folded-confidence", "efficientnet-confidence", "clicks", "boundary", "boundary-sa2"),
     *("mask-r-cnn", "mask2former"),
 )
 
-# # Names are loaded on first use, so that code which only shows results runs without torch.
+# Names are loaded on first use, so that code which only shows results runs without torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

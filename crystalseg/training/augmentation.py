@@ -125,7 +125,7 @@ def flow_patch(
         return None
     else:
         factor = diameter / s.diameter * np.exp(rng.uniform(*np.log(scales)))
-    # # Beyond these limits an image is only blurred, or nothing of it is left.
+    # Beyond these limits an image is only blurred, or nothing of it is left.
     factor = float(np.clip(factor, 48 / max(s.labels.shape), 5.0))
     if kind < focus:
         point = np.array([y, x]) + rng.uniform(-0.25, 0.25, 2) * size / factor

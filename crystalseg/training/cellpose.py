@@ -83,7 +83,7 @@ def train(arguments: TrainingArguments) -> Path:
 
     def stream(progress: float) -> tuple[Stream, int]:
         size = choice.last_patch if progress > 1 - choice.finish else choice.patch
-        # # A step takes the same work when the patch grows.
+        # A step takes the same work when the patch grows.
         batch = max(1, round(limit.batch * (choice.patch / size) ** 2))
         seed = limit.seed + int(1e6 * progress)
         return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch

@@ -109,7 +109,7 @@ def item_of(image: Clickable, rng: np.random.Generator, recipe: Recipe) -> Item:
     assert box is not None
     mask = image.labels[box] == number
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    # # The click lies anywhere in the crystal, more often near its middle; one in three lies where the crystal is
+    # The click lies anywhere in the crystal, more often near its middle; one in three lies where the crystal is
     # deepest.
     chance = (depth == depth.max()) if rng.random() < 0.33 else depth
     place = rng.choice(depth.size, p=(chance / chance.sum()).ravel())
@@ -153,7 +153,7 @@ def _changed(shown: np.ndarray, target: np.ndarray, rng: np.random.Generator, re
     return shown.reshape(-1, SIDE, SIDE), target
 
 
-# # --- the loss
+# --- the loss
 # --------------------------------------------------------------------------------------------------------
 
 

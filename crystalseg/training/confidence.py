@@ -114,7 +114,7 @@ def proposals(
     labels int32 (H, W), which are right where `checked`."""
     pyramid, choice = Pyramid(models, pixels), Instances()
     scales = tuple(pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape))
-    # # Foreground and fit decide where to enlarge, so that the result does not depend on an earlier confidence.
+    # Foreground and fit decide where to enlarge, so that the result does not depend on an earlier confidence.
     small = small_crystals(chosen_by_fit(scales, pyramid.shape))
     if small.any():
         scales += (pyramid.flow(network, ENLARGED, relevant_tiles(pyramid.grid(ENLARGED), small, 1.0)),)
@@ -123,7 +123,7 @@ def proposals(
 
 
 def _best_iou(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    # # float32 holds every label exactly
+    # float32 holds every label exactly
     full = cv2.resize(labels.astype(np.float32), truth.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.int32)
     return best_iou(truth, full, int(labels.max()))
 

@@ -78,7 +78,7 @@ def learn(name: str, network: nn.Module, arguments: TrainingArguments, choice: R
     patch = partial(augment, size=choice.patch, recipe=choice)
 
     def stream(progress: float) -> tuple[Stream, int]:
-        # # A resumed training continues with other images.
+        # A resumed training continues with other images.
         return Stream(source, patch, limit.seed + int(1e6 * progress)), limit.batch
 
     loss = partial(loss_of, outline=choice.outline)

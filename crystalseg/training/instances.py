@@ -67,7 +67,7 @@ def _masks(labels: Tensor) -> Tensor:
 def build_mask_r_cnn(recipe: Recipe) -> nn.Module:
     """Build torchvision's Mask R-CNN on ResNet-50 with a feature pyramid, and one class, crystal."""
     detection = import_module("torchvision.models.detection")
-    # # Half as many samples per image: a patch has a tenth of the area of the images for which the usual numbers are
+    # Half as many samples per image: a patch has a tenth of the area of the images for which the usual numbers are
     # meant.
     fewer = {"rpn_batch_size_per_image": 128, "box_batch_size_per_image": 128, "rpn_post_nms_top_n_train": 500}
     sides = {"min_size": recipe.patch, "max_size": recipe.patch}

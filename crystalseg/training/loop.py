@@ -103,7 +103,7 @@ def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
         num_workers=max(1, (os.cpu_count() or 1) - 2) if gpu else 1,
         prefetch_factor=6,
         pin_memory=gpu,
-        # # Spawned, because a forked copy of this process would inherit the locks of its thread pools.
+        # Spawned, because a forked copy of this process would inherit the locks of its thread pools.
         multiprocessing_context="spawn",
     )
     return iter(loader)
@@ -191,7 +191,7 @@ class Trainer:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
             "loss": float(np.mean(self.running)) if self.running else float("nan"),
             "validation_loss": float(np.mean(losses)) if losses else float("nan"),
-            # # the share of the time in which the device had no data
+            # the share of the time in which the device had no data
             "waited": self.state["waited"] / self.state["seconds"],
             **scores,
         }

@@ -51,7 +51,7 @@ class Stage:
 
 _NEAR = {"scales": [0.2, 2.0], "whole": 0.1, "focus": 0.55, "patch": 128, "last_patch": 224, "finish": 0.15}
 _AVERAGED = {"average": 0.998, "every": 200}
-# # In this order, because a judge needs its flow network, and the SizeModel needs CPNet's styles.
+# In this order, because a judge needs its flow network, and the SizeModel needs CPNet's styles.
 STAGES = (
     Stage("folded", 0.26, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
     Stage("efficientnet", 0.2, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),

@@ -42,7 +42,7 @@ def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple
     while len(styles) < recipe.patches:
         s = source(rng)
         wanted = np.exp(rng.uniform(*np.log(recipe.diameters)))
-        # # The limits that `flow_patch` puts on the factor would change the wanted diameter.
+        # The limits that `flow_patch` puts on the factor would change the wanted diameter.
         if s.diameter == 0 or not 48 / max(s.labels.shape) < wanted / s.diameter < 5:
             continue
         item = flow_patch(s, rng, recipe.patch, wanted, (1.0, 1.0 + 1e-9))

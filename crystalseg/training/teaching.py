@@ -58,7 +58,7 @@ class Recipe:
     seed: int = 0
 
 
-# # How each flow network is made, and its loss.
+# How each flow network is made, and its loss.
 NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor]]] = {
     "folded": (FoldedCPNet, partial(folded.loss_of, outline=folded.Recipe().outline)),
     "cellpose": (CPNet, cellpose.loss_of),
