@@ -51,8 +51,7 @@ def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | No
     gray = cv2.cvtColor(pixels[top:], cv2.COLOR_RGB2GRAY)
     best = None
     for mask in (gray >= 240, gray <= 15):
-        # Writing and ticks that touch the bar are narrower than the bar is long, so no long run of a row contains
-        # them.
+        # Writing and ticks that touch the bar are narrower than the bar is long, so no long run of a row contains them.
         rows = _long_runs(mask, max(20, round(0.04 * width)))
         _, _, stats, _ = cv2.connectedComponentsWithStats(rows, connectivity=4)
         x, y, w, h, area = stats[1:].T.astype(np.int64)

@@ -11,8 +11,7 @@ BOUNDARY_WIDTH = 5  # px, width of the lines between annotated crystals (paper s
 GROUND_MARGIN = (BOUNDARY_WIDTH + 1) // 2  # px, how far the ground, with these lines, extends around crystals
 
 
-# No image has room for more crystals (MOSAIC_MEGAPIXELS over Instances.min_area). A table of all of them takes 0.8
-# GB.
+# No image has room for more crystals (MOSAIC_MEGAPIXELS over Instances.min_area). A table of all of them takes 0.8 GB.
 MOST = 10**8
 
 

@@ -32,8 +32,7 @@ def _named(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-# The pattern for names of models on record. As a flow network, a name stands between its architecture and its
-# version.
+# The pattern for names of models on record. As a flow network, a name stands between its architecture and its version.
 MODEL_NAME = r"\w[\w .-]{0,39}"
 _NETWORK = re.compile(rf"({'|'.join(FLOW_NETWORKS)})(:{MODEL_NAME}:[1-9]\d{{0,5}})?")
 

@@ -153,8 +153,7 @@ def _changed(shown: np.ndarray, target: np.ndarray, rng: np.random.Generator, re
     return shown.reshape(-1, SIDE, SIDE), target
 
 
-# --- the loss
-# --------------------------------------------------------------------------------------------------------
+# --- the loss --------------------------------------------------------------------------------------------------------
 
 
 def loss_of(network: ClickNet, image: Tensor, target: Tensor, recipe: Recipe) -> Tensor:

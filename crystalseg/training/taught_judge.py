@@ -58,8 +58,7 @@ def learn_judge(
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0  # dropout draws from a generator that all threads share: no two runs would learn the same
     fit(judge, data, replace(recipe, epochs=epochs, seed=seed))
-    # Scaled on what was learnt and on what is rehearsed: a few crystals known by heart alone would make it too
-    # certain.
+    # Scaled on what was learnt and on what is rehearsed: a few crystals known by heart alone would make it too certain.
     platt_scale(judge, [*own, *others], recipe.lowest)
     return judge
 
