@@ -1,4 +1,4 @@
-"""Canonical JSON: one text per value, for comparing and looking up what is on record."""
+"""Canonical JSON: one text for each value. Entries on record are compared and looked up by it."""
 
 import json
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """Return the JSON text of a dataclass, mapping, list, tuple or plain value; equal values have equal texts.
+    """Return the JSON text of a dataclass, a mapping, a list or tuple, or a plain value. Equal values have equal texts.
 
-    Keys are sorted, there is no white space, whole numbers have no fraction, and other numbers have the fewest digits
-    that read back as the same float64, similar to RFC 8785. Raises ValueError for NaN and infinity, which JSON lacks.
+    Keys are sorted and there is no white space. Whole numbers have no fraction; other numbers have the fewest digits
+    that read back as the same float64, in the manner of RFC 8785. Raises ValueError for NaN and infinity, which JSON
+    lacks.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
