@@ -1,7 +1,7 @@
 """Select crystals in words, English or German: "only round ones above 20 µm", "ohne kleine und unsichere".
 
-Any words become a filter over the crystals table, which is shown, logged and printed on the report. The text of the
-filter can be parsed again and means the same.
+Whatever the words, they become a filter over the crystals table. The filter is shown, logged and printed on the report.
+Its own text can be parsed again and means the same.
 """
 
 from collections.abc import Callable

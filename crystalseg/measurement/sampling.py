@@ -92,8 +92,8 @@ class Spread:
         """Return U, half the 95 % interval: u·(k + 1.5·|a|·(1 + 2k²)).
 
         A sample that happens to lack large crystals has a small figure and a small u. The interval must therefore reach
-        further on one side (Johnson 1978, JASA 73:536), and U is equally wide on the other. The factor 1.5 allows for a
-        sample being less skewed than the population it is drawn from.
+        further on one side (Johnson 1978, JASA 73:536), and U is equally wide on the other. The factor is 1.5 because a
+        sample is less skewed than the population it is drawn from.
         """
         k = coverage_factor(self.freedom)
         return self.standard * (k + 1.5 * abs(self.skew) * (1 + 2 * min(k, SKEWED) ** 2))
@@ -122,8 +122,9 @@ def spread(influences: np.ndarray, places: Places, expected: np.ndarray | None =
     - Fewer than FEW_CRYSTALS crystals in fewer than FEW_FIELDS fields: as if independent, with n − 1 degrees of freedom
       for n crystals.
 
-    u is at least what independent crystals would give. `expected` is given for a number per area: Σψ in each block if
-    all blocks are alike, (9 · fields,). Then independence is no lower bound, because grains keep their distance.
+    In fewer than FEW_FIELDS fields, u is at least what independent crystals would give. `expected` is given for a
+    number per area: Σψ in each block if all blocks are alike, (9 · fields,). Then independence is no lower bound,
+    because grains keep their distance.
     """
     n, fields = len(influences), places.fields
     squares = float(np.square(influences).sum())

@@ -89,10 +89,9 @@ def link(labels: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> Trac
 
 
 def _named(crystals: pd.DataFrame, frames: int, splits: np.ndarray, merges: np.ndarray) -> Tracks:
-    """Return tracks that continue through splits and merges as the largest crystal involved; those of laptrack end
-    there.
+    """Return tracks that continue through splits and merges as the largest crystal involved.
 
-    `splits` and `merges` are (n, 2), parent and child.
+    The tracks of laptrack end there. `splits` and `merges` are (n, 2), parent and child.
     """
     crystals = crystals.sort_values(["track", "frame"])
     first, last = (crystals.groupby("track")["area_px2"].agg(which) for which in ("first", "last"))
@@ -186,8 +185,7 @@ class _Frames:
         return self._shared(at, there) if at < there else self._shared(there, at).T
 
     def _overlaps(self, first: int, second: int) -> np.ndarray:
-        """Return the shared pixels of the crystals of two frames, (n, m), after moving the second back onto the
-        first."""
+        """Return the pixels that crystals of two frames share, (n, m), with the second frame moved onto the first."""
         one, other = _aligned(self._labels[first], self._labels[second], self._shifts[second] - self._shifts[first])
         both = (one > 0) & (other > 0)
         rows = np.searchsorted(self._ids[first], one[both])

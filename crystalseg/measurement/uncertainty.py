@@ -152,7 +152,8 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
         if (off <= -1).any():
             how = f"{validation.words}: on one of them it found nothing of this"
             return Component("segmentation", None, "A", how)
-        # Errors e are relative to the true value t: m = t·(1 + e). In terms of the measured value m, t − m is −m·e / (1 + e).
+        # Errors e are relative to the true value t: m = t·(1 + e). In terms of the measured value m, t − m is
+        # −m·e / (1 + e).
         off = off / (1 + off) * abs(figure.value)
     # The bias of the method is not corrected, so the root mean square counts, not the spread (GUM F.2.4.5).
     standard = float(np.sqrt(np.mean(np.square(off))))
