@@ -1,13 +1,13 @@
-"""Labels become figures.
+"""Turn labels into figures.
 
-In come labels, a pixel size and a border rule; out go a table of crystals, distributions, figures by standard, their
-uncertainty, verdicts and control charts. This room must not know where labels come from: no network, no file, no
-page.
+In come labels, a pixel size and a border rule. Out go a crystals table, size distributions, figures by standard with
+their uncertainties, verdicts and control charts. This package must not know where the labels come from: it touches no
+network, no file and no page.
 """
 
 import lazy_loader
 
-# Loaded when asked for: what only shows results does without torch.
+# Each name is loaded on first use, so that code which only shows results does not need torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

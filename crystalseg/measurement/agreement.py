@@ -1,4 +1,4 @@
-"""Do two methods measure the same? Bland and Altman's limits of agreement."""
+"""Test whether two methods measure the same thing, with the limits of agreement of Bland and Altman."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,12 @@ from crystalseg.errors import UserError
 
 @dataclass(frozen=True)
 class Agreement:
-    """mean (n,) of each pair and difference (n,), second less first; bias: mean difference, with its 95 % interval;
-    limits: bias ± 1.96 standard deviations, between which 95 % of differences lie."""
+    """The agreement of two methods.
+
+    `mean` (n,) is the mean of each pair, and `difference` (n,) is the second value minus the first. `bias` is the mean
+    difference, and `bias_interval` is its 95 % interval. `limits` is bias ± 1.96 standard deviations; 95 % of the
+    differences lie between these limits.
+    """
 
     mean: np.ndarray
     difference: np.ndarray
@@ -21,7 +25,10 @@ class Agreement:
 
 
 def bland_altman(first: np.ndarray, second: np.ndarray) -> Agreement:
-    """Agreement of paired measurements (n,), n of at least 2 (Bland and Altman, Lancet 1986, 327, 307)."""
+    """Return the agreement of paired measurements (n,) (Bland and Altman, Lancet 1986, 327, 307).
+
+    Raise UserError if the two arrays differ in shape or hold fewer than two measurements.
+    """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if len(first) < 2 or first.shape != second.shape:
         raise UserError("Agreement needs the same two or more images measured by both methods.")

@@ -1,4 +1,4 @@
-"""A sample measured: its figures, their uncertainty, and the verdict on them."""
+"""Assess a sample: compute its figures and their uncertainties, and judge them against the limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,28 @@ from crystalseg.measurement.populations import Populations, duplex
 from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Validation, budget
 
-# Of the crystals of the test grains SiMA+ finds 50 % of those narrower than this, 80 % of those up to twice as wide and
-# 88 % of the larger ones (docs/results.md).
+# On the test grains, SiMA+ finds 50 % of the crystals narrower than this, 80 % of those up to twice as wide and 88 % of
+# the larger ones (docs/results.md).
 NARROW = 16.0  # px, diameter
-MANY_NARROW = 0.2  # share of the crystals from which on that has to be said
-# A crystal of at least this weight under the border rule, and this share of all weights, is said to carry the mean.
+MANY_NARROW = 0.2  # from this share of the crystals on, a note must say so
+# A note says that a crystal carries the mean if it has at least this weight under the border rule and this share of all
+# weights.
 HEAVY, CARRIES = 3.0, 0.1
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """fields: names; unit: of lengths; rule: border rule; budgets: by figure, in the order of `figures.DEFINITIONS`;
-    verdicts: of the limits; populations: two if the sample is duplex, else None; outliers: E930, or None; precisions:
-    by figure, over the fields; needed: crystals needed for the mean within 5 %; counted: crystals counted; narrow: of
-    them the share under NARROW, 0..1; filled: whether the grains of each field fill the area; heaviest: of the crystal
-    with the largest weight under the border rule, this weight and its share of all, 0..1."""
+    """The assessment of one sample.
+
+    `fields` holds the names of the fields, `unit` is the unit of lengths, and `rule` is the border rule. `budgets`
+    holds the uncertainty budget of each figure, in the order of `figures.DEFINITIONS`, and `verdicts` holds one verdict
+    per limit. `populations` holds the two populations if the sample is duplex, else None. `outliers` holds the outliers
+    by E930, or None. `precisions` holds the precision of each figure over the fields. `needed` is the number of
+    crystals needed for a mean within 5 %, and `counted` is the number of crystals counted. `narrow` is the share of the
+    counted crystals that are narrower than NARROW, 0..1. `filled` says for each field whether its grains fill the area.
+    `heaviest` describes the crystal with the largest weight under the border rule: that weight, and its share of all
+    weights, 0..1.
+    """
 
     fields: tuple[str, ...]
     unit: str
@@ -45,12 +52,12 @@ class Assessment:
 
     @property
     def outcome(self) -> Outcome | None:
-        """The verdict on all limits together; None if there are none."""
+        """Return the verdict on all limits together, or None if there are no limits."""
         return overall(self.verdicts)
 
     @property
     def notes(self) -> list[str]:
-        """What must be said beside the figures."""
+        """Return the remarks that must accompany the figures."""
         said = []
         if self.populations is not None:
             low, high = self.populations.diameters
@@ -106,10 +113,10 @@ def assess(
     validation: Validation | None = None,
     limits: Sequence[Limit] = (),
 ) -> Assessment | None:
-    """Figures of one sample's fields with their budgets and verdicts; None if no crystal counts.
+    """Return the figures of one sample's fields with their budgets and verdicts, or None if no crystal counts.
 
-    calibration: relative standard uncertainty of the pixel size, None if unknown; validation: of the method on such
-    material, or None.
+    `calibration` is the relative standard uncertainty of the pixel size, None if unknown. `validation` is the
+    validation of the method on such material, or None.
     """
     above = next((limit.above for limit in limits if limit.above is not None), None)
     by_key = figures(fields, rule, above, calibration)
@@ -137,15 +144,20 @@ def assess(
 
 
 def _outliers(fields: Sequence[Field]) -> Outliers | None:
-    """Coarse grains among all that are seen, also cut by the border, in the unit of the sample; a part is a lower
-    bound."""
+    """Find the coarse outliers among all visible grains, including those cut by the border, in the sample's unit.
+
+    The visible part of a cut grain is a lower bound of its size.
+    """
     _, (_, _, areas) = counted(fields, "include")
     same = in_one_unit(fields)
     return outliers(areas, sum(field.area * (1e6 if field.um_per_px else 1.0) for field in same))
 
 
 def _precisions(by_key: Mapping[str, Figure]) -> dict[str, Precision]:
-    """Of lengths and of N_A, over the fields that have them; %RA of G or of a share means nothing."""
+    """Return the precision of lengths and of N_A over the fields that have them.
+
+    For G and for shares, %RA has no meaning.
+    """
     precisions = {}
     for key, figure in by_key.items():
         values = [v for v in figure.fields if np.isfinite(v)]

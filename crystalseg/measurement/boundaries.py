@@ -1,9 +1,9 @@
-"""The boundaries of grains that fill the area: half of each belongs to the grain on either side.
+"""Share the boundaries between grains that fill the area: half of each belongs to the grain on either side.
 
-What segmentation leaves unlabelled between two grains is their boundary as it was etched, not a phase of its own. So
-narrow gaps are given to the nearest grain before anything is measured, and area, diameter, intercept and G of one image
-agree. How wide a gap is, is judged across it, by the discs that fit into it, not along a test line. Particles in a
-matrix, pores and cracks stay as they are outlined.
+The pixels that segmentation leaves unlabelled between two grains are their etched boundary, not a phase of its own.
+Narrow gaps are therefore given to the nearest grain before anything is measured, so that the area, diameter, intercept
+and G of one image agree. The width of a gap is judged across it, by the discs that fit into it, not along a test line.
+Particles in a matrix, pores and cracks keep their outlines.
 """
 
 from collections.abc import Iterator
@@ -13,27 +13,30 @@ import numpy as np
 
 from crystalseg.measurement.diameter import diameters
 
-# A gap into which no disc of the radius r fits is a boundary; r = 1 px + RELATIVE · median diameter, at most WIDEST.
-# Wider gaps than these are not left by the boundaries of grains on any labelled image tried, narrower ones between
-# particles are rare.
+# A gap is a boundary if no disc of radius r fits into it; r = 1 px + RELATIVE · median diameter, at most WIDEST. On the
+# labelled images tried, no grain boundary leaves a wider gap, and narrower gaps between particles are rare.
 RELATIVE = 0.2
 WIDEST = 8.0  # px
-# Grains fill the area if they cover this share of it with their boundaries. Of labelled images, polycrystals cover
-# 0.999 or more and powders 0.82 at most; of drawn ones, grains without boundaries of nearly a third of their size 0.89.
+# Grains fill the area if they cover this share of it together with their boundaries. On labelled images, polycrystals
+# cover at least 0.999 and powders at most 0.82. On drawn images, grains whose boundaries (nearly a third of the grain
+# size wide) are left out cover 0.89.
 FILLED = 0.85
-BAND = 2048  # rows at a time, so that memory stays within bounds on large images
-CONVENTION = 2  # 1: before crystalseg 0.2, no gap belonged to a grain
+BAND = 2048  # rows per band; bounds the memory that large images need
+CONVENTION = 2  # in convention 1, before crystalseg 0.2, no gap belonged to a grain
 
 
 def radius(labels: np.ndarray) -> float:
-    """Of the largest disc, px, that fits into a boundary between the grains of labels (H, W)."""
+    """Return the radius, px, of the largest disc that fits into a boundary between the grains of labels (H, W)."""
     sizes = diameters(labels)
     return float(min(WIDEST, 1 + RELATIVE * np.median(sizes))) if len(sizes) else 0.0
 
 
 def with_boundaries(labels: np.ndarray) -> np.ndarray:
-    """The labels, integer (H, W), 0 = none, with the boundaries of grains that fill the area shared by their
-    neighbours; the very same array if they do not fill it, or leave no gap."""
+    """Return the labels with the boundaries shared between neighbouring grains if the grains fill the area.
+
+    `labels` is an integer array (H, W), 0 = none. If the grains do not fill the area, or leave no gap, return the same
+    array object.
+    """
     if labels.all() or not labels.any():
         return labels
     widest = radius(labels)
@@ -47,8 +50,8 @@ def with_boundaries(labels: np.ndarray) -> np.ndarray:
 
 
 def _bands(labels: np.ndarray, widest: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """The labels with their narrow gaps closed, a band of rows at a time, and which rows these are."""
-    margin = int(np.ceil(3 * widest)) + 2  # what lies further has no say
+    """Yield one band of rows at a time: which rows they are, and the labels with their narrow gaps closed."""
+    margin = int(np.ceil(3 * widest)) + 2  # pixels further away have no influence
     for top in range(0, len(labels), BAND):
         bottom, start = min(top + BAND, len(labels)), max(0, top - margin)
         part = _closed(labels[start : bottom + margin], widest)

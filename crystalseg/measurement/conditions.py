@@ -1,4 +1,4 @@
-"""The settings under which a validation holds."""
+"""Describe the settings under which a validation holds."""
 
 import json
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Conditions:
-    """What beside method and weights decides which crystals are found and how they count.
+    """The settings, besides the method and its weights, that decide which crystals are found and how they count.
 
-    key: canonical JSON of these settings, "" where it was not noted, as before there were keys; text: as version 1 of
-    the record wrote them, "" if they were not noted either.
+    `key` is the canonical JSON of these settings; it is "" for records without a key, such as those written before keys
+    existed. `text` is the same settings as version 1 of the record wrote them, "" if it did not note them.
     """
 
     key: str = ""
     text: str = ""
 
     def same(self, other: "Conditions") -> bool:
-        """Whether they are the same: by key, or by text where one of them has no other."""
+        """Return whether both conditions are the same, by key, or by text if one of them has no key."""
         if self.key and other.key:
             return self.key == other.key
         return bool(self.text) and self.text == other.text
 
     def told_from(self, other: "Conditions") -> str:
-        """These in words, with as many digits as tell them from other ones."""
+        """Describe these conditions in words, with enough digits to distinguish them from `other`."""
         if self.text != other.text or not self.key:
             return self.text or "not noted"
         facts = {name.replace("_", " "): value for name, value in json.loads(self.key).items()}

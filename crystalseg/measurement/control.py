@@ -1,5 +1,7 @@
-"""Individuals and moving-range control charts with the Western Electric rules (ISO 7870-2; Statistical Quality Control
-Handbook, Western Electric 1956)."""
+"""Compute individuals and moving-range control charts with the Western Electric rules.
+
+Sources: ISO 7870-2; Statistical Quality Control Handbook, Western Electric 1956.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +10,8 @@ import numpy as np
 
 from crystalseg.errors import UserError
 
-D2 = 1.128  # expected range of two normal values, in standard deviations
-D4 = 3.267  # upper limit of the moving range, in mean ranges
+D2 = 1.128  # expected range of two normally distributed values, in standard deviations
+D4 = 3.267  # upper limit of the moving range, in units of the mean range
 RULES = (
     "one point beyond 3σ",
     "two of three points in a row beyond 2σ on one side",
@@ -17,17 +19,21 @@ RULES = (
     "eight points in a row on one side",
     "moving range above its limit",
 )
-PHASE_ONE = 20  # points from which limits are taken, if there are more: the usual least of 20 to 25
+PHASE_ONE = 20  # number of points that set the limits if there are more: the low end of the usual 20 to 25
 CORRELATED = (
-    1.96  # times 1/√n that a correlation of neighbours of chance alone exceeds in 5 % of charts (Bartlett 1946)
+    1.96  # times 1/√n; by chance alone, the correlation of neighbours exceeds this in 5 % of charts (Bartlett 1946)
 )
 
 
 @dataclass(frozen=True)
 class ControlChart:
-    """values (n,) in order; ranges (n − 1,) between neighbours; centre; sigma = mean range / 1.128; range_limit = 3.267
-    × mean range; signals: for each value, the numbers (1 to 5) of the RULES it completes; base: how many of the values,
-    the first, the limits are from (phase I); correlation: of neighbours, NaN if it cannot be told."""
+    """A control chart of individual values.
+
+    `values` (n,) holds the values in order, and `ranges` (n − 1,) holds the ranges between neighbours. `centre` is the
+    centre line, `sigma` = mean range / 1.128, and `range_limit` = 3.267 × mean range. `signals` holds for each value
+    the numbers (1 to 5) of the RULES that it completes. `base` is the number of values, counted from the first, that
+    set the limits (phase I). `correlation` is the correlation of neighbouring values, NaN if it cannot be determined.
+    """
 
     values: np.ndarray
     ranges: np.ndarray
@@ -40,7 +46,7 @@ class ControlChart:
 
     @property
     def notes(self) -> list[str]:
-        """What must be said beside the chart."""
+        """Return the remarks that must accompany the chart."""
         said = []
         if self.base == len(self.values):
             said.append(
@@ -64,8 +70,12 @@ class ControlChart:
 
 
 def control_chart(values: Sequence[float], base: int | None = None) -> ControlChart:
-    """Chart of single values in their order, at least two; limits from the first `base` of them (phase I): if that is
-    not given, from the first PHASE_ONE, or all if there are no more."""
+    """Return the control chart of at least two individual values in their order.
+
+    The first `base` values set the limits (phase I). If `base` is not given, the first PHASE_ONE values set them, or
+    all values if there are no more. Raise UserError for fewer than two values, a value that is not finite, or a base
+    under two.
+    """
     x = np.asarray(values, float)
     if len(x) < 2 or not np.isfinite(x).all():
         raise UserError("A control chart needs two or more figures.")
@@ -83,13 +93,16 @@ def control_chart(values: Sequence[float], base: int | None = None) -> ControlCh
 
 
 def _correlation(x: np.ndarray) -> float:
-    """Of each value with the next, r₁ = Σ(x_t − x̄)(x_{t+1} − x̄) / Σ(x_t − x̄)²; NaN of a constant."""
+    """Return the correlation of each value with the next, r₁ = Σ(x_t − x̄)(x_{t+1} − x̄) / Σ(x_t − x̄)².
+
+    Return NaN if all values are equal.
+    """
     off = x - x.mean()
     return float(off[:-1] @ off[1:] / (off @ off)) if off.any() else float("nan")
 
 
 def _signals(z: np.ndarray) -> list[tuple[int, ...]]:
-    # rule, window, how many of it, beyond how many standard deviations
+    # rule, window, how many points in the window, beyond how many standard deviations
     rules = ((1, 1, 1, 3.0), (2, 3, 2, 2.0), (3, 5, 4, 1.0), (4, 8, 8, 0.0))
     broken = []
     for k, value in enumerate(z):
@@ -98,7 +111,7 @@ def _signals(z: np.ndarray) -> list[tuple[int, ...]]:
             tuple(
                 rule
                 for rule, window, many, beyond in rules
-                # the point itself must take part: it completes the pattern
+                # the point itself must be one of them, because it completes the pattern
                 if side * value > beyond and np.count_nonzero(side * z[max(0, k + 1 - window) : k + 1] > beyond) >= many
             )
         )

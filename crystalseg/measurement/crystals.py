@@ -1,4 +1,4 @@
-"""The crystals table: one row a crystal, units in the column names."""
+"""Build the crystals table: one row per crystal, with units in the column names."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,28 +11,31 @@ from skimage.measure import regionprops
 from crystalseg.measurement.boundaries import CONVENTION, with_boundaries
 from crystalseg.measurement.diameter import equivalent_diameter
 
-# Columns in px that also exist in µm when the image is calibrated, and the power of the pixel size they scale with.
+# Columns in px that also exist in µm when the image is calibrated; they are lengths and scale with the pixel size.
 LENGTHS = ("equivalent_diameter", "feret_max", "feret_min", "length", "width", "height", "perimeter")
 
 
-# Axes that differ by no more than this, px, or this share of the longer one have no direction.
+# A crystal has no direction if its axes differ by at most this many px, or by at most this share of the longer axis.
 ROUND, ROUND_SHARE = 0.7, 0.02
-# Lattice directions (dy, dx) in which outlines are crossed, and the share of all directions that each stands for, so
-# that a straight edge of any direction comes out within 1.4 % and a circle right.
+# Lattice directions (dy, dx) along which test lines cross the outlines, and the share of all directions that each one
+# represents. With these shares the length of a straight edge in any direction is within 1.4 %, and a circle is exact.
 _DIRECTIONS = (
     (0.148, ((0, 1), (1, 0))),
     (0.102, ((1, 1), (1, -1))),
     (0.125, ((1, 2), (2, 1), (1, -2), (2, -1))),
 )
-_CORNER = np.radians(50)  # where an outline turns by more there is a corner of the crystal, else of its polygon only
-BEYOND = 0.25  # px that the vertices of the polygon about a disc lie outside of it, for discs of 6 to 100 px
+_CORNER = np.radians(50)  # a larger turn is a corner of the crystal, a smaller one only of its polygon
+BEYOND = 0.25  # px by which the vertices of the polygon around a disc lie outside it, for discs of 6 to 100 px
 
 
 def feret(mask: np.ndarray) -> tuple[float, float, float]:
-    """Largest and smallest caliper width (px, distances of parallel tangents, ISO 13322-1) and convex hull area (px²)
-    of a bool mask (h, w), of the polygon of `hull`; for the largest width its vertices where the outline is round are
-    moved in by BEYOND, as a polygon about a circle reaches beyond it there. A disc of 6 px or more has its diameter
-    within 0.3 px in the mean, an axis-parallel square its diagonal exactly."""
+    """Return the largest and smallest caliper width (px) and the convex hull area (px²) of a bool mask (h, w).
+
+    A caliper width is the distance of parallel tangents (ISO 13322-1). All three values are those of the polygon that
+    `hull` returns. A polygon around a circle reaches beyond it, so for the largest width the vertices where the outline
+    is round are moved inwards by BEYOND. On average, a disc of 6 px or more gets its diameter within 0.3 px; an
+    axis-parallel square gets its diagonal exactly.
+    """
     outline = hull(mask)
     sides = np.roll(outline, -1, axis=0) - outline
     along = np.arctan2(sides[:, 1], sides[:, 0])
@@ -42,20 +45,24 @@ def feret(mask: np.ndarray) -> tuple[float, float, float]:
 
 
 def feret_of_corners(mask: np.ndarray) -> tuple[float, float, float]:
-    """As `feret`, of the hull of the pixels' corners, which makes a disc 1.1 px too large: before crystalseg 0.2."""
+    """Return the same values as `feret`, but from the hull of the pixels' corners, as before crystalseg 0.2.
+
+    This makes a disc 1.1 px too large.
+    """
     corners = np.concatenate([_pixels(mask) + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
     return _calipers(cv2.convexHull(corners.astype(np.int32))[:, 0].astype(np.float64))
 
 
 def hull(mask: np.ndarray) -> np.ndarray:
-    """The convex polygon that a bool mask (h, w) is most likely the pixels of: its vertices, float (k, 2), x and y.
+    """Return the convex polygon whose pixels a bool mask (h, w) most likely is: its vertices, float (k, 2), x and y.
 
-    Between a side of the hull of the pixels' centres and the next points of the grid outside lies a gap of 1/√(a² + b²)
-    px, (a, b) being the side's direction in lowest terms; the edge of the crystal runs anywhere in it, so in its
-    middle. Axis-parallel squares are exact, other straight edges and circles right in the mean.
+    Between a side of the hull of the pixel centres and the next grid points outside lies a gap of 1/√(a² + b²) px,
+    where (a, b) is the direction of the side in lowest terms. The edge of the crystal may lie anywhere in this gap, so
+    the polygon runs through its middle. Axis-parallel squares are exact; other straight edges and circles are correct
+    on average.
     """
     corners = cv2.convexHull(_pixels(mask))[:, 0]
-    if len(corners) < 3:  # a pixel or a line of them
+    if len(corners) < 3:  # a single pixel or a line of pixels
         ends = [corners + np.array(offset) for offset in ((-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))]
         return cv2.convexHull(np.concatenate(ends).astype(np.float32))[:, 0].astype(np.float64)
     sides = (np.roll(corners, -1, axis=0) - corners).astype(np.int64)
@@ -70,9 +77,9 @@ def hull(mask: np.ndarray) -> np.ndarray:
         run = ((np.roll(vertices, -1, axis=0) - vertices) * along).sum(axis=1)
         if run.min() > -1e-9 or len(run) <= 3:
             break
-        # a side that its neighbours leave nothing of
+        # drop a side of which its neighbours leave nothing
         normals, reach, along = (np.delete(of, run.argmin(), axis=0) for of in (normals, reach, along))
-    # the sides of a needle meet far away, but no vertex lies far outside of the pixels
+    # the sides of a needle meet far away, but no vertex may lie far outside the pixels
     away = vertices[:, None] - corners[None]
     nearest = np.hypot(*away.transpose(2, 0, 1)).argmin(axis=1)
     off = away[np.arange(len(vertices)), nearest]
@@ -82,7 +89,7 @@ def hull(mask: np.ndarray) -> np.ndarray:
 
 
 def _meeting(normals: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Where each of the lines n·x = r, (k, 2) and (k,), meets the one before it, (k, 2)."""
+    """Return the points (k, 2) where each of the lines n·x = r, (k, 2) and (k,), meets the line before it."""
     before, reached = np.roll(normals, 1, axis=0), np.roll(reach, 1)
     turn = before[:, 0] * normals[:, 1] - before[:, 1] * normals[:, 0]
     x, y = reached * normals[:, 1] - before[:, 1] * reach, before[:, 0] * reach - reached * normals[:, 0]
@@ -90,34 +97,38 @@ def _meeting(normals: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 def _pixels(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a mask's outline, int (n, 2), x and y."""
+    """Return the pixels of a mask's outline, int (n, 2), x and y."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return np.concatenate(contours)[:, 0]
 
 
 def _farthest(points: np.ndarray, less: np.ndarray | float = 0.0) -> float:
-    """The largest distance of two points, (k, 2), `less` what is taken off at each, (k,)."""
+    """Return the largest distance between two points, (k, 2); `less`, (k,), is subtracted at each point."""
     off = np.broadcast_to(less, len(points))
     return float((np.sqrt(np.square(points[:, None] - points[None]).sum(axis=2)) - off[:, None] - off[None]).max())
 
 
 def _calipers(outline: np.ndarray) -> tuple[float, float, float]:
-    """Largest and smallest caliper width of a convex polygon, float (k, 2), and its area."""
+    """Return the largest and smallest caliper width of a convex polygon, float (k, 2), and its area."""
     sides = np.roll(outline, -1, axis=0) - outline
     lengths = np.hypot(*sides.T)
     sides, lengths = sides[lengths > 1e-9], lengths[lengths > 1e-9]
     spans = outline @ (np.stack((-sides[:, 1], sides[:, 0])) / lengths)
-    # The smallest width of a convex polygon is reached with one side flat against a tangent.
+    # A convex polygon has its smallest width where one side lies flat against a tangent.
     smallest = float(np.ptp(spans, axis=0).min())
     x, y = outline.T
     return _farthest(outline), smallest, 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
 
 def perimeter(mask: np.ndarray) -> float:
-    """Length of the outline of a bool mask (h, w), px: of its `hull`, times how much more often lines of the pixel grid
-    in eight directions cross the outline than that of a convex mask as wide (Cauchy and Crofton: a length is π/2 · the
-    mean over directions of crossings · distance of lines). An axis-parallel square is exact, a disc within 1 % from 20
-    px on; by `skimage.measure.perimeter_crofton`, of four directions, the square is 5 % short."""
+    """Return the length, px, of the outline of a bool mask (h, w).
+
+    The result is the perimeter of the mask's `hull` times a ratio of crossings: how many more times lines of the pixel
+    grid in eight directions cross the outline than they cross that of an equally wide convex mask. By Cauchy and
+    Crofton, a length is π/2 · the mean over directions of crossings · distance between lines. An axis-parallel square
+    is exact, and a disc of 20 px or more is within 1 %. With `skimage.measure.perimeter_crofton` in four directions,
+    the square is 5 % too short.
+    """
     outline, pixels = hull(mask), _pixels(mask).astype(np.int64)
     padded = np.pad(mask.astype(bool), 2)
     seen = convex = 0.0
@@ -137,19 +148,31 @@ def measure_crystals(
     marks: Mapping[int, str] | None = None,
     convention: int = CONVENTION,
 ) -> pd.DataFrame:
-    """Table of all crystals in `labels`, integer (H, W), 0 = background; of grains that fill the area, each with half
-    of its boundaries (`boundaries.with_boundaries`).
+    """Return a table of all crystals in `labels`, integer (H, W), 0 = background.
 
-    Columns (each length also in µm, area in µm², when `um_per_px` is given):
-    id; area_px2 (pixels); equivalent_diameter_px = 2·sqrt(area/π) (paper IV-C); feret_max_px, feret_min_px (largest
-    and smallest caliper width, ISO 13322-1); length_px = the larger of width_px and height_px, the sides of the
-    bounding box (the paper's crystal length); perimeter_px (see `perimeter`); by the names of ISO 9276-6 aspect_ratio =
-    feret_min/feret_max, 0..1, form_factor = 4π·area/perimeter², at most 1, circularity = its root, and solidity = area
-    / area of the convex hull, at most 1; orientation_deg of the long axis, 0..180 counter-clockwise from the image's
-    horizontal, NaN of what is as wide as long; centroid_x_px, centroid_y_px; touches_border (reaches the image's edge);
-    confidence, 0..1, if given as float (n,) for ids 1..n; kind: `crystal`, or what `marks` says of an id (a pore or an
-    artefact is no crystal). convention: 1, for runs on record by crystalseg 0.1: no boundaries, Feret diameters of the
-    pixels' corners, perimeter by four directions.
+    Grains that fill the area each get half of their boundaries (`boundaries.with_boundaries`). The table has these
+    columns. If `um_per_px` is given, each length also has a column in µm, and the area one in µm².
+
+    - id
+    - area_px2: number of pixels
+    - equivalent_diameter_px: 2·sqrt(area/π) (paper IV-C)
+    - feret_max_px, feret_min_px: largest and smallest caliper width (ISO 13322-1)
+    - width_px, height_px: sides of the bounding box
+    - length_px: the larger of width_px and height_px (the paper's crystal length)
+    - perimeter_px: see `perimeter`
+    - aspect_ratio: feret_min/feret_max, 0..1; this name and the next three are those of ISO 9276-6
+    - form_factor: 4π·area/perimeter², at most 1
+    - circularity: square root of form_factor
+    - solidity: area / area of the convex hull, at most 1
+    - orientation_deg: direction of the long axis, 0..180, counter-clockwise from the image's horizontal; NaN for a
+      crystal that is as wide as it is long
+    - centroid_x_px, centroid_y_px
+    - touches_border: whether the crystal reaches the edge of the image
+    - confidence: 0..1, only if `confidence` is given as float (n,) for ids 1..n
+    - kind: `crystal`, or what `marks` gives for the id (a pore or an artefact is not a crystal)
+
+    `convention` 1 reproduces runs recorded by crystalseg 0.1: no boundaries, Feret diameters from the pixels' corners,
+    and perimeters from four directions.
     """
     return _table(labels if convention == 1 else with_boundaries(labels), um_per_px, confidence, marks, convention)
 
@@ -178,7 +201,10 @@ def _table(
 
 
 def _row(region: Any, shape: tuple[int, ...], convention: int) -> dict[str, Any]:
-    """What a crystal's shape and place in an image (H, W) say; `region` as `regionprops` gives it."""
+    """Return the values that follow from a crystal's shape and its place in an image (H, W).
+
+    `region` is an item of what `regionprops` returns.
+    """
     top, left, bottom, right = region.bbox
     first = convention == 1
     largest, smallest, hull_area = (feret_of_corners if first else feret)(region.image)
@@ -217,8 +243,11 @@ def remeasured(
     marks: Mapping[int, str],
     convention: int = CONVENTION,
 ) -> pd.DataFrame:
-    """`measure_crystals` again where only the ids `changed` differ from what `table` was made of: their rows and those
-    of neighbours that share a boundary with them are made anew, others stay."""
+    """Return the table of `measure_crystals` after only the ids `changed` differ from what `table` was made of.
+
+    The rows of these crystals, and of neighbours that share a boundary with them, are measured again; other rows are
+    kept.
+    """
     grown = labels if convention == 1 else with_boundaries(labels)
     changed = {*changed, *_moved(table, grown)}
     wanted = np.zeros(len(confidence) + 1, np.int32)
@@ -233,7 +262,7 @@ def remeasured(
 
 
 def _moved(table: pd.DataFrame, labels: np.ndarray) -> Collection[int]:
-    """The ids of which area or centroid is not that of the table any more."""
+    """Return the ids whose area or centroid differs from the one in the table."""
     areas = np.bincount(labels.ravel())
     y, x = (np.bincount(labels.ravel(), np.broadcast_to(of, labels.shape).ravel()) for of in np.ogrid[_slices(labels)])
     ids = table["id"].to_numpy(int)
@@ -247,7 +276,7 @@ def _slices(labels: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(0, side) for side in labels.shape)
 
 
-# Types too: a table without crystals has the same.
+# The types are listed too, so that a table without crystals has the same ones.
 _COLUMNS = {
     "id": int,
     "area_px2": float,

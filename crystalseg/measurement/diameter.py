@@ -1,4 +1,4 @@
-"""The size that is reported of a crystal: its equivalent circular diameter (paper section IV-C)."""
+"""Compute the size that is reported for a crystal: its equivalent circular diameter (paper section IV-C)."""
 
 from typing import overload
 
@@ -10,11 +10,14 @@ def equivalent_diameter(area: np.ndarray) -> np.ndarray: ...
 @overload
 def equivalent_diameter(area: float) -> float: ...
 def equivalent_diameter(area: np.ndarray | float) -> np.ndarray | float:
-    """2 · sqrt(area / π): the diameter of a circle of that area, in px for px², in µm for µm²."""
+    """Return 2 · sqrt(area / π), the diameter of a circle of that area: px for px², µm for µm²."""
     return 2 * np.sqrt(area / np.pi)
 
 
 def diameters(labels: np.ndarray) -> np.ndarray:
-    """Equivalent circular diameter of each crystal of labels (H, W), px, float64 (n,); absent numbers are left out."""
+    """Return the equivalent circular diameter, px, float64 (n,), of each crystal in labels (H, W).
+
+    Numbers that do not occur are left out.
+    """
     area = np.bincount(labels.ravel())[1:]
     return equivalent_diameter(area[area > 0])

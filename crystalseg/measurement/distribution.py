@@ -1,4 +1,4 @@
-"""From the crystals table to size distributions and the average crystal size with its uncertainty."""
+"""Turn the crystals table into size distributions and the average crystal size with its uncertainty."""
 
 import math
 from collections.abc import Mapping
@@ -13,11 +13,12 @@ from crystalseg.measurement.sampling import Places, mean_size
 
 
 def border_weights(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> np.ndarray:
-    """Counting weight of each crystal, float64 (n,); 0 = not counted, as all that is marked as something else.
+    """Return the counting weight of each crystal, float64 (n,).
 
-    `include`: 1 for each. `exclude`: crystals touching the border of the (H, W) image do not count; the others count
-    W·H / ((W − w)(H − h)), w and h being their Feret widths along the image's sides, because large crystals are cut
-    more often (Miles–Lantuéjoul correction, ISO 13322-1).
+    Weight 0 means not counted; anything marked as something other than a crystal has weight 0. With the rule `include`,
+    each crystal has weight 1. With `exclude`, crystals that touch the border of the (H, W) image do not count, and the
+    others have weight W·H / ((W − w)(H − h)), where w and h are their Feret widths along the sides of the image. This
+    corrects for large crystals being cut more often (Miles–Lantuéjoul correction, ISO 13322-1).
     """
     inside = counting(crystals, rule)
     if rule == "include":
@@ -31,20 +32,23 @@ def border_weights(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) ->
 
 
 def counting(crystals: pd.DataFrame, rule: str) -> np.ndarray:
-    """Whether each crystal counts, bool (n,): see `border_weights`."""
+    """Return whether each crystal counts, bool (n,); see `border_weights`."""
     crystal = (crystals["kind"] == "crystal").to_numpy(bool)
     return crystal if rule == "include" else crystal & ~crystals["touches_border"].to_numpy(bool)
 
 
 def percentiles(sizes: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """D10, D50, D90: the smallest sizes at which the cumulative weight reaches these shares of the total (ISO 9276-1: x
-    where Q(x) = share)."""
+    """Return D10, D50 and D90.
+
+    These are the smallest sizes at which the cumulative weight reaches 10, 50 and 90 % of the total (ISO 9276-1: the x
+    where Q(x) = share).
+    """
     d10, d50, d90 = np.quantile(sizes, (0.1, 0.5, 0.9), weights=weights, method="inverted_cdf").tolist()
     return d10, d50, d90
 
 
 def cumulative(sizes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative distribution: sizes ascending, and Q of each, 0..1."""
+    """Return the cumulative distribution: the sizes in ascending order, and Q of each, 0..1."""
     order = np.argsort(sizes)
     q = np.cumsum(weights[order])
     return sizes[order], q / q[-1]
@@ -53,12 +57,15 @@ def cumulative(sizes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.n
 def histogram(
     sizes: np.ndarray, weights: np.ndarray, logarithmic: bool, bins: int = 24
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bin edges (bins + 1,) over the range of `sizes`, equal in size or in its logarithm, and shares (bins,), sum 1."""
+    """Return bin edges (bins + 1,) over the range of `sizes`, and the share in each bin (bins,), with sum 1.
+
+    The bins are equally wide in size, or in its logarithm if `logarithmic`.
+    """
     low, high = float(sizes.min()), float(sizes.max())
     if high <= low:
         low, high = low * 0.9, high * 1.1
     edges = np.geomspace(low, high, bins + 1) if logarithmic else np.linspace(low, high, bins + 1)
-    # Rounding must not push the extremes out of the range.
+    # Rounding must not leave the extreme sizes outside the bins.
     edges[0], edges[-1] = low, high
     share, _ = np.histogram(sizes, edges, weights=weights)
     return edges, share / share.sum()
@@ -73,12 +80,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """Sizes are equivalent circular diameters in `unit`.
+    """A summary of one image; sizes are equivalent circular diameters in `unit`.
 
-    found: crystals in the table; counted: those with a weight; border: those touching the border; pores, artefacts:
-    what was marked so and is no crystal; average: ACS with its 95 % interval from sampling; number, area: D10, D50, D90
-    of the number- and area-weighted distributions; span of each = (D90 − D10) / D50; smallest, largest counted;
-    area_share: crystals' share of the image.
+    `found` is the number of crystals in the table, `counted` the number with a weight, and `border` the number that
+    touch the border. `pores` and `artefacts` are the numbers of objects marked as such, which are not crystals.
+    `average` is the average crystal size (ACS) with its 95 % sampling interval. `number` and `area` are D10, D50 and
+    D90 of the number- and area-weighted distributions; the span of each is (D90 − D10) / D50. `smallest` and `largest`
+    are the extreme sizes counted. `area_share` is the crystals' share of the image.
     """
 
     unit: str
@@ -96,12 +104,15 @@ class Summary:
     artefacts: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For the record, JSON-ready."""
+        """Return the summary as a JSON-ready dictionary for the record."""
         return asdict(self)
 
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> "Summary":
-        """From the record. UserError if it cannot be read, as what a later version wrote."""
+        """Read a summary from the record.
+
+        Raise UserError if it cannot be read, for example because a later version wrote it.
+        """
         try:
             own = {f.name: facts[f.name] for f in fields(Summary) if f.name in facts}
             average = {end: math.nan if of is None else float(of) for end, of in facts["average"].items()}
@@ -120,11 +131,11 @@ class Summary:
 
 
 def average_size(sizes: np.ndarray, weights: np.ndarray, places: Places) -> Interval:
-    """Weighted mean of `sizes` and its 95 % interval, mean ± U as in the uncertainty budget (`sampling.mean_size`), not
-    below 0.
+    """Return the weighted mean of `sizes` and its 95 % interval.
 
-    It covers the chance of which crystals lie in the field, not errors of segmentation or calibration. A single
-    crystal has no interval: its ends are NaN.
+    The interval is mean ± U, as in the uncertainty budget (`sampling.mean_size`), but not below 0. It covers the chance
+    of which crystals lie in the field, not errors of segmentation or calibration. A single crystal has no interval:
+    both ends are NaN.
     """
     mean, of = mean_size(sizes, weights, places)
     return Interval(mean, float(np.maximum(mean - of.reach, 0.0)), mean + of.reach)
@@ -133,7 +144,10 @@ def average_size(sizes: np.ndarray, weights: np.ndarray, places: Places) -> Inte
 def sizes_and_weights(
     crystals: pd.DataFrame, shape: tuple[int, int], rule: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Of the counted crystals: diameters (n,), counting weights (n,), areas (n,), and the unit: µm if calibrated."""
+    """Return diameters (n,), counting weights (n,) and areas (n,) of the counted crystals, and the unit.
+
+    The unit is µm if the table is calibrated, else px.
+    """
     unit = "µm" if "equivalent_diameter_um" in crystals else "px"
     suffix = "um" if unit == "µm" else "px"
     weights = border_weights(crystals, shape, rule)
@@ -144,7 +158,7 @@ def sizes_and_weights(
 
 
 def summarise(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> Summary | None:
-    """Summary of the crystals found in an (H, W) image; None if no crystal counts."""
+    """Return the summary of the crystals found in an (H, W) image, or None if no crystal counts."""
     sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
     if not len(sizes):
         return None

@@ -1,4 +1,4 @@
-"""One image of a sample, as the figures see it: its labels, its crystals, its size."""
+"""Represent one image of a sample as the figures see it: its labels, its crystals and its size."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,12 @@ from crystalseg.measurement.intercept import Intercepts, Pattern, intercepts
 
 @dataclass(eq=False)
 class Field:
-    """One image of a sample. labels: integer (H, W), 0 = background, or None once they are let go of; crystals: its
-    table; um_per_px or None; convention: of measuring, as of the table (`boundaries.CONVENTION`)."""
+    """One image of a sample.
+
+    `labels` is an integer array (H, W), 0 = background, or None once the field has dropped it. `crystals` is the
+    crystals table, and `um_per_px` is the pixel size or None. `convention` is the measuring convention, the same as
+    that of the table (`boundaries.CONVENTION`).
+    """
 
     labels: np.ndarray | None
     crystals: pd.DataFrame
@@ -27,7 +31,10 @@ class Field:
     convention: int = CONVENTION
 
     def let_go(self) -> None:
-        """Count all that needs the labels, then drop them: a sample may have more fields than fit into memory."""
+        """Count everything that needs the labels, then drop them.
+
+        A sample may have more fields than fit into memory.
+        """
         for pattern in get_args(Pattern):
             self.intercepts(pattern)
         _ = self.shape, self.planimetric, self.is_filled
@@ -41,7 +48,7 @@ class Field:
 
     @property
     def kept_labels(self) -> np.ndarray:
-        """The labels; LookupError once they are let go of."""
+        """Return the labels. Raise LookupError if the field has dropped them."""
         if self.labels is None:
             raise LookupError(f"{self.name}: the labels of this field are not held any more.")
         return self.labels
@@ -56,26 +63,29 @@ class Field:
 
     @property
     def crystal_labels(self) -> np.ndarray:
-        """The labels, with the boundaries of grains that fill the area, without what is marked as pore or artefact."""
+        """Return the labels without anything marked as a pore or an artefact.
+
+        Where the grains fill the area, the labels include the boundaries.
+        """
         return self._measured[0]
 
     @cached_property
     def is_filled(self) -> bool:
-        """Whether the grains fill the area, so that half of each boundary belongs to either of its neighbours."""
+        """Return whether the grains fill the area, so that each neighbour of a boundary owns half of it."""
         return self._measured[1]
 
     @property
     def area(self) -> float:
-        """Of the field, mm² or px²."""
+        """Return the area of the field, mm² if the field has a pixel size, else px²."""
         return math.prod(self.shape) * (self.um_per_px / 1000 if self.um_per_px else 1.0) ** 2
 
     @cached_property
     def planimetric(self) -> Planimetric:
-        """The field's crystals inside, cut and at corners; counted once."""
+        """Count the crystals inside the field, cut by its edges and at its corners, once only."""
         return planimetric(self.crystal_labels)
 
     def places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        """Where crystals, int (n,), have their centroids, x and y in px, (n,) each, and the field's shape."""
+        """Return the centroids of crystals, int (n,), as x and y in px, (n,) each, and the shape of the field."""
         own = self.crystals["id"].to_numpy()
         order = np.argsort(own)
         rows = order[np.searchsorted(own[order], ids)]
@@ -83,7 +93,7 @@ class Field:
         return x, y, self.shape
 
     def intercepts(self, pattern: Pattern) -> Intercepts:
-        """The field's test lines or circles; counted once."""
+        """Count the crystals along the test lines or circles of the field, once only per pattern."""
         kept = self.__dict__.setdefault("_intercepts", {})
         if pattern not in kept:
             kept[pattern] = intercepts(self.crystal_labels, pattern)
@@ -91,14 +101,14 @@ class Field:
 
 
 def in_one_unit(fields: Sequence[Field]) -> Sequence[Field]:
-    """The fields, all in px if one of them has no pixel size."""
+    """Return the fields, all in px if one of them has no pixel size."""
     if all(field.um_per_px for field in fields):
         return fields
     return [_in_px(field) for field in fields]
 
 
 def _in_px(field: Field) -> Field:
-    in_px = copy(field)  # with what it has counted
+    in_px = copy(field)  # keeps the counts made so far
     in_px.crystals = field.crystals.drop(columns=[c for c in field.crystals if c.endswith(("_um", "_um2"))])
     in_px.um_per_px = None
     return in_px

@@ -1,6 +1,7 @@
-"""Every size figure of a sample by name: value, unit, the standard whose formula it is, and sampling uncertainty.
+"""Compute every size figure of a sample: its value, unit, the standard that defines its formula, and uncertainty.
 
-A sample is one or more fields (images) of one material; its figures are those of all fields' crystals together.
+The uncertainty here is that of sampling. A sample is one or more fields (images) of one material. Its figures describe
+the crystals of all fields together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,15 +36,18 @@ from crystalseg.measurement.sampling import (
     wider,
 )
 
-# One grain-size number changes so much when every length changes by the factor e: 2·log2(e) (E112-13 clause 15).
+# Change of G when every length changes by the factor e: 2·log2(e) (E112-13 clause 15).
 G_PER_LENGTH = 2 * float(np.log2(np.e))
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What a figure is. words: its name; power: the power of the pixel size it scales with (1 a length, 0 a share, −2 a
-    number per area), or "G" for a grain-size number; standard: whose formula it is; is_share: whether its errors are
-    shares themselves."""
+    """The definition of a figure.
+
+    `words` is its name. `power` is the power of the pixel size that it scales with (1 for a length, 0 for a share, −2
+    for a number per area), or "G" for a grain-size number. `standard` names the source of its formula. `is_share` says
+    whether its errors are shares themselves.
+    """
 
     words: str
     power: int | str
@@ -52,17 +56,21 @@ class Definition:
 
     @property
     def is_relative(self) -> bool:
-        """Whether its errors are relative to its value, and not differences."""
+        """Return whether the errors of the figure are relative to its value rather than differences."""
         return self.power != "G" and not self.is_share
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a sample. sampling: its standard uncertainty from which crystals or fields were seen, NaN if unknown;
-    how: what that is from; fields: the figure of each field alone, NaN where a field has none; label: if it needs one
-    beside its definition's; freedom: degrees of freedom of `sampling`; at_least: what it is at least if the crystals
-    cut by the border count with what is visible of them, NaN where that says nothing; per_pixel: what it changes by
-    where the pixel size changes by its standard uncertainty, of figures that do not go with a power of it, else NaN."""
+    """A figure of a sample.
+
+    `sampling` is its standard uncertainty due to which crystals or fields were seen, NaN if unknown. `how` says where
+    that uncertainty comes from, and `freedom` is its degrees of freedom. `fields` holds the figure of each field alone,
+    NaN where a field has none. `label` is the figure's name if it differs from the one in its definition. `at_least` is
+    a lower bound of the figure: its value if the crystals cut by the border count with their visible part, NaN where
+    that gives no bound. `per_pixel` is the change of the figure when the pixel size changes by its standard
+    uncertainty; it is set only for figures that do not scale with a power of the pixel size, else NaN.
+    """
 
     key: str
     value: float
@@ -114,14 +122,17 @@ DEFINITIONS: Mapping[str, Definition] = {
 
 
 def unit_of(key: str, unit: str) -> str:
-    """The unit of a figure where lengths are in `unit`."""
+    """Return the unit of a figure where lengths are in `unit`."""
     power = DEFINITIONS[key].power
     return unit if power == 1 else "1/mm²" if power == -2 else ""
 
 
 def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0) -> int:
-    """Crystals needed for a mean diameter within `wanted` % (95 %), from the spread of those counted: (1.96·s / (p·x̄))²
-    (the normal approximation behind ISO 13322-1's number of particles)."""
+    """Return the number of crystals needed for a mean diameter within `wanted` % (95 %).
+
+    It follows from the spread of the counted crystals: (1.96·s / (p·x̄))², the normal approximation behind the number
+    of particles in ISO 13322-1.
+    """
     mean = float(np.average(sizes, weights=weights))
     variance = float(np.average((sizes - mean) ** 2, weights=weights))
     return int(np.ceil(1.96**2 * variance / (wanted / 100 * mean) ** 2))
@@ -130,11 +141,12 @@ def needed_crystals(sizes: np.ndarray, weights: np.ndarray, wanted: float = 5.0)
 def figures(
     fields: Sequence[Field], rule: str, above: float | None = None, calibration: float | None = None
 ) -> dict[str, Figure]:
-    """All figures of a sample by key, in the order of DEFINITIONS; empty if no crystal counts.
+    """Return all figures of a sample by key, in the order of DEFINITIONS; empty if no crystal counts.
 
-    `rule`: the border rule of the diameters; `above`: x of `area_above`, in the sample's unit, or None; calibration:
-    relative standard uncertainty of the pixel size, None if unknown. Lengths are in µm if every field has a pixel size,
-    else in px; G needs one. Sampling uncertainty: see `sampling`, for the largest the spread of the largest few.
+    `rule` is the border rule of the diameters. `above` is the x of `area_above` in the sample's unit, or None.
+    `calibration` is the relative standard uncertainty of the pixel size, None if unknown. Lengths are in µm if every
+    field has a pixel size, else in px; G needs a pixel size. For the sampling uncertainty see `sampling`; for that of
+    the largest diameter it is the spread of the few largest crystals.
     """
     fields = in_one_unit(fields)
     calibrated = all(field.um_per_px for field in fields)
@@ -159,8 +171,11 @@ def figures(
 
 @dataclass(frozen=True)
 class Sample:
-    """The counted crystals of all fields: sizes, weights and areas, float (n,), and where they are; parts: sizes,
-    weights and areas of each field."""
+    """The counted crystals of all fields.
+
+    `sizes`, `weights` and `areas` are float (n,), and `places` says where the crystals are. `parts` holds the sizes,
+    weights and areas of each field.
+    """
 
     sizes: np.ndarray
     weights: np.ndarray
@@ -170,7 +185,7 @@ class Sample:
 
     @staticmethod
     def of(fields: Sequence[Field], rule: str) -> "Sample":
-        """Of fields in one unit."""
+        """Collect the counted crystals of fields in one unit."""
         parts, (sizes, weights, areas) = counted(fields, rule)
         places = []
         for field in fields:
@@ -181,25 +196,30 @@ class Sample:
 
     @cached_property
     def few(self) -> LogNormal | None:
-        """What is known of the population if there are too few crystals for blocks, but more than one."""
+        """Return what is known of the population if there are too few crystals for blocks, but more than one."""
         return few_of(self.sizes, self.weights, self.places)
 
     @cached_property
     def tail(self) -> LogNormal | None:
-        """How the large crystals go on, for figures that depend on those that are rare; None where fields tell, or for
-        one crystal. No sample tells by its own crystals how large those are which it happens to lack."""
+        """Return how the population continues towards large crystals, for figures that depend on rare ones.
+
+        Return None where the fields themselves show it, or for a single crystal. The crystals of a sample cannot show
+        how large those are that the sample happens to lack.
+        """
         if self.few is not None or self.places.fields >= FEW_FIELDS or len(self.sizes) < 2:
             return self.few
         return LogNormal.of_upper_half(self.sizes, self.weights)
 
     def by_field(self, function: Callable[..., float]) -> tuple[float, ...]:
-        """A figure of each field's sizes, weights and areas, NaN where a field has none."""
+        """Apply a function to the sizes, weights and areas of each field; NaN where a field has no crystal."""
         return tuple(function(*part) if len(part[0]) else np.nan for part in self.parts)
 
 
 def counted(fields: Sequence[Field], rule: str) -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
-    """Diameters, weights and areas of the counted crystals: of each field, and of all fields together. In µm if every
-    field has a pixel size, else in px."""
+    """Return diameters, weights and areas of the counted crystals, for each field and for all fields together.
+
+    They are in µm if every field has a pixel size, else in px.
+    """
     parts: list[tuple[np.ndarray, ...]] = [
         sizes_and_weights(field.crystals, field.shape, rule)[:3] for field in in_one_unit(fields)
     ]
@@ -211,14 +231,14 @@ def _figure(key: str, value: float, unit: str, of: Spread, each: tuple[float, ..
 
 
 def _averages(sample: Sample, unit: str) -> dict[str, Figure]:
-    """Mean, D[3,2] and D[4,3]."""
+    """Return the mean, D[3,2] and D[4,3]."""
     x, w = sample.sizes, sample.weights
     each = sample.by_field(lambda x, w, a: float(np.average(x, weights=w)))
     found = {"mean": _figure("mean", *_with_unit(mean_size(x, w, sample.places), unit), each)}
     for key, power in (("d32", 3), ("d43", 4)):
         value, psi = influence(w * x**power, w * x ** (power - 1))
         of = spread(psi, sample.places)
-        if (tail := sample.tail) is not None:  # M(p) / M(p − 1) of a log-normal population: exp(μ + (p − ½)·σ²)
+        if (tail := sample.tail) is not None:  # log-normal: M(p) / M(p − 1) = exp(μ + (p − ½)·σ²)
             with np.errstate(over="ignore"):
                 draws = np.exp(tail.middle + (power - 0.5) * tail.width**2)
             of = wider(tail.spread(value, draws), of)
@@ -235,7 +255,7 @@ _SHARES = (0.1, 0.5, 0.9)
 
 
 def _percentiles(sample: Sample, unit: str) -> dict[str, Figure]:
-    """D10, D50, D90 by number and by area, and the span by number."""
+    """Return D10, D50 and D90 by number and by area, and the span by number."""
     found = {}
     for suffix in ("", "_area"):
         by = _by(suffix)
@@ -265,8 +285,10 @@ def _by(suffix: str) -> Callable[..., np.ndarray]:
 def _percentile(
     sizes: np.ndarray, weights: np.ndarray, places: Places, share: float, value: float
 ) -> tuple[Spread, np.ndarray]:
-    """Of the size that a share of the weight does not exceed: its spread, and each crystal's influence on it. The ends
-    of the share's interval, as sizes (Woodruff 1952, JASA 47:635)."""
+    """Return the spread of the size that a share of the weight does not exceed, and each crystal's influence on it.
+
+    The spread comes from the ends of the share's interval, expressed as sizes (Woodruff 1952, JASA 47:635).
+    """
     _, psi = influence(weights * (sizes <= value), weights)
     of = spread(psi, places)
     if not np.isfinite(of.standard):
@@ -289,7 +311,10 @@ def _span(sample: Sample, values: tuple[float, ...], influences: Sequence[np.nda
 
 
 def _area_above(sample: Sample, above: float, unit: str, calibration: float | None) -> Figure:
-    """The share of crystals larger than `above` of the area. Of a sample without one, U is what may be missed."""
+    """Return the share of the total area that belongs to crystals larger than `above`.
+
+    If the sample has no such crystal, U is the share that may have been missed.
+    """
 
     def share(x: np.ndarray, w: np.ndarray, a: np.ndarray, limit: float = above) -> float:
         return float((w * a)[x > limit].sum() / (w * a).sum())
@@ -309,7 +334,7 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
     if not (sizes > above).any():
         mean, influences = influence(weights * areas, weights)
         alone = max(float(np.square(influences).sum()), (1e-9 * mean) ** 2)
-        alike = spread(influences, sample.places).standard ** 2 / alone  # how many times more neighbours are alike
+        alike = spread(influences, sample.places).standard ** 2 / alone  # factor by which neighbours raise the variance
         high = max(high, missed_share(n / max(1.0, alike), np.pi / 4 * above**2 / mean))
         of = replace(of, how=f"none of {n} crystals is larger: what share may have been missed")
     of = replace(of, standard=max(high - value, value - low) / coverage_factor(of.freedom), skew=0.0)
@@ -321,9 +346,11 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
 
 
 def _at_least(by_key: dict[str, Figure], visible: Sample, above: float | None) -> dict[str, Figure]:
-    """With what the figures are at least if crystals cut by the border count with what is visible of them. Of the area
-    that is seen, crystals larger than x have no more by visible than by true sizes, so that this holds of shares and
-    means by area."""
+    """Add to the figures their lower bounds, in which cut crystals count with their visible part.
+
+    Of the area that is seen, the share in crystals larger than x by their visible sizes is at most the share by their
+    true sizes. The bound therefore holds for shares and means by area.
+    """
     x, w, a = visible.sizes, visible.weights, visible.areas
     found = {"largest": float(x.max()), "d32": float((a * x).sum() / a.sum())}
     found |= dict(zip(("d10_area", "d50_area", "d90_area"), percentiles(x, w * a), strict=True))
@@ -333,16 +360,18 @@ def _at_least(by_key: dict[str, Figure], visible: Sample, above: float | None) -
 
 
 def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
-    """The largest diameter, and how much that of another such sample would differ. A bootstrap cannot tell: no resample
-    has a larger one. The few largest of n crystals exceed the next by δ in the mean, and the largest varies by π/√6·δ
-    (Gumbel's distribution, to which log-normal and Weibull tails lead; Weissman 1978, JASA 73:812); between fields as
-    that of one field does."""
+    """Return the largest diameter, and how much it would vary between samples like this one.
+
+    A bootstrap cannot tell, because no resample has a larger crystal. The few largest of n crystals exceed the next one
+    by δ on average, and the largest varies by π/√6·δ (Gumbel's distribution, to which log-normal and Weibull tails
+    lead; Weissman 1978, JASA 73:812). Between fields, it varies as the largest diameter of one field does.
+    """
     sizes = np.sort(np.concatenate(parts))[::-1]
     each = tuple(float(part.max()) if len(part) else np.nan for part in parts)
     few = int(np.sqrt(len(sizes)))
     chance = float(np.pi / np.sqrt(6) * (sizes[:few].mean() - sizes[few])) if few > 1 else np.nan
     how = f"how far the {few} largest of {len(sizes)} crystals lie apart"
-    # δ is known to 1/√few of itself, as a standard deviation is with so many degrees of freedom
+    # The relative uncertainty of δ is 1/√few, like that of a standard deviation with few/2 degrees of freedom.
     own = Figure("largest", float(sizes[0]), unit, chance, how, each, freedom=few / 2)
     known = [v for v in each if np.isfinite(v)]
     between = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
@@ -352,7 +381,7 @@ def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
 
 
 def _aspect(fields: Sequence[Field], rule: str) -> dict[str, Figure]:
-    """The median aspect ratio, counted as sizes are: by the weights of the border rule."""
+    """Return the median aspect ratio, counted like sizes, with the weights of the border rule."""
     parts, places = [], []
     for field in fields:
         inside = counting(field.crystals, rule)
@@ -389,7 +418,7 @@ def _of_intercepts(fields: Sequence[Field], pattern: Pattern, unit: str, calibra
 
 
 def _as_g(own: Figure, key: str, value: float, each: tuple[float, ...]) -> Figure:
-    """A grain-size number with the sampling uncertainty of the figure that it comes from."""
+    """Return a grain-size number with the sampling uncertainty of the figure from which it is computed."""
     per_length = G_PER_LENGTH / abs(float(own.definition.power))
     return replace(own, key=key, value=value, unit="", sampling=per_length * own.sampling / own.value, fields=each)
 
@@ -414,7 +443,10 @@ def _planimetric(fields: Sequence[Field]) -> dict[str, Figure]:
 
 
 def _mean_area(fields: Sequence[Field]) -> dict[str, Figure]:
-    """G of the mean area, 2·log2 of what the mean area changes by; border crystals left out."""
+    """Return G of the mean area, leaving out border crystals.
+
+    G changes by the log2 of the factor by which the mean area changes.
+    """
     sample = Sample.of(fields, "exclude")
     if not len(sample.sizes):
         return {}

@@ -1,6 +1,7 @@
-"""ASTM grain-size numbers G, coarse outliers, and how precisely several fields tell.
+"""Compute ASTM grain-size numbers G, coarse outliers, and the precision that several fields give.
 
-Formulas of ASTM E112-13, E1382-97 and E930-18, read second-hand from public sources, not from the purchased standards.
+The formulas are those of ASTM E112-13, E1382-97 and E930-18, taken second-hand from public sources, not from the
+purchased standards.
 """
 
 from collections.abc import Sequence
@@ -9,29 +10,32 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-ALA_COARSER = 3.0  # E930-18, 4.2: outlier coarse grains are 3 or more G coarser than the rest
-ALA_AREA = 0.05  # and cover 5 % or less of the specimen's area
+ALA_COARSER = 3.0  # E930-18, 4.2: coarse outliers are at least 3 G coarser than the rest
+ALA_AREA = 0.05  # and they cover at most 5 % of the specimen's area
 
 
 def g_of_count(per_mm2: float) -> float:
-    """G of grains per mm² (E112-13 clause 11, equation 6): 3.321928·log10(N_A) − 2.954."""
+    """Return G for a number of grains per mm² (E112-13 clause 11, equation 6): 3.321928·log10(N_A) − 2.954."""
     return 3.321928 * float(np.log10(per_mm2)) - 2.954
 
 
 def g_of_intercept(mm: float) -> float:
-    """G of the mean lineal intercept in mm (E112-13 clause 15): −6.643856·log10(l) − 3.288."""
+    """Return G for a mean lineal intercept in mm (E112-13 clause 15): −6.643856·log10(l) − 3.288."""
     return -6.643856 * float(np.log10(mm)) - 3.288
 
 
 def g_of_area(mm2: float) -> float:
-    """G of the mean grain area in mm² (E1382-97): −3.3223·log10(A) − 2.955."""
+    """Return G for a mean grain area in mm² (E1382-97): −3.3223·log10(A) − 2.955."""
     return -3.3223 * float(np.log10(mm2)) - 2.955
 
 
 @dataclass(frozen=True, eq=False)
 class Planimetric:
-    """The crystals of a field. ids: int (n,); parts: what each counts, float (n,): 1 inside the field, ½ cut by one
-    edge, ¼ at a corner."""
+    """The planimetric count of the crystals of a field.
+
+    `ids` is int (n,). `parts`, float (n,), is what each crystal counts: 1 inside the field, ½ if one edge cuts it, ¼ at
+    a corner.
+    """
 
     ids: np.ndarray
     parts: np.ndarray
@@ -50,13 +54,15 @@ class Planimetric:
 
     @property
     def count(self) -> float:
-        """N = inside + ½ · cut + ¼ · corner (E112-13 clause 11, rectangular field)."""
+        """Return N = inside + ½ · cut + ¼ · corner (E112-13 clause 11, rectangular field)."""
         return float(self.parts.sum())
 
 
 def planimetric(labels: np.ndarray) -> Planimetric:
-    """Count the crystals of a rectangular field, labels integer (H, W), 0 = none. A crystal that covers a corner of the
-    field counts as a corner's, also where it covers two."""
+    """Count the crystals of a rectangular field; labels are integer (H, W), 0 = none.
+
+    A crystal that covers a corner of the field counts as a corner crystal, even if it covers two corners.
+    """
     parts = np.zeros(int(labels.max(initial=0)) + 1)
     for row in labels:
         parts[row] = 1.0
@@ -69,9 +75,12 @@ def planimetric(labels: np.ndarray) -> Planimetric:
 
 @dataclass(frozen=True)
 class Outliers:
-    """E930-18, 4.2: coarse grains outside of the rest of a specimen. count: how many; largest: area of the largest
-    (unit²); coarser: how many G the least of them is coarser than the mean of the rest, share: of the specimen's area,
-    0..1."""
+    """The coarse grains that stand apart from the rest of a specimen (E930-18, 4.2).
+
+    `count` is the number of outliers. `largest` is the area of the largest grain (unit²). `coarser` is by how many G
+    the smallest outlier is coarser than the mean of the rest. `share` is the outliers' share of the specimen's area,
+    0..1.
+    """
 
     count: int
     largest: float
@@ -80,14 +89,19 @@ class Outliers:
 
     @property
     def ala(self) -> bool:
-        """Whether the largest is to be reported as grain as large as (ALA): all outliers together cover at most 5 %."""
+        """Return whether the largest grain must be reported as ALA (as large as).
+
+        That is the case if there are outliers and all of them together cover at most 5 % of the area.
+        """
         return self.count > 0 and self.share <= ALA_AREA
 
 
 def outliers(areas: np.ndarray, specimen: float) -> Outliers | None:
-    """The coarse grains among those of these areas, float (n,), in a specimen's area of the same unit: as many of the
-    largest as are each ALA_COARSER or more coarser than the mean of all that are left; None if there are fewer than
-    two grains."""
+    """Find the coarse grains among `areas`, float (n,), in a specimen whose area has the same unit.
+
+    The outliers are the largest grains, as many as are each at least ALA_COARSER coarser than the mean of all remaining
+    grains. Return None for fewer than two grains.
+    """
     if len(areas) < 2:
         return None
     ordered = np.sort(areas)[::-1]
@@ -101,8 +115,11 @@ def outliers(areas: np.ndarray, specimen: float) -> Outliers | None:
 
 @dataclass(frozen=True)
 class Precision:
-    """Of a figure measured in n fields: mean, standard deviation, half width of the 95 % interval, the same in per cent
-    of the mean (%RA), and how many fields the wanted precision needs."""
+    """The precision of a figure measured in n fields.
+
+    It holds the mean, the standard deviation, the half width of the 95 % interval, the same in per cent of the mean
+    (%RA), and the number of fields that the wanted precision needs.
+    """
 
     fields: int
     mean: float
@@ -121,9 +138,10 @@ class Precision:
 
 
 def precision(values: Sequence[float], wanted: float = 10.0) -> Precision | None:
-    """Of one figure (N_A, l) in several fields (E112-13 clause 15, statistical analysis). None for fewer than two.
+    """Return the precision of one figure (N_A, l) over several fields, or None for fewer than two fields.
 
-    CI = t(0.975, n − 1)·s/√n, %RA = 100·CI/mean, fields needed = ⌈(t·s / (`wanted` %·mean))²⌉.
+    The formulas are those of E112-13 clause 15, statistical analysis: CI = t(0.975, n − 1)·s/√n, %RA = 100·CI/mean,
+    fields needed = ⌈(t·s / (`wanted` %·mean))²⌉.
     """
     x = np.asarray(values, float)
     if len(x) < 2:

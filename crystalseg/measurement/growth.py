@@ -1,7 +1,8 @@
-"""How crystals grow: the law dⁿ − d₀ⁿ = K·t fitted to mean sizes, and the activation energy from several temperatures.
+"""Fit the growth law dⁿ − d₀ⁿ = K·t to mean sizes, and compute the activation energy from several temperatures.
 
-n = 2 is growth driven by the curvature of grain boundaries (Burke & Turnbull 1952, Progress in Metal Physics 3, 220),
-n = 3 ripening limited by diffusion (Lifshitz & Slyozov 1961, Wagner 1961), n = 4 by diffusion along boundaries.
+n = 2 is growth driven by the curvature of grain boundaries (Burke & Turnbull 1952, Progress in Metal Physics 3, 220). n
+= 3 is ripening limited by diffusion (Lifshitz & Slyozov 1961, Wagner 1961). n = 4 is ripening limited by diffusion
+along boundaries.
 """
 
 from collections.abc import Sequence
@@ -13,21 +14,25 @@ from scipy import optimize, stats
 from crystalseg.errors import UserError
 
 GAS_CONSTANT = 8.314462618  # J / (mol K), CODATA 2018
-EXPONENTS = (0.5, 12.0)  # between which n is sought
-LEAST_GROWTH = 1.05  # last mean size over the first: of less no law can be told
+EXPONENTS = (0.5, 12.0)  # the range in which n is sought
+LEAST_GROWTH = 1.05  # last mean size / first; with less growth no law can be determined
 CONFIDENCE = 0.95
-TELLS = 2.0  # an interval of n whose ends differ by more than this factor holds 2 as well as 4: no law can be told
+TELLS = 2.0  # if the ends of n differ by more than this factor, both 2 and 4 fit and no law is determined
 RESAMPLES = 400
 
 
 class GrowthError(UserError):
-    """A law that cannot be fitted; the message is one sentence for the user."""
+    """A law cannot be fitted; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class GrowthLaw:
-    """dⁿ − d₀ⁿ = K·t. exponent: n, with its 95 % interval, equal to it where it was given; rate: K, in unitⁿ a second,
-    with its interval at that n; initial: d₀, in `unit`; spread: standard deviation of the sizes about the law."""
+    """The growth law dⁿ − d₀ⁿ = K·t.
+
+    `exponent` is n with its 95 % interval; if n was given, the interval is n itself. `rate` is K, in unitⁿ per second,
+    with its interval at that n. `initial` is d₀ in `unit`. `spread` is the standard deviation of the sizes about the
+    law.
+    """
 
     exponent: float
     exponent_low: float
@@ -40,17 +45,17 @@ class GrowthLaw:
     unit: str
 
     def size(self, seconds: np.ndarray) -> np.ndarray:
-        """Mean size after so many seconds."""
+        """Return the mean size after the given number of seconds."""
         return np.maximum(self.initial**self.exponent + self.rate * seconds, 0) ** (1 / self.exponent)
 
     @property
     def is_told(self) -> bool:
-        """Whether the frames tell one law from another."""
+        """Return whether the frames distinguish one law from another."""
         return not self.is_open and self.exponent_high <= TELLS * self.exponent_low
 
     @property
     def is_open(self) -> bool:
-        """Whether the data leave n open on one side."""
+        """Return whether the data leave n open on one side."""
         return self.exponent_low <= EXPONENTS[0] * 1.01 or self.exponent_high >= EXPONENTS[1] / 1.01
 
 
@@ -61,9 +66,12 @@ def fit(
     exponent: float | None = None,
     unit: str = "µm",
 ) -> GrowthLaw:
-    """The law through mean sizes at times, by least squares, each weighed by its standard uncertainty if these are
-    given. n is fitted unless `exponent` gives it; its interval is where the sum of squares stays below the F limit
-    (profile likelihood; Bates & Watts 1988, Nonlinear Regression Analysis, section 6.1). GrowthError says why not."""
+    """Fit the law to mean sizes at given times by least squares.
+
+    If `uncertainties` are given, each size is weighted by its standard uncertainty. n is fitted unless `exponent` gives
+    it. The interval of n is where the sum of squares stays below the F limit (profile likelihood; Bates & Watts 1988,
+    Nonlinear Regression Analysis, section 6.1). Raise GrowthError, with the reason, if the law cannot be fitted.
+    """
     t, d = np.asarray(seconds, float), np.asarray(sizes, float)
     sigma = np.ones_like(d) if uncertainties is None else np.asarray(uncertainties, float)
     good = np.isfinite(t) & np.isfinite(d) & (d > 0) & np.isfinite(sigma) & (sigma > 0)
@@ -91,13 +99,14 @@ def fit(
 
 
 def with_tracks(law: GrowthLaw, seconds: Sequence[float], sizes: Sequence[float], diameters: np.ndarray) -> GrowthLaw:
-    """The law of mean sizes (f,) at times with intervals that allow for the frames showing the same crystals.
+    """Widen the intervals of a law, because its frames show the same crystals; `sizes` are mean sizes (f,) at times.
 
-    diameters: of each crystal followed in each frame, float (tracks, f), NaN where it is not seen. Frames are not
-    independent: what a sample lacks, every frame of it lacks. So crystals are drawn again, each with all its frames
-    (bootstrap of clusters; Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8), the mean
-    sizes are changed as those of the crystals drawn, and the law is fitted to each such series. An interval is that of
-    these or that of the scatter about the law, whichever reaches further.
+    `diameters`, float (tracks, f), holds the diameter of each tracked crystal in each frame, NaN where the crystal is
+    not seen. Frames are not independent: what a sample lacks, every frame of it lacks. Crystals are therefore
+    resampled, each with all its frames (bootstrap of clusters; Davison and Hinkley 1997, Bootstrap Methods and their
+    Application, section 3.8). The mean sizes are changed in proportion to those of the resampled crystals, and the law
+    is fitted to each such series. Each end of an interval is the end of the bootstrap interval or that of the interval
+    from the scatter about the law, whichever reaches further.
     """
     t, d = np.asarray(seconds, float), np.asarray(sizes, float)
     seen = np.isfinite(diameters)
@@ -123,8 +132,10 @@ def with_tracks(law: GrowthLaw, seconds: Sequence[float], sizes: Sequence[float]
 
 
 def _line(t: np.ndarray, sizes: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and sum of squares, in size, of dⁿ = d₀ⁿ + K·t through each series of sizes, (b, f): by least squares
-    weighed so that errors of d count alike."""
+    """Fit dⁿ = d₀ⁿ + K·t to each series of sizes, (b, f), and return the slope and the sum of squares in size.
+
+    The least-squares weights make errors of d count equally.
+    """
     scale = sizes.mean(axis=1, keepdims=True)
     x = sizes / scale
     weights, y = x ** (2 - 2 * n), x**n
@@ -140,20 +151,23 @@ def _rates(t: np.ndarray, sizes: np.ndarray, n: float) -> np.ndarray:
 
 
 def _exponents(t: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The n of least squares of each series of sizes, (b, f)."""
+    """Return the least-squares n of each series of sizes, (b, f)."""
     grid = np.geomspace(*EXPONENTS, 160)
     return grid[np.argmin([_line(t, sizes, n)[1] for n in grid], axis=0)]
 
 
 class _Series:
-    """Sizes at times, to which a law of a given n is fitted; sizes and times are scaled, so that dⁿ stays small."""
+    """Sizes at times, to which a law of a given n is fitted.
+
+    Sizes and times are scaled so that dⁿ stays small.
+    """
 
     def __init__(self, t: np.ndarray, d: np.ndarray, sigma: np.ndarray):
         self.time, self.size = float(t.max()), float(d.mean())
         self.t, self.d, self.sigma = t / self.time, d / self.size, sigma / sigma.mean()
 
     def at(self, n: float) -> tuple[float, float, float, float]:
-        """Sum of squares, K and its standard error, and d₀, of the best law with this n."""
+        """Return the sum of squares, K, its standard error and d₀ of the best law with this n."""
         slope, offset = np.polyfit(self.t, self.d**n, 1)
         start = max(slope, 1e-6), max(offset, 0.1 * self.d.min() ** n) ** (1 / n)
 
@@ -167,7 +181,7 @@ class _Series:
         return squares, float(found[0] * scale), float(np.sqrt(covariance[0, 0]) * scale), float(found[1] * self.size)
 
     def best(self) -> float:
-        """The n of least squares."""
+        """Return the least-squares n."""
         grid = np.geomspace(*EXPONENTS, 25)
         squares = [self.at(n)[0] for n in grid]
         middle = int(np.argmin(squares))
@@ -175,7 +189,7 @@ class _Series:
         return float(optimize.minimize_scalar(lambda n: self.at(n)[0], bounds=around, method="bounded").x)
 
     def edge(self, n: float, end: float, limit: float) -> float:
-        """How far towards `end` n may go before the sum of squares is above the limit."""
+        """Return how far n may move towards `end` before the sum of squares exceeds the limit."""
         if self.at(end)[0] <= limit or n == end:
             return end
         return float(optimize.brentq(lambda other: self.at(other)[0] - limit, n, end, xtol=1e-3))
@@ -183,7 +197,10 @@ class _Series:
 
 @dataclass(frozen=True)
 class Activation:
-    """energy: Q, kJ/mol, with its 95 % interval (NaN with two temperatures); factor: K₀ of K = K₀·exp(−Q/RT)."""
+    """The activation energy and rate factor of K = K₀·exp(−Q/RT).
+
+    `energy` is Q in kJ/mol, with its 95 % interval (NaN for two temperatures). `factor` is K₀.
+    """
 
     energy: float
     low: float
@@ -192,7 +209,10 @@ class Activation:
 
 
 def activation(celsius: Sequence[float], rates: Sequence[float]) -> Activation:
-    """Arrhenius: Q from the K of one n at several temperatures, by regression of ln K on 1/T."""
+    """Return Q by Arrhenius, from the K of one n at several temperatures, by regression of ln K on 1/T.
+
+    Raise GrowthError for fewer than two temperatures, and for rates or kelvin temperatures that are not above zero.
+    """
     kelvin, k = np.asarray(celsius, float) + 273.15, np.asarray(rates, float)
     if len(np.unique(kelvin)) < 2:
         raise GrowthError("An activation energy needs series at two temperatures or more.")

@@ -1,4 +1,7 @@
-"""Mean linear intercept along test lines and circles (ASTM E112-13 clauses 12 to 14, EN ISO 13383-1:2016 method A)."""
+"""Measure the mean linear intercept along test lines and circles.
+
+The methods are those of ASTM E112-13 clauses 12 to 14 and EN ISO 13383-1:2016 method A.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -10,17 +13,19 @@ import numpy as np
 Pattern = Literal["lines", "circles"]
 LINES = 8  # test lines in each of the two directions
 STEP = 0.5  # px between samples of a test line
-# A shorter chord, px, between two of one crystal is the stairs of an edge that the line runs along.
+# A shorter chord, px, between two chords of one crystal is a pixel step of an edge that the line runs along.
 GRAZED = 1.5
 
 
 @dataclass(frozen=True, eq=False)
 class Intercepts:
-    """Crystals cut by a test pattern.
+    """The crystals that a test pattern cuts.
 
-    lines: each float64 (k, 2), (y, x) px, closed for circles; crossings float64 (m, 2): where a crystal was left or
-    entered; count: crystals intercepted, ends of a line in a crystal ½; length: of the lines inside crystals, px;
-    by_line: (count, length) of each line; ids int (n,), by_crystal float (n, 2): (count, length) of each crystal cut.
+    `lines` holds float64 (k, 2) arrays of (y, x) in px; circles are closed. `crossings`, float64 (m, 2), holds the
+    points where a line enters or leaves a crystal. `count` is the number of crystals intercepted, where a line end
+    inside a crystal counts ½. `length` is the length of the lines inside crystals, px. `by_line` holds (count, length)
+    of each line. `ids`, int (n,), and `by_crystal`, float (n, 2), hold the ids of the crystals cut and (count, length)
+    of each.
     """
 
     pattern: Pattern
@@ -34,12 +39,15 @@ class Intercepts:
 
     @property
     def mean(self) -> float:
-        """Mean linear intercept, px; NaN if no crystal was cut."""
+        """Return the mean linear intercept, px; NaN if no crystal was cut."""
         return self.length / self.count if self.count else float("nan")
 
 
 def lines_across(shape: tuple[int, int], count: int = LINES) -> tuple[np.ndarray, ...]:
-    """`count` horizontal and as many vertical lines across an (H, W) image, evenly spaced: (2, 2) each, (y, x)."""
+    """Return `count` horizontal and as many vertical lines across an (H, W) image, evenly spaced.
+
+    Each line is (2, 2), (y, x).
+    """
     height, width = shape
     rows = (np.arange(count) + 0.5) * height / count - 0.5
     columns = (np.arange(count) + 0.5) * width / count - 0.5
@@ -49,7 +57,10 @@ def lines_across(shape: tuple[int, int], count: int = LINES) -> tuple[np.ndarray
 
 
 def circles_about_the_middle(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Three concentric circles, radii as 1 : 2 : 3, the largest 0.96 of the shorter side (E112 clause 14, figure 5)."""
+    """Return three concentric circles with radii in the ratio 1 : 2 : 3.
+
+    The diameter of the largest is 0.96 of the shorter side (E112 clause 14, figure 5).
+    """
     middle = (np.array(shape) - 1) / 2
     largest = 0.48 * min(shape)
     circles = []
@@ -60,12 +71,14 @@ def circles_about_the_middle(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
 
 
 def intercepts(labels: np.ndarray, pattern: Pattern) -> Intercepts:
-    """Count the crystals of `labels`, integer (H, W), 0 = none, that a test pattern cuts. Grains that fill the area
-    come with their boundaries, see `boundaries.with_boundaries`.
+    """Count the crystals of `labels`, integer (H, W), 0 = none, that a test pattern cuts.
 
-    Of a straight line, an end inside a crystal counts ½ (E112-13 clause 13); a circle wholly inside one counts 0, as it
-    meets no boundary. Every chord that is seen counts 1. E112 counts 1½ for a triple point by eye, where nobody tells
-    one intersection from two; here the pixels tell them apart, and ½ for a short chord would make l 2 to 3 % long.
+    Grains that fill the area must be given with their boundaries; see `boundaries.with_boundaries`.
+
+    The end of a straight line inside a crystal counts ½ (E112-13 clause 13). A circle that lies wholly inside one
+    crystal counts 0, because it meets no boundary. Every visible chord counts 1. E112 counts 1½ for a triple point
+    because the eye cannot tell one intersection there from two. Here the pixels tell them apart, and counting ½ for a
+    short chord would make l 2 to 3 % too long.
     """
     lines = lines_across(labels.shape) if pattern == "lines" else circles_about_the_middle(labels.shape)
     chords, crossings = zip(*(_along(labels, line, pattern == "circles") for line in lines), strict=True)
@@ -86,8 +99,10 @@ def intercepts(labels: np.ndarray, pattern: Pattern) -> Intercepts:
 
 
 def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The chords of one line (k, 2) through crystals: their ids, counts and lengths (px), float (n, 3); and crossings
-    (m, 2)."""
+    """Return the chords of one line (k, 2) through crystals, and its crossings (m, 2).
+
+    The chords, float (n, 3), hold ids, counts and lengths (px).
+    """
     sides = np.diff(line, axis=0)
     along = np.concatenate(([0.0], np.cumsum(np.hypot(*sides.T))))
     total = float(along[-1])
@@ -96,7 +111,7 @@ def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[np.ndarr
     pixels = np.clip(np.rint(points).astype(int), 0, np.array(labels.shape) - 1)
     names = labels[pixels[:, 0], pixels[:, 1]]
     if closed and len(np.unique(names)) > 1:
-        # begin where one run begins, so that none is cut in two
+        # begin at the start of a run, so that no run is cut in two
         start = int(np.flatnonzero(np.diff(names))[0]) + 1
         names, points = np.roll(names, -start), np.roll(points, -start, axis=0)
     step = total / len(names)
@@ -114,8 +129,11 @@ def _along(labels: np.ndarray, line: np.ndarray, closed: bool) -> tuple[np.ndarr
 
 
 def _runs(names: np.ndarray, closed: bool, grazed: float) -> list[tuple[int, int, int]]:
-    """(first, last + 1, label) along a line, in samples. A chord under `grazed` between two of one crystal is the
-    rounding of its edge to pixels, and is that crystal's."""
+    """Return the runs along a line as (first, last + 1, label), in samples.
+
+    A chord shorter than `grazed` between two chords of one crystal is due to the rounding of its edge to pixels. It is
+    assigned to that crystal.
+    """
     edges = np.concatenate(([0], np.flatnonzero(np.diff(names)) + 1, [len(names)]))
     runs = [(int(a), int(b), int(names[a])) for a, b in itertools.pairwise(edges)]
     joined: list[list[int]] = []
@@ -131,7 +149,7 @@ def _runs(names: np.ndarray, closed: bool, grazed: float) -> list[tuple[int, int
 
 
 def lines_with_counts(intercepts: Intercepts) -> Sequence[tuple[str, float, float]]:
-    """What was counted, a row a line: its name, crystals, and length inside crystals, px."""
+    """Return one row per line: its name, its crystals, and its length inside crystals, px."""
     names = [f"circle {k}" for k in (1, 2, 3)]
     if intercepts.pattern == "lines":
         half = len(intercepts.lines) // 2

@@ -1,4 +1,4 @@
-"""Labels measured: the crystals table and its summary."""
+"""Measure labels: build the crystals table and its summary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ from crystalseg.measurement.query import leave_out
 
 @dataclass(frozen=True)
 class Measurement:
-    """crystals: the table of `measure_crystals`; summary: of those that count, None if none does."""
+    """The measurement of one image.
+
+    `crystals` is the table of `measure_crystals`. `summary` covers the crystals that count, None if none does.
+    """
 
     crystals: pd.DataFrame
     summary: Summary | None
@@ -30,8 +33,10 @@ def measure(
     pixels: np.ndarray | None = None,
     convention: int = CONVENTION,
 ) -> Measurement:
-    """Measure all crystals of labels, integer (H, W), and sum up those that `only` selects with the border rule `rule`;
-    `only` and `pixels` as for `leave_out`, the other parameters as for `measure_crystals`.
+    """Measure all crystals of labels, integer (H, W), and summarise those that `only` selects.
+
+    `rule` is the border rule. `only` and `pixels` are as for `leave_out`, the other parameters as for
+    `measure_crystals`.
 
     >>> import numpy as np
     >>> from crystalseg import measure
@@ -49,6 +54,6 @@ def measure(
 def sum_up(
     table: pd.DataFrame, labels: np.ndarray, rule: str, only: str = "", pixels: np.ndarray | None = None
 ) -> Measurement:
-    """As `measure`, of labels whose `measure_crystals` table is there already."""
+    """Do the same as `measure` for labels whose `measure_crystals` table already exists."""
     crystals = leave_out(table, only, labels, pixels)
     return Measurement(crystals, summarise(crystals, labels.shape, rule))

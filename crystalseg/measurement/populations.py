@@ -1,10 +1,11 @@
-"""Whether the sizes of a sample are of two populations (ASTM E1181: duplex), so that no one number describes them.
+"""Decide whether the sizes of a sample come from two populations (ASTM E1181: duplex).
 
-E1181-02 leaves that to the eye on a chart. Here two log-normal populations must describe the sizes better than one by
-more than chance would have it (bootstrap of the likelihood ratio: McLachlan 1987, Applied Statistics 36:318), lie
-APART grain-size numbers apart and each hold a share of the area. A tail of small sections is no second population:
-those of grains cut near their ends have little area. Crystals below the limit of detection are not seen, so that both
-fits are of distributions that are cut there.
+If they do, no single number describes the sample. E1181-02 leaves the decision to the eye on a chart. Here, two
+log-normal populations must describe the sizes better than one, by more than chance explains (bootstrap of the
+likelihood ratio: McLachlan 1987, Applied Statistics 36:318). They must also lie APART grain-size numbers apart, and
+each must hold a share of the area. A tail of small sections is not a second population: sections of grains cut near
+their ends have little area. Crystals below the limit of detection are not seen, so both fits use distributions that are
+truncated there.
 """
 
 from collections.abc import Sequence
@@ -13,20 +14,23 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-APART = 3.0  # G between the medians: as far apart as E930 asks of outliers
-VALLEY = 2.5  # Ashman's D of two normal distributions; above 2 there is a valley between them (1994, AJ 108:2348)
-COARSE = 0.05  # least share of the area in coarse crystals: of less they are outliers, see `grain_size.outliers`
-FINE = 0.03  # least share of the area in fine ones: half by number have 6 % at 4 G
-LEAST = 30  # fewer crystals do not tell
+APART = 3.0  # G between the medians; E930 demands the same distance of outliers
+VALLEY = 2.5  # least Ashman's D of two normal distributions; above 2 a valley separates them (1994, AJ 108:2348)
+COARSE = 0.05  # least area share of coarse crystals; with less they are outliers, see `grain_size.outliers`
+FINE = 0.03  # least area share of fine crystals; at 4 G apart, half of them by number hold 6 %
+LEAST = 30  # fewer crystals do not show two populations
 BINS = 60
-DRAWS = 39  # samples of one population of which none may have the likelihood ratio: 2.5 %
+DRAWS = 39  # samples drawn from one population, none of which may reach the likelihood ratio: 2.5 %
 _BOUNDS = ((-6.0, 6.0), (None, None), (None, None), (np.log(0.05), 0.0), (np.log(0.05), 0.0))
-G_PER_LOG = 2 / np.log(2)  # G by which diameters a factor e apart differ
+G_PER_LOG = 2 / np.log(2)  # difference of G between diameters that differ by the factor e
 
 
 @dataclass(frozen=True)
 class Populations:
-    """Two log-normal populations in one sample: median diameters, and their shares of number and of area, 0..1."""
+    """Two log-normal populations in one sample.
+
+    It holds their median diameters, and their shares of number and of area, 0..1.
+    """
 
     diameters: tuple[float, float]
     number: tuple[float, float]
@@ -34,12 +38,12 @@ class Populations:
 
     @property
     def apart(self) -> float:
-        """Difference of their medians in grain-size numbers."""
+        """Return the difference between their medians in grain-size numbers."""
         return float(G_PER_LOG * np.log(self.diameters[1] / self.diameters[0]))
 
 
 def duplex(diameters: np.ndarray) -> Populations | None:
-    """The two populations of the diameters, float (n,), if they are clearly not one, else None."""
+    """Return the two populations of the diameters, float (n,), if the diameters clearly come from two, else None."""
     if len(diameters) < LEAST or len(np.unique(diameters)) < 10:
         return None
     logs = np.log(diameters)
@@ -61,7 +65,7 @@ def duplex(diameters: np.ndarray) -> Populations | None:
 
 
 def _populations(two: np.ndarray, logs: np.ndarray) -> Populations | None:
-    """Two populations with these parameters, if they lie apart and hold enough of the area of the crystals."""
+    """Return the two populations with these parameters if they lie far enough apart and hold enough area, else None."""
     share, means, widths = special.expit(two[0]), two[1:3], np.exp(two[3:])
     order = np.argsort(means)
     if G_PER_LOG * np.ptp(means) < APART or np.sqrt(2) * np.ptp(means) / np.hypot(*widths) < VALLEY:
@@ -81,19 +85,25 @@ def _pair(values: np.ndarray) -> tuple[float, float]:
 
 
 def _binned(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges, the first at the limit of detection, which is the smallest size seen, and counts."""
+    """Return bin edges and counts.
+
+    The first edge is the limit of detection, which is the smallest size seen.
+    """
     counts, edges = np.histogram(logs, BINS)
     return edges, counts.astype(float)
 
 
 def _seen(edges: np.ndarray, mean: float, width: float) -> tuple[np.ndarray, float]:
-    """The shares of a normal population in the bins, and the share above the first edge."""
+    """Return the shares of a normal population in the bins, and its share above the first edge."""
     reached = special.ndtr((edges - mean) / width)
     return np.diff(reached), float(1 - reached[0])
 
 
 def _one(edges: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, float], float]:
-    """Mean and width of the one population, cut at the first edge, with the largest likelihood, and its logarithm."""
+    """Return mean and width of the one population with the largest likelihood, and the log-likelihood.
+
+    The population is truncated at the first edge.
+    """
     middles = (edges[1:] + edges[:-1]) / 2
     mean = float(np.average(middles, weights=counts))
     width = float(np.sqrt(np.average((middles - mean) ** 2, weights=counts)))
@@ -108,8 +118,11 @@ def _one(edges: np.ndarray, counts: np.ndarray) -> tuple[tuple[float, float], fl
 
 
 def _two(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
-    """The two populations, cut at the first edge, with the largest likelihood, and its logarithm: logit of the first's
-    share, means, logarithms of widths."""
+    """Return the parameters of the two populations with the largest likelihood, and the log-likelihood.
+
+    The populations are truncated at the first edge. The parameters are the logit of the first one's share, the means,
+    and the logarithms of the widths.
+    """
     middles = (edges[1:] + edges[:-1]) / 2
 
     def loss(of: np.ndarray) -> float:
@@ -137,6 +150,7 @@ def _two(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _cuts(middles: np.ndarray, counts: np.ndarray, reached: np.ndarray) -> Sequence[float]:
-    """Where to divide the sizes for a first guess: a little of the small, half, a little of the large."""
+    """Return the sizes at which to divide the sample for a first guess: after a few small ones, in half, before a few
+    large ones."""
     places = np.searchsorted(reached, (0.15, 0.5, 0.92))
     return [float(middles[min(k, len(middles) - 2)]) for k in dict.fromkeys(places.tolist()) if counts[: k + 1].any()]

@@ -1,7 +1,7 @@
-"""Crystals selected in words, English or German: "only round ones above 20 µm", "ohne kleine und unsichere".
+"""Select crystals in words, English or German: "only round ones above 20 µm", "ohne kleine und unsichere".
 
-Whatever the words, they become a filter over the crystals table that is shown, logged and on the report; the filter's
-own text can be read again and means the same.
+Whatever the words, they become a filter over the crystals table. The filter is shown, logged and printed on the report.
+Its own text can be parsed again and means the same.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from lark.exceptions import VisitError
 from crystalseg.errors import UserError
 from crystalseg.measurement.crystals import LENGTHS
 
-LEFT_OUT = "left out"  # in the crystals table, the kind of those that were not selected
+LEFT_OUT = "left out"  # kind, in the crystals table, of the crystals that were not selected
 WORDS = (
     "sizes with their unit (above 20 µm, zwischen 5 und 10 µm, feret_max < 30 px), round, elongated, equiaxed, ragged, "
     "large, small, bright, dark, sure, doubtful, cut by the border, pores, artefacts; and, or, not, only, leave out"
 )
-# What a word stands for. Large, small, bright and dark compare with the other crystals of the image: its thirds.
+# The condition that each word stands for. Large, small, bright and dark refer to thirds of the crystals of the image.
 ADJECTIVES = {
     "ROUND": "circularity >= 0.92",
     "ELONGATED": "aspect_ratio < 0.5",
@@ -69,37 +69,46 @@ _COMPARE: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 
 
 class QueryError(UserError):
-    """A sentence that says what of a query cannot be read, or not be answered for this image."""
+    """A query cannot be read, or not answered for this image; the message is a sentence that says what failed."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a query became. text: canonical, "" selects all; tree: as nested tuples, None for all."""
+    """The filter that a query became.
+
+    `text` is the canonical text, "" if it selects all. `tree` is the filter as nested tuples, None if it selects all.
+    """
 
     text: str = ""
     tree: tuple[Any, ...] | None = None
 
     @property
     def needs_pixels(self) -> bool:
-        """Whether it asks for the brightness, which the crystals table does not have."""
+        """Return whether the filter needs the brightness, which the crystals table does not contain."""
         return "brightness" in self.text
 
     @property
     def needs_pixel_size(self) -> bool:
-        """Whether it asks for µm."""
+        """Return whether the filter needs µm."""
         return "µm" in self.text
 
     def select(self, crystals: pd.DataFrame, brightness: np.ndarray | None = None) -> np.ndarray:
-        """Which rows of `measure_crystals`' table are selected, bool (n,); brightness: the mean grey of each, 0..255,
-        (n,). QueryError if the table does not have what is asked for: no pixel size, no confidence."""
+        """Return which rows of the `measure_crystals` table are selected, bool (n,).
+
+        `brightness` is the mean grey value of each crystal, 0..255, (n,). Raise QueryError if the table lacks what the
+        filter needs, such as a pixel size or a confidence.
+        """
         if self.tree is None:
             return np.ones(len(crystals), bool)
         return _selected(self.tree, crystals, brightness)
 
 
-@lru_cache(maxsize=256)  # of what users type, not all for ever
+@lru_cache(maxsize=256)  # bounded, because the keys are what users type
 def parse(query: str) -> Filter:
-    """The filter that a query means, or that a filter's text says; QueryError if a word of it is not known."""
+    """Return the filter that a query means, or that the text of a filter describes.
+
+    Raise QueryError if it contains an unknown word.
+    """
     text = " ".join(query.lower().split())
     if not text:
         return Filter()
@@ -113,9 +122,11 @@ def parse(query: str) -> Filter:
 
 
 def leave_out(crystals: pd.DataFrame, query: str, labels: np.ndarray, pixels: np.ndarray | None) -> pd.DataFrame:
-    """The table of `measure_crystals` of labels, integer (H, W), in which crystals that `query` does not select are of
-    the kind LEFT_OUT; pixels: the image, uint8 (H, W, 3), for what asks for the brightness. QueryError as for
-    `Filter.select`."""
+    """Return the `measure_crystals` table with the kind LEFT_OUT for crystals that `query` does not select.
+
+    `labels` is the integer array (H, W) of the table. `pixels` is the image, uint8 (H, W, 3); queries for brightness
+    need it. Raise QueryError as `Filter.select` does.
+    """
     chosen = parse(query)
     if chosen.tree is None:
         return crystals
@@ -142,8 +153,11 @@ def _not_read(text: str, error: UnexpectedInput) -> str:
 
 
 class _Tree(Transformer):
-    """Lark's tree as tuples: ("all", ...), ("any", ...), ("not", x), ("compare", column, operator, value, unit),
-    ("kind", name), ("border",)."""
+    """Turn Lark's tree into tuples.
+
+    The tuples are ("all", ...), ("any", ...), ("not", x), ("compare", column, operator, value, unit), ("kind", name)
+    and ("border",).
+    """
 
     def start(self, parts: list) -> tuple:
         return _joined("all", parts)
@@ -152,12 +166,16 @@ class _Tree(Transformer):
         return _plain(parts[0])
 
     def leave(self, parts: list) -> tuple:
-        """Each of what is named: `leave out pores and small ones` leaves out both."""
+        """Negate each part that is named: `leave out pores and small ones` leaves out both."""
         each = parts[0][1:] if parts[0][0] in ("all", "any") else (parts[0],)
         return _joined("all", [("not", _plain(part)) for part in each])
 
     def together(self, parts: list) -> tuple:
-        """Words beside each other, told apart from those joined by `and` until it is known what is asked of them."""
+        """Join words that stand side by side.
+
+        They are kept apart from words joined by `and` until it is known whether the query keeps them or leaves them
+        out.
+        """
         return _joined("together", parts)
 
     def all_of(self, parts: list) -> tuple:
@@ -199,13 +217,13 @@ class _Tree(Transformer):
 
 
 def _joined(how: str, parts: list) -> tuple:
-    """Parts in one list, without lists of the same kind within."""
+    """Put parts into one list, and flatten nested lists of the same kind."""
     flat = [inner for part in parts for inner in (part[1:] if part[0] == how else (part,))]
     return flat[0] if len(flat) == 1 else (how, *flat)
 
 
 def _plain(tree: tuple) -> tuple:
-    """A tree in which words that stand together are all asked for."""
+    """Return a tree in which words that stand together must all hold."""
     if tree[0] == "not":
         return ("not", _plain(tree[1]))
     if tree[0] not in ("all", "any", "together"):
@@ -233,7 +251,10 @@ def _unit(words: str) -> str:
 
 
 def _checked(column: str, value: float | str, unit: str) -> tuple[float | str, str]:
-    """A value in px or µm, px² or µm², or without a unit, as its column asks for; QueryError if another was given."""
+    """Return a value in the unit that its column needs: px or µm, px² or µm², or no unit.
+
+    Raise QueryError if another unit was given.
+    """
     if isinstance(value, str):
         return value, ""
     power = 2 if column == "area" else 1 if column in LENGTHS else 0

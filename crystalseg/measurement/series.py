@@ -1,4 +1,7 @@
-"""A series of frames: mean size and number against time, each crystal's growth curve, and the law they follow."""
+"""Describe a series of frames over time.
+
+It comprises mean size and number against time, the growth curve of each crystal, and the law that the sizes follow.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +14,17 @@ from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.measurement.growth import GrowthError, GrowthLaw, fit, with_tracks
 from crystalseg.measurement.tracks import Tracks
 
-ISOTHERMAL = 10.0  # K between the hottest and the coldest frame, at most: a law holds at one temperature
+ISOTHERMAL = 10.0  # K, greatest difference between the hottest and the coldest frame; a law holds at one temperature
 
 
 @dataclass(frozen=True)
 class Series:
-    """frames: a row a frame: frame (0, 1, …), image, run, seconds, celsius, counted, found, mean, low and high (its
-    95 % interval), in `unit`, um_per_px; tracks: of the crystals; law: of the mean sizes, or None for the reason
-    `why`."""
+    """A series of frames.
+
+    `frames` has one row per frame: frame (0, 1, …), image, run, seconds, celsius, counted, found, mean, low and high
+    (the ends of its 95 % interval), all sizes in `unit`, and um_per_px. `tracks` holds the tracks of the crystals.
+    `law` is the law of the mean sizes, or None, in which case `why` gives the reason.
+    """
 
     frames: pd.DataFrame
     tracks: Tracks
@@ -28,7 +34,7 @@ class Series:
 
     @property
     def curves(self) -> pd.DataFrame:
-        """Each crystal's growth: track, frame, seconds, celsius, diameter in the unit, id."""
+        """Return the growth of each crystal: track, frame, seconds, celsius, diameter in the unit, id."""
         table = self.tracks.crystals.merge(self.frames[["frame", "seconds", "celsius", "um_per_px"]], on="frame")
         scale = table["um_per_px"] if self.unit == "µm" else 1.0
         table[f"diameter_{'um' if self.unit == 'µm' else 'px'}"] = equivalent_diameter(table["area_px2"]) * scale
@@ -36,12 +42,15 @@ class Series:
 
     @property
     def lengths(self) -> pd.Series:
-        """How many frames each track has, by track."""
+        """Return the number of frames of each track, by track."""
         return self.tracks.crystals.groupby("track").size()
 
 
 def series(frames: pd.DataFrame, tracks: Tracks, exponent: float | None = None) -> Series:
-    """The series of `frames`, see there; sizes are in µm if all have a pixel size. exponent: n, if it is known."""
+    """Return the series of `frames`; for the columns see `Series`.
+
+    Sizes are in µm if all frames have a pixel size. `exponent` is n, if it is known.
+    """
     scales = frames["um_per_px"]
     unit = "µm" if scales.notna().all() else "px"
     law, why = None, ""
@@ -54,7 +63,10 @@ def series(frames: pd.DataFrame, tracks: Tracks, exponent: float | None = None) 
 
 
 def _seen(frames: pd.DataFrame) -> tuple[Sequence[float], Sequence[float], Sequence[float] | None]:
-    """Times, mean sizes, and their standard uncertainties if all have one, of frames at one temperature."""
+    """Return the times, the mean sizes, and their standard uncertainties if all have one, of frames at one temperature.
+
+    Raise GrowthError if a time is missing, or if the temperatures differ by more than ISOTHERMAL.
+    """
     if frames["seconds"].isna().any():
         raise GrowthError("A growth law needs the time of every frame: give them in the table of times.")
     heat = frames["celsius"].dropna()
@@ -69,7 +81,7 @@ def _seen(frames: pd.DataFrame) -> tuple[Sequence[float], Sequence[float], Seque
 
 
 def _diameters(frames: pd.DataFrame, tracks: Tracks, unit: str) -> np.ndarray:
-    """Of each track in each frame, float (tracks, frames), NaN where it is not seen."""
+    """Return the diameter of each track in each frame, float (tracks, frames), NaN where it is not seen."""
     rows = tracks.crystals.assign(size=equivalent_diameter(tracks.crystals["area_px2"]))
     table = rows.pivot_table(index="track", columns="frame", values="size").reindex(columns=frames["frame"])
     scales = frames["um_per_px"].to_numpy(float) if unit == "µm" else 1.0
@@ -77,7 +89,7 @@ def _diameters(frames: pd.DataFrame, tracks: Tracks, unit: str) -> np.ndarray:
 
 
 def events_of(tracks: Tracks, frames: int) -> pd.DataFrame:
-    """How many crystals began and ended, a row a frame, by what happened."""
+    """Count how many crystals began and ended, one row per frame, one column per event."""
     kinds = ("birth", "split", "merge", "disappearance")
     counted = tracks.events.groupby(["frame", "event"]).size().unstack(fill_value=0) if len(tracks.events) else None
     table = pd.DataFrame(0, index=range(frames), columns=list(kinds))
@@ -87,7 +99,7 @@ def events_of(tracks: Tracks, frames: int) -> pd.DataFrame:
 
 
 def law_words(law: GrowthLaw) -> str:
-    """The law in a sentence."""
+    """Describe the law in words."""
     given = math.isclose(law.exponent_low, law.exponent_high)
     interval = "given" if given else f"95 %: {law.exponent_low:.2f} to {law.exponent_high:.2f}"
     told = ""

@@ -1,4 +1,4 @@
-"""Limits on a product's figures, and whether a sample keeps them beyond its uncertainty (ISO 14253-1)."""
+"""Judge whether a sample keeps the limits on a product's figures by more than its uncertainty (ISO 14253-1)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +21,12 @@ RULE = (
 
 @dataclass(frozen=True)
 class Limit:
-    """figure: a key of `figures.DEFINITIONS`; lower, upper: the limits, in the figure's unit, at least one of them.
-    above: x for the area share above it; unit: of lengths, this x too. UserError says what is wrong."""
+    """A limit on a figure.
+
+    `figure` is a key of `figures.DEFINITIONS`. `lower` and `upper` are the limits in the figure's unit; at least one is
+    given. `above` is x for the area share above x. `unit` is the unit of lengths, including x. Raise UserError, with
+    the reason, if the limit is not valid.
+    """
 
     figure: str
     lower: float | None = None
@@ -45,7 +49,7 @@ class Limit:
 
     @property
     def is_of_length(self) -> bool:
-        """Whether it means something in its unit of length only."""
+        """Return whether the limit has a meaning only in its unit of length."""
         return DEFINITIONS[self.figure].power == 1 or self.above is not None
 
     def words(self) -> str:
@@ -59,8 +63,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Verdict:
-    """value, expanded: the figure and its expanded uncertainty, in `unit`, NaN if there is no such figure; why: in one
-    sentence."""
+    """The verdict on one limit.
+
+    `value` and `expanded` are the figure and its expanded uncertainty in `unit`, NaN if there is no such figure. `why`
+    is the reason in one sentence.
+    """
 
     limit: Limit
     value: float
@@ -70,19 +77,22 @@ class Verdict:
     why: str
 
     def to_dict(self) -> dict[str, Any]:
-        """For the record, JSON-ready."""
+        """Return the verdict as a JSON-ready dictionary for the record."""
         return asdict(self)
 
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> "Verdict":
-        """From the record; what `to_dict` gave."""
+        """Read a verdict from the record, as `to_dict` gave it."""
         return Verdict(**{**facts, "limit": Limit(**facts["limit"])})
 
 
 def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
-    """One limit of a sample whose lengths are in `unit`. Without the figure, in another unit than the limit's, or with
-    a part of its uncertainty unknown, nothing is decided. An upper limit is also judged by what crystals cut by the
-    border show of themselves, where that is more."""
+    """Judge one limit of a sample whose lengths are in `unit`.
+
+    The verdict is not decidable if the figure is missing, if its unit is not that of the limit, or if a part of its
+    uncertainty is unknown. An upper limit is also judged by the visible part of crystals cut by the border, where that
+    is more.
+    """
     if budget is None:
         nan = float("nan")
         return Verdict(limit, nan, nan, "", "not decidable", "The sample has no such figure.")
@@ -113,11 +123,11 @@ def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
 
 
 def judge_all(limits: Sequence[Limit], budgets: Mapping[str, Budget], unit: str = "µm") -> list[Verdict]:
-    """Every limit of a sample whose lengths are in `unit`; `budgets` by figure."""
+    """Judge every limit of a sample whose lengths are in `unit`; `budgets` holds the budgets by figure."""
     return [judge(limit, budgets.get(limit.figure), unit) for limit in limits]
 
 
 def overall(verdicts: Sequence[Verdict]) -> Outcome | None:
-    """`fail` if one limit is broken, `pass` if all are kept; None without limits."""
+    """Return `fail` if one limit is broken, `pass` if all are kept, else `not decidable`; None without limits."""
     outcomes = {v.outcome for v in verdicts}
     return next((outcome for outcome in ("fail", "not decidable", "pass") if outcome in outcomes), None)

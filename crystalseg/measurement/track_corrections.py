@@ -1,4 +1,7 @@
-"""Tracks put right by hand: cut where two crystals were taken for one, joined where one was taken for two."""
+"""Correct tracks by hand.
+
+A track is cut where two crystals were taken for one, and two tracks are joined where one crystal was taken for two.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +14,11 @@ from crystalseg.measurement.tracks import Tracks
 
 @dataclass(frozen=True)
 class TrackCorrection:
-    """kind: `cut`, from crystal `id` of `frame` (0, 1, …) on it is another one; or `join`, it is the one that was
-    crystal `before_id` of the earlier frame `before`."""
+    """A correction of a track.
+
+    `kind` is `cut` or `join`. With `cut`, the track is another crystal from crystal `id` of `frame` (0, 1, …) on. With
+    `join`, that crystal is the same one as crystal `before_id` of the earlier frame `before`.
+    """
 
     kind: str
     frame: int
@@ -22,7 +28,7 @@ class TrackCorrection:
 
     @property
     def words(self) -> str:
-        """In a sentence, frames counted from 1."""
+        """Describe the correction in words, with frames counted from 1."""
         what = f"crystal {self.id} of frame {self.frame + 1}"
         if self.kind == "cut":
             return f"from {what} on, another crystal"
@@ -30,8 +36,11 @@ class TrackCorrection:
 
 
 def corrected(tracks: Tracks, corrections: Sequence[TrackCorrection]) -> Tracks:
-    """The tracks with corrections made in their order. A new track has a new number; of two that are joined, that of
-    the earlier stays. UserError, in a sentence, for one that cannot be made."""
+    """Return the tracks after the corrections are made in their order.
+
+    A new track gets a new number; of two joined tracks, the number of the earlier one is kept. Raise UserError, with a
+    sentence for the user, for a correction that cannot be made.
+    """
     for correction in corrections:
         tracks = _made(tracks, correction)
     return tracks
@@ -69,7 +78,7 @@ def _made(tracks: Tracks, correction: TrackCorrection) -> Tracks:
 
 
 def _track(tracks: Tracks, frame: int, number: int) -> int:
-    """The track of a crystal."""
+    """Return the track of a crystal. Raise UserError if the frame has no such crystal."""
     rows = tracks.crystals
     found = rows.loc[(rows["frame"] == frame) & (rows["id"] == number), "track"]
     if found.empty:

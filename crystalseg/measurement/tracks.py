@@ -1,7 +1,8 @@
-"""Crystals followed from frame to frame, by the overlap of their labels and the distance of their middles.
+"""Track crystals from frame to frame, by the overlap of their labels and the distance between their centroids.
 
-The assignment is laptrack's (linear assignment after Jaqaman et al. 2008, Nature Methods 5, 695): frame to frame first,
-then gaps, splits and merges of what begins or ends. The costs are ours, made for crystals that grow in place.
+laptrack makes the assignment (linear assignment after Jaqaman et al. 2008, Nature Methods 5, 695): from frame to frame
+first, then gaps, splits and merges of the tracks that begin or end. The costs are our own, made for crystals that grow
+in place.
 """
 
 from collections.abc import Sequence
@@ -17,29 +18,33 @@ from scipy.sparse.csgraph import connected_components
 
 from crystalseg.errors import UserError
 
-CUTOFF = 1.5  # cost up to which two crystals may be the same: half a mean diameter apart, if they do not overlap
-GAP = 0.7  # cost up to which a crystal that was not seen in one frame is the same afterwards
-HELD = 0.8  # least share of a crystal that lies in the one it came from or went into
-GROWN = 0.8  # least share of its area by which that one shrinks or grows meanwhile, else one only ate the other
-STEADY = 0.7  # least share of its area one frame further away: what dwindles disappears, what swells was born
+CUTOFF = 1.5  # highest cost at which two crystals may be the same: half a mean diameter apart if they do not overlap
+GAP = 0.7  # highest cost at which a crystal that was not seen in one frame is the same afterwards
+HELD = 0.8  # least share of a crystal that lies in the one it split from or merged into
+GROWN = 0.8  # least share of its area by which the other shrinks or grows; with less, one merely ate the other
+STEADY = 0.7  # least ratio to its area one frame further on; with less, it was dwindling away or newly born
 IMPOSSIBLE = 10.0
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """crystals: a row a crystal and frame: frame (0, 1, …), id (its label there), track (1, 2, …), area_px2. events: a
-    row for each begin and end of a track that the first and last frame do not explain: frame, event (`birth`, `split`,
-    `disappearance`, `merge`), track, and other, the track it split from or merged into, 0 for none."""
+    """The tracks of a series.
+
+    `crystals` has one row per crystal and frame: frame (0, 1, …), id (its label there), track (1, 2, …), area_px2.
+    `events` has one row for each beginning and end of a track that the first and last frame do not explain: frame,
+    event (`birth`, `split`, `disappearance`, `merge`), track, and other (the track it split from or merged into, 0 for
+    none).
+    """
 
     crystals: pd.DataFrame
     events: pd.DataFrame
 
 
 def link(labels: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> Tracks:
-    """Follow the crystals of label images int32 (H, W), one a frame, in order of time. shifts: (n, 2), how far each
-    frame's content lies from the first's, px (dy, dx), as `micrographs.drift` finds it.
+    """Track the crystals of label images int32 (H, W), one per frame, in order of time.
 
-    UserError for fewer than two frames or frames of different size.
+    `shifts` (n, 2) is how far the content of each frame lies from that of the first, px (dy, dx), as
+    `micrographs.drift` finds it. Raise UserError for fewer than two frames or for frames of different sizes.
     """
     if len(labels) < 2:
         raise UserError("A series needs at least two frames.")
@@ -56,12 +61,12 @@ def link(labels: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> Trac
         "cutoff": CUTOFF,
         "gap_closing_metric": frames.cost,
         "gap_closing_cutoff": GAP,
-        "gap_closing_max_frame_count": 2,  # frames from the last seen to the next, so that one may lie between
+        "gap_closing_max_frame_count": 2,  # from the last sighting to the next, so one frame may lie between
         "splitting_metric": frames.parting,
         "splitting_cutoff": 1.0,
         "merging_metric": frames.parting,
         "merging_cutoff": 1.0,
-        # what it costs that a crystal begins or ends: the same whatever else is in the frames
+        # cost of a crystal that begins or ends, the same whatever else is in the frames
         "track_start_cost": CUTOFF,
         "track_end_cost": CUTOFF,
         "segment_start_cost": 1.0,
@@ -84,11 +89,13 @@ def link(labels: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> Trac
 
 
 def _named(crystals: pd.DataFrame, frames: int, splits: np.ndarray, merges: np.ndarray) -> Tracks:
-    """Tracks that go on through splits and merges as the largest crystal in them; laptrack's end there. splits, merges:
-    (n, 2), parent and child."""
+    """Return tracks that continue through splits and merges as the largest crystal involved.
+
+    The tracks of laptrack end there. `splits` and `merges` are (n, 2), parent and child.
+    """
     crystals = crystals.sort_values(["track", "frame"])
     first, last = (crystals.groupby("track")["area_px2"].agg(which) for which in ("first", "last"))
-    same: list[tuple[int, int]] = []  # tracks that are one
+    same: list[tuple[int, int]] = []  # pairs of tracks that are one
     ends: dict[str, dict[int, int]] = {"split": {}, "merge": {}}
     for event, pairs, sizes in (("split", splits, first), ("merge", merges[:, ::-1], last)):
         for one in np.unique(pairs[:, 0]).tolist():
@@ -116,7 +123,10 @@ def _named(crystals: pd.DataFrame, frames: int, splits: np.ndarray, merges: np.n
 
 
 class _Frames:
-    """Costs between the crystals of frames. table: a row a crystal: frame, row (place in its frame), id, area_px2."""
+    """The costs between the crystals of frames.
+
+    `table` has one row per crystal: frame, row (its place in the frame), id, area_px2.
+    """
 
     def __init__(self, labels: Sequence[np.ndarray], shifts: np.ndarray):
         self._labels = labels
@@ -136,22 +146,28 @@ class _Frames:
         self._pair, self._known = (-1.0, -1.0), np.zeros((0, 0), np.float32)
 
     def cost(self, one: np.ndarray, other: np.ndarray) -> float:
-        """1 − IoU of two crystals that overlap, else 1 + their distance in mean diameters; (frame, row) each, the
-        earlier first."""
-        if self._pair != (one[0], other[0]):  # laptrack asks for all of two frames, one by one
+        """Return 1 − IoU of two crystals that overlap, else 1 + their distance in mean diameters.
+
+        Each crystal is (frame, row), and the earlier one comes first.
+        """
+        if self._pair != (one[0], other[0]):  # laptrack asks for each pair of crystals of two frames, one by one
             self._pair = one[0], other[0]
             self._known = self._costs(int(one[0]), int(other[0]))
         return self._known[int(one[1]), int(other[1])]
 
     def parting(self, end: np.ndarray, other: np.ndarray) -> float:
-        """1 − the share of a crystal that lies in the other, one frame before it begins or after it ends, if the other
-        shrinks or grows by enough of it meanwhile, and it is not dwindling or swelling itself."""
+        """Return 1 − the share of crystal `end` that lies in crystal `other`.
+
+        `other` is taken one frame before `end` begins or one frame after it ends. Return IMPOSSIBLE if too small a
+        share lies in `other`, if `other` does not shrink or grow by enough of that crystal's area meanwhile, or if the
+        crystal itself is dwindling or swelling.
+        """
         (at, row), (there, place) = end.astype(int), other.astype(int)
         shared = self._towards(at, there)[row]
         area, size = self._areas[at][row], self._areas[there][place]
         if shared[place] < HELD * area:
             return IMPOSSIBLE
-        # what the other one is in the frame of this one: what overlaps it most, this one left out
+        # find the other crystal in the frame of this one: the one that overlaps it most, except this one
         across = self._towards(there, at)[place].copy()
         across[row] = 0
         before = self._areas[at][across.argmax()] if across.any() else 0.0
@@ -165,11 +181,11 @@ class _Frames:
         return float(1 - shared[place] / area)
 
     def _towards(self, at: int, there: int) -> np.ndarray:
-        """Pixels that the crystals of a frame share with those of a neighbouring one, (n, m)."""
+        """Return the pixels that the crystals of a frame share with those of a neighbouring frame, (n, m)."""
         return self._shared(at, there) if at < there else self._shared(there, at).T
 
     def _overlaps(self, first: int, second: int) -> np.ndarray:
-        """Shared pixels of the crystals of two frames, (n, m), the second moved back to where the first is."""
+        """Return the pixels that crystals of two frames share, (n, m), with the second frame moved onto the first."""
         one, other = _aligned(self._labels[first], self._labels[second], self._shifts[second] - self._shifts[first])
         both = (one > 0) & (other > 0)
         rows = np.searchsorted(self._ids[first], one[both])
@@ -187,7 +203,10 @@ class _Frames:
 
 
 def _aligned(one: np.ndarray, other: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of two frames that show the same, the second's content lying `shift` (dy, dx) px from the first's."""
+    """Return the parts of two frames that show the same content.
+
+    The content of the second lies `shift` (dy, dx) px from that of the first.
+    """
     cuts = []
     for length, by in zip(one.shape, shift.tolist(), strict=True):
         cuts.append((slice(max(0, -by), min(length, length - by)), slice(max(0, by), min(length, length + by))))

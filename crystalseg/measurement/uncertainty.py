@@ -1,4 +1,4 @@
-"""The uncertainty of a figure: calibration, segmentation and sampling, combined and expanded (GUM, JCGM 100:2008)."""
+"""Combine calibration, segmentation and sampling into the expanded uncertainty of a figure (GUM, JCGM 100:2008)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,20 +9,21 @@ from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Figure
 from crystalseg.measurement.sampling import coverage_factor
 
-# Area shares measured above some x at which a validation has the error of the share above that x.
+# A validation holds the error of the area share above x, for the x at which each of these shares was measured.
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
-LEAST_IMAGES = 3  # a method validated on fewer may have been lucky
+LEAST_IMAGES = 3  # a method validated on fewer images may have been lucky
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What a method's figures are off by on labelled images of one kind of material.
+    """The errors of a method's figures on labelled images of one kind of material.
 
-    kind: its name; method: by name; images: how many; errors: by figure, measured less true of each image, relative to
-    the true value where `Definition.is_relative`, of the area share above x the largest for any x, and by `share_key`
-    those at some x; conditions: the settings it holds under; weights: hashes of those used, by name, none if the
-    method's name says which;
-    doubt: why it does not hold for a run, "" if it does.
+    `kind` is the name of the kind, `method` is the name of the method, and `images` is the number of images. `errors`
+    holds by figure the measured minus the true value for each image, relative to the true value where
+    `Definition.is_relative`. For the area share above x it holds the largest error for any x, and under `share_key` the
+    errors at some x. `conditions` are the settings under which the validation holds. `weights` holds the hashes of the
+    weights used, by name; it is empty if the name of the method identifies them. `doubt` says why the validation does
+    not hold for a run, "" if it does.
     """
 
     kind: str
@@ -34,7 +35,10 @@ class Validation:
     doubt: str = ""
 
     def of(self, conditions: Conditions, weights: Mapping[str, str]) -> "Validation":
-        """As it holds for a run under these conditions and with these weights: of one with others it says nothing."""
+        """Return the validation as it holds for a run under these conditions and with these weights.
+
+        For other conditions or weights than its own, the validation says nothing.
+        """
         doubt = self.doubt
         if not doubt and not self.conditions.same(conditions):
             doubt = f"{self.words} had other thresholds ({self.conditions.told_from(conditions)}): validate with these"
@@ -49,14 +53,17 @@ class Validation:
 
 
 def share_key(share: float) -> str:
-    """Under which `Validation.errors` has the errors of the area share above the x where so much was measured."""
+    """Return the key in `Validation.errors` for errors of the area share above the x where `share` was measured."""
     return f"area_above where {share:g}"
 
 
 @dataclass(frozen=True)
 class Component:
-    """One source of uncertainty. standard: u, in the figure's unit, None if nothing is known of it; kind: "A" from
-    repeated observations, "B" otherwise (GUM 4.2, 4.3); how: where it comes from; freedom: degrees of freedom of u."""
+    """One source of uncertainty.
+
+    `standard` is u in the figure's unit, None if nothing is known of it. `kind` is "A" if it comes from repeated
+    observations, else "B" (GUM 4.2, 4.3). `how` says where it comes from. `freedom` is the degrees of freedom of u.
+    """
 
     source: str
     standard: float | None
@@ -74,46 +81,50 @@ class Budget:
 
     @property
     def complete(self) -> bool:
-        """Whether every component is known."""
+        """Return whether every component is known."""
         return all(c.standard is not None for c in self.components)
 
     @property
     def combined(self) -> float:
-        """u_c = √Σu² of the known components (GUM 5.1.2; the sensitivities are in them)."""
+        """Return u_c = √Σu² of the known components, which include the sensitivities (GUM 5.1.2)."""
         return float(np.sqrt(sum(c.standard**2 for c in self.components if c.standard is not None)))
 
     @property
     def freedom(self) -> float:
-        """ν_eff = u_c⁴ / Σ(u⁴/ν), the degrees of freedom of u_c (Welch and Satterthwaite, GUM G.4.1)."""
+        """Return ν_eff = u_c⁴ / Σ(u⁴/ν), the degrees of freedom of u_c (Welch and Satterthwaite, GUM G.4.1)."""
         spent = sum(c.standard**4 / c.freedom for c in self.components if c.standard is not None)
         return self.combined**4 / spent if spent else float("inf")
 
     @property
     def coverage(self) -> float:
-        """k = t_95(ν_eff), of Student's distribution (GUM G.6.4): 2 with many degrees of freedom, 3.3 with three."""
+        """Return k = t_95(ν_eff) of Student's distribution (GUM G.6.4).
+
+        k is 2 for many degrees of freedom and 3.3 for three.
+        """
         return coverage_factor(self.freedom)
 
     @property
     def expanded(self) -> float:
-        """U = k·u_c (GUM 6.2)."""
+        """Return U = k·u_c (GUM 6.2)."""
         return self.coverage * self.combined
 
 
 def budget(figure: Figure, calibration: float | None, validation: Validation | None, scaled: bool = True) -> Budget:
-    """The budget of a figure.
+    """Return the uncertainty budget of a figure.
 
-    calibration: relative standard uncertainty of the pixel size, None if unknown; validation: of the method on such
-    material, None if there is none; `scaled`: whether a pixel size is in the figure at all (figures in px have none).
+    `calibration` is the relative standard uncertainty of the pixel size, None if unknown. `validation` is the
+    validation of the method on such material, None if there is none. `scaled` says whether the figure contains a pixel
+    size at all; figures in px do not.
     """
     components = [_sampling(figure), _segmentation(figure, validation)]
     power = DEFINITIONS[figure.key].power
-    depends = power != 0 or figure.key == "area_above"  # a share above x moves with every size
+    depends = power != 0 or figure.key == "area_above"  # a share above x changes with every size
     if scaled and depends:
         if calibration is None:
             how = "nobody has stated the pixel size's uncertainty"
             components.append(Component("calibration", None, "B", how))
         else:
-            # a length goes with the pixel size, a number per area with its inverse square, G with its logarithm
+            # a length scales with the pixel size, a number per area with its inverse square, G with its logarithm
             sensitivity = G_PER_LENGTH if isinstance(power, str) else abs(power * figure.value)
             standard = figure.per_pixel if figure.key == "area_above" else sensitivity * calibration
             known = standard if np.isfinite(standard) else None
@@ -141,15 +152,19 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
         if (off <= -1).any():
             how = f"{validation.words}: on one of them it found nothing of this"
             return Component("segmentation", None, "A", how)
-        # Errors are relative to the true value t, m = t·(1 + e); of what was measured, t − m is −m·e / (1 + e).
+        # Errors e are relative to the true value t: m = t·(1 + e). In terms of the measured value m, t − m is
+        # −m·e / (1 + e).
         off = off / (1 + off) * abs(figure.value)
-    # The method is not corrected for its bias, so the root mean square counts, not the spread (GUM F.2.4.5).
+    # The bias of the method is not corrected, so the root mean square counts, not the spread (GUM F.2.4.5).
     standard = float(np.sqrt(np.mean(np.square(off))))
     return Component("segmentation", standard, "A", f"root mean square error of {validation.words}", len(errors))
 
 
 def _errors_of(figure: Figure, validation: Validation) -> list[float]:
-    """The errors of the images of a validation; of the area share above x those at the x where as much was measured."""
+    """Return the errors of the images of a validation.
+
+    For the area share above x, these are the errors at the x where the same share was measured.
+    """
     by_share = {share: validation.errors.get(share_key(share), ()) for share in SHARES}
     if figure.key == "area_above" and all(len(of) for of in by_share.values()):
         table = np.array(list(by_share.values()), float)
@@ -160,7 +175,10 @@ def _errors_of(figure: Figure, validation: Validation) -> list[float]:
 
 
 def errors(measured: Mapping[str, Figure], true: Mapping[str, Figure]) -> dict[str, float]:
-    """By figure, measured less true, relative to the true value where `Definition.is_relative`; NaN if not measured."""
+    """Return by figure the measured minus the true value, relative to the true value where `Definition.is_relative`.
+
+    Return NaN for a figure that was not measured.
+    """
     off = {}
     for key, figure in true.items():
         value = measured[key].value if key in measured else float("nan")

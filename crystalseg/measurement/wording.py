@@ -1,13 +1,13 @@
-"""A selection of crystals in any words, by a model that answers text (`query` reads a few words by itself).
+"""Select crystals in any words, with a model that answers in text (`query` reads a few words by itself).
 
-What the model answers counts only if it is a filter that can be read and shown; it is what goes on record.
+The model's answer counts only if it is a filter that can be read and shown. That filter goes on record.
 """
 
 from collections.abc import Callable, Sequence
 
 from crystalseg.measurement.query import ADJECTIVES, QueryError, parse
 
-Turn = tuple[str, str]  # what a user says, and what the model answered
+Turn = tuple[str, str]  # what a user says, and what the model answers
 _COLUMNS = (
     "equivalent_diameter, feret_max, feret_min, perimeter (in px, nm, µm or mm); area (px² or µm²); aspect_ratio "
     "(0 to 1, 1 is as wide as long), circularity (0 to 1, 1 is a circle), solidity (0 to 1), confidence (0 to 1), "
@@ -27,10 +27,10 @@ _EXAMPLES = (
 
 
 def filter_by_model(words: str, name: str, answer: Callable[[str, Sequence[Turn], str], str]) -> str:
-    """The filter, as `query.parse` reads it, that a model makes of words.
+    """Return the filter that a model makes of words, in the form that `query.parse` reads.
 
-    name: of the model, for messages; answer: the model, which is given a task, turns as examples, and the words, and
-    returns its text. QueryError, in a sentence, if that is no filter.
+    `name` is the model's name, for messages. `answer` is the model: it takes a task, turns as examples, and the words,
+    and returns its text. Raise QueryError, with a sentence for the user, if that text is not a filter.
     """
     words = " ".join(words.split())
     if not words:
