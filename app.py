@@ -1,11 +1,11 @@
-"""Entry of the web app: page configuration and navigation."""
+"""Entry point of the web app: page configuration and navigation."""
 
 import streamlit as st
 
 from crystalseg.ui import account, shared
 
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
-# The image is what people came for: less empty space about it than Streamlit leaves.
+# People come for the image, so leave less empty space around it than Streamlit does.
 st.html("""<style>
 [data-testid=stMainBlockContainer] { padding-top: 2rem; }
 [data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding-top: 0; }
@@ -15,7 +15,7 @@ st.html("""<style>
   [data-testid=stMetricLabel] * { white-space: normal; }
 }
 </style>""")
-# name, title, icon, and the role that it needs
+# name, title, icon, and the required role
 PAGES = (
     ("measure", "Measure", ":material/straighten:", "operator"),
     ("inspect", "Inspect", ":material/search:", "operator"),
@@ -31,7 +31,7 @@ PAGES = (
 
 
 def run() -> None:
-    """The page that was asked for, of those that this person may see."""
+    """Run the requested page, if this person may see it."""
     who = account.person()
     entered = who.may("viewer")
     offered = [entry for entry in PAGES if who.may(entry[3]) or not entered]
@@ -39,7 +39,7 @@ def run() -> None:
         st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == offered[0][0])
         for name, title, icon, _ in offered
     ]
-    # where nobody is signed in the pages have their addresses, but are not listed
+    # if nobody is signed in, the pages keep their addresses but are not listed
     page = st.navigation(pages, position="sidebar" if entered else "hidden")
     account.require("viewer")
     account.badge()

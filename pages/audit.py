@@ -1,4 +1,4 @@
-"""Audit: whether record and reports are as they were written, who did what, and who may do what."""
+"""Audit: whether record and reports are unchanged, what was done by whom, and who has which role."""
 
 import pandas as pd
 import streamlit as st
@@ -13,11 +13,11 @@ from crystalseg.ui import account, session, shared
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import refuse, telling
 
-SHOWN = 100  # entries at once
+SHOWN = 100  # entries per page
 
 
 def problems_or(problems: list[str], good: str) -> None:
-    """Each problem, or that all is well."""
+    """Show each problem, or that all is well."""
     for problem in problems:
         refuse(problem)
     if not problems:
@@ -25,14 +25,14 @@ def problems_or(problems: list[str], good: str) -> None:
 
 
 def record() -> None:
-    """The chain and the stored files: what is new since the last audit, or all."""
+    """Audit the chain and the stored files, either all or only what was added since the last audit."""
     st.subheader("The record")
-    st.caption("Every entry carries the hash of the one before it. The audit reads them, and the files they name.")
+    st.caption("Every entry holds the hash of the entry before it. The audit reads them and their files.")
     number, _ = ledger.end(shared.engine())
     since, do = audited(), ""
     if since is not None:
         new, when = max(0, number - since.number), since.when[:16].replace("T", " ")
-        st.caption(f"Up to entry {since.number:,} the record was audited at {when} UTC, and nothing was found.")
+        st.caption(f"The record was audited up to entry {since.number:,} at {when} UTC, without findings.")
     with st.container(horizontal=True):
         icon = ":material/policy:"
         if since is not None and st.button(f"Audit what is new ({new:,})", icon=icon, type="primary", disabled=not new):
@@ -40,15 +40,15 @@ def record() -> None:
         if st.button(f"Audit all {number:,} entries", icon=icon, type="primary" if since is None else "secondary"):
             do = "all"
     if do:
-        with st.spinner("Entries and files are read…", show_time=True):
+        with st.spinner("Reading entries and files…", show_time=True):
             problems = list(audit(shared.engine(), since if do == "new" else None))
         problems_or(problems, f"{GOOD[:-1]} since entry {since.number:,}." if since and do == "new" else GOOD)
 
 
 def report() -> None:
-    """A report that came back."""
+    """Check a report file."""
     st.subheader("A report")
-    st.caption("Whether a file is exactly as it was handed out, and the record has not been rewritten since.")
+    st.caption("Check that a file is exactly as issued, and that the record has not been rewritten since.")
     upload = st.file_uploader("PDF, HTML or Excel report", type=["pdf", "html", "xlsx"])
     if upload is None:
         return
@@ -58,14 +58,14 @@ def report() -> None:
     try:
         entry = issued(shared.engine(), data)
         runs = ", ".join(entry.body["runs"])
-        words = f"The report of run {runs}, as it was issued {entry.created[:19].replace('T', ' ')} UTC."
+        words = f"This is the report of run {runs}, as issued {entry.created[:19].replace('T', ' ')} UTC."
     except UserError as error:
         problems.append(str(error))
     problems_or(problems, words)
 
 
 def entries() -> None:
-    """What was done, newest first."""
+    """List what was done, newest first."""
     st.subheader("What was done")
     columns = st.columns((3, 3, 1))
     kinds = columns[0].multiselect("Kind", list(ledger.KINDS), format_func=ledger.KINDS.__getitem__)
@@ -77,7 +77,7 @@ def entries() -> None:
 
 
 def about(entry: ledger.Entry) -> str:
-    """What an entry is about, in a few words."""
+    """Return what an entry is about, in a few words."""
     body = entry.body
     if entry.kind in ("role", "sign-in"):
         return f"{body['person']}: {body['role'] or 'no role'}"
@@ -94,12 +94,12 @@ def about(entry: ledger.Entry) -> str:
 
 
 def roles() -> None:
-    """Who may do what."""
+    """Show and set the roles of people."""
     st.subheader("People")
     if not account.is_configured():
         st.info(
-            "Nobody signs in: whoever reaches this address may do everything, under any name. docs/deployment.md says "
-            "how to let a team in.",
+            "Nobody signs in. Everybody who can reach this address may do everything, under any name. "
+            "docs/deployment.md explains how to let a team in.",
             icon=":material/badge:",
         )
         return
@@ -108,8 +108,8 @@ def roles() -> None:
     with st.form("role", clear_on_submit=True):
         left, right = st.columns(2)
         identity = left.text_input("E-mail address", help="As the sign-in provider states it.")
-        role = right.selectbox("Role", [*ROLES, ""], format_func=lambda r: r or "none: takes the role")
-        st.caption("A viewer sees History; an operator measures; an approver signs and sets profiles.")
+        role = right.selectbox("Role", [*ROLES, ""], format_func=lambda r: r or "none: removes the role")
+        st.caption("A viewer sees History, an operator measures, and an approver signs and sets profiles.")
         given = st.form_submit_button("Give the role", type="primary", icon=":material/badge:")
     if given:
         with telling():

@@ -1,4 +1,4 @@
-"""Compare: the same image under several methods, against each other and against a label image."""
+"""Compare: the same image by several methods, against each other and against a label image."""
 
 from dataclasses import replace
 
@@ -36,9 +36,9 @@ GIVEN = "label image given"
 
 
 def choose_methods(item: session.Item) -> list[str]:
-    """Methods by name, that of the run shown first; SiMA+ with another flow network or a model on record as
-    `sima-plus@NETWORK`, with less effort as `sima-plus/quick`, the user's own model as `cellpose-package:FILE` or
-    `hub:FOLDER`."""
+    """Choose methods by name, the method of the run shown first. SiMA+ with another flow network or a model on record
+    is named `sima-plus@NETWORK`, with less effort `sima-plus/quick`, and the user's own model `cellpose-package:FILE`
+    or `hub:FOLDER`."""
     explained = " · ".join(f"{name}: {METHODS[name].words}" for name in NAMED)
     ways = [name for name, method in METHODS.items() if method.model]
     measured = [name for name in item.runs if name.partition(":")[0] not in ways]
@@ -53,7 +53,7 @@ def choose_methods(item: session.Item) -> list[str]:
     chosen = st.multiselect(
         "Methods",
         list(dict.fromkeys(offered)),
-        help="The first one is what the others are compared with. " + explained,
+        help="The others are compared with the first one. " + explained,
         **kept(f"compared {item.key}", list(dict.fromkeys([shown, "cellpose-original"])), offered),
     )
     way, place = st.columns(2)
@@ -76,11 +76,11 @@ def choose_methods(item: session.Item) -> list[str]:
 
 @telling()
 def label_image(micrograph: Micrograph) -> np.ndarray | None:
-    """The user's label image of this micrograph, cut as it was; None, with the reason shown, if unusable."""
+    """Return the user's label image of this micrograph, cropped like it, or None after showing why it is unusable."""
     given = st.file_uploader(
         "Label image (optional)",
         ["png", "tif", "tiff"],
-        help="0 = background, each crystal its own number. Then PQ, AJI and size errors are shown for every method.",
+        help="0 = background, and a number for each crystal. Then PQ, AJI and size errors of every method are shown.",
     )
     if given is None:
         return None
@@ -93,13 +93,13 @@ def label_image(micrograph: Micrograph) -> np.ndarray | None:
         labels = labels[top:bottom, left:right]
     if labels.shape != micrograph.shape:
         sizes = [f"{w} × {h} px" for h, w in (labels.shape, micrograph.shape)]
-        refuse(f"{given.name} has {sizes[0]}, the image {sizes[1]}: give labels of the same image.")
+        refuse(f"{given.name} has {sizes[0]}, but the image has {sizes[1]}. Give labels of the same image.")
         return None
     return labels
 
 
 def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
-    """Offer to run what is missing; returns the methods that are done."""
+    """Offer to run the missing methods. Returns the methods that are done."""
     done, missing = [], []
     for method in methods:
         job = shared.queue().job(item.runs[method]) if method in item.runs else None
@@ -122,7 +122,7 @@ def ensure_runs(item: session.Item, methods: list[str]) -> list[str]:
 
 
 def collected(item: session.Item, methods: list[str], um_per_px: float | None) -> list[Compared]:
-    """The results to compare; the method shown on the other pages with its corrections."""
+    """Return the results to compare. The method shown on the other pages includes its corrections."""
     results = []
     for method in methods:
         job = item.runs[method]
@@ -142,7 +142,7 @@ def tables(comparison: Comparison) -> None:
 
 
 def several_images(first: str, second: str) -> None:
-    """Agreement of two methods over all images of the session that both have measured."""
+    """Show the agreement of two methods over all images of the session measured by both."""
     rows = []
     for item in session.items().values():
         values = []
@@ -160,7 +160,7 @@ def several_images(first: str, second: str) -> None:
         st.info("Measure two or more images with both methods to see how they agree.", icon=":material/info:")
         return
     if table["unit"].nunique() > 1:
-        st.warning("Some images have a pixel size and some have none: give it for all, or for none.")
+        st.warning("Some images have a pixel size and some have none. Set it for all images, or for none.")
         return
     unit = table["unit"].iloc[0]
     agreement = bland_altman(table[first].to_numpy(), table[second].to_numpy())
@@ -231,7 +231,9 @@ def result(item: session.Item) -> None:
     )
     rule, only = session.measuring().border_rule, session.measuring().only
     if only:
-        st.caption(f"All crystals are compared, also those that the selection “{plain(only)}” leaves out elsewhere.")
+        st.caption(
+            f"All crystals are compared, including those that the selection “{plain(only)}” leaves out elsewhere."
+        )
     comparison = compare(compared, rule, truth)
     tables(comparison)
     st.plotly_chart(cumulative_chart(compared, rule), width="stretch")

@@ -16,11 +16,11 @@ from crystalseg.ui.choices import kept
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import TOOLS, Crystals, Shown, viewer
 
-CHECKED = "#27c46b"  # the line round a checked area
+CHECKED = "#27c46b"  # the line around a checked area
 
 
 def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
-    """What was asked for in the viewer; a sentence if it cannot be done."""
+    """Carry out the correction requested in the viewer, or say in a sentence why that is impossible."""
     try:
         if edit["kind"] in ("undo", "redo"):
             clicking.forget()
@@ -44,14 +44,14 @@ def carry_out(corrected: Corrected, edit: dict, who: str) -> None:
 
 
 def doubtful(item: session.Item, corrected: Corrected, um_per_px: float | None) -> dict | None:
-    """One doubtful crystal after another; returns where the viewer should go."""
+    """Offer doubtful crystals one after another. Returns where the viewer should go."""
     table = corrected.table(um_per_px)
     limit = st.slider(
         "Doubtful below",
         0.0,
         1.0,
         step=0.05,
-        help="Crystals of less confidence are offered, the least sure first.",
+        help="Crystals with a lower confidence are offered, the least certain first.",
         **kept("doubtful below", 0.5),
     )
     result = corrected.job, corrected.choice
@@ -83,9 +83,9 @@ def doubtful(item: session.Item, corrected: Corrected, um_per_px: float | None) 
 def log_of(corrected: Corrected) -> None:
     log = corrected.history.log
     if not log:
-        st.caption("No corrections yet. The labels of the run are kept whatever you do here.")
+        st.caption("No corrections yet. The labels of the run are kept, whatever you do here.")
         return
-    st.caption(f"{corrections_words(log)}; the labels of the run are kept.")
+    st.caption(f"{corrections_words(log)}. The labels of the run are kept.")
     rows = [(c.when[11:19], c.who, c.words()) for c in reversed(log)]
     st.dataframe(pd.DataFrame(rows, columns=["UTC", "who", "what"]), hide_index=True, height=220)
 
@@ -97,18 +97,19 @@ def result(item: session.Item, job: str) -> None:
     key = f"correct {job}"
     for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
-            f"Corrections were made with other thresholds ({words}); set these on the Measure page to go on with them."
+            f"Corrections were made with other thresholds ({words}). To continue with them, set these on the Measure "
+            "page."
         )
     left, right = st.columns((5, 2))
     with right:
-        who = account.name_box("who", "Each correction is logged with it.", "needed to correct")
+        who = account.name_box("who", "It is logged with each correction.", "needed to correct")
         figures = st.empty()
         focus = doubtful(item, corrected, micrograph.um_per_px) if who else None
     if who:
         clicking.prepare(corrected)
     with left:
         if not who:
-            st.info("Enter your name on the right first: corrections are logged with it.", icon=":material/badge:")
+            st.info("Enter your name on the right first. It is logged with each correction.", icon=":material/badge:")
         table = corrected.table(micrograph.um_per_px)
         answer = viewer(
             micrograph.pixels,
@@ -132,7 +133,7 @@ def result(item: session.Item, job: str) -> None:
         with figures.container():
             if summary:
                 st.metric("Average crystal size", f"{summary.average.value:.4g} {summary.unit}")
-                st.caption(f"{summary.counted} crystals counted of {summary.found} found.")
+                st.caption(f"{summary.counted} of {summary.found} crystals found are counted.")
                 if summary.pores or summary.artefacts:
                     st.caption(f"Left out: {summary.pores} pores, {summary.artefacts} artefacts.")
         log_of(corrected)
@@ -141,6 +142,7 @@ def result(item: session.Item, job: str) -> None:
 
 run_controls.result_page(
     "Correct",
-    "Choose a tool, or its key while the image has the focus. Figures follow at once; everything can be undone.",
+    "Choose a tool, or press its key while the image has the focus. Figures update at once, and everything can be "
+    "undone.",
     result,
 )

@@ -1,4 +1,4 @@
-"""History: every run on record; found, reopened, compared, charted, approved, exported."""
+"""History: every run on record, to find, reopen, compare, chart, approve and export."""
 
 from dataclasses import asdict
 from functools import partial
@@ -33,7 +33,7 @@ from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, say_
 from crystalseg.ui.telling import refuse, telling
 from crystalseg.ui.viewer import Crystals, viewer
 
-# Figures that can be charted and compared, as the index names them.
+# Figures that can be charted and compared, by their names in the index.
 TRENDS = {
     "average crystal size": "average",
     "D50 by number": "number_d50",
@@ -42,13 +42,13 @@ TRENDS = {
     "D90 by area": "area_d90",
     "largest crystal": "largest",
 }
-CHARTED = (50, 200, 1000)  # of the latest
-NAMED = 20  # signals of a chart in words; the chart marks them all
+CHARTED = (50, 200, 1000)  # numbers of latest runs to chart
+NAMED = 20  # signals of a chart that are listed in words; the chart marks all
 
 
 @telling()
 def show(run: Run) -> None:
-    """A run reopened from its stored labels."""
+    """Show a run reopened from its stored labels."""
     st.subheader(f"Run {run.id}: {plain(run.image_name)}")
     others = [other for other in index.states(shared.engine(), run.id) if other != run.id]
     if others:
@@ -57,10 +57,11 @@ def show(run: Run) -> None:
     measurement = reopened.measurement
     if same_figures(run, measurement.summary):
         st.success(
-            "Measured again from the stored labels: the same figures to the last digit.", icon=":material/check:"
+            "Measuring the stored labels again gives the same figures to the last digit.",
+            icon=":material/check:",
         )
     else:
-        refuse("The stored labels do not give the figures on record.")
+        refuse("The stored labels do not reproduce the figures on record.")
     if reopened.micrograph is not None:
         viewer(
             reopened.micrograph.pixels,
@@ -86,11 +87,11 @@ def show(run: Run) -> None:
 
 
 def reports(reopened: Reopened) -> None:
-    """The report printed again, the result as other programs read it, and the reports issued before."""
+    """Offer the report printed again, the result for other programs, and the reports that were issued."""
     run, engine = reopened.run, shared.engine()
 
     def report() -> Report:
-        profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # as it was judged then
+        profile = as_of(engine, run.profile, entry_of(engine, run.id).number)  # the profile that the run was judged by
         validation = lookup(profile, run.chosen)
         said: dict[str, Any] = dict(run.details)
         details = Details(**said, authorised="; ".join(s.words() for s in signatures(engine, run.id)))
@@ -117,7 +118,7 @@ def reports(reopened: Reopened) -> None:
 
 
 def go_on(run: Run) -> None:
-    """A button that opens the run on the Measure page."""
+    """Show a button that opens the run on the Measure page."""
     words = "Opens image, settings and corrections on the Measure page."
     if st.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}", help=words):
         with telling():
@@ -126,7 +127,7 @@ def go_on(run: Run) -> None:
 
 
 def sign_box(run: Run) -> None:
-    """Who signed it, when and as what; and for who may, a way to do so."""
+    """Show who signed the run, when and in which role, and let people sign who may."""
     given = signatures(shared.engine(), run.id)
     for signature in given:
         st.success(plain(signature.words()), icon=":material/verified:")
@@ -142,7 +143,7 @@ def sign_box(run: Run) -> None:
 
 
 def beside(one: Run, other: Run) -> None:
-    """Two runs' figures, and what was set otherwise."""
+    """Compare the figures and settings of two runs."""
     st.subheader("Two runs compared")
     rows = []
     for words, figure in TRENDS.items():
@@ -152,7 +153,7 @@ def beside(one: Run, other: Run) -> None:
     st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)
     units = {r.summary.unit for r in (one, other) if r.summary}
     if len(units) > 1:
-        st.warning("One is in µm, the other in px: their sizes cannot be compared.", icon=":material/straighten:")
+        st.warning("One is in µm, the other in px, so their sizes cannot be compared.", icon=":material/straighten:")
     flat = [
         _flat(asdict(r.chosen)) | {"calibration": r.um_per_px, **{f"weights {k}": v[:12] for k, v in r.hashes.items()}}
         for r in (one, other)
@@ -161,14 +162,14 @@ def beside(one: Run, other: Run) -> None:
         (k, str(flat[0].get(k)), str(flat[1].get(k))) for k in flat[0] | flat[1] if flat[0].get(k) != flat[1].get(k)
     ]
     if differ:
-        st.dataframe(pd.DataFrame(differ, columns=["set otherwise", one.id, other.id]), hide_index=True)
+        st.dataframe(pd.DataFrame(differ, columns=["setting that differs", one.id, other.id]), hide_index=True)
     else:
         st.caption("Settings, calibration and networks are the same.")
 
 
 @telling()
 def pooled(runs: list[Run]) -> None:
-    """Runs as the fields of one sample: figures together, the spread between them, one report."""
+    """Show runs as the fields of one sample: pooled figures, the spread between fields, one report."""
     st.subheader(f"{len(runs)} runs as fields of one sample")
     if problem := why_not(runs):
         st.warning(plain(problem), icon=":material/difference:")
@@ -183,7 +184,7 @@ def pooled(runs: list[Run]) -> None:
     validation = lookup(profile, parts[0].settings)
     report = make(parts, validation, Details(sample=sample, operator=session.who()), profile)
     if report.assessment is None:
-        st.warning("No crystal counts in these fields.", icon=":material/search:")
+        st.warning("No crystal was counted in these fields.", icon=":material/search:")
         return
     if report.assessment.outcome:
         st.markdown(f"Verdict: **{report.assessment.outcome.upper()}**")
@@ -205,11 +206,11 @@ def _flat(settings: dict, before: str = "") -> dict:
 
 
 def trend(engine: Engine, query: index.Query) -> None:
-    """Individuals and moving-range chart of one figure of the runs found, oldest first."""
+    """Show an individuals and moving-range chart of one figure of the runs found, oldest first."""
     st.subheader("Trend of the runs found")
     left, right = st.columns((3, 1))
     words = left.selectbox("Figure", list(TRENDS))
-    most = right.selectbox("Of the latest", CHARTED, 1, help="Runs that are charted at most.")
+    most = right.selectbox("Of the latest", CHARTED, 1, help="Largest number of runs in the chart.")
     rows = index.runs(engine, query, most)[::-1]
     measured = rows[rows[TRENDS[words]].notna()]
     kept, unit = in_one_unit(measured)
@@ -217,7 +218,7 @@ def trend(engine: Engine, query: index.Query) -> None:
         st.info("A control chart needs two or more runs.", icon=":material/show_chart:")
         return
     if len(kept) < len(measured):
-        st.caption(f"{len(measured) - len(kept)} of these runs are not in {unit} and left out here.")
+        st.caption(f"{len(measured) - len(kept)} of these runs are not in {unit} and are left out here.")
     say_ways(kept)
     values = kept[TRENDS[words]].tolist()
     chart = control_chart(values)
@@ -226,6 +227,8 @@ def trend(engine: Engine, query: index.Query) -> None:
     changes = [k for k in range(1, len(way)) if way[k] != way[k - 1]]
     signals = {k: "; ".join(RULES[n - 1] for n in rules) for k, rules in enumerate(chart.signals) if rules}
     st.plotly_chart(control_charts(chart, values, names, signals, changes, words, unit), width="stretch")
+    for note in chart.notes:
+        st.caption(note)
     for k, rules in list(signals.items())[-NAMED:]:
         st.caption(f":material/warning: {plain(', '.join(names[k][:3]))}: {rules}")
     if len(signals) > NAMED:
@@ -237,10 +240,10 @@ def page() -> None:
     st.title("History")
     st.caption("Every run on record. Choose one to reopen it, two to compare, or several to report as one sample.")
     engine = shared.engine()
-    with st.spinner("Runs are put into the index…"):
+    with st.spinner("Indexing runs…"):
         index.catch_up(engine)
     if not index.count(engine):
-        st.info("Nothing was measured yet: go to Measure.", icon=":material/straighten:")
+        st.info("Nothing is measured yet. Go to Measure.", icon=":material/straighten:")
         return
     query = searched(engine)
     rows = one_page(engine, query)

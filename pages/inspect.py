@@ -1,4 +1,4 @@
-"""Inspect: every step of a segmentation, and why a crystal is as it is."""
+"""Inspect: every step of a segmentation, and the reasons behind a crystal."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def all_layers(version: str, um_per_px: float | None, _segmentation: Segmentatio
 
 
 def paths(segmentation: Segmentation, point: tuple[float, float]) -> list[tuple[str, np.ndarray]]:
-    """The way of a pixel to its sink at each scale, in px of the image: a colour and points."""
+    """Return the path of a pixel to its sink at each scale, in px of the image: a colour and points."""
     drawn = []
     for k, scale in enumerate(segmentation.scales):
         h, w = scale.foreground.shape
@@ -37,7 +37,7 @@ def paths(segmentation: Segmentation, point: tuple[float, float]) -> list[tuple[
 
 
 def reason(segmentation: Segmentation, micrograph: Micrograph, table: pd.DataFrame, number: int) -> None:
-    """The figures of a crystal and why it is as it is."""
+    """Show the figures of a crystal and the reasons behind it."""
     st.subheader(f"Crystal {number}")
     row = table[table["id"] == number].iloc[0]
     unit, suffix = ("µm", "um") if micrograph.um_per_px else ("px", "px")
@@ -51,7 +51,7 @@ def reason(segmentation: Segmentation, micrograph: Micrograph, table: pd.DataFra
 
 
 def downloads(chosen: list[Layer], stem: str) -> None:
-    """Any layer as picture and as numbers."""
+    """Offer any layer as a picture and as numbers."""
     left, middle, right = st.columns((3, 1, 1), vertical_alignment="bottom")
     name = left.selectbox("Download a layer", [layer.name for layer in chosen])
     layer = next(layer for layer in chosen if layer.name == name)
@@ -64,14 +64,14 @@ def result(item: session.Item, job: str) -> None:
     choice = session.instances()
     micrograph = item.measured()
     segmentation = shared.with_instances(job, choice)
-    # The reasons are those of the segmentation by the networks; corrections by hand are not theirs.
+    # The reasons explain the networks' segmentation, not corrections by hand.
     table = shared.table(job, choice, micrograph.um_per_px)
     version = digest(job, choice, micrograph.um_per_px)
     chosen = all_layers(version, micrograph.um_per_px, segmentation)
     if not chosen:
-        st.info("This method has no flow, foreground or attention to look at.", icon=":material/info:")
+        st.info("This method has no flow, foreground or attention to show.", icon=":material/info:")
     elif not segmentation.scales:
-        st.info("Of an image of this size flow and foreground are not kept.", icon=":material/info:")
+        st.info("For an image of this size, flow and foreground are not kept.", icon=":material/info:")
     clicked = st.session_state.get(f"inspect {job}") or {}
     point = (clicked.get("selected") or {}).get("point")
     left, right = st.columns((5, 2))
@@ -99,12 +99,12 @@ def result(item: session.Item, job: str) -> None:
         if number and number <= len(segmentation.confidence):
             reason(segmentation, micrograph, table, number)
         else:
-            st.info("Click a crystal to see why it is as it is.", icon=":material/ads_click:")
+            st.info("Click a crystal to see the reasons behind it.", icon=":material/ads_click:")
         if answer.point and segmentation.scales:
             st.caption(
-                "Lines: the way of the clicked pixel to its sink, one colour a scale: "
+                "Lines: the path of the clicked pixel to its sink, one colour per scale: "
                 + ", ".join(f"× {scale.factor:.3g}" for scale in segmentation.scales)
-                + ". A pixel that a scale takes for background has no way there."
+                + ". If a scale takes the pixel for background, it has no path there."
             )
     if chosen:
         downloads(chosen, file_stem(micrograph.name))
@@ -112,7 +112,7 @@ def result(item: session.Item, job: str) -> None:
 
 run_controls.result_page(
     "Inspect",
-    "What the networks saw: the direction to each crystal's centre (flow), what is crystal at all (foreground), "
-    "and which resolution was believed where.",
+    "What the networks saw: the direction to each crystal's centre (flow), where crystals are (foreground), and which "
+    "resolution decided where.",
     result,
 )

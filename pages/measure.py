@@ -1,4 +1,4 @@
-"""Measure: a micrograph in, outlined crystals, their size distribution and a report out."""
+"""Measure: from a micrograph to outlined crystals, their size distribution and a report."""
 
 import time
 
@@ -36,13 +36,13 @@ from crystalseg.ui.viewer import Crystals, Shown, viewer
 def welcome() -> None:
     with st.container(border=True):
         st.markdown(
-            "Measure crystals and grains in micrographs, also where their sizes differ 50-fold. "
-            "**Below is an example, measured already.** For your own:"
+            "Measure crystals and grains in micrographs, even if their sizes differ 50-fold. "
+            "**Below is an example, measured already.** To measure your own:"
         )
         steps = st.columns(3)
         steps[0].markdown("**1 · Upload** a micrograph on the left: PNG, JPEG, BMP or TIFF.")
         steps[1].markdown("**2 · Check the pixel size**, then press **Run**.")
-        steps[2].markdown("**3 · Look** at the outlines, put mistakes right, **download** the report.")
+        steps[2].markdown("**3 · Check** the outlines, correct mistakes, and **download** the report.")
 
 
 def header(item: session.Item) -> None:
@@ -68,7 +68,7 @@ def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
                 st.caption("This method has no ladder of scales.")
     if item.bar is not None and item.exclude_bar:
         st.info(
-            f"A data bar was found at the lower edge; rows from {item.bar} on are left out.", icon=":material/crop:"
+            f"A data bar was found at the lower edge. Rows from {item.bar} on are left out.", icon=":material/crop:"
         )
     return micrograph
 
@@ -78,7 +78,7 @@ def figures(summary: Summary, average_budget: Budget) -> None:
     columns = st.columns(5)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
     wide = bounded(average_budget, average_budget.expanded)
-    said = "Expanded uncertainty of the average size; ≥: a part is not known. Its budget is under Figures by standard."
+    said = "Expanded uncertainty of the average size. ≥: part of it is unknown. See Figures by standard for the budget."
     columns[1].metric(EXPANDED, wide if wide == "not known" else f"{wide} {unit}", help=said)
     columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
     columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
@@ -93,7 +93,7 @@ def distribution(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> N
 
 
 def crystals_table(crystals: pd.DataFrame, selected: int, version: str) -> int:
-    """The table, of a result by its version; returns the id of the row chosen, 0 for none."""
+    """Show the table of a result, identified by its version. Returns the id of the chosen row, or 0."""
     if selected:
         st.dataframe(crystals[crystals["id"] == selected], hide_index=True)
     numbers = st.column_config.NumberColumn(format="%.4g")
@@ -104,14 +104,14 @@ def crystals_table(crystals: pd.DataFrame, selected: int, version: str) -> int:
         column_config=dict.fromkeys(crystals.select_dtypes("float").columns, numbers),
         on_select="rerun",
         selection_mode="single-row",
-        key=f"table {version}",  # rows of another result are other crystals
+        key=f"table {version}",  # in another result, rows are other crystals
     )
     rows = chosen.selection.rows
     return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
 
 
 def details_form() -> Details:
-    """What the user says about the sample."""
+    """Show the form for the details of the sample."""
     with st.form("details", border=False):
         columns = st.columns(3)
         sample = columns[0].text_input("Sample")
@@ -141,7 +141,7 @@ def details_form() -> Details:
 
 
 def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring) -> None:
-    """The report in its forms, and the result as other programs read it."""
+    """Offer the report in its forms, and the result for other programs."""
     details, profile = details_form(), session.profile()
 
     def made(row: Handout) -> bytes:
@@ -152,10 +152,10 @@ def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring
 
 
 def results(item: session.Item, job: str, choice: Instances, measuring: Measuring) -> None:
-    """The finished run: figures, outlines, verdict, and the tabs below."""
+    """Show the finished run: figures, outlines, verdict, and the tabs below."""
     if shared.result(job) is None:
         st.warning(
-            "The maps of this run were cleared to save space: run it again.", icon=":material/cleaning_services:"
+            "The maps of this run were cleared to save space. Run it again.", icon=":material/cleaning_services:"
         )
         return
     micrograph = item.measured()
@@ -168,15 +168,15 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
     assessed = _assessed(field, version, found.settings, found.hashes, micrograph.calibration)
     if measurement.summary is None or assessed is None:
         st.warning(
-            "No crystal counts. If the outlines below show none, lower the foreground threshold; if all touch the "
-            "border, choose the border rule that includes them; if only some are to count, ask for others.",
+            "No crystal is counted. If the outlines below show none, lower the foreground threshold. If all touch the "
+            "border, choose the border rule that includes them. If a selection excludes all, change it.",
             icon=":material/search:",
         )
     else:
         figures(measurement.summary, assessed.budgets["mean"])
     for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
-            f"Corrections were made with other thresholds ({words}); set these to see them.", icon=":material/edit:"
+            f"Corrections were made with other thresholds ({words}). Set these to see them.", icon=":material/edit:"
         )
     if corrected.history.log:
         st.caption(f"With {corrections_words(corrected.history.log)}.")
@@ -197,7 +197,7 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
 
 
 def on_record(kept: Reopened, micrograph: Micrograph) -> None:
-    """The result on record of a run whose maps are computed."""
+    """Show the result on record of a run while its maps are computed."""
     st.caption("As on record. Other thresholds, corrections and reports come when its maps are there.")
     run, crystals = kept.run, kept.measurement.crystals
     field = Field(kept.labels, crystals, run.um_per_px, run.image_name)
@@ -230,8 +230,8 @@ def tabs(
     selected: int,
     shown: str,
 ) -> int:
-    """Verdict, and the tabs below the image of the result `shown`; returns the id of the crystal chosen in the table, 0
-    for none."""
+    """Show the verdict, and the tabs below the image of the result `shown`. Returns the id of the crystal chosen in the
+    table, or 0."""
     crystals, rule = measurement.crystals, measuring.border_rule
     if assessment is not None and assessment.verdicts:
         verdict(assessment)

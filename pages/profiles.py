@@ -1,4 +1,4 @@
-"""Profiles: what is chosen once for a product, its specification too; kept on record, exported, imported."""
+"""Profiles: choices made once for a product, including its specification; kept on record, exported, imported."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ NEW = "new profile"
 
 
 def may_save() -> bool:
-    """Whether this person may change profiles."""
+    """Return whether this person may change profiles."""
     return account.person().may("approver")
 
 
 def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
-    """The rows of the editor as limits; UserError says what is wrong with a row."""
+    """Return the rows of the editor as limits. UserError says what is wrong with a row."""
     limits = []
     for row in table.to_dict("records"):
         low, high, above = (None if pd.isna(row[c]) else float(row[c]) for c in NUMBERS)
@@ -47,7 +47,7 @@ def table_of(limits: tuple[Limit, ...]) -> pd.DataFrame:
 
 
 def limits_editor(draft: ProfileDraft) -> None:
-    """The specification, a row a limit."""
+    """Show the specification, one row per limit."""
     st.markdown("**Specification**: lengths in their unit (µm needs the images' pixel size), shares from 0 to 1.")
     numbers = {c: st.column_config.NumberColumn(format=NUMBER) for c in NUMBERS}
     chosen = {
@@ -55,7 +55,8 @@ def limits_editor(draft: ProfileDraft) -> None:
         "unit": st.column_config.SelectboxColumn(options=list(UNITS), default=UNITS[0]),
     }
     key = f"profiles limits {draft.beginnings}"
-    if key not in st.session_state or draft.began is None:  # it was not on the page before: it begins with what it had
+    # a table that is new on the page starts with the current limits
+    if key not in st.session_state or draft.began is None:
         draft.began = table_of(draft.base.limits) if draft.table is None else draft.table
     draft.table = st.data_editor(
         draft.began, num_rows="dynamic", hide_index=True, column_config=numbers | chosen, key=key
@@ -63,7 +64,7 @@ def limits_editor(draft: ProfileDraft) -> None:
 
 
 def edit(draft: ProfileDraft) -> None:
-    """The form; saves a profile under its name."""
+    """Show the form, which saves a profile under its name."""
 
     def field(name: str) -> dict[str, Any]:
         return linked(f"profiles {name}", draft.shown(name), lambda value: draft.put(name, value))
@@ -77,8 +78,8 @@ def edit(draft: ProfileDraft) -> None:
             "Kind of material",
             list(dict.fromkeys(["", *sorted(known), draft.shown("kind")])),
             format_func=lambda kind: kind if kind in known or not kind else f"{kind} (no validation here)",
-            help="On labelled images of this kind the method was validated; what it was off by there goes into the "
-            "uncertainty of every figure. More kinds: python -m crystalseg validate.",
+            help="The method was validated on labelled images of this kind. The errors found there go into the "
+            "uncertainty of every figure. To add a kind: python -m crystalseg validate.",
             **field("kind"),
         )
         right.checkbox("Default for this product", **field("default"))
@@ -92,12 +93,12 @@ def edit(draft: ProfileDraft) -> None:
             None,
             None,
             step=1,
-            help="Then `python -m crystalseg retain` deletes them, and puts that on record; labels and reports stay.",
+            help="`python -m crystalseg retain` then deletes them and records that. Labels and reports stay on record.",
             **field("keep images"),
         )
         right.checkbox(
             "Four eyes",
-            help="A run is approved by another person than who measured or corrected it.",
+            help="A run must be approved by another person than the one who measured or corrected it.",
             **field("four eyes"),
         )
         ready = may_save() and settings is not None
@@ -109,21 +110,21 @@ def edit(draft: ProfileDraft) -> None:
 
 
 def put_on_record(profile: Profile) -> None:
-    """Save a profile and go on with it."""
+    """Save a profile and continue with it."""
     save(shared.engine(), profile, session.who())
     take(profile)
     st.rerun()
 
 
 def take(profile: Profile, name: str | None = None) -> None:
-    """Edit a profile; name: which of the list it is, if not its own."""
+    """Edit a profile. name: its entry in the list, if that is not its own name."""
     choices().fields["profiles chosen"] = profile.name if name is None else name
     choices().profile.start(profile)
 
 
 @telling()
 def bring() -> None:
-    """Import from a file."""
+    """Import a profile from a file."""
     upload = st.file_uploader("Import a profile", type="json")
     if upload is not None and st.session_state.get("imported") != upload.file_id:
         profile = Profile.from_json(upload.getvalue().decode("utf-8", "replace"))
@@ -135,8 +136,8 @@ def page() -> None:
     session.enter()
     st.title("Profiles")
     st.caption(
-        "A profile holds method, thresholds, border rule, specification and report sections of a product. Choose one "
-        "on the Measure page or for a batch. Earlier versions stay on record."
+        "A profile holds the method, thresholds, border rule, specification and report sections for a product. Choose "
+        "a profile on the Measure page or for a batch. Earlier versions stay on record."
     )
     offered = profiles(shared.engine())
     draft = choices().profile
@@ -146,7 +147,7 @@ def page() -> None:
         chosen = names[0]
         take(offered.get(chosen, Profile("my product")), chosen)
     elif chosen in offered and draft.base != offered[chosen] and not draft.is_changed:
-        take(offered[chosen])  # it was saved elsewhere meanwhile
+        take(offered[chosen])  # another session saved it in the meantime
     left, right = st.columns((1, 3), gap="large")
     with left:
         st.radio(
@@ -166,7 +167,7 @@ def page() -> None:
                 "application/json",
                 icon=":material/download:",
             )
-            words = "It stays in the record, but is no longer offered."
+            words = "It stays on record, but is no longer offered."
             if st.button("Remove", icon=":material/delete:", help=words, disabled=not may_save()):
                 remove(shared.engine(), chosen, session.who())
                 st.rerun()
@@ -174,7 +175,9 @@ def page() -> None:
         if chosen in offered and (why := no_verdict(offered[chosen])):
             st.info(plain(why), icon=":material/help:")
         if chosen in offered and draft.base != offered[chosen]:
-            st.warning("Somebody saved this profile meanwhile: saving it here replaces that.", icon=":material/sync:")
+            st.warning(
+                "Somebody else saved this profile. Saving it here replaces that version.", icon=":material/sync:"
+            )
         edit(draft)
 
 

@@ -25,7 +25,7 @@ def test_a_process_of_its_own_starts_in_any_folder_and_imports_nothing_from_it(t
         (tmp_path / name).write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
     process = places.start("--help", stdout=subprocess.PIPE, text=True)
-    assert "Crystal size measurement" in process.communicate(timeout=120)[0]
+    assert "Measure crystal sizes" in process.communicate(timeout=120)[0]
     decoder = Decoder()
     assert decoder.read(png(examples.first().pixels[:50, :60]), "part.png").shape == (50, 60)
     decoder.close()

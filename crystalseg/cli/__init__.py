@@ -1,10 +1,10 @@
-"""The app's verbs without a browser: each module a family of them.
+"""The command line: the app's functions without a browser, one module per family of commands.
 
-In come files and options; out go files and lines of text; an error of the user's is one sentence and exit code 2.
-This room must not know how anything is done, only where; heavy imports wait until a verb needs them.
+The input is files and options. The output is files and lines of text; a user's error is one sentence and exit code 2.
+This package must not know how the work is done, only which function does it. Heavy imports wait until a command runs.
 """
 
-from crystalseg.cli import measuring, mosaic, series, work, record, models, evaluation, training, web  # noqa: F401, I001 - in the order of --help
+from crystalseg.cli import measuring, mosaic, series, work, record, models, evaluation, training, web  # noqa: F401, I001 - order of --help
 from crystalseg.cli.app import main
 
 __all__ = ["main"]

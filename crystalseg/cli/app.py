@@ -1,4 +1,4 @@
-"""The command line's frame: its verbs register with `app`, `main` runs them."""
+"""The frame of the command line: commands register with `app`, and `main` runs them."""
 
 import sys
 
@@ -9,13 +9,14 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Crystal size measurement from micrographs.",
+    help="Measure crystal sizes in micrographs.",
 )
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    """Entry point: whatever fails is one sentence on stderr. The exit code is 2, and 1 for a fault of the program."""
+    """Run the command line. Every failure is one sentence on stderr, with exit code 2, or 1 for a fault of the
+    program."""
     try:
         app()
     except Exception as error:
@@ -26,5 +27,5 @@ def main() -> None:
 
 
 def complain(error: object) -> None:
-    """A sentence on stderr, in red."""
+    """Print a sentence to stderr, in red."""
     errors.print(str(error), style="red", markup=False)

@@ -1,4 +1,4 @@
-"""Verbs that compare with the truth: evaluate, validate, experiment, synth."""
+"""Commands that compare with the truth: evaluate, validate, experiment, synth."""
 
 import json
 from enum import StrEnum
@@ -26,7 +26,7 @@ from crystalseg.errors import UserError
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with <id>.png and <id>_label.png.")],
     method: MethodName = None,
     model: ModelName = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
@@ -52,23 +52,23 @@ def evaluate(
 
 @app.command()
 def validate(
-    folder: Annotated[Path, typer.Argument(help="Folder of <id>.png and <id>_label.png of one kind of material.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with <id>.png and <id>_label.png of one kind of material.")],
     kind: Annotated[
-        str, typer.Option(help="What the material is called, in profiles and reports; else as in the profile.")
+        str, typer.Option(help="Name of the material in profiles and reports; default: that of the profile.")
     ] = "",
     profile_name: ProfileName = "",
     method: MethodName = None,
     model: ModelName = "",
     into: Annotated[
-        Path | None, typer.Option(help="File to keep it in; else that of this machine, and on record.")
+        Path | None, typer.Option(help="File to save it to; default: that of this machine, and on record.")
     ] = None,
     operator: Operator = "",
     settings_file: SettingsFile = None,
     weights: Weights = None,
 ) -> None:
-    """Measure what a method's figures are off by on labelled images; reports then state it as an uncertainty.
+    """Measure the errors of a method's figures on labelled images; reports then include them in the uncertainty.
 
-    It holds for these thresholds and weights: with --profile those of a profile.
+    The result holds for these thresholds and weights only. With --profile they are those of the profile.
     """
     from dataclasses import replace
 
@@ -82,7 +82,7 @@ def validate(
     settings, profile, _ = chosen(engine, settings_file, method, profile_name, model)
     kind = kind or (profile.kind if profile else "")
     if not kind:
-        raise UserError("Say what the material is called: --kind NAME.")
+        raise UserError("Name the material: --kind NAME.")
     models = models_from(weights, settings=settings)
     rule = settings.measuring.border_rule
     validation = measure(
@@ -93,20 +93,20 @@ def validate(
         keep(validation, into)
     else:
         keep_own(engine, validation, operator)
-    print(f"{validation.words}: kept in {into or own()}")
+    print(f"{validation.words}: saved to {into or own()}")
 
 
 @app.command()
 def synth(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to; made if missing.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
     count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same images.")] = 0,
-    grains: Annotated[bool, typer.Option(help="The paper's grain cut-outs, its three classes in turn.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    grains: Annotated[bool, typer.Option(help="Grain cut-outs as in the paper, its three classes in turn.")] = False,
     flat: Annotated[
-        bool, typer.Option(help="Particles of one brightness on a ground of another, either of them the darker.")
+        bool, typer.Option(help="Particles and ground of uniform brightness, either of them the darker one.")
     ] = False,
     benchmark: Annotated[
-        bool, typer.Option(help="The benchmark: 313 grains in train, val and test; count and seed are fixed.")
+        bool, typer.Option(help="The benchmark: 313 grains in train, val and test; ignores count and seed.")
     ] = False,
 ) -> None:
     """Write synthetic micrographs with exact labels, as <id>.png and <id>_label.png."""
@@ -115,7 +115,7 @@ def synth(
     from crystalseg.synthetic.sets import draw_flat, draw_grain, draw_random
 
     if grains + flat + benchmark > 1:
-        raise UserError("Take one of --grains, --flat and --benchmark.")
+        raise UserError("Use only one of --grains, --flat and --benchmark.")
     if benchmark:
         write_benchmark(folder)
         print(f"{IMAGES} images in {folder}")
@@ -141,21 +141,24 @@ class Experiment(StrEnum):
 
 @app.command()
 def experiment(
-    name: Annotated[Experiment, typer.Argument(help="One of the paper's comparisons, or one of ours.")],
+    name: Annotated[Experiment, typer.Argument(help="A comparison of the paper, or one of ours.")],
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of <id>.png and <id>_label.png; without it, the benchmark's test part, or for differences the "
-            "images to choose by."
+            help="Folder with <id>.png and <id>_label.png; default: the test part of the benchmark, or for "
+            "differences the validation images."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for CSV, Markdown and figure; made if missing.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for CSV, Markdown and figure; created if missing.")] = Path(
+        "results"
+    ),
     methods: Annotated[
-        str, typer.Option(help="Methods to compare, by name, with commas; sima-plus@NETWORK, hub:PATH too.")
+        str, typer.Option(help="Methods to compare, separated by commas; also sima-plus@NETWORK and hub:PATH.")
     ] = "",
     weights: Weights = None,
 ) -> None:
-    """A comparison on labelled images: CSV and Markdown tables. Called again, the paper's go on where they stopped."""
+    """Run a comparison on labelled images: CSV and Markdown tables. Run again, the paper's continue where they
+    stopped."""
     from crystalseg.evaluation.benchmark import write_benchmark, write_validation
     from crystalseg.evaluation.experiments import COMPARED, conduct
 

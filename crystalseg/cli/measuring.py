@@ -1,4 +1,4 @@
-"""Verbs that measure: segment, batch."""
+"""Commands that measure: segment, batch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @app.command()
 def segment(
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP or TIFF files.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; created if missing.")],
     um_per_px: UmPerPx = None,
     uncertainty: Percent = None,
     instrument: InstrumentName = "",
@@ -51,19 +51,21 @@ def segment(
     settings_file: SettingsFile = None,
     weights: Weights = None,
     flow_model: FlowModel = None,
-    keep_data_bar: Annotated[bool, typer.Option(help="Measure a SEM data bar too, if one is found.")] = False,
-    channel: Annotated[int | None, typer.Option(min=1, help="Of a file with several; else the first.")] = None,
+    keep_data_bar: Annotated[bool, typer.Option(help="Also measure the data bar of an SEM image.")] = False,
+    channel: Annotated[
+        int | None, typer.Option(min=1, help="Channel of a file with several; default: the first.")
+    ] = None,
     max_megapixels: Annotated[
-        float | None, typer.Option(help="Refuse larger images; usually those of more than 100, or what is set.")
+        float | None, typer.Option(help="Refuse larger images; default: 100, or the limit of this machine.")
     ] = None,
     sample: Annotated[str, typer.Option(help="Sample name for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Operator for the report.")] = "",
     profile_name: ProfileName = "",
     model: ModelName = "",
-    effort: Annotated[str, typer.Option(help=f"{', '.join(EFFORTS)}: how much SiMA+ looks at how finely.")] = "",
+    effort: Annotated[str, typer.Option(help=f"{', '.join(EFFORTS)}: how finely SiMA+ looks at the image.")] = "",
     only: Annotated[str, typer.Option(help="Count only these crystals: “round ones above 20 µm”, “ohne kleine”.")] = "",
     only_by: Annotated[
-        Path | None, typer.Option(help="Folder of a language model of yours, which makes a filter of --only.")
+        Path | None, typer.Option(help="Folder of your own language model, which turns --only into a filter.")
     ] = None,
     paper: Annotated[str, typer.Option(help="A4 or Letter.")] = "A4",
     formats: Formats = "",
@@ -76,7 +78,7 @@ def segment(
     from crystalseg.report.report import Details
 
     if paper not in PAGES:
-        raise UserError(f"The paper must be one of {', '.join(PAGES)}.")
+        raise UserError(f"There is no paper of that name. Choose one of {', '.join(PAGES)}.")
     written = handouts.chosen(formats, handouts.IMAGE)
     engine = open_database()
     if only_by:
@@ -113,12 +115,12 @@ def segment(
 
 
 def _by_model(only: str, model: Path) -> str:
-    """The filter that a language model makes of words, which is shown."""
+    """Return the filter that a language model makes of words, and print it."""
     from crystalseg.measurement.wording import filter_by_model
     from crystalseg.segmentation.language import LanguageModel
 
     if not only:
-        raise UserError("--only-by makes a filter of the words of --only: give both.")
+        raise UserError("--only-by makes a filter from the words of --only. Give both.")
     found = filter_by_model(only, model.name, LanguageModel(model))
     print(f"Counted: {found}")
     return found
@@ -126,7 +128,7 @@ def _by_model(only: str, model: Path) -> str:
 
 @dataclass(frozen=True)
 class _Call:
-    """What holds for all images of a call."""
+    """The options that apply to all images of a call."""
 
     engine: "Engine"
     models: "Models"
@@ -143,7 +145,7 @@ class _Call:
 
 
 def _measure(path: Path, name: str, call: _Call) -> list[str]:
-    """Measure one image and write its files; returns what is said of it."""
+    """Measure one image and write its files. Returns the lines to print."""
     from crystalseg.execution.one_image import measure_micrograph
     from crystalseg.execution.result import conclude
     from crystalseg.micrographs.decoding import read_micrograph
@@ -163,7 +165,7 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
     report = conclude(call.engine, result, *facts, formats=call.formats, place=call.out / name)
     summary, assessment = result.measurement.summary, report.assessment
     average = assessment.budgets["mean"] if assessment is not None else None
-    size = size_rows(summary, average)[0][1] if summary else "no crystal counts"
+    size = size_rows(summary, average)[0][1] if summary else "no crystal counted"
     words = [f"{micrograph.name}: {len(result.measurement.crystals)} crystals, average size {size}", *micrograph.notes]
     if assessment is None or assessment.outcome is None:
         return words
@@ -174,20 +176,20 @@ def _measure(path: Path, name: str, call: _Call) -> list[str]:
 @app.command("batch")
 def run_batch(
     source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the batch goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; with an unfinished batch in it, continues that.")],
     profile_name: ProfileName = "",
     um_per_px: UmPerPx = None,
     uncertainty: Percent = None,
     instrument: InstrumentName = "",
-    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")] = 1,
     scheduler: Scheduler = None,
-    operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
-    go_on: Annotated[bool, typer.Option(help="Go on with the batch in --out as it was begun.")] = False,
+    operator: Annotated[str, typer.Option(help="Operator for the record and reports.")] = "",
+    go_on: Annotated[bool, typer.Option(help="Continue the batch in --out as it was started.")] = False,
     formats: Formats = "",
 ) -> None:
-    """Measure many images with one profile; Ctrl-C pauses, the same command goes on.
+    """Measure many images with one profile. Ctrl-C pauses; the same command continues.
 
-    A pixel size that is given holds for all images; one that states another is not measured.
+    A given pixel size applies to all images. An image that states another one is not measured.
     """
     from crystalseg.execution import batch_run, work_state
     from crystalseg.execution.kinds import batch
@@ -196,7 +198,7 @@ def run_batch(
 
     engine = open_database()
     if go_on:
-        batch.load(out)  # says so if there is none
+        batch.load(out)  # raises an error if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         written = handouts.chosen(formats, handouts.BATCH) if formats else None
@@ -206,7 +208,7 @@ def run_batch(
     try:
         state = batch_run.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:
-        print("Paused: the same command goes on with it.")
+        print("Paused. The same command continues the batch.")
         raise typer.Exit(130) from None
     failed = len(state.reasons)
     print(f"{state.done} of {state.total} images measured, {failed} failed: {state.status}; see {out}")

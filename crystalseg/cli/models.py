@@ -1,4 +1,4 @@
-"""Verbs of models that know one material: teach, models."""
+"""Commands for models of one material: teach, models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,24 +18,24 @@ app.add_typer(models_app, name="models")
 
 @app.command()
 def teach(
-    name: Annotated[str, typer.Argument(help="What the model is called; taught again, it gets the next version.")],
+    name: Annotated[str, typer.Argument(help="Name of the model; an existing name gets the next version.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of <id>.png with <id>_label.png, and <id>_checked.png where it is partial."),
+        typer.Option(help="Folder with <id>.png and <id>_label.png, and <id>_checked.png for partly labelled images."),
     ] = None,
     material: Annotated[
-        str, typer.Option(help="What it is for; else its name. Without --data: of which on record.")
+        str, typer.Option(help="Its material; default: its name. Without --data: the material on record to use.")
     ] = "",
     parent: Annotated[
-        str, typer.Option("--from", help="Model on record to begin from; else the shipped weights.")
+        str, typer.Option("--from", help="Model on record to start from; default: the shipped weights.")
     ] = "",
-    minutes: Annotated[float, typer.Option(min=0.1, help="Until it can be used; then it is validated.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Training time; validation follows.")] = 10.0,
     operator: Operator = "",
     scheduler: Scheduler = None,
-    go_on: Annotated[bool, typer.Option(help="Go on with the lesson of this name.")] = False,
-    discard: Annotated[bool, typer.Option(help="Give up the lesson of this name first.")] = False,
+    go_on: Annotated[bool, typer.Option(help="Continue the lesson of this name.")] = False,
+    discard: Annotated[bool, typer.Option(help="Discard the lesson of this name first.")] = False,
 ) -> None:
-    """Teach a model one material from labelled images; Ctrl-C pauses, --go-on goes on."""
+    """Teach a model one material from labelled images. Ctrl-C pauses; --go-on continues."""
     from crystalseg.execution import teaching, work, work_state, workers
     from crystalseg.execution.kinds import lesson
     from crystalseg.record import annotations
@@ -64,14 +64,14 @@ def teach(
         except KeyboardInterrupt:
             model = None
     if model is None:
-        print(f"Paused: python -m crystalseg teach '{name}' --go-on goes on with it.")
+        print(f"Paused. To continue: python -m crystalseg teach '{name}' --go-on")
         raise typer.Exit(130)
     print(f"Model {model.reference}: {model.verdict}")
 
 
 @models_app.command("list")
-def list_models(retired: Annotated[bool, typer.Option(help="Those that are retired too.")] = False) -> None:
-    """The models on record, newest first."""
+def list_models(retired: Annotated[bool, typer.Option(help="Include retired models.")] = False) -> None:
+    """List the models on record, newest first."""
     from crystalseg.record.database import open_database
     from crystalseg.record.models import models
 
@@ -85,12 +85,12 @@ def list_models(retired: Annotated[bool, typer.Option(help="Those that are retir
         ]
         print(" · ".join(words))
     if not found:
-        print("No model is on record: python -m crystalseg teach NAME --data FOLDER makes one.")
+        print("No model is on record. To make one: python -m crystalseg teach NAME --data FOLDER")
 
 
 @models_app.command()
-def show(reference: Annotated[str, typer.Argument(help="NAME, or NAME:VERSION.")]) -> None:
-    """All that is on record of a model."""
+def show(reference: Annotated[str, typer.Argument(help="NAME or NAME:VERSION.")]) -> None:
+    """Show what is on record of a model."""
     from crystalseg.record.database import open_database
     from crystalseg.record.models import find
 
@@ -101,10 +101,10 @@ def show(reference: Annotated[str, typer.Argument(help="NAME, or NAME:VERSION.")
 
 @models_app.command("export")
 def export_model(
-    reference: Annotated[str, typer.Argument(help="NAME, or NAME:VERSION.")],
+    reference: Annotated[str, typer.Argument(help="NAME or NAME:VERSION.")],
     file: Annotated[Path, typer.Argument(help="File to write, .safetensors.")],
 ) -> None:
-    """Write a model and what is known of it to one file."""
+    """Write a model and its data on record to one file."""
     from crystalseg.execution.model_files import exported
     from crystalseg.record.database import open_database
     from crystalseg.record.models import find
@@ -117,10 +117,10 @@ def export_model(
 @models_app.command("import")
 def import_model(
     file: Annotated[Path, typer.Argument(help="An exported model, or a Cellpose 2 or 3 model file.")],
-    name: Annotated[str, typer.Option(help="Its name here; else the one it had.")] = "",
+    name: Annotated[str, typer.Option(help="Its name here; default: the name in the file.")] = "",
     operator: Operator = "",
 ) -> None:
-    """Put a model from a file on record."""
+    """Put the model in a file on record."""
     from crystalseg.execution.model_files import imported
     from crystalseg.record.database import open_database
 
@@ -130,9 +130,9 @@ def import_model(
 
 @models_app.command("share")
 def share_models(
-    folder: Annotated[Path, typer.Argument(help="A folder that several machines reach.")], operator: Operator = ""
+    folder: Annotated[Path, typer.Argument(help="A folder that several machines can reach.")], operator: Operator = ""
 ) -> None:
-    """Take the models that other machines gave to a folder, and give it those on offer here."""
+    """Import the models that other machines put into a folder, and put the models on offer here into it."""
     from crystalseg.execution.model_files import exchange
     from crystalseg.record.database import open_database
 
@@ -146,11 +146,11 @@ def share_models(
 
 @models_app.command()
 def retire(
-    reference: Annotated[str, typer.Argument(help="NAME for its latest version, or NAME:VERSION.")],
+    reference: Annotated[str, typer.Argument(help="NAME for the latest version, or NAME:VERSION.")],
     again: Annotated[bool, typer.Option(help="Offer it again.")] = False,
     operator: Operator = "",
 ) -> None:
-    """No longer offer a model; runs that it made are computed again with it all the same."""
+    """Stop offering a model. Its runs can still be computed again with it."""
     from crystalseg.record import models
     from crystalseg.record.database import open_database
 

@@ -1,4 +1,4 @@
-"""The verb that measures one mosaic."""
+"""The command that measures one mosaic."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,24 +20,24 @@ from crystalseg.cli.options import (
 @app.command("mosaic")
 def measure_mosaic(
     source: Annotated[Path, typer.Argument(help="TIFF or OME-TIFF file, or OME-Zarr folder; up to 1000 megapixels.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the mosaic goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; with an unfinished mosaic in it, continues that.")],
     profile_name: ProfileName = "",
     um_per_px: UmPerPx = None,
     uncertainty: Percent = None,
     instrument: InstrumentName = "",
-    workers: Annotated[int, typer.Option(min=0, help="Processes of this machine; 0: this one alone.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes on this machine; 0: only this one.")] = 0,
     scheduler: Scheduler = None,
-    operator: Annotated[str, typer.Option(help="Operator for record and report.")] = "",
-    go_on: Annotated[bool, typer.Option(help="Go on with the mosaic in --out as it was begun.")] = False,
+    operator: Annotated[str, typer.Option(help="Operator for the record and report.")] = "",
+    go_on: Annotated[bool, typer.Option(help="Continue the mosaic in --out as it was started.")] = False,
 ) -> None:
-    """Measure one large image window by window; Ctrl-C pauses, the same command goes on."""
+    """Measure one large image in windows. Ctrl-C pauses; the same command continues."""
     from crystalseg.execution import mosaic_run, work_state
     from crystalseg.execution.kinds import mosaic
     from crystalseg.record.database import open_database
 
     engine = open_database()
     if go_on:
-        mosaic.load(out)  # says so if there is none
+        mosaic.load(out)  # raises an error if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         mosaic.prepare(out, source, profile, calibration, operator)
@@ -51,8 +51,8 @@ def measure_mosaic(
         except KeyboardInterrupt:
             run = None
     if run is None:
-        print("Paused: the same command goes on with it.")
+        print("Paused. The same command continues the mosaic.")
         raise typer.Exit(130)
     summary = run.summary
-    words = f"{summary.counted} of {summary.found} crystals counted" if summary else "no crystal counts"
+    words = f"{summary.counted} of {summary.found} crystals counted" if summary else "no crystal counted"
     print(f"{run.image_name}: {words}; see {out}")

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they stand for."""
+"""Options that several commands share, and their values."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Weights = Annotated[Path | None, typer.Option(help="Folder with cellpose.safetensors and the other weights.")]
 FlowModel = Annotated[
-    Path | None, typer.Option(help="A Cellpose 2 or 3 model file to use as the flow network, by SiMA+ too.")
+    Path | None, typer.Option(help="A Cellpose 2 or 3 model file to use as the flow network, including for SiMA+.")
 ]
 MethodName = Annotated[
     str | None,
@@ -30,31 +30,32 @@ MethodName = Annotated[
 ]
 ModelName = Annotated[
     str,
-    typer.Option("--model", help="Model on record, NAME (its latest version) or NAME:VERSION."),
+    typer.Option("--model", help="Model on record: NAME (the latest version) or NAME:VERSION."),
 ]
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as the app saves it.")]
-UmPerPx = Annotated[float | None, typer.Option(help="Pixel size, µm; else the file's metadata.")]
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings JSON, as saved by the app.")]
+UmPerPx = Annotated[float | None, typer.Option(help="Pixel size, µm; default: from the file's metadata.")]
 Percent = Annotated[float | None, typer.Option("--uncertainty", help="Standard uncertainty of --um-per-px, %.")]
 InstrumentName = Annotated[
-    str, typer.Option("--calibration", help="Calibration on record, by name, as saved in the app.")
+    str, typer.Option("--calibration", help="Name of a calibration on record, as saved in the app.")
 ]
 
 ProfileName = Annotated[
-    str, typer.Option("--profile", help="Profile on record, or a product for its default; else default settings.")
+    str,
+    typer.Option("--profile", help="Profile on record, or a product for its default profile; else default settings."),
 ]
 
 Formats = Annotated[
     str,
-    typer.Option(help="What to write of each image: pdf,csv,labels,… in place of the usual; a wrong name lists all."),
+    typer.Option(help="Files to write for each image, such as pdf,csv,labels; an unknown name lists all."),
 ]
-Operator = Annotated[str, typer.Option(help="Who does this, for the record.")]
+Operator = Annotated[str, typer.Option(help="Your name, for the record.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers compute.")]
 
 
 def ordered(
     engine: "Engine", profile_name: str, um_per_px: float | None, uncertainty: float | None, instrument: str
 ) -> "tuple[Profile, Calibration | None]":
-    """The profile and the pixel size with which a batch or a mosaic is begun."""
+    """Return the profile and the pixel size with which a batch or a mosaic starts."""
     from crystalseg.record.profiles import Profile, find
 
     profile = find(engine, profile_name) if profile_name else Profile("default settings")
@@ -70,14 +71,14 @@ def chosen(
     only: str = "",
     effort: str = "",
 ) -> "tuple[Settings, Profile | None, Validation | None]":
-    """Settings by file and method, or those of a profile with it, counting `only` some crystals if that is given, with
-    another effort if one is; and the method's validation."""
+    """Return the settings from a file and a method, or from a profile with that profile, and the method's validation.
+    `only` restricts which crystals count, and `effort` replaces the effort, if given."""
     from dataclasses import replace
 
     from crystalseg.record import profiles, validations
 
     if profile_name and (settings_file is not None or method is not None or model):
-        raise UserError("A profile has settings of its own: leave --settings, --method and --model out.")
+        raise UserError("A profile has its own settings. Leave out --settings, --method and --model.")
     profile = profiles.find(engine, profile_name) if profile_name else None
     settings = profile.settings if profile else settings_from(settings_file, method, model)
     if only:
@@ -88,8 +89,8 @@ def chosen(
 
 
 def settings_from(path: Path | None, method: str | None, model: str = "") -> "Settings":
-    """The settings of a file, or the default ones, with another method (as `Settings.called` reads it) or a model on
-    record if one is named."""
+    """Return the settings of a file, or the default settings, with another method (as `Settings.called` reads it) or a
+    model on record if given."""
     from dataclasses import fields, replace
 
     from crystalseg.segmentation.settings import Settings, SettingsError
@@ -112,7 +113,7 @@ def settings_from(path: Path | None, method: str | None, model: str = "") -> "Se
 
 
 def on_flow_model(settings: "Settings", flow_model: Path | None) -> "Settings":
-    """The settings, with a user's model in CPNet's place as SiMA+'s flow network if there is one."""
+    """Return the settings, with the user's model file (in CPNet's place) as SiMA+'s flow network if there is one."""
     from dataclasses import replace
 
     return settings if flow_model is None else replace(settings, network="cellpose")
@@ -121,21 +122,21 @@ def on_flow_model(settings: "Settings", flow_model: Path | None) -> "Settings":
 def calibration_from(
     engine: "Engine", um_per_px: float | None, percent: float | None, name: str
 ) -> "Calibration | None":
-    """The pixel size given by hand or by the name of a calibration on record; None if neither is."""
+    """Return the pixel size given by hand or by the name of a calibration on record, or None."""
     from crystalseg.micrographs.calibration import from_um_per_px
     from crystalseg.record.instruments import find
 
     if name and um_per_px is not None:
-        raise UserError("Give --um-per-px or --calibration, not both.")
+        raise UserError("Give either --um-per-px or --calibration, not both.")
     if percent is not None and um_per_px is None:
-        raise UserError("--uncertainty is that of --um-per-px: give both.")
+        raise UserError("--uncertainty belongs to --um-per-px. Give both.")
     if name:
         return find(engine, name).calibration()
     return None if um_per_px is None else from_um_per_px(um_per_px, percent)
 
 
 def models_from(weights: Path | None, flow_model: Path | None = None, settings: "Settings | None" = None) -> "Models":
-    """The networks of a folder, else the shipped ones, with that of the model on record that `settings` name."""
+    """Return the networks of a folder, or the shipped ones, with the model on record that `settings` name."""
     from crystalseg.networks import DIRECTORY
     from crystalseg.segmentation.models import load_models, with_taught
 

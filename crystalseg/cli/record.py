@@ -1,4 +1,4 @@
-"""Verbs of the record: profile, approve, audit."""
+"""Commands for the record: profile, approve, role, backup, restore, retain, audit."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @app.command()
 def profile(
-    file: Annotated[Path, typer.Argument(help="Profile JSON, as the app exports it.")],
-    operator: Annotated[str, typer.Option(help="Who puts it on record.")] = "",
+    file: Annotated[Path, typer.Argument(help="Profile JSON, as exported by the app.")],
+    operator: Annotated[str, typer.Option(help="Your name, for the record.")] = "",
 ) -> None:
     """Put a profile on record, for `batch` and the app."""
     from crystalseg.record.database import open_database
@@ -35,10 +35,10 @@ def profile(
 
 @app.command()
 def approve(
-    run_id: Annotated[str, typer.Argument(help="The run, as History and its report name it.")],
-    name: Annotated[str, typer.Option("--name", help="Who approves it.")],
+    run_id: Annotated[str, typer.Argument(help="ID of the run, as in History and in its report.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the approver.")],
 ) -> None:
-    """Approve a run, once; reports printed after it name who did."""
+    """Approve a run, once. Reports printed later name the approver."""
     from crystalseg.record import approvals
     from crystalseg.record.database import open_database
 
@@ -50,9 +50,9 @@ def approve(
 @app.command()
 def role(
     person: Annotated[str, typer.Argument(help="E-mail address, as the sign-in provider states it.")],
-    role: Annotated[str, typer.Argument(help="viewer, operator, approver, administrator, or none to take it.")],
+    role: Annotated[str, typer.Argument(help="viewer, operator, approver, administrator, or none to remove the role.")],
 ) -> None:
-    """Give somebody who signs in a role; the first administrator is made so, others on the Audit page."""
+    """Give a person who signs in a role. Use this for the first administrator, and the Audit page for others."""
     from crystalseg.record.database import open_database
     from crystalseg.record.people import give_role
 
@@ -61,8 +61,8 @@ def role(
 
 
 @app.command()
-def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write; only its owner may read it.")]) -> None:
-    """Write the whole record to one file: entries, stored files, signing key; exit code 1 if an audit finds faults."""
+def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write, readable by its owner only.")]) -> None:
+    """Write the whole record to one file: entries, stored files, signing key. Exit code 1 if an audit finds faults."""
     from crystalseg.record import backup
     from crystalseg.record.database import open_database
 
@@ -70,21 +70,23 @@ def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write; only it
 
 
 @app.command()
-def restore(file: Annotated[Path, typer.Argument(help="ZIP file that backup wrote.")]) -> None:
-    """Bring a back-up into an empty record, and audit it."""
+def restore(file: Annotated[Path, typer.Argument(help="ZIP file written by backup.")]) -> None:
+    """Restore a back-up into an empty record, and audit it."""
     from crystalseg.record import backup
     from crystalseg.record.database import open_database
 
-    _said(backup.restore(open_database(), file), f"{file}: restored; the record is as it was written.")
+    _said(backup.restore(open_database(), file), f"{file}: restored. The record is as it was written.")
 
 
 @app.command()
 def retain(
-    really: Annotated[bool, typer.Option("--really", help="Delete them; else they are only listed.")] = False,
-    name: Annotated[str, typer.Option(help="Who does it, for the record.")] = "",
+    really: Annotated[
+        bool, typer.Option("--really", help="Delete the images; without it they are only listed.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Your name, for the record.")] = "",
 ) -> None:
-    """Delete images older than the profiles of their runs keep them, with all copies, on record; labels and reports
-    stay. What was uploaded for a batch, mosaic or series that has ended goes with its images."""
+    """Delete images, with all copies, that are older than the profiles of their runs allow, and record that. Labels and
+    reports stay. Uploads for a batch, mosaic or series that has ended are deleted with its images."""
     import datetime
 
     from crystalseg.execution import retention
@@ -102,7 +104,7 @@ def retain(
 
 
 def _said(problems: list[str], good: str) -> None:
-    """Each problem on stderr with exit code 1, or that all is well."""
+    """Print each problem to stderr and exit with code 1, or print that all is well."""
     for problem in problems:
         complain(problem)
     if problems:
@@ -114,16 +116,16 @@ def _said(problems: list[str], good: str) -> None:
 @app.command()
 def audit(
     run_id: Annotated[
-        str, typer.Argument(help="Also measure this run's stored labels again; or a report's file, for its run.")
+        str, typer.Argument(help="Also measure the stored labels of this run again; or a report file, for its run.")
     ] = "",
     segment_again: Annotated[
-        bool, typer.Option("--segment", help="And segment its stored image again with the present networks.")
+        bool, typer.Option("--segment", help="Also segment its stored image again with the installed networks.")
     ] = False,
     since_last: Annotated[
-        bool, typer.Option("--since-last", help="Only what was added since the last audit that found nothing.")
+        bool, typer.Option("--since-last", help="Check only entries since the last audit without findings.")
     ] = False,
 ) -> None:
-    """Check that nothing in the record was changed; exit code 1 and a sentence for each thing that was."""
+    """Check that nothing in the record was changed. Prints a sentence and exits with code 1 if something was."""
     from crystalseg.record import audit as auditing
     from crystalseg.record.anchors import anchors_in, check
     from crystalseg.record.database import open_database
@@ -151,13 +153,13 @@ def audit(
 
 
 def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[str]:
-    """What differs between a run on record and its stored labels, or with `models` its stored image segmented again."""
+    """Return how a run differs from its stored labels, or, with `models`, from its stored image segmented again."""
     from crystalseg.record.recomputation import recompute
     from crystalseg.record.reopening import reopen, same_figures
 
     reopened = reopen(run)
     if not same_figures(run, reopened.measurement.summary):
-        return [f"Run {run.id}: its stored labels do not give the figures on record."]
+        return [f"Run {run.id}: its stored labels do not reproduce the figures on record."]
     if models is None:
         return []
     summary = recompute(engine, reopened, models)
@@ -165,4 +167,4 @@ def _recomputed(engine: "Engine", run: "Run", models: "Models | None") -> list[s
         return []
     now = summary.average.value if summary else "none"
     then = run.summary.average.value if run.summary else "none"
-    return [f"Run {run.id}: segmented again, its average is {now} instead of {then}."]
+    return [f"Run {run.id}: segmented again, its average size is {now} instead of {then}."]

@@ -1,4 +1,4 @@
-"""The verb that measures frames of one experiment and follows their crystals."""
+"""The command that measures the frames of an experiment and follows their crystals."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,10 @@ from crystalseg.errors import UserError
 
 @app.command("series")
 def follow_series(
-    source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images, or a TIFF file of several pages.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; called again with it, the series goes on.")],
+    source: Annotated[Path, typer.Argument(help="Folder or ZIP file of images, or a TIFF file with several pages.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; with an unfinished series in it, continues that.")],
     times: Annotated[
-        Path | None, typer.Option(help="CSV table: time_s (_min, _h), temperature_C (_K), image; else by metadata.")
+        Path | None, typer.Option(help="CSV table: time_s (_min, _h), temperature_C (_K), image; default: metadata.")
     ] = None,
     interval: Annotated[float | None, typer.Option(min=0.0, help="Seconds between frames, without a table.")] = None,
     channel: Annotated[int | None, typer.Option(min=1, help="Of a file with several; else the first.")] = None,
@@ -23,10 +23,10 @@ def follow_series(
     um_per_px: UmPerPx = None,
     uncertainty: Percent = None,
     instrument: InstrumentName = "",
-    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")] = 1,
     scheduler: Scheduler = None,
-    operator: Annotated[str, typer.Option(help="Operator for record and reports.")] = "",
-    go_on: Annotated[bool, typer.Option(help="Go on with the series in --out as it was begun.")] = False,
+    operator: Annotated[str, typer.Option(help="Operator for the record and reports.")] = "",
+    go_on: Annotated[bool, typer.Option(help="Continue the series in --out as it was started.")] = False,
 ) -> None:
     """Measure the frames of an experiment and follow every crystal: growth curves, births, merges, growth law."""
     from crystalseg.execution import work_state
@@ -37,7 +37,7 @@ def follow_series(
 
     engine = open_database()
     if go_on:
-        made = batch.load(out)  # says so if there is none
+        made = batch.load(out)  # raises an error if there is none
     else:
         profile, calibration = ordered(engine, profile_name, um_per_px, uncertainty, instrument)
         made = series.prepare(out, source, profile, calibration, operator, interval, channel)
@@ -50,12 +50,12 @@ def follow_series(
         except OSError as error:
             raise UserError(f"{times}: cannot be opened ({error.strerror}).") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{times}: not a text file; save the table of times as CSV in UTF-8.") from error
+            raise UserError(f"{times} is not a text file. Save the table of times as CSV in UTF-8.") from error
         series.set_moments(out, read_moments(text, made.names))
     try:
         state = series.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:
-        print("Paused: the same command goes on with it.")
+        print("Paused. The same command continues the series.")
         raise typer.Exit(130) from None
     if state.status != "done":
         print(f"{state.done} of {state.total} frames measured: {state.status}")

@@ -1,4 +1,4 @@
-"""Training from the command line."""
+"""The command that trains networks."""
 
 import time
 from enum import StrEnum
@@ -17,33 +17,31 @@ Network = StrEnum("Network", {name: name for name in (*NETWORKS, ALL)})  # type:
 
 @app.command()
 def train(
-    network: Annotated[Network, typer.Argument(help="Which network, or all of them in --minutes.")],
+    network: Annotated[Network, typer.Argument(help="Network to train, or all within --minutes.")],
     out: Annotated[Path, typer.Option(help="Folder for weights, checkpoint and loss curve.")] = Path("training"),
-    data: Annotated[list[Path], typer.Option(help="Folder of <id>.png and <id>_label.png; may be repeated.")] = [],  # noqa: B006
-    validation: Annotated[list[Path], typer.Option(help="As --data, to choose weights on.")] = [],  # noqa: B006
+    data: Annotated[list[Path], typer.Option(help="Folder with <id>.png and <id>_label.png; may be repeated.")] = [],  # noqa: B006
+    validation: Annotated[list[Path], typer.Option(help="Like --data, for choosing the best weights.")] = [],  # noqa: B006
     start: Annotated[
-        Path | None, typer.Option("--from", help="Weights to begin from (all, and the confidences: their folder).")
+        Path | None, typer.Option("--from", help="Weights to start from (all, and the confidences: their folder).")
     ] = None,
     recipe: Annotated[str, typer.Option(help='Changes to the recipe, JSON, e.g. {"diameter": 30}.')] = "{}",
     schedule: Annotated[
-        # --budget: as the commands in docs/results.md and docs/history were run
+        # --budget: the name in the commands of docs/results.md and docs/history
         str,
         typer.Option("--schedule", "--budget", help='Changes to the schedule, JSON, e.g. {"minutes": 60, "batch": 8}.'),
     ] = "{}",
-    minutes: Annotated[
-        float, typer.Option(min=1, help="For all: how long together, over as many calls as it takes.")
-    ] = 25,
-    step: Annotated[float, typer.Option(min=0.1, help="Stop after so many minutes; called again it goes on.")] = 1e6,
+    minutes: Annotated[float, typer.Option(min=1, help="For all: total training time, over any number of calls.")] = 25,
+    step: Annotated[float, typer.Option(min=0.1, help="Stop after this many minutes; call again to continue.")] = 1e6,
 ) -> None:
-    """Train a network, or all; called again with the same --out it goes on where it stopped."""
+    """Train one network, or all. Called again with the same --out, training continues where it stopped."""
     from crystalseg.training.loop import TrainingArguments
     from crystalseg.training.plan import TRAIN, train_all
 
     arguments = TrainingArguments(out, data, validation, start, recipe, schedule, time.monotonic() + 60 * step)
     if network.value == ALL:
         if (recipe, schedule) != ("{}", "{}"):
-            raise UserError("The plan for all networks has recipes and schedules of its own: leave them out.")
+            raise UserError("Training all networks uses a plan with its own recipes and schedules. Leave yours out.")
         left = train_all(arguments, minutes, step)
-        print(f"\n{out}" + (f"; to be gone on with, call again: {', '.join(left)}" if left else ""))
+        print(f"\n{out}" + (f"; call again to continue: {', '.join(left)}" if left else ""))
         return
     print(f"\n{TRAIN[network.value](arguments)}")

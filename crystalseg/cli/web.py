@@ -1,4 +1,4 @@
-"""The web app and its worker."""
+"""The commands that start the web app and its worker."""
 
 import gc
 import os
@@ -14,38 +14,38 @@ from crystalseg.cli.app import app
 def serve(
     context: typer.Context,
     workers: Annotated[
-        str, typer.Option(help="Runs computed at the same time, or auto: as many as this machine has room for.")
+        str, typer.Option(help="Number of runs computed at the same time, or auto: as many as this machine can hold.")
     ] = "",
     scheduler: Annotated[
-        str, typer.Option(help="Address of a Dask scheduler whose workers compute, --workers runs at the same time.")
+        str, typer.Option(help="Address of a Dask scheduler whose workers compute --workers runs at the same time.")
     ] = "",
 ) -> None:
-    """Open the web app. Other options are handed to Streamlit, e.g. --server.port 8600."""
+    """Open the web app. Other options go to Streamlit, e.g. --server.port 8600."""
     from crystalseg.execution.workers import chosen
 
     if workers:
         os.environ["CRYSTALSEG_WORKERS"] = workers
     if scheduler:
         os.environ["CRYSTALSEG_SCHEDULER"] = scheduler
-    chosen()  # says now if it cannot be
-    # What the pages need is loaded before anybody visits them, not while the first visitor waits.
+    chosen()  # fails here if the option is invalid
+    # Load what the pages need before the first visitor arrives, so that nobody waits for it.
     import plotly.graph_objects  # noqa: F401
     from streamlit.web.cli import main as streamlit
 
     import crystalseg.report.pdf
     import crystalseg.segmentation.pipeline  # noqa: F401
 
-    # Streamlit collects garbage after each run of a page: with these libraries' objects it takes most of a second.
+    # Streamlit collects garbage after each run of a page, which takes most of a second with these libraries' objects.
     gc.freeze()
     try:
         streamlit(["run", str(places.APP), *context.args])
     finally:
-        gc.unfreeze()  # else libraries complain of leaks at the end
+        gc.unfreeze()  # otherwise libraries report leaks at exit
 
 
 @app.command(hidden=True)
 def worker(place: Annotated[int, typer.Argument()] = 0) -> None:
-    """Serve the app's queue (the app starts this itself)."""
+    """Serve the app's queue. The app starts this itself."""
     from crystalseg.execution.worker import work
 
     work(place)
@@ -53,7 +53,7 @@ def worker(place: Annotated[int, typer.Argument()] = 0) -> None:
 
 @app.command(hidden=True)
 def decoder(line: int) -> None:
-    """Read uploads that come by a file descriptor (the app starts this itself)."""
+    """Read uploads that arrive by a file descriptor. The app starts this itself."""
     from crystalseg.execution.decoder import serve
 
     serve(line)
@@ -61,13 +61,13 @@ def decoder(line: int) -> None:
 
 @app.command(hidden=True)
 def example() -> None:
-    """Measure the first example with the shipped weights, for the run that comes with the program; exit code 1 if the
-    labels are not those that came with it."""
+    """Measure the first example with the shipped weights, for the run that ships with the program. Exit code 1 if the
+    labels differ from the shipped ones."""
     from crystalseg.execution.first_run import ship, shipped
 
     before, after = shipped(), ship()
     counted = after.summary.counted if after.summary else 0
     print(f"{after.image_name}: {counted} crystals counted, run {after.id}.")
     if before is None or before.files["labels"] != after.files["labels"]:
-        print("These are other labels than before.")
+        print("These labels differ from the shipped ones.")
         raise typer.Exit(1)

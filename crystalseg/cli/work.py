@@ -1,4 +1,4 @@
-"""Verbs of long work, whatever kind it is of: work list, go-on, pause, cancel, discard."""
+"""Commands for long work of any kind: work list, go-on, pause, cancel, discard."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 work_app = typer.Typer(no_args_is_help=True, help="Long work (batches, mosaics, series, lessons): list, go-on, stop.")
 app.add_typer(work_app, name="work")
 
-Name = Annotated[str, typer.Argument(help="Its id, as the list names it, or its folder.")]
+Name = Annotated[str, typer.Argument(help="Its id in the list, or its folder.")]
 
 
 @work_app.command("list")
 def list_works(kind: Annotated[str, typer.Option(help="Only work of this kind.")] = "") -> None:
-    """The long work below the home folder, newest first: how far it is, and where."""
+    """List the long work in the home folder, newest first, with its progress and folder."""
     from crystalseg.execution import work
     from crystalseg.record.database import open_database
 
@@ -37,20 +37,21 @@ def _words(state: "State") -> str:
 @work_app.command("go-on")
 def go_on(
     name: Name,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes of this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Number of processes on this machine.")] = None,
     scheduler: Scheduler = None,
 ) -> None:
-    """Begin or go on with work as it was asked for; Ctrl-C pauses."""
+    """Start or continue work as it was requested. Ctrl-C pauses."""
     from crystalseg.execution import work, work_state
     from crystalseg.record.database import open_database
 
     engine, one = open_database(), work.find(name)
-    if one.state(engine).status != "starting":  # else it was asked to go on, and perhaps to stop since
+    # work that is starting was already told to continue, and perhaps to stop after that
+    if one.state(engine).status != "starting":
         work_state.ask(one.folder, "")
     try:
         one.kind.carry_out(one, engine, max(one.kind.least_workers, workers or 0), scheduler, print)
     except KeyboardInterrupt:
-        print("Paused: the same command goes on with it.")
+        print("Paused. The same command continues the work.")
         raise typer.Exit(130) from None
     state = one.state(engine)
     print(f"{one.kind.name} {one.title}: {_words(state)}; see {one.folder}")
@@ -58,13 +59,13 @@ def go_on(
 
 @work_app.command()
 def pause(name: Name) -> None:
-    """Ask work to stop after what is under way; go-on goes on with it."""
+    """Ask work to stop after its current step. go-on continues it."""
     _ask(name, "paused")
 
 
 @work_app.command()
 def cancel(name: Name) -> None:
-    """As pause, of work that is not meant to go on: what was uploaded for it need not be kept."""
+    """Like pause, for work that will not be continued: its uploads need not be kept."""
     _ask(name, "cancelled")
 
 
@@ -78,9 +79,9 @@ def _ask(name: str, what: str) -> None:
 
 @work_app.command()
 def discard(name: Name) -> None:
-    """Give work up and remove its folder; what is on record stays."""
+    """Discard work and remove its folder. What is on record stays."""
     from crystalseg.execution import work
 
     one = work.find(name)
     work.discard(one)
-    print(f"{one.kind.name} {one.title}: discarded; what is on record stays.")
+    print(f"{one.kind.name} {one.title}: discarded. What is on record stays.")

@@ -1,12 +1,12 @@
-"""How good a segmentation is, against labels or against another one.
+"""Measure how good a segmentation is, against labels or against another segmentation.
 
-In come labels and segmentations, folders of labelled images for the experiments; out go scores, differences, tables
-and charts. This room must not know the record, reports or training.
+The input is labels and segmentations, and folders of labelled images for experiments. The output is scores,
+differences, tables and charts. This package must not know the record, reports or training.
 """
 
 import lazy_loader
 
-# Loaded when asked for: what only shows results does without torch.
+# Loaded on first use, because showing results needs no torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,5 +1,8 @@
-"""What to label next: the fields whose labels would teach most (active learning by uncertainty and diversity; Settles
-2009, Active Learning Literature Survey, sections 3.1 and 5.1; k-center: Sener & Savarese 2018, arXiv 1708.00489)."""
+"""Suggest what to label next: the fields whose labels would teach most.
+
+Fields are chosen by uncertainty and diversity (active learning: Settles 2009, Active Learning Literature Survey,
+sections 3.1 and 5.1; k-center: Sener & Savarese 2018, arXiv 1708.00489).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +12,15 @@ import numpy as np
 
 from crystalseg.measurement.crystals import measure_crystals
 
-CRYSTALS = 20  # in a field, about
-LOOKING, CLICKING, CLICKS = 3.0, 4.0, 5.0  # s to look at a crystal, s a click, clicks to mend a wrong one: estimates
-NOVELTY = 0.5  # weight of being unlike what is labelled, beside doubt
+CRYSTALS = 20  # approximate number per field
+LOOKING, CLICKING, CLICKS = 3.0, 4.0, 5.0  # estimates: s to look at a crystal, s per click, clicks to correct a crystal
+NOVELTY = 0.5  # weight of the difference from labelled images, relative to doubt
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An image at hand. key: names it; pixels uint8 (H, W, 3); labels int32 (H, W) as a method found them, with
-    confidence float (n,), 0..1."""
+    """An available image. key: its identifier; pixels: uint8 (H, W, 3); labels: int32 (H, W) found by a method;
+    confidence: float (n,), 0..1."""
 
     key: str
     pixels: np.ndarray
@@ -27,8 +30,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class FieldOffer:
-    """A part of an image to label. box: top, left, bottom, right, px; crystals: found there; wrong: how many of them
-    are expected to be; novelty: 0..1, how unlike what is labelled; score: by which it was chosen."""
+    """A part of an image to label. box: top, left, bottom, right, px; crystals: number found in it; wrong: expected
+    number of wrong ones; novelty: difference from labelled images, 0..1; score: the value by which it was chosen."""
 
     key: str
     box: tuple[int, int, int, int]
@@ -39,7 +42,7 @@ class FieldOffer:
 
     @property
     def minutes(self) -> float:
-        """Of a person's time, estimated."""
+        """Estimated time that a person needs to label it, minutes."""
         return (LOOKING * self.crystals + CLICKING * CLICKS * self.wrong) / 60
 
 
@@ -49,12 +52,12 @@ class _Field:
     box: tuple[int, int, int, int]
     crystals: int
     wrong: float
-    picture: np.ndarray  # float (4,): what it looks like
+    picture: np.ndarray  # float (4,): its appearance
 
 
 def offers(images: Sequence[Seen], labelled: Sequence[np.ndarray] = (), most: int = 6) -> list[FieldOffer]:
-    """The best fields of the images, best first; no two overlap. labelled: pixels uint8 (h, w, 3) of what is labelled
-    already, checked areas cut out."""
+    """Return the best fields of the images, best first, without overlap. labelled: pixels, uint8 (h, w, 3), of areas
+    that are already labelled and checked."""
     fields = [field for image in images for field in _fields(image)]
     if not fields:
         return []
@@ -82,7 +85,7 @@ def offers(images: Sequence[Seen], labelled: Sequence[np.ndarray] = (), most: in
 
 
 def _fields(image: Seen) -> list[_Field]:
-    """Squares of about CRYSTALS crystals, half a side apart."""
+    """Return squares of about CRYSTALS crystals, half a side apart."""
     crystals = measure_crystals(image.labels, None, image.confidence)
     if crystals.empty:
         return []
@@ -102,12 +105,12 @@ def _fields(image: Seen) -> list[_Field]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where squares begin: half a side apart, the last at the end."""
+    """Return where squares begin: half a side apart, the last one at the end."""
     return [*range(0, max(1, length - side), max(1, side // 2)), length - side] if length > side else [0]
 
 
 def _picture(pixels: np.ndarray) -> np.ndarray:
-    """What a field looks like: brightness, contrast, and how fine it is at two scales."""
+    """Return the appearance of a field: brightness, contrast, and fineness at two scales."""
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     fine = gray - cv2.GaussianBlur(gray, (0, 0), 1.5)
     coarse = cv2.GaussianBlur(gray, (0, 0), 1.5) - cv2.GaussianBlur(gray, (0, 0), 6)

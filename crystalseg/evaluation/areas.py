@@ -1,4 +1,4 @@
-"""How good labels are where a person has checked: PQ, number and sizes inside checked areas."""
+"""Score labels where a person has checked: PQ, number and sizes inside checked areas."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from crystalseg.micrographs.annotations import Annotation, inside
 
 @dataclass(frozen=True)
 class AreaScore:
-    """name: of the image; crystals: how many there are; pq: panoptic quality; number: found less true, relative;
-    errors: of each size figure, as of measurement.uncertainty.Validation."""
+    """The score of an image. name: of the image; crystals: true number; pq: panoptic quality; number: relative error of
+    the number found; errors: of each size figure, as in `measurement.uncertainty.Validation`."""
 
     name: str
     crystals: int
@@ -22,7 +22,7 @@ class AreaScore:
 
 
 def area_score(one: Annotation, labels: np.ndarray, rule: str) -> AreaScore:
-    """Labels (H, W) of the whole image, scored where `one` was checked: a crystal counts if half of it lies there."""
+    """Score labels (H, W) of a whole image where `one` was checked; a crystal counts if at least half lies there."""
     true, found = (inside(each, one.checked) for each in (one.labels, labels))
     count = int(true.max())
     return AreaScore(

@@ -1,8 +1,9 @@
-"""A benchmark anyone can rebuild: synthetic grains with the statistics of the paper's data set (section IV-A).
+"""A reproducible benchmark: synthetic grains with the statistics of the paper's data set (section IV-A).
 
-313 cut-outs of one grain each, sides 150 to 1800 px, crystals from 8 px on, split 60/20/20 and stratified by class. The
-paper does not print how many images each class has; its tables II and III do, because the overall figures are means of
-the figures by class: PQ 72.1 and 77.1, MAE 56.6 and 24.3 are met to the last digit by 21 test images of each class.
+It has 313 cut-outs of one grain each, with sides of 150 to 1800 px and crystals from 8 px, split 60/20/20 and
+stratified by class. The paper does not print the number of images per class, but its tables II and III imply it,
+because the overall figures are means over the classes: 21 test images per class give PQ 72.1 and 77.1 and MAE 56.6 and
+24.3 exactly.
 """
 
 import csv
@@ -19,14 +20,14 @@ from crystalseg.synthetic.sets import draw_grain, draw_random
 IMAGES, CLASSES = 313, (1, 2, 3)
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 SEED = 2026
-# Of the images to choose by: 24 grains were too few.
+# The validation images; 24 grains proved too few.
 GRAINS, MIXED, VALIDATION_SEED = 120, 40, 2027
 
 
 def stratified_split(classes: Sequence[int], shares: dict[str, float] = SHARES, seed: int = 0) -> list[str]:
-    """The part of each image, drawn so that every part has its share of every class, rounded to whole images.
+    """Return the part of each image, drawn so that every part has its share of every class, rounded to whole images.
 
-    `shares` adds up to 1; what rounding leaves over goes to the first part.
+    `shares` sums to 1; the first part gets what rounding leaves over.
     """
     rng = np.random.default_rng(seed)
     parts = np.empty(len(classes), object)
@@ -39,8 +40,8 @@ def stratified_split(classes: Sequence[int], shares: dict[str, float] = SHARES, 
 
 
 def folds(classes: Sequence[int], count: int = 10, seed: int = 0) -> np.ndarray:
-    """The fold 0..count - 1 of each image, int (n,), stratified by class; sizes differ by no more than the number of
-    classes."""
+    """Return the fold 0..count - 1 of each image, int (n,), stratified by class. Fold sizes differ by at most the
+    number of classes."""
     rng = np.random.default_rng(seed)
     fold = np.empty(len(classes), int)
     for c in sorted(set(classes)):
@@ -52,8 +53,8 @@ def folds(classes: Sequence[int], count: int = 10, seed: int = 0) -> np.ndarray:
 def write_benchmark(
     folder: Path, count: int = IMAGES, seed: int = SEED, report: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Write `<part>/<id>.png`, `<part>/<id>_label.png` and benchmark.csv, which says of every image its part, class,
-    size, number of crystals, homogeneity and ACS. The same arguments give the same pixels."""
+    """Write `<part>/<id>.png`, `<part>/<id>_label.png` and benchmark.csv, which lists part, class, size, number of
+    crystals, homogeneity and ACS of every image. The same arguments give the same pixels."""
     classes = [CLASSES[i % len(CLASSES)] for i in range(count)]
     parts = stratified_split(classes)
     for part in SHARES:
@@ -71,8 +72,8 @@ def write_benchmark(
 
 
 def write_validation(folder: Path, grains: int = GRAINS, mixed: int = MIXED, seed: int = VALIDATION_SEED) -> None:
-    """Write `<id>.png` and `<id>_label.png` of the images to choose by: grains of the three classes in turn, and
-    mixed ones of any kind. None is in the benchmark."""
+    """Write `<id>.png` and `<id>_label.png` of the validation images: grains of the three classes in turn, and mixed
+    images of any kind. The benchmark contains none of them."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(grains):
         drawn = draw_grain(seed, i, CLASSES[i % len(CLASSES)])

@@ -1,4 +1,4 @@
-"""Charts of the experiments, as SVG."""
+"""Draw charts of the experiments as SVG."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,8 +18,8 @@ INK, GRID = HexColor("#222222"), HexColor("#dddddd")
 def scatter_svg(
     panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[float, float]]]]], y_title: str, y_most: float = 1.0
 ) -> str:
-    """Scatter plots side by side as SVG text; each panel is its x title and, by series name, points (x, y), x in 0..1;
-    y is cut at `y_most`."""
+    """Return scatter plots side by side as SVG text. Each panel is its x title and, by series name, points (x, y), x in
+    0..1; y is clipped at `y_most`."""
     side, left, gap = 230, 45, 55
     drawing = Drawing(left + len(panels) * (side + gap) + 90, side + 60)
     for k, (x_title, series) in enumerate(panels):
@@ -46,7 +46,7 @@ def scatter_svg(
 
 
 def reliability_svg(confidence: Sequence[float], right: Sequence[float], count: Sequence[int]) -> str:
-    """A reliability plot as SVG text: share of right crystals against confidence by bin, with the diagonal."""
+    """Return a reliability plot as SVG text: share of right crystals against confidence by bin, with the diagonal."""
     side = 260
     drawing = Drawing(side + 80, side + 60)
     plot = LinePlot()
@@ -66,7 +66,7 @@ def reliability_svg(confidence: Sequence[float], right: Sequence[float], count: 
 
 
 def trade_svg(points: Mapping[str, tuple[float, float]]) -> str:
-    """Time against quality as SVG text: by name, mean PQ, 0..1, and seconds an image."""
+    """Return a plot of time against quality as SVG text. points: mean PQ, 0..1, and seconds per image, by name."""
     side, most = 260, 1.1 * max(seconds for _, seconds in points.values())
     drawing = Drawing(side + 150, side + 60)
     plot = LinePlot()
@@ -80,13 +80,14 @@ def trade_svg(points: Mapping[str, tuple[float, float]]) -> str:
         x, y = 45 + side * seconds / most, 40 + side * pq
         drawing.add(Rect(x - 2, y - 2, 4, 4, fillColor=PALETTE[0], strokeColor=None))
         drawing.add(String(x, y - 14, name, fontSize=7, fillColor=INK))
-    drawing.add(String(45 + side / 2, 12, "s an image", fontSize=8, textAnchor="middle"))
+    drawing.add(String(45 + side / 2, 12, "s per image", fontSize=8, textAnchor="middle"))
     drawing.add(String(48, 46 + side, "PQ, mean over the images", fontSize=8))
     return renderSVG.drawToString(drawing)
 
 
 def scatter(rows: pd.DataFrame) -> str:
-    """Figure 4 as SVG: PQ (left) and clDice (right) of every image against its relative size error, by method."""
+    """Return figure 4 as SVG: PQ (left) and clDice (right) of every image against its relative size error, by
+    method."""
     panels = [
         (
             words,

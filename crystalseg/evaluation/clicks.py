@@ -1,9 +1,9 @@
-"""How many clicks a segmentation needs: a simulated user corrects it, the largest error first.
+"""Count the clicks that a segmentation needs: a simulated user corrects it, the largest error first.
 
-The measure is the number of clicks (NoC) of interactive segmentation (Xu et al. 2016, Sofiiuk et al. 2022): how many
-until a wanted quality is reached. Here it is of the corrections that the Correct page offers. A merge costs a click for
-each line between two parts, a split one for each piece, a deletion and an addition one; an outline one for each corner.
-With ClickNet a click also draws a crystal, or draws one again.
+The measure is the number of clicks (NoC) of interactive segmentation until a wanted quality is reached (Xu et al. 2016,
+Sofiiuk et al. 2022). Here it counts the corrections of the Correct page. A merge costs one click per line between two
+parts, a split one per piece, a deletion or an addition one, and an outline one per corner. With ClickNet, one click can
+also draw or redraw a crystal.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,31 +22,31 @@ from crystalseg.segmentation.corrections.evidence import Evidence
 from crystalseg.segmentation.corrections.history import History
 from crystalseg.segmentation.segmentation import Segmentation
 
-GOALS = (0.85, 0.90)  # of PQ
-GOOD = 0.85  # IoU wanted of one crystal
-MOST = 20  # clicks after which a crystal is given up, as is usual (Sofiiuk et al. 2022)
-# Corners of an outline: the fewest whose polygon has this IoU with the crystal.
+GOALS = (0.85, 0.90)  # PQ to reach
+GOOD = 0.85  # IoU to reach for one crystal
+MOST = 20  # clicks after which the user gives up on a crystal, as usual (Sofiiuk et al. 2022)
+# The smallest number of corners whose polygon has this IoU with the crystal makes its outline.
 OUTLINE = 0.9
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A correction and its price in clicks."""
+    """A correction and its cost in clicks."""
 
     correction: Correction
     clicks: int
 
 
-OneClick = Callable[[np.ndarray, int, Point], Correction]  # labels, number of the crystal (0: a new one), where
+OneClick = Callable[[np.ndarray, int, Point], Correction]  # (labels, number of the crystal or 0 for a new one, place)
 
 
 def correct_by_truth(
     history: History, truth: np.ndarray, most: int, draw: OneClick | None = None
 ) -> list[tuple[int, float]]:
-    """Correct `history` until it matches `truth`, integer (H, W), or `most` clicks are spent; `draw`: what one draws.
+    """Correct `history` until it matches `truth`, integer (H, W), or `most` clicks are spent. `draw` draws a crystal.
 
-    Returns (clicks so far, PQ) from (0, PQ of the labels as they were) on, a pair for each correction that stayed. A
-    correction that does not help is taken back and its clicks count all the same.
+    Returns (clicks so far, PQ), starting with (0, PQ of the initial labels), one pair per accepted correction. A
+    correction that does not help is undone, but its clicks count.
     """
     clicks = 0
     curve = [(0, panoptic_quality(truth, history.labels))]
@@ -67,13 +67,13 @@ def correct_by_truth(
 
 
 def clicks_to(curve: list[tuple[int, float]], goal: float) -> int | None:
-    """Clicks until PQ has reached `goal`, or None."""
+    """Return the clicks until PQ reached `goal`, or None."""
     return next((clicks for clicks, quality in curve if quality >= goal), None)
 
 
 def clicks_for_one(shape: tuple[int, int], evidence: Evidence, mask: np.ndarray) -> int:
-    """Clicks to one crystal, bool (H, W), of IoU ≥ GOOD in an image (H, W) where nothing is segmented yet: one if a
-    click inside is enough, else that one and the corners of an outline."""
+    """Return the clicks to one crystal, bool (H, W), with IoU ≥ GOOD in an image (H, W) without segmentation: one if a
+    click inside is enough, else that click and the corners of an outline."""
     history = History(np.zeros(shape, np.int32), np.zeros(0, np.float32), evidence)
     try:
         history.do(Correction("add", points=(_inside(mask),)))
@@ -86,14 +86,14 @@ def clicks_for_one(shape: tuple[int, int], evidence: Evidence, mask: np.ndarray)
 
 
 def iou_by_clicks(seen: Seen, network: Network, mask: np.ndarray, most: int = MOST, enough: float = 1.0) -> list[float]:
-    """IoU with one crystal, bool (H, W), after each click: the first in its middle, each further one in the middle of
-    the largest piece that is wrong (Xu et al. 2016); up to `most`, or until the IoU is `enough`."""
+    """Return the IoU with one crystal, bool (H, W), after each click. The first click is in its middle, each further
+    one in the middle of the largest wrong piece (Xu et al. 2016). Stops after `most` clicks or at the IoU `enough`."""
     inside: list[Point] = [_inside(mask)]
     outside: list[Point] = []
     found = None
     curve: list[float] = []
     while True:
-        with suppress(CorrectionError):  # what there was before stays
+        with suppress(CorrectionError):  # the previous mask stays
             box, part = clicked(seen, network, inside, outside, found)
             found = np.zeros(mask.shape, bool)
             found[box] = part
@@ -112,7 +112,7 @@ def iou_by_clicks(seen: Seen, network: Network, mask: np.ndarray, most: int = MO
 
 
 def _near(points: Sequence[Point], shape: tuple[int, ...]) -> np.ndarray:
-    """Where somebody clicked already, give or take a pixel; bool (H, W)."""
+    """Return where somebody has already clicked, within about a pixel; bool (H, W)."""
     near = np.zeros(shape, bool)
     for y, x in points:
         near[max(0, int(y) - 1) : int(y) + 2, max(0, int(x) - 1) : int(x) + 2] = True
@@ -120,7 +120,7 @@ def _near(points: Sequence[Point], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def noc(curve: list[float], goal: float) -> int:
-    """Number of clicks until the IoU has reached `goal`; MOST if it never did."""
+    """Return the number of clicks until the IoU reached `goal`, or MOST if it never did."""
     return next((k for k, iou in enumerate(curve, start=1) if iou >= goal), MOST)
 
 
@@ -132,10 +132,13 @@ def figures(
     crystals: int = 30,
     seed: int = 0,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """NoC of one image: PQ at first; clicks to each of GOALS, as they are and for 100 crystals, NaN where an outline of
-    every crystal did not get there, with `network` drawing crystals from clicks if there is one. And of each of
-    `crystals` true ones drawn by `seed`: its length, px, clicks to GOOD without the network, and with it NoC at each of
-    GOALS."""
+    """Return the NoC of one image and of single crystals.
+
+    For the image: the initial PQ, and the clicks to each of GOALS, in total and per 100 crystals; NaN if even an
+    outline of every crystal does not reach it. `network`, if given, draws crystals from clicks. For each of `crystals`
+    true crystals, drawn by `seed`: its length, px, the clicks to GOOD without the network, and the NoC with it at each
+    of GOALS.
+    """
     evidence = Evidence(pixels, segmentation.scales, segmentation.settings.instances.foreground_threshold)
     history = History(segmentation.labels, segmentation.confidence, evidence)
     names = np.setdiff1d(np.unique(truth), 0)
@@ -169,8 +172,9 @@ def figures(
 def _largest_error(
     counts: Overlap, true_names: np.ndarray, names: np.ndarray, hopeless: set[tuple[str, int]]
 ) -> tuple[str, int] | None:
-    """The error of most pixels, as its kind and a number: `missed`, a true crystal without partner (IoU > 0.5);
-    `extra`, another without one; `rough`, a true crystal whose partner has an IoU below OUTLINE."""
+    """Return the error with the most pixels, as its kind and a number: `missed`, a true crystal without a partner (IoU
+    >
+    0.5); `extra`, a found one without a partner; `rough`, a true crystal whose partner has an IoU below OUTLINE."""
     matched = counts.iou > 0.5
     row, col = counts.shared.row[matched], counts.shared.col[matched]
     true_names, names = true_names[true_names != 0], names[names != 0]
@@ -191,7 +195,7 @@ def _largest_error(
 def _attempts(
     labels: np.ndarray, truth: np.ndarray, kind: str, number: int, draw: OneClick | None
 ) -> Iterator[Attempt]:
-    """What a user would try on an error, the cheapest first."""
+    """Yield what a user would try on an error, the cheapest first."""
     if kind == "extra":
         mask = labels == number
         inside = np.bincount(truth[mask])
@@ -226,7 +230,7 @@ def _attempts(
     yield from _drawn(draw, labels, parts[0] if parts else 0, mask)
     if not labels[tuple(int(v) for v in point)]:
         yield Attempt(Correction("add", points=(point,)), 1)
-    # What lies on the crystal and is not its own has to go first, or the outline gets only what is free.
+    # Other crystals that cover this one must go first, because an outline only gets free pixels.
     for n in parts[1:]:
         yield Attempt(Correction("delete", (n,)), 1)
     yield Attempt(Correction("redraw", tuple(parts[:1]), corners), len(corners))
@@ -234,12 +238,12 @@ def _attempts(
 
 def _drawn(draw: OneClick | None, labels: np.ndarray, number: int, mask: np.ndarray) -> Iterator[Attempt]:
     if draw is not None:
-        with suppress(CorrectionError):  # nothing was found there
+        with suppress(CorrectionError):  # the network found nothing there
             yield Attempt(draw(labels, number, _inside(mask)), 1)
 
 
 def _parts(labels: np.ndarray, mask: np.ndarray) -> list[int]:
-    """The crystals that lie mostly in `mask`."""
+    """Return the crystals that lie mostly in `mask`."""
     shares = np.bincount(labels[mask])
     whole = areas(labels, len(shares) - 1)
     return [int(n) for n in np.flatnonzero(shares) if n and shares[n] > 0.5 * whole[n]]
@@ -256,7 +260,7 @@ def _split(truth: np.ndarray, mask: np.ndarray, number: int, pieces: list[int]) 
 
 
 def _tried(history: History, correction: Correction, truth: np.ndarray, before: float) -> float | None:
-    """PQ with the correction, or None if it is not better than `before`; then it is taken back."""
+    """Return the PQ with the correction. If it is not better than `before`, undo the correction and return None."""
     try:
         history.do(correction)
     except CorrectionError:
@@ -269,19 +273,19 @@ def _tried(history: History, correction: Correction, truth: np.ndarray, before: 
 
 
 def _inside(mask: np.ndarray) -> tuple[float, float]:
-    """The pixel farthest from the mask's edge, (y, x)."""
+    """Return the pixel farthest from the mask's edge, (y, x)."""
     return _deepest(mask)[0]
 
 
 def _deepest(mask: np.ndarray) -> tuple[Point, float]:
-    """That pixel, and how far from the edge it is, px; 0 where the mask is empty."""
+    """Return the pixel farthest from the mask's edge and its distance from the edge, px; 0 for an empty mask."""
     away = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(away.argmax(), mask.shape)
     return (float(y), float(x)), float(away.max())
 
 
 def _corners(mask: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """The fewest corners, of a few tries, of a polygon with IoU ≥ OUTLINE, else the most that were tried."""
+    """Return the fewest corners, of several trials, of a polygon with IoU ≥ OUTLINE, or those of the last trial."""
     lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     line = max(lines, key=len)
     length = cv2.arcLength(line, True)

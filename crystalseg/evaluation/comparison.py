@@ -1,4 +1,4 @@
-"""Several methods on one image: figures side by side, for the page and the report."""
+"""Compare several methods on one image, for the page and the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from crystalseg.measurement.distribution import sizes_and_weights, summarise
 
 @dataclass(frozen=True)
 class Compared:
-    """One method's result: its name, labels int32 (H, W), crystals table, and seconds taken (NaN if not known)."""
+    """The result of one method: its name, labels int32 (H, W), crystals table, and duration in s (NaN if unknown)."""
 
     name: str
     labels: np.ndarray
@@ -23,8 +23,8 @@ class Compared:
 
 
 def figures(compared: Sequence[Compared], rule: str) -> pd.DataFrame:
-    """A row a method: average size and percentiles (with the border rule), number counted, the Kolmogorov–Smirnov
-    distance of the counted diameters to the first method's, and seconds."""
+    """Return one row per method: average size and percentiles (with the border rule), number counted, the
+    Kolmogorov–Smirnov distance of the counted diameters from those of the first method, and seconds."""
     shape = compared[0].labels.shape
     first = sizes_and_weights(compared[0].crystals, shape, rule)[0]
     rows = []
@@ -48,13 +48,14 @@ def figures(compared: Sequence[Compared], rule: str) -> pd.DataFrame:
 
 
 def differences(reference: Compared, others: Sequence[Compared]) -> pd.DataFrame:
-    """A row for each other method: crystals that agree with the reference, were split, merged, missed, or are extra."""
+    """Return one row per other method: numbers of crystals that agree, were split, merged or missed, or are extra."""
     rows = [{"method": other.name, **difference(reference.labels, other.labels).counts} for other in others]
     return pd.DataFrame(rows, columns=["method", *NAMES])
 
 
 def scores(truth: np.ndarray, compared: Sequence[Compared]) -> pd.DataFrame:
-    """A row a method: its quality against a label image taken for true (paper section IV-C), lengths in px."""
+    """Return one row per method: its quality against a label image taken as truth (paper section IV-C), lengths in
+    px."""
     rows = []
     for method in compared:
         s = score(truth, method.labels)
@@ -75,7 +76,7 @@ def scores(truth: np.ndarray, compared: Sequence[Compared]) -> pd.DataFrame:
 
 
 def as_text(table: pd.DataFrame) -> list[list[str]]:
-    """Header and rows as words, for the report."""
+    """Return header and rows as text, for the report."""
 
     def cell(value: object) -> str:
         if isinstance(value, float):
@@ -87,7 +88,7 @@ def as_text(table: pd.DataFrame) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """For the report: methods compared, the first being the reference; tables by their heading."""
+    """A comparison for the report: the compared methods, the reference first, and tables by their heading."""
 
     compared: Sequence[Compared]
     rule: str
@@ -95,7 +96,7 @@ class Comparison:
 
 
 def compare(compared: Sequence[Compared], rule: str, truth: np.ndarray | None = None) -> Comparison:
-    """All tables for two or more methods, and for a label image taken for true if there is one."""
+    """Return all tables for two or more methods, and for a label image taken as truth if there is one."""
     tables = {
         "Size figures of all crystals": figures(compared, rule),
         f"Crystals against {compared[0].name}": differences(compared[0], compared[1:]),

@@ -1,4 +1,4 @@
-"""Where two segmentations differ: crystals that agree, were split, merged, missed, or are extra."""
+"""Find where two segmentations differ: crystals that agree, were split, merged or missed, or are extra."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,12 @@ AGREE, SPLIT, MERGED, MISSED, EXTRA = NAMES = ("agree", "split", "merged", "miss
 
 @dataclass(frozen=True)
 class Difference:
-    """map uint8 (H, W): 0 = neither has a crystal, else 1 + the place in NAMES; counts: crystals of each kind.
+    """The difference of two segmentations. map: uint8 (H, W), 0 = neither has a crystal, else 1 + the index in NAMES;
+    counts: number of crystals of each kind.
 
-    Of the reference: agree (a partner with IoU > 0.5), split (at least two crystals of the other lie mostly in it),
-    merged (lies mostly in a crystal of the other that holds others as well), missed (none of these). Of the other:
-    extra (no partner, and not a piece of a split one).
+    Crystals of the reference: agree (has a partner with IoU > 0.5), split (at least two crystals of the other lie
+    mostly in it), merged (lies mostly in a crystal of the other that holds others as well), missed (none of these).
+    Crystals of the other: extra (no partner, and not a piece of a split crystal).
     """
 
     map: np.ndarray
@@ -23,7 +24,7 @@ class Difference:
 
 
 def difference(reference: np.ndarray, other: np.ndarray) -> Difference:
-    """Compare two label images, integer (H, W); UserError if their sizes differ."""
+    """Compare two label images, integer (H, W). Raises UserError if their sizes differ."""
     counts = overlap(reference, other)
     iou, row, col, both = counts.iou, counts.shared.row, counts.shared.col, counts.shared.data
     n, m = len(counts.truth), len(counts.predicted)
@@ -31,7 +32,7 @@ def difference(reference: np.ndarray, other: np.ndarray) -> Difference:
     matched[row[iou > 0.5]] = matched_other[col[iou > 0.5]] = True
     inside = both > 0.5 * counts.truth[row]  # a crystal of the reference lies mostly in one of the other
     holds = np.bincount(col[inside], minlength=m)
-    piece = both > 0.5 * counts.predicted[col]  # and the other way round
+    piece = both > 0.5 * counts.predicted[col]  # and vice versa
     pieces = np.bincount(row[piece], minlength=n)
     kind = np.full(n, NAMES.index(MISSED))
     kind[row[inside & (holds[col] > 1)]] = NAMES.index(MERGED)

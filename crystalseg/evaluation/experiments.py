@@ -1,8 +1,8 @@
-"""The paper's comparisons (sections V-A to V-D) on any folder of labelled images.
+"""Run the paper's comparisons (sections V-A to V-D) on any folder of labelled images.
 
-Every score of every image goes into one CSV file as soon as it is known; what is there already is not computed again,
-so that an experiment can be interrupted, and experiments share what they have in common. Methods that run the flow
-network at the same resize factor on the same image share that too; latency is therefore measured apart, alone.
+Every score of every image is written to one CSV file at once, and existing scores are not computed again. An experiment
+can therefore be interrupted, and experiments share scores. Methods that run the flow network at the same resize factor
+on the same image share its output. Latency is therefore measured separately.
 """
 
 import time
@@ -48,21 +48,21 @@ from crystalseg.segmentation.version_1 import instances_text
 
 LATENCY_IMAGES = 6
 COMPARED = tuple(name for name in NAMED if name != "cellpose-maximum")
-# Table I: resize factors by N; the thresholds are the paper's for each N.
+# Table I: resize factors by N; the size thresholds for each N are the paper's.
 LADDERS_OF = {2: (None, 1.0), 3: (None, 0.5, 1.0), 4: (None, 0.5, 0.75, 1.0)}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One line of a table: its name there, and the settings that make it."""
+    """One row of a table: its name in the table, and its settings."""
 
     name: str
     settings: Settings
 
 
 class SharedPyramid(Pyramid):
-    """A pyramid that keeps what the flow network said at each factor. All tiles are computed, also where SiMA would
-    leave some out for lack of weight; but what enlarges is not kept, because SiMA+ enlarges some tiles only."""
+    """A pyramid that keeps the output of the flow network at each factor. All tiles are computed, including tiles that
+    SiMA would skip for lack of weight. Enlargements are not kept, because SiMA+ enlarges only some tiles."""
 
     def __init__(self, models: Models, pixels: np.ndarray):
         super().__init__(models, pixels)
@@ -85,12 +85,13 @@ class SharedPyramid(Pyramid):
 
 
 def contenders(names: Iterable[str] = COMPARED) -> list[Contender]:
-    """Methods by name, as `Settings.called` reads them, with the settings a user finds."""
+    """Return methods by name, as `Settings.called` reads them, with the default settings."""
     return [Contender(name, Settings.called(name)) for name in names]
 
 
 def table1_contenders() -> list[Contender]:
-    """Average and attention at N = 2, 3 and 4. SiMA was trained for N = 4; its levels are regrouped for fewer."""
+    """Return average and attention at N = 2, 3 and 4. SiMA was trained for N = 4; for fewer, its levels are
+    regrouped."""
     return [
         Contender(f"N = {n}, {words}", Settings(method, Scales(factors)))
         for n, factors in LADDERS_OF.items()
@@ -105,9 +106,10 @@ def run(
     out: Path,
     report: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
-    """Score all contenders on all images of `folder`; returns the rows of `out`/scores.csv that belong to them.
+    """Score all contenders on all images of `folder` and return their rows of `out`/scores.csv.
 
-    One row an image and contender: image, class, contender, weights, and `metrics.score`'s figures, octaves as text.
+    One row per image and contender: image, class, contender, weights, and the figures of `metrics.score`; octaves as
+    text.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "scores.csv"
@@ -122,7 +124,7 @@ def run(
                 continue
             key = known[0]
             pyramid = pyramid or SharedPyramid(models, micrograph.pixels)
-            # what is kept is of all tiles: less effort would see more than its own
+            # a shared pyramid covers all tiles, but a lower effort must only see its own
             own = pyramid if c.settings.effort == Settings.effort else None
             row = dict(zip(keys, key, strict=True)) | _figures(micrograph, truth, c, models, own)
             pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
@@ -135,7 +137,7 @@ def run(
 
 
 def _weights(c: Contender, models: Models) -> str:
-    """Which weights decide a contender's labels."""
+    """Return the weights on which a contender's labels depend."""
     name, _, model = c.settings.method.partition(":")
     if name in (HUB, PROMPTED):
         return described(Path(model))
@@ -143,7 +145,8 @@ def _weights(c: Contender, models: Models) -> str:
 
 
 def _keys(settings: Settings) -> tuple[str, str]:
-    """What of the settings decides the labels: as rows are written, and as they were up to release 0.1."""
+    """Return the part of the settings on which the labels depend: as rows state it, and as they did up to release
+    0.1."""
     text = f"{settings.full_method} {settings.scales.factors} {instances_text(settings.instances)}"
     return canonical([settings.full_method, settings.scales.factors, settings.instances]), text
 
@@ -156,11 +159,11 @@ def _figures(micrograph: Micrograph, truth: np.ndarray, c: Contender, models: Mo
 
 
 def latency(folder: Path, wanted: Sequence[Contender], models: Models) -> pd.DataFrame:
-    """Seconds an image (mean ± sd over LATENCY_IMAGES, evenly chosen) and parameters of each contender, one after the
-    other on every image, nothing shared."""
+    """Return seconds per image (mean ± sd over LATENCY_IMAGES, evenly chosen) and number of parameters of each
+    contender. Contenders run one after another on every image and share nothing."""
     pairs = read_pairs(folder)
     images = [pairs[i][0] for i in np.linspace(0, len(pairs) - 1, min(LATENCY_IMAGES, len(pairs))).round().astype(int)]
-    segment(images[0], wanted[0].settings, models)  # compiles what is compiled on first use
+    segment(images[0], wanted[0].settings, models)  # so that compilation on first use is not timed
     seconds: dict[str, list[float]] = {c.name: [] for c in wanted}
     for micrograph in images:
         for c in wanted:
@@ -180,7 +183,8 @@ def latency(folder: Path, wanted: Sequence[Contender], models: Models) -> pd.Dat
 def conduct(
     name: str, folder: Path, methods: Sequence[str], models: Models, out: Path, report: Callable[[str], None]
 ) -> str:
-    """One experiment by name: writes `out`/<name>.csv and <name>.md (and a figure as SVG); returns the Markdown."""
+    """Run one experiment by name; write `out`/<name>.csv and <name>.md (and a figure as SVG), and return the
+    Markdown."""
     out.mkdir(parents=True, exist_ok=True)
     if name == "reliability":
         table, error = reliability_of(folder, models, report)
@@ -222,7 +226,7 @@ def conduct(
 
 
 def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) -> tuple[pd.DataFrame, float]:
-    """Reliability table and expected calibration error of SiMA+'s confidence on all crystals it finds in `folder`."""
+    """Return reliability table and expected calibration error of SiMA+'s confidence over all crystals in `folder`."""
     sure, right = [], []
     for micrograph, truth in read_pairs(folder):
         segmentation = segment(micrograph, Settings(), models)
@@ -230,7 +234,7 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
         right.append(is_right(truth, segmentation.labels, len(segmentation.confidence)))
         report(f"{micrograph.name}  {len(segmentation.confidence)} crystals, {right[-1].sum()} right")
     if not sum(map(len, sure)):
-        raise UserError(f"{folder}: no crystal was found, so there is no confidence to compare with the truth.")
+        raise UserError(f"{folder}: no crystal was found, so no confidence can be compared with the truth.")
     table = reliability(np.concatenate(sure), np.concatenate(right))
     return table, expected_calibration_error(table)
 
@@ -238,8 +242,8 @@ def reliability_of(folder: Path, models: Models, report: Callable[[str], None]) 
 def clicks_of(
     folder: Path, models: Models, out: Path, report: Callable[[str], None]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What `clicks.figures` says of the default method's results: a row an image, and a row a crystal, also in
-    `out`/clicks_images.csv and clicks_crystals.csv."""
+    """Return `clicks.figures` of the results of the default method, one row per image and one row per crystal, and
+    write them to `out`/clicks_images.csv and clicks_crystals.csv."""
     network = models.networks.get("clicks")
     rows, crystals = [], []
     for micrograph, truth in read_pairs(folder):

@@ -1,4 +1,4 @@
-"""Scoring a folder of labelled images."""
+"""Score a folder of labelled images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +15,9 @@ def evaluate_folder(
     method: Callable[[Micrograph], np.ndarray],
     report: Callable[[str, dict], None] = lambda *_: None,
 ) -> dict:
-    """Scores of `method`, a Micrograph to labels, on each `<id>.png` with `<id>_label.png` in `folder`.
+    """Score `method`, a function from a Micrograph to labels, on each `<id>.png` with `<id>_label.png` in `folder`.
 
-    Returns {"images": {id: figures}, "mean": figures}; see `metrics.score`. `report(id, figures)` is called for each.
+    Returns {"images": {id: figures}, "mean": figures}; see `metrics.score`. Calls `report(id, figures)` for each image.
     """
     images = {}
     for micrograph, truth in read_pairs(folder):

@@ -1,4 +1,4 @@
-"""How well predicted crystals agree with true ones, as regions, lines, counts and sizes (paper section IV-C).
+"""Measure how well predicted crystals agree with true ones: regions, lines, counts and sizes (paper section IV-C).
 
 Labels are integer (H, W), 0 = background, and need not be consecutive.
 """
@@ -21,7 +21,8 @@ IOU_THRESHOLDS = np.arange(0.5, 0.96, 0.05)
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixel counts. shared: sparse (T, P) of truth and prediction; truth (T,), predicted (P,): areas; without 0."""
+    """Pixel counts without label 0. shared: sparse (T, P) of truth and prediction; truth (T,), predicted (P,):
+    areas."""
 
     shared: coo_array
     truth: np.ndarray
@@ -29,13 +30,13 @@ class Overlap:
 
     @property
     def iou(self) -> np.ndarray:
-        """IoU of each overlapping pair, in the order of `shared.row`, `shared.col`."""
+        """Return the IoU of each overlapping pair, in the order of `shared.row`, `shared.col`."""
         both = self.shared.data
         return both / (self.truth[self.shared.row] + self.predicted[self.shared.col] - both)
 
 
 def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
-    """Count the pixels that every true and predicted instance share; labels need not be consecutive."""
+    """Count the pixels that each pair of true and predicted instances shares; labels need not be consecutive."""
     if truth.shape != predicted.shape:
         raise UserError(f"The label images differ in size: {truth.shape} and {predicted.shape}.")
     names_t, t = _consecutive(truth)
@@ -48,27 +49,27 @@ def overlap(truth: np.ndarray, predicted: np.ndarray) -> Overlap:
 
 
 def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The names that occur, ascending, and for each pixel (flat) the place of its name among them, int64."""
+    """Return the labels that occur, ascending, and the index of each pixel's label among them (flat, int64)."""
     there = areas(labels) > 0
     return np.flatnonzero(there), (np.cumsum(there) - 1)[labels.ravel()]
 
 
 def panoptic_quality(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """PQ = Σ IoU of matches / (TP + FP/2 + FN/2), a match having IoU > 0.5; 0..1, and 1 if both are empty."""
+    """Return PQ = Σ IoU of matches / (TP + FP/2 + FN/2), a match having IoU > 0.5; 0..1, and 1 if both are empty."""
     return _panoptic_quality(overlap(truth, predicted))
 
 
 def _panoptic_quality(counts: Overlap) -> float:
     if not len(counts.truth) and not len(counts.predicted):
         return 1.0
-    # Above one half, every instance has at most one partner.
+    # Above an IoU of one half, every instance has at most one partner.
     matched = counts.iou[counts.iou > 0.5]
     return float(matched.sum() / (0.5 * (len(counts.truth) + len(counts.predicted))))
 
 
 def _aggregated_jaccard(counts: Overlap) -> float:
-    """AJI (Kumar et al. 2017): each true instance takes the predicted one of highest IoU; Σ intersections / Σ unions,
-    the areas of predictions that nobody took added to the unions. 0..1, and 1 if both are empty."""
+    """Return AJI (Kumar et al. 2017): each true instance takes the predicted one of highest IoU; Σ intersections /
+    Σ unions, where the areas of predictions that were never taken add to the unions. 0..1, and 1 if both are empty."""
     if not len(counts.truth) and not len(counts.predicted):
         return 1.0
     iou, row, col = counts.iou, counts.shared.row, counts.shared.col
@@ -83,17 +84,17 @@ def _aggregated_jaccard(counts: Overlap) -> float:
 
 
 def average_crystal_size(labels: np.ndarray) -> float:
-    """ACS: the mean of `diameters`, px; 0 without crystals."""
+    """Return ACS, the mean of `diameters`, px; 0 without crystals."""
     sizes = diameters(labels)
     return float(sizes.mean()) if len(sizes) else 0.0
 
 
 def detections(counts: Overlap, thresholds: np.ndarray = IOU_THRESHOLDS) -> dict[str, np.ndarray]:
-    """precision TP/(TP+FP), recall TP/(TP+FN) and ap TP/(TP+FP+FN) (the cell literature's average precision) at each
-    IoU threshold of at least 0.5, where a match is unique; (K,) each, 1 if nothing is there and nothing is found."""
+    """Return precision TP/(TP+FP), recall TP/(TP+FN) and ap TP/(TP+FP+FN) (average precision in the cell literature) at
+    each IoU threshold of at least 0.5, where a match is unique; (K,) each, 1 if truth and prediction are both empty."""
     true, predicted = len(counts.truth), len(counts.predicted)
     iou = counts.iou
-    # strictly above at 0.5, as in PQ; the small margin makes the same rule hold at every threshold
+    # IoU must exceed 0.5, as in PQ; the small margin applies the same rule at every threshold
     hits = np.array([(iou > t + 1e-9).sum() for t in thresholds], float)
     empty = float(not true and not predicted)
     return {
@@ -104,8 +105,8 @@ def detections(counts: Overlap, thresholds: np.ndarray = IOU_THRESHOLDS) -> dict
 
 
 def merges_and_splits(counts: Overlap) -> tuple[int, int]:
-    """How many true crystals too few: those of which more than half lies in a prediction that swallowed others as
-    well, less one for each such prediction; and the same with the roles exchanged: how many pieces too many."""
+    """Return the numbers of merges and splits. Merges: the true crystals of which more than half lies in a prediction
+    that also holds others, less one for each such prediction. Splits: the same with the roles exchanged."""
 
     def surplus(owner: np.ndarray, share: np.ndarray) -> int:
         inside = np.bincount(owner[share > 0.5])
@@ -116,10 +117,10 @@ def merges_and_splits(counts: Overlap) -> tuple[int, int]:
 
 
 def by_octave(counts: Overlap) -> dict[int, np.ndarray]:
-    """Where crystals are lost: {k: (Σ IoU, TP, FP, FN)} for diameters of 2^k up to 2^(k+1) px.
+    """Return the matches by octave: {k: (Σ IoU, TP, FP, FN)} for diameters of 2^k up to 2^(k+1) px.
 
-    Hits and misses go by the true diameter, false alarms by their own. The sums of many images may be added; their PQ
-    is then `octave_quality`.
+    Hits and misses are counted at the true diameter, false alarms at their own. The sums of several images may be
+    added; `octave_quality` gives their PQ.
     """
     true, predicted = (np.floor(np.log2(equivalent_diameter(a))).astype(int) for a in (counts.truth, counts.predicted))
     match = counts.iou > 0.5
@@ -133,16 +134,16 @@ def by_octave(counts: Overlap) -> dict[int, np.ndarray]:
 
 
 def octave_quality(sums: np.ndarray) -> float:
-    """PQ from (Σ IoU, TP, FP, FN); 1 if all are 0."""
+    """Return PQ from (Σ IoU, TP, FP, FN); 1 if all are 0."""
     iou, hits, extra, missed = sums
     weight = hits + 0.5 * (extra + missed)
     return float(iou / weight) if weight else 1.0
 
 
 def boundary_lines(labels: np.ndarray, width: int = BOUNDARY_WIDTH) -> tuple[np.ndarray, np.ndarray]:
-    """Crystal boundaries as lines of `width` px and their one-pixel skeleton, bool (H, W) each.
+    """Return crystal boundaries as lines of `width` px and their one-pixel skeleton, bool (H, W) each.
 
-    Crystals that an unlabelled line of up to `width` px separates share one boundary in its middle.
+    Crystals separated by an unlabelled line of up to `width` px share one boundary in its middle.
     """
     edges = find_boundaries(expand_labels(labels, (width + 1) / 2), mode="thick")
     skeleton = skeletonize(edges)
@@ -152,8 +153,8 @@ def boundary_lines(labels: np.ndarray, width: int = BOUNDARY_WIDTH) -> tuple[np.
 
 
 def centreline_dice(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """clDice of the crystal boundaries (Shit et al. 2021): the harmonic mean of the share of the predicted skeleton
-    that lies on true lines and of the true skeleton on predicted lines; 0..1, and 1 if there are no lines."""
+    """Return clDice of the crystal boundaries (Shit et al. 2021): the harmonic mean of the share of the predicted
+    skeleton on true lines and the share of the true skeleton on predicted lines; 0..1, and 1 if there are no lines."""
     (lines, skeleton), (found_lines, found_skeleton) = boundary_lines(truth), boundary_lines(predicted)
     if not skeleton.any() and not found_skeleton.any():
         return 1.0
@@ -164,7 +165,7 @@ def centreline_dice(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def size_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Kolmogorov–Smirnov distance between the true and the measured number-weighted size distributions, 0..1."""
+    """Return the Kolmogorov–Smirnov distance between true and measured number-weighted size distributions, 0..1."""
     true, measured = diameters(truth), diameters(predicted)
     if not len(true) or not len(measured):
         return float(len(true) != len(measured))
@@ -172,7 +173,7 @@ def size_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def score(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """All figures of one image.
+    """Return all figures of one image.
 
     pq, aji, cldice, ks: 0..1. precision, recall: at IoU 0.5; ap50: at IoU 0.5; ap: mean over IoU 0.5 to 0.95.
     count_true, count_predicted; count_error: their difference, relative. merges, splits: numbers of crystals.

@@ -1,4 +1,4 @@
-"""The tables of the experiments, from their scores (paper tables I to III, figure 4)."""
+"""Make the tables of the experiments from their scores (paper tables I to III, figure 4)."""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,12 @@ from crystalseg.evaluation.metrics import octave_quality
 
 
 def table1(rows: pd.DataFrame) -> pd.DataFrame:
-    """Fusion methods by number of scales: PQ and MRE ACS, % (paper table I)."""
+    """Return fusion methods by number of scales: PQ and MRE ACS, % (paper table I)."""
     return _by_contender(rows, {"pq": "PQ, %", "mre_acs": "MRE ACS, %"})
 
 
 def table2(rows: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
-    """All methods: PQ, AJI, size errors, parameters, latency (paper table II), and what the paper does not print."""
+    """Return all methods with PQ, AJI, size errors, parameters and latency (paper table II), and figures of our own."""
     columns = {
         "pq": "PQ, %",
         "aji": "AJI, %",
@@ -39,7 +39,7 @@ def table2(rows: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
 
 
 def table3(rows: pd.DataFrame) -> pd.DataFrame:
-    """PQ and size errors by class of image (paper table III)."""
+    """Return PQ and size errors by class of image (paper table III)."""
     parts = []
     for c in sorted(rows["class"].unique()):
         part = rows[rows["class"] == c]
@@ -57,7 +57,7 @@ def table3(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def octave_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """PQ by octave of the crystal diameter, all images together: where a method loses crystals."""
+    """Return PQ by octave of the crystal diameter over all images, which shows where a method loses crystals."""
     sums: dict[str, dict[int, np.ndarray]] = {}
     for contender, text in zip(rows["contender"], rows["octaves"], strict=True):
         own = sums.setdefault(contender, {})
@@ -74,8 +74,8 @@ def octave_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def clicks_table(rows: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
-    """Median clicks of an image to each PQ and of a crystal to IoU 0.85; images that never got there count as more than
-    any other, and how many did is said."""
+    """Return the median clicks per image to each PQ and per crystal to IoU 0.85. Images that never reach the goal rank
+    above all others; the table states how many reach it."""
     lines = [("PQ before", f"{rows['pq'].mean():.3f}", "")]
     for goal in clicks.GOALS:
         of, in_100 = (rows[f"clicks_{100 * goal:.0f}{unit}"] for unit in ("", "_in_100"))
@@ -97,7 +97,7 @@ def clicks_table(rows: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
 
 
 def clicks_by_octave(crystals: pd.DataFrame) -> pd.DataFrame:
-    """Mean clicks to one crystal by the octave of its length, px."""
+    """Return the mean clicks to one crystal by the octave of its length, px."""
     octave = np.floor(np.log2(crystals["length"].clip(lower=1))).astype(int)
     means = crystals.groupby(octave).mean(numeric_only=True).round(2)
     means.insert(0, "crystals", crystals.groupby(octave).size())
@@ -106,7 +106,8 @@ def clicks_by_octave(crystals: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure4(rows: pd.DataFrame) -> pd.DataFrame:
-    """How well PQ and clDice tell the size error: Spearman's rank correlation with MRE ACS for each method."""
+    """Return how well PQ and clDice predict the size error: Spearman's rank correlation with MRE ACS for each
+    method."""
     table = []
     for contender, part in rows.groupby("contender", sort=False):
         ranks = part[["pq", "cldice", "mre_acs"]].corr(method="spearman")["mre_acs"]
@@ -121,8 +122,8 @@ def figure4(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def crossval(rows: pd.DataFrame, reference: str, count: int = 10) -> pd.DataFrame:
-    """PQ and MRE ACS over `count` stratified folds of the images, and Wilcoxon signed-rank tests of the folds' means
-    against `reference`, p-values times the number of comparisons (Bonferroni), at most 1."""
+    """Return PQ and MRE ACS over `count` stratified folds of the images, and Wilcoxon signed-rank tests of the fold
+    means against `reference`. p-values are multiplied by the number of comparisons (Bonferroni), at most 1."""
     images = rows.drop_duplicates("image").sort_values("image")
     fold = dict(zip(images["image"], folds(images["class"].to_numpy(), count), strict=True))
     grouped = rows.assign(fold=rows["image"].map(fold)).groupby(["contender", "fold"], sort=False)
@@ -143,8 +144,8 @@ def crossval(rows: pd.DataFrame, reference: str, count: int = 10) -> pd.DataFram
 
 
 def differences(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """PQ and MRE ACS, and what each contender has more than `reference` on the same images, with the 95 % percentile
-    interval of a bootstrap over the images (scipy.stats.bootstrap, seeded)."""
+    """Return PQ and MRE ACS, and the difference of each contender from `reference` on the same images, with the 95 %
+    percentile interval of a bootstrap over the images (scipy.stats.bootstrap, seeded)."""
     others = [c for c in rows["contender"].unique() if c != reference]
     table = pd.DataFrame({"method": [reference, *others]})
     for key, words in (("pq", "PQ, %"), ("mre_acs", "MRE ACS, %")):
@@ -155,16 +156,16 @@ def differences(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def effort_table(rows: pd.DataFrame, latency: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """`differences`, with seconds an image and their share of the reference's."""
+    """Return `differences` with seconds per image and the share of the reference's time."""
     table = differences(rows, reference)
     seconds = latency.set_index("contender")["seconds"]
-    table["s an image"] = [f"{seconds[name]:.2f}" for name in table["method"]]
+    table["s per image"] = [f"{seconds[name]:.2f}" for name in table["method"]]
     table["share of the time, %"] = [f"{100 * seconds[name] / seconds[reference]:.0f}" for name in table["method"]]
     return table
 
 
 def with_interval(values: np.ndarray) -> str:
-    """Mean and its 95 % interval; without one for a single value, or where all are equal; "" of none."""
+    """Return mean and 95 % interval as text, without interval for one value or equal values; "" if there are none."""
     if not len(values):
         return ""
     words = f"{values.mean():+.1f}"
@@ -175,7 +176,7 @@ def with_interval(values: np.ndarray) -> str:
 
 
 def _by_contender(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
-    """Mean ± standard deviation over images, in the contenders' order; ratios in per cent."""
+    """Return mean ± standard deviation over images, in the contenders' order; ratios in per cent."""
     table = []
     for contender, part in rows.groupby("contender", sort=False):
         line = {"method": contender}
@@ -187,6 +188,6 @@ def _by_contender(rows: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as GitHub Markdown."""
+    """Return a table as GitHub Markdown."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""What a method's figures are off by, measured on labelled images."""
+"""Measure the errors of a method's figures on labelled images."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,10 +20,10 @@ def validate(
     rule: str,
     report: Callable[[str], None] = lambda _: None,
 ) -> Validation:
-    """Measure the figures of labelled images twice, from their labels and from what `segment` finds.
+    """Measure the figures of labelled images twice: from their labels and from the labels that `segment` finds.
 
-    Lengths are compared in px where an image has no pixel size; grain-size numbers then as if a pixel were 1 µm, which
-    drops out of their differences.
+    Lengths are compared in px if an image has no pixel size. Grain-size numbers are then computed for 1 µm per pixel,
+    which cancels in their differences.
     """
     rows = []
     for micrograph, labels in pairs:
@@ -33,7 +33,7 @@ def validate(
 
 
 def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray, rule: str) -> dict[str, float]:
-    """By figure, of `labels` less of `truth`, int (H, W): see `validate`."""
+    """Return the figures of `labels` minus those of `truth`, int (H, W), by figure; see `validate`."""
     um = micrograph.um_per_px or 1.0
     measured, true = (Field(of, measure_crystals(of, um), um) for of in (labels, truth))
     off = errors(*(figures([field], rule) for field in (measured, true)))
@@ -41,8 +41,9 @@ def figure_errors(micrograph: Micrograph, labels: np.ndarray, truth: np.ndarray,
 
 
 def _share_errors(measured: Field, true: Field, rule: str) -> dict[str, float]:
-    """Errors of the area share above x: the largest for any x (Kolmogorov's distance of the distributions by area), and
-    measured less true at the x above which each of SHARES was measured; NaN if nothing was measured."""
+    """Return errors of the area share above x: the largest over all x (Kolmogorov's distance of the area-weighted
+    distributions), and measured minus true share at the x above which each of SHARES was measured. NaN if nothing was
+    measured."""
     curves = []
     for field in (measured, true):
         sizes, weights, areas = counted([field], rule)[1]
@@ -58,12 +59,12 @@ def _share_errors(measured: Field, true: Field, rule: str) -> dict[str, float]:
     at = np.append(0.0, curves[0][0])
     own, real = above(at)
     for share in SHARES:
-        first = int(np.argmax(own <= share + 1e-9))  # the smallest x above which no more was measured
+        first = int(np.argmax(own <= share + 1e-9))  # the smallest x above which at most this share was measured
         errors[share_key(share)] = float(own[first] - real[first])
     return errors
 
 
 def by_figure(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """The errors of each figure that was measured, from those of each image."""
+    """Return the errors of each measured figure from the errors of each image."""
     keys = dict.fromkeys(key for row in rows for key in row)
     return {key: [row[key] for row in rows if key in row] for key in keys}

@@ -6,7 +6,7 @@ command line: both ask it for the same things.
 
 import lazy_loader
 
-# Loaded when asked for: what only shows results does without torch.
+# Names are loaded on first use, so that code which only shows results does not import torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,7 +1,7 @@
-"""A batch carried out on Dask: workers compute, this process writes files and record.
+"""Run a batch on Dask: workers compute, and this process writes the files and the record.
 
-Workers measure an image each. Mosaics follow one after another, window by window, on all workers together: none is sent
-whole, and one that was interrupted goes on where it stopped.
+Each worker measures one image at a time. Mosaics follow one after another: all workers together measure one window by
+window, so no mosaic is sent as a whole, and an interrupted one continues where it stopped.
 """
 
 import shutil
@@ -39,7 +39,7 @@ from crystalseg.segmentation.progress import Cancelled, Progress
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-IN_FLIGHT = 2  # images handed out ahead, a worker
+IN_FLIGHT = 2  # images handed out per worker at once
 
 
 def run(
@@ -50,9 +50,12 @@ def run(
     say: Callable[[str], None] = lambda _: None,
     last: Callable[[Engine], None] = lambda _: None,
 ) -> State:
-    """Do what is left of the batch in `folder`; returns how far it got. `scheduler`: address of a Dask cluster, else
-    `workers` processes of this machine. `say` gets a line an image; `last` is done when all images are. WorkError if it
-    runs already; of a mosaic also NoRoomError, ClusterError and OSError, after which the batch can go on."""
+    """Do what is left of the batch in `folder`, and return its state.
+
+    `scheduler` is the address of a Dask cluster; without one, `workers` processes of this machine compute. `say` gets a
+    line per image. `last` is called when all images are done. Raises WorkError if the batch is already running. A
+    mosaic can also raise NoRoomError, ClusterError and OSError, after which the batch can continue.
+    """
     batch = load(folder)
     with working(folder) as reporter:
         done, reasons = settled(engine, batch)
@@ -77,25 +80,25 @@ def run(
 
 
 class _BatchProgress:
-    """Which images are under way, for the state of the batch. settled: how many are done or failed."""
+    """Report which images are under way. `settled` is the number of images that are done or failed."""
 
     def __init__(self, reporter: Reporter, batch: Batch, settled: int) -> None:
         self.reporter, self.batch, self.settled = reporter, batch, settled
-        self._under_way: list[int] = []  # in the order in which they were handed out
+        self._under_way: list[int] = []  # in the order of handing out
 
     def begin(self, k: int) -> None:
-        """Image `k` is handed out."""
+        """Note that image `k` was handed out."""
         self._under_way.append(k)
         self._tell()
 
     def settle(self, k: int) -> None:
-        """Image `k` is done, or failed."""
+        """Note that image `k` is done or failed."""
         self.settled += 1
         self._under_way = [other for other in self._under_way if other != k]
         self._tell()
 
     def within(self, k: int, progress: Progress) -> None:
-        """How far image `k` is, which is measured window by window."""
+        """Report the progress within image `k`, which is measured window by window."""
         share = (self.settled + progress.share) / len(self.batch.names)
         self.reporter(stage=f"{self.batch.shown(k)}: {progress.stage}", share=share)
 
@@ -106,7 +109,7 @@ class _BatchProgress:
 
 @dataclass(frozen=True)
 class _Measuring:
-    """What `run` was called with, and the batch and its images."""
+    """The arguments of `run`, with the batch, its source and its progress."""
 
     folder: Path
     batch: Batch
@@ -118,14 +121,14 @@ class _Measuring:
     progress: _BatchProgress
 
     def fail(self, k: int, reason: str) -> None:
-        """Image `k` cannot be measured: on record, and said."""
+        """Record and report that image `k` cannot be measured."""
         name = self.batch.shown(k)
         ledger.append(self.engine, "failure", self.batch.run_id(k), {"name": name, "reason": reason}, once=True)
         self.progress.settle(k)
         self.say(f"{name}: {reason}")
 
     def told(self, k: int, run: Run) -> None:
-        """Image `k` is measured."""
+        """Report that image `k` was measured."""
         summary = run.summary
         average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counts"
         self.progress.settle(k)
@@ -133,7 +136,7 @@ class _Measuring:
 
 
 class _Flight:
-    """The images handed out: some are ahead of what the workers do, none is handed out once a pause is asked for."""
+    """The images that are handed out to the workers. None is handed out after a pause was requested."""
 
     def __init__(self, client: "Client", order: _Measuring) -> None:
         self.client, self.order = client, order
@@ -141,10 +144,10 @@ class _Flight:
         self.validation = lookup(order.batch.profile, settings)
         self.model = equip(client, taught(order.engine, settings))
         self.threads = threads_of(order.workers, order.scheduler)
-        self.mosaics: list[int] = []  # found among the images, and left
+        self.mosaics: list[int] = []  # mosaics among the images, left for later
 
     def do(self, todo: list[int], ahead: int) -> None:
-        """Measure the images `todo`, by number, `ahead` of them handed out at once."""
+        """Measure the images with numbers `todo`, with `ahead` of them handed out at a time."""
         from distributed import as_completed
 
         flight, numbers = as_completed(), {}
@@ -167,7 +170,8 @@ class _Flight:
             hand_out()
 
     def _sent(self, k: int) -> "Future | None":
-        """Image `k` on its way to a worker; None if it is a mosaic, or, with the reason on record, cannot be read."""
+        """Send image `k` to a worker. Return None if it is a mosaic, or if it cannot be read; the reason is then
+        recorded."""
         batch = self.order.batch
         try:
             data = batch.read(self.order.source, k)
@@ -194,7 +198,7 @@ class _Flight:
         return self.client.submit(measure_one, data, *facts, self.threads, self.model, pure=False)
 
     def _settle(self, k: int, future: "Future") -> None:
-        """What a worker made of image `k` goes into files and on record."""
+        """Write a worker's result for image `k` to files and to the record."""
         error = future.exception()
         if error is not None:
             self.order.fail(k, failure(error))
@@ -205,7 +209,7 @@ class _Flight:
 
 
 def _measure_mosaic(order: _Measuring, k: int) -> None:
-    """Image `k` to its files and on record, or, with what was found kept, until a pause is asked for."""
+    """Measure mosaic `k` and write its files and its record. A requested pause stops it, and keeps what was found."""
     folder, batch = order.folder, order.batch
     place = mosaic_folder(folder, batch, k)
 
@@ -250,9 +254,11 @@ def measure_one(
     threads: int | None,
     model: str,
 ) -> Described:
-    """In a worker: an image's bytes, or its place, to its run and the files of these `formats`; `beside`: text files in
-    its folder that may state its pixel size, by name; `end`: of the record,
-    for reports; `model`: as `equip` returned it. MicrographError says why an image cannot be measured."""
+    """Measure an image, given as bytes or as a path, in a worker. Return its run and its files in these `formats`.
+
+    `beside` holds text files of its folder, by name, that may state its pixel size. `end` is the end of the record, for
+    reports. `model` is what `equip` returned. Raises MicrographError, which says why the image cannot be measured.
+    """
     from crystalseg.execution.one_image import measure_micrograph
 
     with_threads(threads)

@@ -1,7 +1,7 @@
-"""Where a batch's images come from: a folder, its folders, OME-Zarr images and ZIP files in them; or one ZIP file.
+"""The source of a batch's images: a folder with its subfolders, OME-Zarr images and ZIP files, or one ZIP file.
 
-Nothing is unpacked: an entry of a ZIP file is read when its turn comes, within a limit, so that names in it reach no
-file of this machine, and one that cannot be read is that image's failure alone.
+Nothing is unpacked to disk. An entry of a ZIP file is read when its turn comes, up to a size limit. Names in an archive
+therefore reach no file of this machine, and an unreadable entry fails only that image.
 """
 
 import re
@@ -16,7 +16,7 @@ from crystalseg.micrographs.headers import sidecar_names
 from crystalseg.micrographs.names import file_stem, natural, visible
 from crystalseg.micrographs.ome_zarr import is_zarr
 
-NAMED = 5  # files that a note names
+NAMED = 5  # number of files that a note names
 _RESULT = re.compile(
     r"(.+?)[_-](labels?|masks?|cp_masks|cp_outlines|outlines|checked|segmentation|overlay|image(?=\.ome))(\.ome)?",
     re.IGNORECASE,
@@ -24,13 +24,16 @@ _RESULT = re.compile(
 
 
 class NoRoomError(WorkError):
-    """A disk without the room that the work needs."""
+    """The disk does not have the room that the work needs."""
 
 
 class Source:
-    """names: of all images, in their natural order; those of a ZIP file in a folder begin with its own. Two entries may
-    share one. What programs write beside an image, such as its labels, is no image of its own and left out: notes say
-    so. WorkError if there is no image."""
+    """The images of a source.
+
+    `names` lists all images in natural order. A name from a ZIP file in a folder begins with the name of the ZIP file.
+    Two entries may share a name. Files that programs write beside an image, such as its labels, are left out; `notes`
+    says so. Raises WorkError if there is no image.
+    """
 
     def __init__(self, path: Path):
         self._folder = path
@@ -74,17 +77,17 @@ class Source:
     def _add_archive(self, path: Path, before: str) -> None:
         try:
             archive = zipfile.ZipFile(path)
-        except Exception as error:  # zipfile raises what it likes for a damaged directory
+        except Exception as error:  # zipfile raises many kinds of errors for a damaged directory
             why = f"is no ZIP file, or a damaged one ({error})"
             self._read.setdefault(before.removesuffix("/") or path.name, []).append(partial(_refuse, why))
             return
         for entry in archive.infolist():
-            # an entry without a name is none; zipfile's is_dir would stumble over it
+            # Skip entries without a name, for which zipfile's is_dir fails.
             if entry.filename and not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
                 self._add(before + entry.filename, partial(_entry, archive, entry))
 
     def beside(self, name: str) -> dict[str, bytes]:
-        """The text files in an image's folder that may state its pixel size, by name."""
+        """Return the text files in the image's folder that may state its pixel size, by name."""
         if not self._folder.is_dir():
             return {}
         path = self._folder / name
@@ -92,8 +95,9 @@ class Source:
         return {other: data for other, data in found.items() if data is not None}
 
     def read(self, name: str, which: int = 0) -> bytes | Path:
-        """The bytes of an image, `which` of those with this name, or its place if it is a mosaic or an OME-Zarr folder,
-        which those who compute must reach too; WorkError says why it cannot be read."""
+        """Return the bytes of an image, number `which` of those with this name. A mosaic or an OME-Zarr folder is
+        returned as its path, which the workers must be able to reach. Raises WorkError, which says why it cannot be
+        read."""
         found = self._read.get(name, [])
         if which >= len(found):
             raise WorkError("it is not there any more")
@@ -101,8 +105,8 @@ class Source:
 
 
 def results_among(names: Iterable[str]) -> list[str]:
-    """Those of the names, with their folders, that are a result of an image beside them: `x_labels.tif` of `x.png`. Of
-    ours, and of Cellpose, ImageJ's plugins and label editors."""
+    """Return the names that are results of an image in the same folder, such as `x_labels.tif` beside `x.png`. Results
+    of crystalseg, Cellpose, ImageJ plugins and label editors are recognised."""
     stems: dict[str, set[str]] = {}
     for name in names:
         folder, _, base = name.rpartition("/")
@@ -113,7 +117,7 @@ def results_among(names: Iterable[str]) -> list[str]:
         result = _RESULT.fullmatch(file_stem(base))
         if result:
             own = result[1].casefold()
-            # files of images that are called alike have a number: x_2_labels.tif
+            # The files of images with equal names have a number: x_2_labels.tif.
             if {own, re.sub(r"_[0-9]+$", "", own)} & stems[folder]:
                 found.append(name)
     return sorted(found, key=natural)
@@ -139,12 +143,12 @@ def _file(path: Path) -> bytes | Path:
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    _check_size(entry.file_size)  # zipfile reads no more than this
+    _check_size(entry.file_size)  # zipfile reads no more than the stated size
     if entry.flag_bits & 0x1:
         raise WorkError("it is encrypted; pack it without a password")
     try:
         return archive.read(entry)
     except WorkError:
         raise
-    except Exception as error:  # damaged data, compressions zipfile does not know, and more
+    except Exception as error:  # damaged data, unknown compression and others
         raise WorkError(f"cannot be unpacked ({error})") from error

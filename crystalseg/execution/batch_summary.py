@@ -1,4 +1,4 @@
-"""What a batch says of all its images: a table, the failures, a combined report."""
+"""The summary of a batch: a table, the failures and a combined report."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ from crystalseg.segmentation.memory import give_back
 
 
 def finish(folder: Path, engine: Engine) -> None:
-    """Write what concerns all images: `summary.csv`, a row each with its figures, `failures.csv` with reasons, and once
-    all is done `combined_report.pdf`, which takes the images for fields of one sample."""
+    """Write the files about all images: `summary.csv` with the figures of each image in a row, `failures.csv` with the
+    reasons, and, once all images are done, `combined_report.pdf`, which takes the images as fields of one sample."""
     batch = load(folder)
     _, reasons = settled(engine, batch)
     runs = runs_of(engine, batch)
     rows = []
     for run in runs:
-        # A.PNG, a.png and a.tif have one name but for their files
+        # A.PNG, a.png and a.tif differ only in the names of their files.
         index = batch.index(run.id)
         row = {"image": batch.shown(index), "files": f"{batch.stems[index]}_*", "run": run.id}
         rows.append(row | _figures(run.summary) | {"verdict": run.outcome})
@@ -37,13 +37,13 @@ def finish(folder: Path, engine: Engine) -> None:
         store.write_safely(folder / name, csv(pd.DataFrame(table)))
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
         counted = of_different_places(runs)
-        give_back()  # what the last image took
+        give_back()  # release the memory of the last image
         combined = issue_report(engine, HANDOUTS["pdf"], _combined(batch, counted, len(runs)))
         store.write_safely(folder / "combined_report.pdf", combined)
 
 
 def _figures(summary: Summary | None) -> dict[str, object]:
-    """The columns of a run's figures; empty but for the first ones if no crystal counts."""
+    """Return the columns with a run's figures. If no crystal counts, return only the first columns, empty."""
     if summary is None:
         return dict.fromkeys(("unit", "counted", "average", "low", "high", "largest"))
     average = summary.average
@@ -60,8 +60,8 @@ def _figures(summary: Summary | None) -> dict[str, object]:
 
 
 def _combined(batch: Batch, runs: list[Run], images: int) -> Report:
-    """The report of the runs as fields of one sample; of how many `images`, of which some are there twice."""
-    # pictures are shown of the first only; of the others neither image nor labels are held
+    """Return the report of the runs as fields of one sample. `images` is the number of images including copies."""
+    # Only the first runs are pictured; of the others, neither image nor labels are kept in memory.
     parts = [reopened_part(reopen(run, with_image=number < PICTURED)) for number, run in enumerate(runs)]
     profile = batch.profile
     validation = lookup(profile, profile.settings)

@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster: processes of this machine, or a scheduler by its address."""
+"""Workers of a Dask cluster: processes of this machine, or those of a scheduler at an address."""
 
 import functools
 import os
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from crystalseg.segmentation.pyramid import Pyramid
 
 R = TypeVar("R")
-AHEAD = 2  # orders handed out, a worker
-PATIENCE = 60.0  # s without a worker after which none is expected any more
+AHEAD = 2  # tasks handed out per worker at once
+PATIENCE = 60.0  # s without a worker before giving up
 
 
 class ClusterError(UserError):
-    """A cluster that does not answer; the message is one sentence for the user."""
+    """The cluster does not answer. The message is one sentence for the user."""
 
 
 def connected(workers: int, scheduler: str | None) -> "Client":
-    """A client of the cluster at the address `scheduler`, else of `workers` processes of this machine, which end when
-    it is closed."""
+    """Return a client of the cluster at `scheduler`, or of `workers` new processes of this machine, which end with the
+    client. Raises ClusterError if no scheduler answers."""
     from distributed import Client
 
     if scheduler is None:
-        # a cluster made beforehand and handed over would outlast its client
+        # A cluster made beforehand and passed to the client would outlive it.
         return Client(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50)
     try:
         return Client(scheduler, timeout=10)
@@ -48,16 +48,17 @@ def connected(workers: int, scheduler: str | None) -> "Client":
 
 
 def threads_of(workers: int, scheduler: str | None) -> int | None:
-    """Threads for each of the `workers` of this machine; None leaves a cluster's workers as they are."""
+    """Return the number of threads for each of the `workers` of this machine, or None for a cluster, whose workers keep
+    their own setting."""
     return max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
 
 
-_brought: dict[str, "Taught"] = {}  # models at hand in this process, by the hash of their weights
+_brought: dict[str, "Taught"] = {}  # models held by this process, by the hash of their weights
 
 
 def equip(client: "Client", taught: "Taught | None") -> str:
-    """See that all workers, also those that come later, have a model; returns by what `models` finds it, "" if the
-    shipped weights do."""
+    """Give all workers a model, including workers that join later. Return the key by which `models` finds it, or "" if
+    the shipped weights are enough."""
     if taught is None:
         return ""
     from distributed import WorkerPlugin
@@ -74,7 +75,8 @@ def equip(client: "Client", taught: "Taught | None") -> str:
 
 
 def bring(model: "Taught | None") -> str:
-    """In a process that computes: have a model at hand; returns by what `models` finds it, "" if there is none."""
+    """Hold a model in this process, which computes. Return the key by which `models` finds it, or "" if there is no
+    model."""
     if model is None:
         return ""
     _brought[model.sha256] = model
@@ -83,14 +85,14 @@ def bring(model: "Taught | None") -> str:
 
 @functools.cache
 def models(taught: str = "") -> "Models":
-    """In a process that computes: its networks, with that of a model at hand if its hash is given."""
+    """Return the networks of this process, which computes. With a hash, include the model that `bring` holds."""
     from crystalseg.segmentation.models import load_models, with_taught
 
     return with_taught(models(), _brought[taught]) if taught else load_models()
 
 
 def with_threads(threads: int | None) -> None:
-    """In a worker: so many threads for its networks, if a number is given."""
+    """Set the number of threads of a worker's networks, if a number is given."""
     if threads is not None:
         import torch
 
@@ -98,8 +100,8 @@ def with_threads(threads: int | None) -> None:
 
 
 class OnCluster:
-    """mosaic.Compute on a cluster, whose workers must have the same weights. network: architecture of the settings'
-    flow network; taught: as `equip` returns it."""
+    """mosaic.Compute on a cluster, whose workers must have the same weights. `network` is the architecture of the
+    settings' flow network; `taught` is what `equip` returned."""
 
     def __init__(self, client: "Client", network: str, threads: int | None = None, taught: str = ""):
         self._client, self._how = client, (network, threads, taught)
@@ -111,7 +113,7 @@ class OnCluster:
         return self._in_order(_found, ((task, list(choices), *self._how) for task in tasks))
 
     def _in_order(self, function: Callable, orders: Iterable[tuple]) -> Iterator[Any]:
-        """What workers make of the orders, as these come; a worker that dies is replaced by another."""
+        """Yield the workers' results in the order of the tasks. If a worker dies, another one does its task."""
         ahead = AHEAD * max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
         flight: deque[Future] = deque()
         for order in orders:
@@ -126,8 +128,8 @@ class OnCluster:
 
 
 def awaited(client: "Client", future: "Future", look: Callable[[], None] = lambda: None, every: float = 5.0) -> Any:
-    """The result of what a worker does, or its error; `look` is called meanwhile, `every` so many seconds. ClusterError
-    if no worker is left that could do it."""
+    """Return the result of a task, or raise its error. `look` is called every `every` seconds meanwhile. Raises
+    ClusterError if no worker is left to do it, or the scheduler is gone."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
@@ -161,16 +163,20 @@ def measured_elsewhere(
     progress: Callable[[Progress], None],
     taught: str = "",
 ) -> Result:
-    """`measure_micrograph` by a worker of the cluster; `taught`: as `equip` returns it. `progress` hears of it twice a
-    second, and may raise `Cancelled` here: the worker then stops too."""
+    """Do what `measure_micrograph` does in a worker of the cluster. `taught` is what `equip` returned.
+
+    `progress` is called twice a second. It may raise `Cancelled` here, which also stops the worker.
+    """
     return elsewhere(client, _measured, (micrograph, settings, taught), progress)
 
 
 def elsewhere(
     client: "Client", function: Callable[..., R], arguments: tuple, progress: Callable[[Progress], None]
 ) -> R:
-    """`function(*arguments, tell)` by a worker of the cluster, which tells how far it is. `progress` hears of it twice
-    a second, and may raise `Cancelled` here: `tell` then does there."""
+    """Call `function(*arguments, tell)` in a worker of the cluster. The function reports its progress by `tell`.
+
+    `progress` is called with it twice a second. If it raises `Cancelled` here, `tell` raises `Cancelled` in the worker.
+    """
     from distributed import Event
 
     name = uuid.uuid4().hex
@@ -190,7 +196,8 @@ def elsewhere(
 
 
 def _told(function: Callable[..., R], arguments: tuple, name: str) -> R:
-    """In a worker: what the client hears of by events called `name`, and an Event of that name stops."""
+    """Call the function in a worker. Its progress goes to the client as events called `name`; an Event of that name
+    stops it."""
     from distributed import Event, get_client, get_worker
 
     worker, stop, last = get_worker(), Event(name, get_client()), 0.0
@@ -208,7 +215,7 @@ def _told(function: Callable[..., R], arguments: tuple, name: str) -> R:
 
 
 def _measured(micrograph: Micrograph, settings: Settings, taught: str, tell: Callable[[Progress], None]) -> Result:
-    """In a worker: a run."""
+    """Measure a run in a worker."""
     from crystalseg.execution.one_image import measure_micrograph
 
     return measure_micrograph(micrograph, settings, models(taught), tell)
@@ -218,12 +225,12 @@ def _measured(micrograph: Micrograph, settings: Settings, taught: str, tell: Cal
 def _pyramid(taught: str) -> "Pyramid":
     from crystalseg.segmentation.pyramid import Pyramid
 
-    # networks and device only; tiles bring their pixels
+    # Only the networks and the device are used; each tile brings its pixels.
     return Pyramid(models(taught), np.zeros((32, 32, 3), np.uint8))
 
 
 def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> np.ndarray:
-    """In a worker: mosaic.Compute.tiles of one batch."""
+    """Do mosaic.Compute.tiles for one batch of tiles, in a worker."""
     with_threads(threads)
     return _pyramid(taught).maps(network, stack)
 
@@ -231,7 +238,7 @@ def _maps(stack: np.ndarray, network: str, threads: int | None, taught: str) -> 
 def _found(
     task: Task, choices: Sequence[Instances], network: str, threads: int | None, taught: str
 ) -> list[WindowProposals]:
-    """In a worker: mosaic.Compute.windows of one window."""
+    """Do mosaic.Compute.windows for one window, in a worker."""
     with_threads(threads)
     judge = models(taught).judge(Settings(network=network))
     return [find(task, choice, judge) for choice in choices]

@@ -1,4 +1,5 @@
-"""The result of a run with corrections by hand: logged as they are made, put on record when asked."""
+"""The result of a run with manual corrections. Each correction is logged when it is made; the result goes on record on
+request."""
 
 import threading
 from contextlib import suppress
@@ -32,12 +33,15 @@ MEANWHILE = "Somebody else corrected this image just now: look at what they did,
 
 @dataclass
 class Corrected:
-    """The result of a job with some thresholds, and the corrections made to it. Threads may share it, and other
-    processes may correct the same job: what is in force here is on record, in the order of the record.
+    """The result of a job with given thresholds, and its corrections.
 
-    original: as the job and these thresholds gave it; history: its labels and log; entries: length of the log, undo
-    and redo included, which names the version; last: the number of the job's last correction on record that is known
-    here, 0 for none. Arrays that were handed out stay as they are when something is corrected.
+    Threads may share it, and other processes may correct the same job. Every correction in force here is on record, in
+    the order of the record. Arrays that were handed out do not change when something is corrected.
+
+    original: The result of the job with these thresholds.
+    history: Its labels and log.
+    entries: The length of the log including undo and redo, which identifies the version.
+    last: The number of the job's last correction on record that is known here, 0 for none.
     """
 
     engine: Engine
@@ -56,11 +60,11 @@ class Corrected:
 
     @property
     def version(self) -> str:
-        """A name for the labels as they are now, for caches."""
+        """A name for the current labels, for caches."""
         return digest(self.job, canonical(self.choice), self.entries)
 
     def table(self, um_per_px: float | None) -> pd.DataFrame:
-        """The crystals now."""
+        """Return the current crystals."""
         with self.lock:
             if um_per_px not in self._tables:
                 h = self.history
@@ -68,16 +72,17 @@ class Corrected:
             return self._tables[um_per_px]
 
     def measurement(self, um_per_px: float | None, measuring: Measuring) -> Measurement:
-        """The crystals now, those summed up that are to count; QueryError if the selection cannot be answered."""
+        """Return the current crystals, and the summary of those that count. Raises QueryError if the selection cannot
+        be answered."""
         with self.lock:
             table, labels = self.table(um_per_px), self.history.labels
         return sum_up(table, labels, measuring.border_rule, measuring.only, self.history.evidence.pixels)
 
     def do(self, asked: Correction | Undo, who: str = "") -> None:
-        """Carry out a correction, `undo` or `redo`: it goes on record first, and then it is in force.
+        """Apply a correction, `undo` or `redo`. It is put on record first, then it takes effect.
 
-        CorrectionError if it cannot be done, or somebody else corrected meanwhile, RecordError if it cannot be put on
-        record; then nothing was changed. who: by whom, unless the correction says so.
+        `who` is the person who corrected, unless the correction names one. Raises CorrectionError if it cannot be done
+        or somebody else corrected meanwhile, and RecordError if it cannot be put on record; nothing is changed then.
         """
         entry = asked.to_dict() if isinstance(asked, Correction) else {"kind": asked}
         with self.lock:
@@ -90,13 +95,13 @@ class Corrected:
                 self._caught_up()
                 raise CorrectionError(MEANWHILE) from error
             except Exception:
-                with suppress(Exception):  # a connection may break after all was written: the record tells
+                with suppress(Exception):  # the connection may break after the entry was written; the record tells
                     self._caught_up()
                 raise
             self._put(change, number)
 
     def _caught_up(self) -> bool:
-        """Put in force what is on record and not known here; whether there was anything."""
+        """Apply corrections that are on record and not known here. Return whether there were any."""
         new = correction_log(self.engine, self.job, after=self.last)
         own = [one for one in new if one.is_of(self.choice)]
         for one in own:
@@ -105,7 +110,7 @@ class Corrected:
         return bool(own)
 
     def _put(self, change: Change, number: int) -> None:
-        """Put a change in force that is on record under a number."""
+        """Apply a change that is on record under this number."""
         h = self.history
         h.commit(change)
         self.entries, self.last = self.entries + 1, number
@@ -114,7 +119,7 @@ class Corrected:
             self._tables[um] = remeasured(table, change.numbers, h.labels, um, h.confidence, h.marks)
 
     def segmentation(self, measuring: Measuring | None = None) -> Segmentation:
-        """The original with the corrected labels and confidences, and `measuring` in its settings if that is given."""
+        """Return the original with corrected labels and confidences, and with `measuring` in its settings if given."""
         settings = self.original.settings
         if measuring is not None:
             settings = replace(settings, measuring=measuring)
@@ -124,7 +129,7 @@ class Corrected:
 
 
 def reopen_corrected(engine: Engine, job: str, segmentation: Segmentation, micrograph: Micrograph) -> Corrected:
-    """A job's segmentation with the corrections on record for it and its thresholds."""
+    """Return a job's segmentation with the corrections on record for it and its thresholds."""
     every = correction_log(engine, job)
     log = [one.entry for one in every if one.is_of(segmentation.settings.instances)]
     last = every[-1].number if every else 0
@@ -132,7 +137,8 @@ def reopen_corrected(engine: Engine, job: str, segmentation: Segmentation, micro
 
 
 def corrected_elsewhere(engine: Engine, job: str, choice: Instances) -> list[str]:
-    """The thresholds, in words, of labels of this job to which corrections were made that these do not show."""
+    """Return, in words, the other thresholds of this job for which corrections are on record. The labels with `choice`
+    do not show those corrections."""
     others = [one for one in correction_log(engine, job) if not one.is_of(choice)]
     known = {one.text for one in others if one.instances is not None}
     old = [one.text for one in others if one.instances is None and one.text not in known]
@@ -148,10 +154,10 @@ def put_on_record(
     profile: Profile | None = None,
     comparison: Comparison | None = None,
 ) -> Report:
-    """The result as it is now, corrections, details and verdict with it, as a run of its own on record, and its
-    report. The same result reported again, in another form perhaps, is the same run."""
+    """Put the current result on record as its own run, with corrections, details and verdict, and return its report.
+    The same result reported again, even in another form, is the same run."""
     details = details or Details()
-    with corrected.lock:  # all of one moment
+    with corrected.lock:  # taken together, so that they belong to one version
         segmentation, version = corrected.segmentation(measuring), corrected.version
         measurement = corrected.measurement(micrograph.um_per_px, measuring)
         log, marks = [correction.to_dict() for correction in corrected.history.log], corrected.history.marks
@@ -170,8 +176,8 @@ def hand_out(
     details: Details,
     profile: Profile | None,
 ) -> bytes:
-    """One file of the result as it is now; what needs it puts it on record first."""
-    with corrected.lock:  # all of one moment
+    """Return one file of the current result. Files that need the result on record put it there first."""
+    with corrected.lock:  # taken together, so that they belong to one version
         segmentation = corrected.segmentation(measuring)
         table = corrected.measurement(micrograph.um_per_px, measuring).crystals
     field = Field(segmentation.labels, table, micrograph.um_per_px, micrograph.name)

@@ -1,4 +1,5 @@
-"""Uploads are decoded in a process of their own: a decoder that dies, hangs or eats memory takes nobody with it."""
+"""Decode uploads in a separate process, so that a decoder that crashes, hangs or uses too much memory harms nothing
+else."""
 
 import os
 import socket
@@ -13,12 +14,13 @@ from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
 
-LONGEST = 120.0  # s for one file
-MOST_MEMORY = 3 * 2**30  # bytes the process may allocate, where the system can see to it
+LONGEST = 120.0  # s per file
+MOST_MEMORY = 3 * 2**30  # bytes that the process may allocate, where the system can limit it
 
 
 class Decoder:
-    """One process, begun with the first file and again after one that it did not survive. Threads may share it."""
+    """A decoding process. It starts with the first file, and again after a file that it did not survive. Threads may
+    share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,12 +30,12 @@ class Decoder:
     def read(
         self, data: bytes, name: str, max_megapixels: float | None = None, channel: int | None = None
     ) -> Micrograph:
-        """As `read_micrograph`; MicrographError also says if its decoder died or took too long."""
+        """Do what `read_micrograph` does. Raises MicrographError also if the decoder dies or takes too long."""
         limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
         return cast(Micrograph, self._answer(data, name, limit, channel))
 
     def read_labels(self, data: bytes, name: str) -> LabelImage:
-        """As `label_image`; MicrographError as for `read`."""
+        """Do what `label_image` does. Raises MicrographError as `read` does."""
         return cast(LabelImage, self._answer(data, name, None, None))
 
     def _answer(self, data: bytes, name: str, limit: float | None, channel: int | None) -> Micrograph | LabelImage:
@@ -72,8 +74,8 @@ class Decoder:
 
 
 def _started() -> tuple[Connection, subprocess.Popen]:
-    """The process, and this side of the line to it. Not of `multiprocessing`, which would have it run the page that
-    Streamlit has put in the main module's place."""
+    """Start the process, and return this end of its connection. `multiprocessing` is not used, because it would run the
+    page that Streamlit has put in place of the main module."""
     here, there = socket.socketpair()
     with there:
         process = places.start("decoder", str(there.fileno()), pass_fds=(there.fileno(),))
@@ -81,7 +83,8 @@ def _started() -> tuple[Connection, subprocess.Popen]:
 
 
 def serve(line: int) -> None:
-    """The process: reads files that come by a line, a file descriptor, until nobody asks any more."""
+    """Read files in the decoding process until the other end closes. `line` is the file descriptor of the
+    connection."""
     pipe = Connection(line)
     _limit_memory()
     while True:
@@ -92,7 +95,7 @@ def serve(line: int) -> None:
             return
         answer: Micrograph | LabelImage | MicrographError
         try:
-            # what has no limit of megapixels is a label image
+            # A request without a limit of megapixels is for a label image.
             if max_megapixels is None:
                 answer = label_image(data, name)
             else:

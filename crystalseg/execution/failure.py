@@ -1,4 +1,4 @@
-"""Why something failed, in words for the user."""
+"""Explain to the user why something failed."""
 
 import logging
 import os
@@ -13,15 +13,15 @@ from crystalseg.errors import UserError
 from crystalseg.record import store
 from crystalseg.record.database import explained
 
-# Beside UserErrors, which bring their own sentence: what happens to good programs on bad days.
+# UserErrors have their own sentence; the others can happen to a correct program.
 FORESEEN = (UserError, MemoryError, OSError, DBAPIError)
 LOG = "faults.log"  # in the home folder
-MOST_LOGGED = 10 * 2**20  # bytes, after which the log begins anew
+MOST_LOGGED = 10 * 2**20  # bytes; then a new log is begun
 
 
 def failure(error: BaseException) -> str:
-    """One sentence for the user. A fault of the program is said to be one, and logged with its traceback under the
-    reference that the sentence names."""
+    """Return one sentence for the user. A fault of the program is named as one, and logged with its traceback under the
+    reference in the sentence."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -35,7 +35,7 @@ def failure(error: BaseException) -> str:
 
 
 def _logged(error: BaseException) -> str:
-    """Write a fault to the log; returns the reference under which it stands there."""
+    """Write a fault to the log, and return its reference."""
     reference = uuid.uuid4().hex[:8]
     trace = "".join(traceback.format_exception(error))
     head = f"{store.now()} fault {reference}, crystalseg {__version__}, Python {platform.python_version()}"
@@ -47,5 +47,5 @@ def _logged(error: BaseException) -> str:
         with open(path, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(f"{head}\n{trace}\n")
     except OSError:
-        pass  # a full disk, say: the sentence and the process's own output are what is left
+        pass  # such as a full disk; the sentence and the output of the process remain
     return reference

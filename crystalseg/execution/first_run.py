@@ -1,4 +1,5 @@
-"""The run that is there when the app opens: it comes with the program, and its maps are computed meanwhile."""
+"""The run that exists when the app first opens. It is shipped with the program; its maps are computed in the
+background."""
 
 import hashlib
 import json
@@ -18,12 +19,12 @@ FILES = {"labels": DIRECTORY / "example_labels.npz", "crystals": DIRECTORY / "ex
 
 
 def job_name() -> str:
-    """The job that measures the first example with the default settings and the shipped weights that these need."""
+    """Return the id of the job that measures the first example with the default settings and their shipped weights."""
     return _named(canonical([weights(), Settings(), examples.FIRST]))
 
 
 def earlier_name() -> str:
-    """As `job_name`, up to release 0.1: a run that is shipped may still be of this name."""
+    """Return `job_name` as releases up to 0.1 made it. A shipped run may still have this name."""
     return _named(f"({weights()!r}, {DEFAULT_SETTINGS}, {examples.FIRST!r})")
 
 
@@ -32,13 +33,14 @@ def _named(of: str) -> str:
 
 
 def weights() -> str:
-    """The hash of the shipped weights that the default settings need."""
+    """Return the hash of the shipped weights that the default settings need."""
     files = [DIRECTORY / f"{name}.safetensors" for name in Settings().networks]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file())).hexdigest()
 
 
 def first_job(queue: Queue) -> str:
-    """That job, submitted unless it is there; its run is on record at once where the one that is shipped is of it."""
+    """Return the id of that job, and submit it unless it is there. If the shipped run is a run of this job, put it on
+    record at once."""
     run = shipped()
     job = run.id if run and run.id in (job_name(), earlier_name()) else job_name()
     if not queue.is_under_way(job):
@@ -50,12 +52,12 @@ def first_job(queue: Queue) -> str:
 
 
 def shipped() -> Run | None:
-    """The run that comes with the program, if it does."""
+    """Return the run shipped with the program, or None."""
     return Run.from_dict(json.loads(RUN.read_text())) if RUN.exists() else None
 
 
 def ship() -> Run:
-    """Measure the first example now, and write its run and the files kept of it, to be shipped."""
+    """Measure the first example, and write its run and its files, to be shipped."""
     from crystalseg.execution.one_image import measure_micrograph
     from crystalseg.execution.result import documented
     from crystalseg.report.report import Details
@@ -69,7 +71,7 @@ def ship() -> Run:
         id=job,
         job=job,
     )
-    run = replace(made.run, timings={})  # of another machine
+    run = replace(made.run, timings={})  # timings hold only for this machine
     for name, file in FILES.items():
         file.write_bytes(made.kept[name])
     RUN.write_text(run.to_json() + "\n")

@@ -1,4 +1,5 @@
-"""One split of a lesson: learn some areas, and score those left out. In this process or a cluster's worker."""
+"""One split of a lesson: learn some areas, and score those left out. It runs in this process or in a worker of a
+cluster."""
 
 import json
 import tempfile
@@ -25,13 +26,13 @@ from crystalseg.segmentation.settings import Settings
 from crystalseg.training.taught_judge import MARGIN, learn_judge
 from crystalseg.training.teaching import Recipe, begin, learn
 
-LOOKED_AT = 3  # areas left out that are scored for the curve
+LOOKED_AT = 3  # number of left-out areas that are scored for the curve
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is learnt, how, the settings by which the network is judged, and what is rehearsed beside what comes with
-    the program."""
+    """What is learnt, the recipe, the settings for scoring the network, and the annotations that are rehearsed beside
+    those shipped with the program."""
 
     split: Split
     recipe: Recipe
@@ -41,8 +42,13 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Learnt:
-    """weights of the flow network, after how many steps, and of its judge, as `one_state`; scores: of each area left
-    out, `before` and `after`, as an AreaScore each; curve: the text of a CSV file."""
+    """The result of a split.
+
+    weights: The weights of the flow network and of its judge, as `one_state`.
+    step: The number of steps of the flow network.
+    scores: The AreaScore `before` and `after`, as dicts, of each area left out.
+    curve: The text of a CSV file.
+    """
 
     weights: dict[str, Tensor]
     step: int
@@ -57,8 +63,8 @@ def carry_out(
     go_on: Callable[[int], bool] = lambda _: True,
     looking: Callable[[], None] = lambda: None,
 ) -> Learnt | None:
-    """Do a split in `folder`, or what is left of it, beginning from `parent`; None if `go_on(step)` said no. `looking`
-    is called when all is learnt."""
+    """Do what is left of a split in `folder`, beginning from `parent`. Return None if `go_on(step)` returned False.
+    `looking` is called when learning is done and scoring begins."""
     done = finished(folder)
     if done is not None:
         return done
@@ -93,7 +99,7 @@ def carry_out(
 
 
 def keep(learnt: Learnt, folder: Path) -> None:
-    """So that `finished` finds it; complete, or not at all."""
+    """Write the result so that `finished` finds it, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     store.write_safely(folder / "learn.csv", learnt.curve.encode())
     with store.written_safely(folder / "learnt.pt") as file:
@@ -102,7 +108,7 @@ def keep(learnt: Learnt, folder: Path) -> None:
 
 
 def finished(folder: Path) -> Learnt | None:
-    """What was learnt in a folder, None if that is not done yet."""
+    """Return what was learnt in a folder, or None if it is not done yet."""
     scores = folder / "scores.json"
     if not scores.exists():
         return None
@@ -111,8 +117,8 @@ def finished(folder: Path) -> Learnt | None:
 
 
 def in_worker(assignment: Assignment, taught: str, tell: Callable[[Progress], None]) -> Learnt:
-    """`carry_out` in a worker of a cluster, from the shipped networks or a model it was equipped with; `tell` hears of
-    it and may raise `Cancelled`: what a worker was at is then lost."""
+    """Do `carry_out` in a worker of a cluster, from the shipped networks or from a model that the worker was given.
+    `tell` gets the progress and may raise `Cancelled`; the worker's unfinished split is then lost."""
     steps = assignment.recipe.steps
 
     def go_on(step: int) -> bool:
@@ -127,12 +133,12 @@ def in_worker(assignment: Assignment, taught: str, tell: Callable[[Progress], No
 
 
 def fresh(models: Models, network: str) -> nn.Module:
-    """A copy of a flow network, to be taught."""
+    """Return a copy of a flow network, to be taught."""
     return begin(network, {name: values.cpu() for name, values in models[network].state_dict().items()})
 
 
 def labels(models: Models, settings: Settings, pixels: np.ndarray) -> np.ndarray:
-    """What networks find in pixels uint8 (H, W, 3); int32 (H, W)."""
+    """Segment pixels uint8 (H, W, 3), and return labels int32 (H, W)."""
     return segment(Micrograph(pixels, "", ""), settings, models).labels
 
 
@@ -141,6 +147,7 @@ def _looking(models: Models, name: str, network: nn.Module) -> Models:
 
 
 def near(one: Annotation, settings: Settings, models: Models) -> float:
-    """PQ in a checked area, of the image about it: quicker than all of it."""
+    """Return the PQ in a checked area. Only the part of the image around it is segmented, which is faster than all of
+    it."""
     part = cut_out(one, MARGIN)
     return area_score(part, labels(models, settings, part.micrograph.pixels), "exclude").pq

@@ -1,4 +1,4 @@
-"""Models as single files, to be shared: safetensors with their weights and all that is on record of them."""
+"""Models as single files for sharing: safetensors with the weights and everything on record about them."""
 
 import json
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from crystalseg.record.models import Model, ModelError, check_name, models, regi
 from crystalseg.segmentation.methods import FLOW_NETWORKS
 from crystalseg.segmentation.models import Models, Taught, with_taught
 
-NOTE = "model"  # in the file's header, beside the card
+NOTE = "model"  # key in the file's header, beside the card
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """Models given to a folder and taken from it; refused: a sentence for each file or model that could not be."""
+    """The models given to a folder and taken from it. `refused` has a sentence for each file or model that failed."""
 
     given: Sequence[Model]
     taken: Sequence[Model]
@@ -37,7 +37,7 @@ class Exchange:
 
     @property
     def words(self) -> str:
-        """What was done, one sentence."""
+        """One sentence or two on what was done."""
         parts = [
             f"{what}: {', '.join(model.reference for model in some)}."
             for what, some in (("Taken", self.taken), ("Given", self.given))
@@ -47,8 +47,9 @@ class Exchange:
 
 
 def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
-    """Take the models that other machines gave to a folder, and give it those on offer here; what a side has it is not
-    given again. ModelError if there is no such folder, OSError if it cannot be written to."""
+    """Take the models that other machines put into a folder, and put those in use here into it. A model that one side
+    already has is not copied again. Raises ModelError if there is no such folder, and OSError if it cannot be written
+    to."""
     if not folder.is_dir():
         raise ModelError(f"There is no folder {folder}: make it first, where every machine reaches it.")
     known = {_file_name(model) for model in models(engine, retired=True)}
@@ -78,20 +79,23 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
 
 
 def _file_name(model: Model) -> str:
-    """Another one for other weights of the same name, and once they are validated."""
+    """Return a file name that differs for different weights of the same name, and changes once they are validated."""
     scores = json.dumps(model.scores, sort_keys=True)
     return f"{model.name}-{store.digest(model.weights, scores)}.safetensors"
 
 
 def exported(model: Model) -> bytes:
-    """The model as one file, which `imported` takes; StoreError if its weights are missing."""
+    """Return the model as one file that `imported` reads. Raises StoreError if its weights are missing."""
     return with_note(store.get(model.weights), NOTE, json.dumps(asdict(model)))
 
 
 def imported(engine: Engine, data: bytes, file_name: str, name: str = "", who: str = "") -> Model:
-    """Put a model on record from a file: one that `exported` wrote, with what was known of it; or a Cellpose 2 or 3
-    model file, which is read without executing code. `name`: its name here, else the one it had, or the file's. A model
-    that is on record already is returned. ModelError or WeightsError says why it cannot be used."""
+    """Put a model from a file on record, and return it. A model that is already on record is returned as it is.
+
+    The file is one that `exported` wrote, which includes what was known of the model, or a Cellpose 2 or 3 model file,
+    which is read without executing code. `name` is its name here; by default it keeps its own, or gets that of the
+    file. Raises ModelError or WeightsError, which says why it cannot be used.
+    """
     if data[8:9] == b"{":
         return _from_export(engine, data, file_name, name, who)
     part = store.home() / f".import-{store.digest(data)}"
@@ -128,7 +132,7 @@ def _from_export(engine: Engine, data: bytes, file_name: str, name: str, who: st
 
 
 def _kept(engine: Engine, model: Model, who: str) -> Model:
-    """On record with its scores, unless it is."""
+    """Put a model with its scores on record, unless it is already there, and return it."""
     _fits(model)
     there = next((m for m in models(engine, retired=True) if (m.name, m.weights) == (model.name, model.weights)), None)
     made = there or register(engine, replace(model, scores=None, retired=False), who)
@@ -139,6 +143,6 @@ def _kept(engine: Engine, model: Model, who: str) -> Model:
 
 
 def _fits(model: Model) -> None:
-    """WeightsError if its architecture and its weights do not belong together."""
+    """Raise WeightsError if the architecture and the weights do not belong together."""
     taught = Taught(model.name, model.network, model.weights, store.get(model.weights))
     with_taught(Models({}, torch.device("cpu")), taught)

@@ -1,6 +1,6 @@
-"""One mosaic with one profile: goes on where it stopped, whatever stopped it; on this machine or on a Dask cluster.
+"""Measure one mosaic with one profile, on this machine or on a Dask cluster. It continues after any interruption.
 
-What the windows found lies in its folder until all is done; one process writes files and record.
+The results of the windows stay in its folder until all are done. One process writes the files and the record.
 """
 
 import shutil
@@ -33,7 +33,7 @@ from crystalseg.segmentation.models import Models
 from crystalseg.segmentation.progress import Progress
 from crystalseg.segmentation.windows import WindowProposals
 
-NEEDED = 4  # bytes of the disk a pixel, for what is found and for the results
+NEEDED = 4  # bytes of disk per pixel, for the windows and the results
 
 
 def run(
@@ -44,11 +44,11 @@ def run(
     report: Callable[[Progress], None] = lambda _: None,
     formats: Sequence[str] = (),
 ) -> Run | None:
-    """Do what is left of the mosaic in `folder`; its run, or None if it was asked to stop.
+    """Do what is left of the mosaic in `folder`. Return its run, or None if it was stopped.
 
-    `workers`: 0 computes in this process, else so many of this machine; `scheduler`: address of a Dask cluster in their
-    place; `formats`: keys of the files that are written, or () for what mosaics write by default. UserErrors say what
-    is wrong in one sentence: with the mosaic, the cluster, or the disk.
+    `workers` is the number of processes of this machine; with 0 this process computes. `scheduler` is the address of a
+    Dask cluster to use instead. `formats` lists the keys of the files to write; () stands for the default of mosaics.
+    Raises UserErrors, which say in one sentence what is wrong with the mosaic, the cluster or the disk.
     """
     mosaic = load(folder)
     run: Run | None = None
@@ -65,7 +65,7 @@ def run(
 
 
 def tell(reporter: Reporter, progress: Progress) -> None:
-    """How far one image is, as the state of the work."""
+    """Report the progress of one image as the state of the work."""
     reporter(stage=progress.stage, done=progress.done, total=progress.total, share=progress.share)
 
 
@@ -101,7 +101,7 @@ def _run(
 
 
 def _check_begun(folder: Path, mosaic: Mosaic, micrograph: Micrograph, networks: Models) -> None:
-    """Note what a mosaic is begun with; WorkError if it was begun with something else."""
+    """Note the image and weights that a mosaic begins with. Raises WorkError if it was begun with different ones."""
     used, _ = networks.used_by(mosaic.profile.settings)
     if not mosaic.sha256:
         replace(mosaic, sha256=micrograph.sha256, weights=used).save(folder)
@@ -122,8 +122,8 @@ def _check_disk(folder: Path, micrograph: Micrograph) -> None:
 
 
 def _written(place: Path, result: Result, order: Mosaic, engine: Engine, formats: Sequence[str]) -> Run:
-    """Result and report into files whose paths begin with `place`, and on record: a batch takes what is there for
-    done."""
+    """Write result and report to files whose paths begin with `place`, and put them on record. The run comes last,
+    because a batch takes what is on record as done."""
     profile = order.profile
     if Path(order.source).is_file():
         store.put_file(Path(order.source))
@@ -134,7 +134,7 @@ def _written(place: Path, result: Result, order: Mosaic, engine: Engine, formats
 
 
 class KeptInFolder:
-    """mosaic.BandCache in a folder, a file a band."""
+    """mosaic.BandCache in a folder, with one file per band."""
 
     def __init__(self, folder: Path):
         self.folder = folder

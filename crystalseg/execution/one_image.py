@@ -1,4 +1,4 @@
-"""The main road: a prepared micrograph to its result. Worker, batch and command line all take it."""
+"""The main path from a prepared micrograph to its result. Worker, batch and command line all use it."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,8 @@ def measure_micrograph(
     compute: Compute | None = None,
     kept: BandCache | None = None,
 ) -> Result:
-    """Segment a micrograph, measure its crystals and sum them up; `progress`, `compute`, `kept` as for `segment`."""
+    """Segment a micrograph, measure its crystals and sum them up. `progress`, `compute` and `kept` are as for
+    `segment`."""
     segmentation = segment(micrograph, settings, models, progress, compute=compute, kept=kept)
     measurement = measure(
         segmentation.labels,
@@ -30,6 +31,7 @@ def measure_micrograph(
         segmentation.confidence,
         only=settings.measuring.only,
         pixels=micrograph.pixels,
+        convention=settings.measuring.convention,
     )
     give_back()
     return Result(micrograph, segmentation, measurement)

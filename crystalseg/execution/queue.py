@@ -1,8 +1,8 @@
-"""The queue of runs: they outlive a page, can be watched and cancelled.
+"""The queue of runs. Runs outlive a page, and can be watched and cancelled.
 
-The queue is a table of the record, so that any page, and the workers, see the same state. Pixels and results travel as
-files in a folder a job. Workers hold the models and end when their app has gone. Those who ask take turns: whoever has
-fewer runs under way comes first.
+The queue is a table in the record's database, so that all pages and workers see the same state. Pixels and results are
+files in a folder per job. Workers hold the models, and end when their app is gone. People take turns: the next job is
+from whoever has the fewest runs under way.
 """
 
 import shutil
@@ -26,7 +26,7 @@ from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
 
 KEPT_RESULTS = 30
-EXAMPLE = "sample-"  # jobs of the micrographs that come with the program; their results are kept
+EXAMPLE = "sample-"  # prefix of jobs on shipped micrographs, whose results are kept
 ACTIVE = ("queued", "running")
 
 
@@ -48,9 +48,15 @@ class JobRow(Base):
 
 @dataclass(frozen=True)
 class Job:
-    """status: queued, running, done, failed or cancelled. stage, share: how far, in words and 0..1. error: one
-    sentence, if failed; who: asked for it, or ""; asker: with whom turns are taken; worker: place of the one that runs
-    it."""
+    """A job in the queue.
+
+    status: queued, running, done, failed or cancelled.
+    stage, share: The progress, in words and as 0..1.
+    error: One sentence if it failed.
+    who: The person who requested it, or "".
+    asker: The name or browser session that takes turns with others.
+    worker: The place of the worker that runs it.
+    """
 
     id: str
     name: str
@@ -68,7 +74,7 @@ class Job:
 
     @property
     def is_example(self) -> bool:
-        """Whether it is of a micrograph that comes with the program."""
+        """Whether it measures a micrograph shipped with the program."""
         return self.id.startswith(EXAMPLE)
 
 
@@ -77,7 +83,7 @@ def _job(row: JobRow) -> Job:
 
 
 def under_way(engine: Engine) -> set[str]:
-    """The ids of the jobs that wait or run."""
+    """Return the ids of the jobs that are queued or running."""
     with Session(engine) as session:
         return set(session.scalars(select(JobRow.id).where(JobRow.status.in_(ACTIVE))))
 
@@ -92,8 +98,10 @@ class Queue:
         self.workers = Workers(self.folder, chosen())
 
     def submit(self, micrograph: Micrograph, settings: Settings, job: str = "", who: str = "", asker: str = "") -> str:
-        """Queue a run, for the record by `who`, and see that workers are there; returns the job's id, a new one unless
-        `job` names it. asker: with whom turns are taken, as a name or a browser session; `who` if it is not given."""
+        """Queue a run and make sure that workers are running. Return the id of the job: `job` if given, else a new one.
+
+        `who` is the name for the record. `asker` is the name or browser session that takes turns; it defaults to `who`.
+        """
         job = job or uuid.uuid4().hex[:12]
         place = self.folder / job
         place.mkdir(exist_ok=True)
@@ -121,16 +129,16 @@ class Queue:
         return job
 
     def start_workers(self) -> None:
-        """See that there are workers for the jobs that wait or run."""
+        """Make sure that there are workers for the active jobs."""
         self.workers.start(len(self.active()))
 
     def close(self) -> None:
-        """Stop this queue's workers at once; what runs is reported as interrupted when somebody looks."""
+        """Stop this queue's workers at once. A job that was running is reported as interrupted when it is next read."""
         self.workers.close()
 
     def job(self, name: str) -> Job | None:
-        """The job of that id; None if there is none. A job whose worker died, whoever started it, is reported as
-        failed, and a worker is started for those that wait."""
+        """Return the job with that id, or None. If its worker died, whoever started it, the job is reported as failed,
+        and a worker is started for the waiting jobs."""
         job = self._read(name)
         if job and job.active and not self.workers.lives(job.worker):
             self.settle_interrupted(job.worker)
@@ -144,7 +152,8 @@ class Queue:
             return _job(row) if row else None
 
     def settle_interrupted(self, worker: int) -> None:
-        """What a worker ran when it stopped has failed, unless its result was on record already."""
+        """Mark the jobs that a worker ran when it stopped as failed, or as done if their results are already on
+        record."""
         sentence = "The run was interrupted because its process stopped; start it again."
         for job in self.active():
             if job.status == "running" and job.worker == worker:
@@ -154,19 +163,19 @@ class Queue:
                     self.set(job.id, status="failed", error=sentence)
 
     def set(self, job: str, **values: str | float) -> None:
-        """Change a job's row."""
+        """Change fields of a job's row."""
         with Session(self.engine) as session, session.begin():
             session.execute(update(JobRow).where(JobRow.id == job).values(**values))
 
     def active(self) -> list[Job]:
-        """Jobs of this home waiting or running, oldest first."""
+        """Return the queued and running jobs of this home folder, oldest first."""
         with Session(self.engine) as session:
             rows = session.scalars(select(JobRow).where(JobRow.status.in_(ACTIVE)).order_by(JobRow.order)).all()
             return [_job(row) for row in rows if (self.folder / row.id).is_dir()]
 
     def waiting(self) -> list[Job]:
-        """Jobs that wait, in the order in which they will be taken: whoever has fewest under way comes first, and last
-        the examples, which nobody asked for."""
+        """Return the queued jobs in the order in which they will be taken: first those of whoever has the fewest jobs
+        under way, and last the examples, which nobody requested."""
         active = self.active()
         under_way = Counter(job.asker for job in active if job.status == "running")
         turns: list[tuple[bool, int, int, Job]] = []
@@ -176,21 +185,21 @@ class Queue:
         return [job for *_, job in sorted(turns, key=lambda turn: turn[:3])]
 
     def give_back(self, job: str) -> None:
-        """A job that was taken waits again."""
+        """Put a job that was taken back into the queue."""
         self.set(job, status="queued", stage="waiting", share=0.0)
 
     def take(self, worker: int) -> str | None:
-        """The next job for a worker, which runs from now on; None if none waits."""
+        """Return the next job for a worker and mark it as running, or return None if none is queued."""
         for job in self.waiting():
             with Session(self.engine) as session, session.begin():
-                # of several workers one gets it
+                # only one of several workers gets it
                 mine = update(JobRow).where(JobRow.id == job.id, JobRow.status == "queued").returning(JobRow.id)
                 if session.scalar(mine.values(status="running", stage="starting", worker=worker)):
                     return job.id
         return None
 
     def cancel(self, job: str) -> None:
-        """Ask for a stop; a waiting job never starts, a running one stops after the current batch of tiles."""
+        """Request a stop. A queued job never starts; a running one stops after its current batch of tiles."""
         with Session(self.engine) as session, session.begin():
             session.execute(update(JobRow).where(JobRow.id == job).values(cancel=True))
             session.execute(
@@ -198,22 +207,22 @@ class Queue:
             )
 
     def bring_back(self, job: str, micrograph: Micrograph, settings: Settings) -> None:
-        """See that the maps of a run on record are there: if they were cleared, it is computed again under its id. It
-        keeps the labels on record, and fails if other networks are installed now."""
+        """Make sure that the maps of a run on record exist: if they were cleared, compute the run again under its id.
+        The job keeps the labels on record, and fails if different networks are installed."""
         if not self.is_under_way(job):
             self.submit(micrograph, settings, job)
 
     def is_under_way(self, job: str) -> bool:
-        """Whether a job waits, runs, or is done and its files are there."""
+        """Return whether a job is queued, running, or done with its files still there."""
         state = self.job(job)
         return state is not None and (state.active or (state.status == "done" and self.has_result(job)))
 
     def has_result(self, job: str) -> bool:
-        """Whether a job's files are there."""
+        """Return whether the result files of a job exist."""
         return (self.folder / job / "segmentation.npz").exists()
 
     def result(self, job: str) -> tuple[Micrograph, Segmentation] | None:
-        """What a finished job found; None if its files were cleared since."""
+        """Return what a finished job found, or None if its files were cleared."""
         place = self.folder / job
         if not self.has_result(job):
             return None

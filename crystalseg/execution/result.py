@@ -1,6 +1,6 @@
-"""What a measured micrograph gives, and the one end of the main road: report, record, files.
+"""The result of a micrograph and the end of the main path: report, record and files.
 
-Workers describe and make files; one process writes. `conclude` does both at once.
+Workers describe results and make files; one process writes them. `conclude` does both at once.
 """
 
 import io
@@ -26,12 +26,12 @@ from crystalseg.report.handouts import HANDOUTS, SERIES_HANDOUTS, Handout, Made,
 from crystalseg.report.report import Details, Report, report_of
 from crystalseg.segmentation.segmentation import Segmentation
 
-OF_ALL = (".pdf", ".csv", "_labels.npz")  # of what concerns a whole batch, and of labels by earlier releases
+OF_ALL = (".pdf", ".csv", "_labels.npz")  # files about a whole batch, and labels of earlier releases
 
 
 @dataclass(frozen=True)
 class Result:
-    """A micrograph with its segmentation and what was measured of that."""
+    """A micrograph with its segmentation and its measurement."""
 
     micrograph: Micrograph
     segmentation: Segmentation
@@ -40,8 +40,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Described:
-    """A result ready to be recorded. run; kept: the files kept of it on record, by name; formats: keys of the files to
-    be written, and files: those that do not wait for the run to be on record. Nothing is written yet."""
+    """A result that is ready to be recorded; nothing is written yet.
+
+    run: The run.
+    kept: The files that the record keeps of it, by name.
+    formats: The keys of the files to write.
+    files: Those of the files that can be made before the run is on record.
+    """
 
     run: Run
     kept: dict[str, bytes]
@@ -50,13 +55,14 @@ class Described:
 
     @property
     def in_memory(self) -> "Described":
-        """With the bytes of all files, to be sent."""
+        """The same with the bytes of all files in memory, for sending."""
         return replace(self, files={key: in_memory(data) for key, data in self.files.items()})
 
 
 @dataclass(frozen=True)
 class Documented:
-    """A result ready to be recorded: its report, with verdicts and run, and the files kept of it."""
+    """A result that is ready to be recorded: its report with verdicts and run, and the files that the record keeps of
+    it."""
 
     report: Report
     kept: dict[str, bytes]
@@ -66,7 +72,7 @@ class Documented:
         return self.report.parts[0].run
 
     def described(self, formats: Sequence[str], end: Anchor | None) -> Described:
-        """With the files of these keys; `end`: of the record, for reports."""
+        """Return it with the files of these formats. `end` is the end of the record, for reports."""
         report, measured = replace(self.report, anchor=end), Measured.of(self.report.parts[0])
         rows = [row for row in map(HANDOUTS.__getitem__, formats) if row.of is not Run]
         files = {row.key: row.make(report if row.of is Report else measured) for row in rows}
@@ -81,7 +87,7 @@ def described(
     marks: Mapping[int, str] = {},
     **more: Any,
 ) -> Described:
-    """A result as its run, without report or verdict; as for `documented`."""
+    """Describe a result as a run without report or verdict. The arguments are those of `documented`."""
     segmentation, measurement = result.segmentation, result.measurement
     rule = segmentation.settings.measuring.border_rule
     kept = kept_files(segmentation.labels, segmentation.confidence, measurement.crystals, rule)
@@ -109,10 +115,10 @@ def documented(
     comparison: Comparison | None = None,
     **more: Any,
 ) -> Documented:
-    """Describe a result and judge it against the profile's limits; nothing is written.
+    """Describe a result and judge it against the profile's limits. Nothing is written.
 
-    `validation`: of the method on the profile's kind of material, or None; `corrections`, `marks`: made by hand;
-    `more`: other fields of the run.
+    `validation` is the validation of the method on the profile's kind of material, or None. `corrections` and `marks`
+    were made by hand. `more` holds other fields of the run.
     """
     made = described(result, details, profile, corrections, marks, **more)
     facts = result.micrograph, result.segmentation, result.measurement, made.run
@@ -120,8 +126,8 @@ def documented(
 
 
 def settle(engine: Engine, made: Described, place: Path | None = None) -> Run:
-    """The files of a result, whose paths begin with `place`, and the run on record with the reports among them; returns
-    the run as it is on record. What is on record is complete: the run comes last."""
+    """Write the files of a result, whose paths begin with `place`, and put its run and the reports among the files on
+    record. Return the run as it is on record. The run is written last, so that everything on record is complete."""
 
     def out(row: Handout, data: Made) -> None:
         if place is not None:
@@ -135,7 +141,7 @@ def settle(engine: Engine, made: Described, place: Path | None = None) -> Run:
         if row.form:
             reports[row.form] = in_memory(data)
     on_record = record(engine, run, made.kept, reports)
-    if on_record.to_json() != run.to_json():  # it was there before this process began
+    if on_record.to_json() != run.to_json():  # the run was on record before this process began
         for row in map(HANDOUTS.__getitem__, made.formats):
             if row.of is Run:
                 out(row, row.make(on_record))
@@ -151,9 +157,11 @@ def conclude(
     place: Path | None = None,
     **more: Any,
 ) -> Report:
-    """The end of the main road: describe and judge a result, write the files of these `formats`, whose paths begin with
-    `place`, and put all on record, reports issued with the record's end of this moment. `facts`, `more`: as for
-    `documented`. Returns the report, with its run as it is on record."""
+    """End the main path: describe and judge a result, write the files of these `formats`, whose paths begin with
+    `place`, and put everything on record. Reports carry the current end of the record.
+
+    `facts` and `more` are as for `documented`. Return the report, with its run as it is on record.
+    """
     ready = documented(result, validation, *facts, **more)
     end = anchor(engine) if any(HANDOUTS[key].form for key in formats) else None
     run = settle(engine, ready.described(formats, end), place)
@@ -161,14 +169,15 @@ def conclude(
 
 
 def issue_report(engine: Engine, row: Handout, report: Report, who: str = "") -> bytes:
-    """The file of a report whose runs are on record, issued with the record's end of this moment as it is handed out to
-    `who`, else to its operator."""
+    """Make the file of a report whose runs are on record, and put it on record as handed out to `who`, or else to its
+    operator. The file carries the current end of the record."""
     data = row.made(replace(report, anchor=anchor(engine)))
     return issue(engine, [part.run.id for part in report.parts], row.form, data, who or report.details.operator)
 
 
 def hand_out(engine: Engine, row: Handout, measured: Measured, report: Callable[[], Report], who: str = "") -> bytes:
-    """One file of an image, for `who`; `report`: of it, on record, asked for where the file needs it."""
+    """Return one file of an image, for `who`. `report` returns its report with the run on record; it is called only for
+    files that need it."""
     if row.of is Measured:
         return row.made(measured)
     documented = report()
@@ -176,7 +185,7 @@ def hand_out(engine: Engine, row: Handout, measured: Measured, report: Callable[
 
 
 def packed(folder: Path) -> bytes:
-    """A ZIP file of the results in a folder of long work, but for copies of its images."""
+    """Return a ZIP file of the results in a folder of long work, without copies of its images."""
     rows = [row for row in HANDOUTS.values() if not row.needs_image]
     endings = (*OF_ALL, *(f"_{row.ending}" for row in rows))
     names = {"batch.json", *(row.ending for row in SERIES_HANDOUTS.values())}

@@ -1,6 +1,6 @@
-"""Images that need not be kept any longer, by the profiles they were measured with, are deleted, and that on record.
+"""Delete images that the profiles of their runs no longer keep, and put the deletion on record.
 
-Labels, figures and reports stay. What the command line wrote into folders outside the home folder is its owner's.
+Labels, figures and reports stay. Files that the command line wrote outside the home folder are left to their owner.
 """
 
 import datetime
@@ -24,15 +24,21 @@ from crystalseg.record.results import image_of
 from crystalseg.record.runs import Run
 
 WHY = "retention by profile"
-ABANDONED = datetime.timedelta(days=1)  # after which what was uploaded for work that never began is cleared
+ABANDONED = datetime.timedelta(days=1)  # age at which uploads of work that never began are deleted
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """What goes together. subject: the hash of an image, or the id of the work for which images were uploaded; name: in
-    words; paths: what is deleted; runs: that concern it; taught: annotations made of the image, each as its key and the
-    hash of its copy of the image; folder: of the work, where it is one's; problem: one sentence, if not all could be
-    deleted."""
+    """Files that are deleted together.
+
+    subject: The hash of an image, or the id of the work that the images were uploaded for.
+    name: What it is, in words.
+    paths: The files and folders to delete.
+    runs: The ids of the runs concerned.
+    taught: The annotations made of the image: the key, and the hash of the copy of the image.
+    folder: The folder of the work, if the deletion is about work.
+    problem: One sentence if not everything could be deleted.
+    """
 
     subject: str
     name: str
@@ -44,9 +50,8 @@ class Deletion:
 
 
 def expired(engine: Engine, now: datetime.datetime) -> list[Deletion]:
-    """What is to be deleted: images whose time is over (`_Held.is_over`) and which no work under way needs, with all
-    copies of them; and what was uploaded for work that has ended, or was left alone as long as its profile keeps
-    images."""
+    """Return what is to be deleted: expired images (`_Held.is_over`) that no work under way needs, with all their
+    copies, and the uploads of work that has ended or was left alone for as long as its profile keeps images."""
     held = _Held(engine, now)
     over = {sha256: runs for sha256, runs in held.by_image.items() if held.is_over(runs)}
     images = (held.image(sha256, runs) for sha256, runs in over.items() if sha256 not in held.needed)
@@ -54,8 +59,8 @@ def expired(engine: Engine, now: datetime.datetime) -> list[Deletion]:
 
 
 def retain(engine: Engine, now: datetime.datetime, who: str = "") -> list[Deletion]:
-    """Delete what is `expired`; returns what was, and with its problem what could not be. First the record says so,
-    then it goes: interrupted, it is done again."""
+    """Delete what is `expired`. Return the deletions, with a problem where something could not be deleted. Each
+    deletion goes on record before the files are deleted, so that an interrupted one is repeated."""
     return [_deleted(engine, deletion, who) for deletion in expired(engine, now)]
 
 
@@ -90,7 +95,7 @@ def _put_on_record(engine: Engine, deletion: Deletion, who: str) -> None:
 
 
 class _Held:
-    """All runs, works, jobs and annotations, by the images they hold."""
+    """All runs, works, jobs and annotations, by the images that they hold."""
 
     def __init__(self, engine: Engine, now: datetime.datetime) -> None:
         self.now = now
@@ -119,10 +124,13 @@ class _Held:
                 self.needed |= {image for image, copies in self.taught.items() if read & {copy for _, copy in copies}}
 
     def is_over(self, runs: Sequence[ledger.Entry]) -> bool:
-        """Whether the time of an image is over: at least one of its runs names a profile, and each of its runs is older
-        than its profile, as it is now, keeps images. What the app's worker measured names none: it counts as of the
-        profile with which that job was reported, or else the image, of several of that which keeps longest. Any other
-        run without a profile, or whose profile is gone or keeps images without end, keeps its image."""
+        """Return whether an image has expired: at least one of its runs names a profile, and each run is older than its
+        profile, in its current state, keeps images.
+
+        A run of the app's worker names no profile. It gets the profiles with which its job was reported, or else those
+        of the image's other runs; of several, the longest time counts. Any other run keeps its image if it has no
+        profile, if its profile is gone, or if the profile keeps images for ever.
+        """
         named = [run for run in runs if run.body.get("profile")]
         for run in runs:
             job, own = run.body.get("job", ""), [run]
@@ -135,7 +143,8 @@ class _Held:
         return bool(named)
 
     def _is_settled(self, one: Work, state: State) -> bool:
-        """Whether work needs its images no more: it has ended, or was left alone as long as its profile keeps them."""
+        """Return whether work no longer needs its images: it has ended, or was left alone for as long as its profile
+        keeps them."""
         return not state.is_active and (state.status in ENDED or self._is_left_alone(one))
 
     def _is_left_alone(self, one: Work) -> bool:
@@ -143,20 +152,20 @@ class _Held:
         return days is not None and self.now.timestamp() - one.touched > 86400 * days
 
     def _original(self, annotation: ledger.Entry) -> str:
-        """The hash of the file, as uploaded, that a labelled image was made of."""
+        """Return the hash of the uploaded file that a labelled image was made from, or ""."""
         if own := annotation.body.get("image_sha256"):
             return own
-        # earlier releases wrote only of which run it was made
+        # Earlier releases recorded only the run that it was made from.
         job = re.fullmatch(r"run (\S+), corrected", annotation.body.get("source", ""))
         found = [image for image, runs in self.by_image.items() if job and any(run.subject == job[1] for run in runs)]
         return found[0] if found else ""
 
     def image(self, sha256: str, entries: Sequence[ledger.Entry]) -> Deletion:
-        """An image with all that was made of it."""
+        """Return the deletion of an image with everything that was made from it."""
         runs = [Run.from_dict(entry.body) for entry in entries]
         jobs = {store.home() / "jobs" / (run.job or run.id) for run in runs} | set(self.jobs[sha256])
         pictures = [path for _, _, images in self.works for path, of in images.items() if of == sha256]
-        # a copy that was measured itself has a time of its own
+        # A copy that was itself measured expires on its own.
         copies = [(key, copy) for key, copy in self.taught[sha256] if copy == sha256 or copy not in self.by_image]
         taught = tuple((key, copy) for key, copy in copies if store.place(copy).exists())
         files = [store.place(one) for one in dict.fromkeys((sha256, *(copy for _, copy in taught)))]
@@ -164,8 +173,8 @@ class _Held:
         return Deletion(sha256, runs[0].image_name, there, tuple(run.id for run in runs), taught)
 
     def uploads(self, over: set[str]) -> Iterator[Deletion]:
-        """What was uploaded for each work that is settled, once one of its images is `over`, or it was left alone: the
-        images whose time is not over are kept by their hash."""
+        """Yield the uploads of settled work that was left alone or has an image in `over`. Images in it that have not
+        expired stay in the store, under their hash."""
         for one, runs, images in self.works:
             if one.folder not in self.settled:
                 continue
@@ -175,7 +184,7 @@ class _Held:
                 yield Deletion(one.id, name, paths, tuple(run.id for run in runs), folder=one.folder)
 
     def never_begun(self) -> Iterator[Deletion]:
-        """What was uploaded for work that was never begun, as where the app was stopped meanwhile."""
+        """Yield the uploads of work that never began, for example because the app was stopped."""
         for folder in work.never_begun():
             age = self.now.timestamp() - folder.stat().st_mtime
             if age > ABANDONED.total_seconds() and any(file.name != LOCK for file in folder.iterdir()):

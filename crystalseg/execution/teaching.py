@@ -1,5 +1,5 @@
-"""A model is taught in a folder: watched, paused, gone on with after a crash, validated by what it did not learn, and
-put on record."""
+"""Teach a model in a folder. Teaching can be watched, paused and continued after a crash; the model is validated on
+what it did not learn, and put on record."""
 
 import shutil
 import time
@@ -43,10 +43,10 @@ from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.training.teaching import Recipe, learn
 
-FORGETTING = 8  # drawn images, other than those that are rehearsed, of this side, px
+FORGETTING = 8  # number of drawn images, other than the rehearsed ones; FORGETTING_SIDE is their side in px
 FORGETTING_SIDE = 320
-FORGETTING_REAL = 4  # areas of other materials on record, the latest, beside those that come with the program
-LEARNING = 0.5  # of the minutes until the model can be used; the rest is for the judge, and for looking
+FORGETTING_REAL = 4  # number of latest areas of other materials on record, beside the shipped ones
+LEARNING = 0.5  # share of the minutes until the model can be used; the rest is for the judge and for scoring
 LEAST_STEPS = 20
 PACE_STEPS = 12
 
@@ -54,8 +54,9 @@ PACE_STEPS = 12
 def run(
     folder: Path, engine: Engine, report: Callable[[State], None] = lambda _: None, scheduler: str | None = None
 ) -> Model | None:
-    """Do what is left of the lesson in `folder`; the model, validated, or None if it was asked to stop. UserErrors
-    say what is wrong. `scheduler`: address of a Dask cluster whose workers learn the parts, at the same time."""
+    """Do what is left of the lesson in `folder`. Return the validated model, or None if it was stopped. Raises
+    UserErrors, which say what is wrong. `scheduler` is the address of a Dask cluster whose workers learn several splits
+    at once."""
     lesson = load(folder)
     model: Model | None = None
     with working(folder, report) as reporter:
@@ -63,12 +64,12 @@ def run(
         if model is None:
             raise Cancelled
         for checkpoint in (*folder.rglob("*.pt"), *folder.glob("*.safetensors")):
-            checkpoint.unlink()  # the curves stay, to be looked at
+            checkpoint.unlink()  # the curves stay, for display
     return model
 
 
 class _Teacher:
-    """Gives one lesson."""
+    """Carry out one lesson."""
 
     def __init__(self, folder: Path, lesson: Lesson, engine: Engine, reporter: Reporter, scheduler: str | None) -> None:
         self.folder, self.lesson, self.engine, self.reporter = folder, lesson, engine, reporter
@@ -82,7 +83,7 @@ class _Teacher:
         self.scheduler = scheduler
 
     def teach(self) -> Model | None:
-        """All that is left to do."""
+        """Do all that is left. Return the model, or None if it was stopped."""
         self._measure_pace()
         model: Model | None = None
         for number, split in enumerate(self.splits):
@@ -100,7 +101,8 @@ class _Teacher:
         return self._validated(model)
 
     def _measure_pace(self) -> None:
-        """How many steps fit the minutes: once, so that a lesson which goes on takes as many."""
+        """Measure how many steps fit into the minutes. The number is saved, so that a continued lesson takes as
+        many."""
         if self.lesson.steps:
             return
         self.reporter(stage="seeing how fast this machine is")
@@ -119,14 +121,14 @@ class _Teacher:
             trial,
             go_on=mark,
         )
-        pace = float(np.quantile(np.diff(marks), 0.25))  # the first steps, or what else runs just now, take longer
+        pace = float(np.quantile(np.diff(marks), 0.25))  # the first steps and disturbed ones are slower
         learning = 1 if len(self.splits) == 1 else 2
         steps = max(LEAST_STEPS, int(60 * self.lesson.minutes * LEARNING / learning / pace))
         self.lesson = replace(self.lesson, steps=steps, every=max(5, steps // 8))
         self.lesson.save(self.folder)
 
     def _steps(self, number: int) -> int:
-        """Of a split: the first tells the others when to stop."""
+        """Return the number of steps of a split. The first split determines that of the others."""
         first = finished(self._place(0)) if number else None
         return max(LEAST_STEPS, first.step) if first else self.lesson.steps
 
@@ -138,12 +140,12 @@ class _Teacher:
         return Assignment(self.splits[number], recipe, self.settings, self.rehearsed)
 
     def _tell(self, number: int, stage: str, step: int, left: float = float("nan")) -> None:
-        """So many steps of a split are learnt."""
+        """Report that this many steps of a split are learnt."""
         count, steps = len(self.splits), max(1, self._steps(number))
         self.reporter(done=number, total=count, stage=stage, share=min(1.0, (number + step / steps) / count), left=left)
 
     def _learn(self, number: int, split: Split) -> Learnt | None:
-        """A split, here or by a worker of the cluster."""
+        """Learn a split, here or in a worker of the cluster."""
         assignment = self._assignment(number)
         steps = assignment.recipe.steps
         self._tell(number, split.title, 0)
@@ -165,8 +167,8 @@ class _Teacher:
         return carry_out(assignment, self.parent, self._place(number), go_on, looking)
 
     def _learn_elsewhere(self, numbers: Sequence[int]) -> None:
-        """These splits at the same time by workers of the cluster, where there is one. What is done is kept; what is
-        under way is given up if a pause is asked for."""
+        """Learn these splits at the same time in workers of the cluster, if there is one. Finished splits are kept; a
+        requested pause abandons those under way."""
         todo = [k for k in numbers if self.scheduler and finished(self._place(k)) is None]
         if not todo:
             return
@@ -185,7 +187,7 @@ class _Teacher:
                 list(pool.map(one, todo))
 
     def _registered(self, learnt: Learnt, number: int) -> Model:
-        """The model on record; the one that is there already if this was interrupted just after."""
+        """Put the model on record, unless it is already there because the lesson was interrupted just after."""
         lesson, file = self.lesson, self.folder / "model.safetensors"
         data = f"{len(lesson.annotations)} labelled images of {lesson.material}"
         card = Card(lesson.network, lesson.name, data, f"{learnt.step} steps", lesson.created[:10])
@@ -212,9 +214,9 @@ class _Teacher:
         return register(self.engine, made, lesson.who)
 
     def _validated(self, model: Model) -> Model:
-        """The model with what was seen of it on record, and the uncertainty of its sizes if enough was left out."""
+        """Put the scores of the model on record, and the uncertainty of its sizes if enough areas were left out."""
         if model.scores:
-            validations.keep_model(model)  # where this was interrupted in between
+            validations.keep_model(model)  # the lesson was interrupted between the two writes
             return model
         self.reporter(stage="seeing what was forgotten")
         rows = [
@@ -236,8 +238,8 @@ class _Teacher:
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:
-        """PQ before and after on drawn images, and on real ones of other materials that were not rehearsed: those that
-        come with the program, and those on record."""
+        """Return the PQ before and after on drawn images, and on real images of other materials that were not
+        rehearsed: those shipped with the program, and those on record."""
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
         learnt = {files for _, files, _ in self.lesson.rehearsed}
@@ -253,7 +255,7 @@ class _Teacher:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN: None stands for it."""
+    """Replace NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -264,14 +266,14 @@ def _plain(value: Any) -> Any:
 def teach(
     name: str, data: Path | str, material: str = "", parent: str = "", minutes: float = 10.0, operator: str = ""
 ) -> Model:
-    """Teach a model of that `name` the labelled images of a folder (`read_annotations`) and put it on record.
+    """Teach a model of that `name` the labelled images of a folder (`read_annotations`), and put it on record.
 
-    material: what they are of, the name if not given; parent: `NAME` or `NAME:VERSION` to begin from, else the shipped
-    weights; minutes: until it can be used, of about as many again until it is validated; operator: for the record.
-    UserErrors say what is wrong.
+    `material` is what the images show, by default the name. `parent` is the `NAME` or `NAME:VERSION` to begin from, by
+    default the shipped weights. `minutes` is the time until the model can be used; validation takes about as long
+    again. `operator` is for the record. Raises UserErrors, which say what is wrong.
     """
     engine = open_database()
     kept = from_folder(engine, Path(data), material or name, operator)
     model = run(prepare(engine, name, material or name, kept, parent, minutes, operator), engine)
-    assert model is not None  # nobody asked for a pause
+    assert model is not None  # nobody requested a pause
     return model

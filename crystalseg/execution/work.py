@@ -1,6 +1,6 @@
-"""Long work: what takes minutes to hours in a folder of its own, whatever kind it is of.
+"""Long work: work of any kind that takes minutes to hours and has its own folder.
 
-Each kind is a module of `kinds`. Pages, command line, retention and clean-up ask this module, and know no kind.
+Each kind is a module of `kinds`. Pages, command line, retention and clean-up use this module and know no kind.
 """
 
 import functools
@@ -25,32 +25,37 @@ from crystalseg.record.runs import Run
 from crystalseg.record.store import home
 from crystalseg.report.handouts import HANDOUTS
 
-UPLOADS = "images"  # folder of the copies of what was uploaded for the work
-BESIDE_UPLOADS = ("frames",)  # folders of what was unpacked of them
+UPLOADS = "images"  # folder with the copies of the uploads
+BESIDE_UPLOADS = ("frames",)  # folders with files unpacked from the uploads
 
 
 class Asked(Protocol):
-    """What was asked for, as a kind's own dataclass says it."""
+    """What was requested; each kind has its own dataclass for it."""
 
     @property
     def id(self) -> str:
-        """What its entries on record are named by."""
+        """The id in the names of its entries on record."""
 
     @property
     def title(self) -> str:
-        """In words, for people."""
+        """What it is, in words, for people."""
 
     @property
     def operator(self) -> str:
-        """Who asked for it, or ""."""
+        """The person who requested it, or ""."""
 
 
 class Kind:
-    """A kind of long work. name: what it is called; place: folder below the home folder where pages put it; files: in
-    its folder, of which the first says what was asked; least_workers: processes that it can do with; parts: what its
-    state counts; takes_a_file: whether one file that is uploaded is its source, or else the folder that it lies in. A
-    kind says how
-    that file is read and how the work is done, and of the rest what is not as here."""
+    """A kind of long work. A subclass says how the request is read and how the work is done, and overrides whatever
+    else differs from the defaults.
+
+    name: The name of the kind.
+    place: The folder below the home folder where pages put such work.
+    files: The files in a folder of this kind. The first one holds the request.
+    least_workers: The smallest number of worker processes it can use.
+    parts: What its state counts.
+    takes_a_file: Whether a single uploaded file is itself the source, rather than the folder that holds it.
+    """
 
     name: ClassVar[str]
     place: ClassVar[str]
@@ -60,97 +65,98 @@ class Kind:
     takes_a_file: ClassVar[bool] = False
 
     def is_in(self, folder: Path) -> bool:
-        """Whether the work in `folder` is of this kind."""
+        """Return whether the work in `folder` is of this kind."""
         return all((folder / name).is_file() for name in self.files)
 
     def asked(self, folder: Path) -> Asked:
-        """What was asked for; WorkError if that cannot be read."""
+        """Return the request. Raises WorkError if it cannot be read."""
         raise NotImplementedError
 
     def carry_out(
         self, work: "Work", engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
     ) -> None:
-        """Do what is left, by so many processes or the Dask cluster of that address; `say` gets lines for a log."""
+        """Do what is left, with this many processes or on the Dask cluster at this address. `say` gets lines for a
+        log."""
         raise NotImplementedError
 
     def state(self, work: "Work", engine: Engine) -> State:
-        """How far it is."""
+        """Return the state of the work."""
         return work_state.state_of(work.folder)
 
     def runs(self, work: "Work", engine: Engine) -> list[Run]:
-        """What of it is on record."""
+        """Return its runs on record."""
         return []
 
     def results(self, work: "Work", run: Run) -> Path:
-        """What the paths of the files of a run begin with, before an underscore."""
+        """Return what the paths of a run's files begin with, before an underscore."""
         return work.folder / file_stem(run.image_name)
 
     def reads(self, work: "Work") -> set[str]:
-        """Hashes of images in the store that it reads while it is done, and did not bring itself."""
+        """Return the hashes of the images that the work reads from the store but did not put there itself."""
         return set()
 
     def pictures(self, work: "Work", run: Run) -> list[Path]:
-        """Files with the pixels of a run's image that the work wrote."""
+        """Return the files that the work wrote with the pixels of a run's image."""
         stem = self.results(work, run)
         return [stem.with_name(f"{stem.name}_{row.ending}") for row in HANDOUTS.values() if row.needs_image]
 
     def copies(self, work: "Work") -> list[Path]:
-        """The copies of images that were made so that the work can be done."""
+        """Return the copies of images that were made for the work."""
         return [file for name in (UPLOADS, *BESIDE_UPLOADS) for file in _files_in(work.folder / name)]
 
 
 @dataclass(frozen=True)
 class Work:
-    """Work in a folder. asked: what was asked for."""
+    """Long work in a folder. `asked` is the request."""
 
     kind: Kind
     folder: Path
-    asked: Any  # an Asked: of which class, its kind knows
+    asked: Any  # an Asked; its kind determines the class
 
     @property
     def id(self) -> str:
-        """What its entries on record are named by."""
+        """The id in the names of its entries on record."""
         return self.asked.id
 
     @property
     def title(self) -> str:
-        """In words, for people."""
+        """What it is, in words, for people."""
         return self.asked.title
 
     @property
     def profile(self) -> Profile | None:
-        """With which it is done, if with any."""
+        """The profile that it uses, if any."""
         return getattr(self.asked, "profile", None)
 
     @property
     def created(self) -> float:
-        """When it was asked for, s since 1970."""
+        """When it was requested, s since 1970."""
         return (self.folder / self.kind.files[0]).stat().st_mtime
 
     @property
     def touched(self) -> float:
-        """When it was last begun, gone on with, or got further, s since 1970."""
+        """When it last began, continued or progressed, s since 1970."""
         files = (self.folder / name for name in (self.kind.files[0], work_state.STATE, work_state.LOG))
         return max(file.stat().st_mtime for file in files if file.exists())
 
     def state(self, engine: Engine) -> State:
-        """How far it is."""
+        """Return its state."""
         return self.kind.state(self, engine)
 
     def runs(self, engine: Engine) -> list[Run]:
-        """What of it is on record."""
+        """Return its runs on record."""
         return self.kind.runs(self, engine)
 
     def images(self, engine: Engine) -> dict[Path, str]:
-        """The copies of images in its folder, and the hash of the image that each was made of, "" for what was there
-        before any was measured."""
+        """Return the copies of images in its folder, each with the hash of the image that it was made from, or "" for a
+        copy made before anything was measured."""
         made = {path: run.image_sha256 for run in self.runs(engine) for path in self.kind.pictures(self, run)}
         return dict.fromkeys(self.kind.copies(self), "") | {path: of for path, of in made.items() if path.is_file()}
 
 
 @functools.cache
 def kinds() -> dict[str, Kind]:
-    """The kinds of long work by name."""
+    """Return the kinds of long work by name."""
     modules = (
         importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     )
@@ -158,7 +164,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def works(kind: str = "") -> list[Work]:
-    """All long work below the home folder, or that of a kind, the newest first."""
+    """Return all long work below the home folder, or that of one kind, newest first."""
     wanted = [kinds()[kind]] if kind else kinds().values()
     found = [
         Work(each, folder, each.asked(folder))
@@ -170,8 +176,8 @@ def works(kind: str = "") -> list[Work]:
 
 
 def work_in(folder: Path) -> Work:
-    """The work in a folder; WorkError if there is none."""
-    # a series is a batch, too, and more
+    """Return the work in a folder. Raises WorkError if there is none."""
+    # The folder of a series is also one of a batch: take the kind with the most files.
     kind = max(
         (kind for kind in kinds().values() if kind.is_in(folder)), key=lambda kind: len(kind.files), default=None
     )
@@ -181,7 +187,7 @@ def work_in(folder: Path) -> Work:
 
 
 def find(name: str) -> Work:
-    """The work of that id, or in that folder; WorkError if there is none."""
+    """Return the work with that id or in that folder. Raises WorkError if there is none."""
     for work in works():
         if name in (work.id, work.folder.name):
             return work
@@ -189,14 +195,14 @@ def find(name: str) -> Work:
 
 
 def new_folder(kind: str) -> Path:
-    """An empty folder for work of that kind, below the home folder."""
+    """Make an empty folder for work of that kind, below the home folder."""
     folder = home() / kinds()[kind].place / uuid.uuid4().hex[:10]
     folder.mkdir(parents=True)
     return folder
 
 
 def start(work: Work, workers: int | None = None) -> None:
-    """Begin work or go on with it, in a process of its own that outlives this one."""
+    """Begin or continue work in a separate process that outlives this one."""
     work_state.ask(work.folder, "")
     many = work.kind.least_workers if workers is None else workers
     command = ("work", "go-on", str(work.folder), "--workers", str(many))
@@ -206,7 +212,8 @@ def start(work: Work, workers: int | None = None) -> None:
 
 
 def stop(work: Work, what: str, engine: Engine) -> str:
-    """Ask work to be `paused` or `cancelled`, at once where no process does it; what comes of that, in words."""
+    """Ask for work to be `paused` or `cancelled`; if no process is doing it, stop it at once. Return in words what
+    happens."""
     work_state.ask(work.folder, what)
     if work.state(engine).is_active:
         return f"{what} after what is under way"
@@ -215,14 +222,14 @@ def stop(work: Work, what: str, engine: Engine) -> str:
 
 
 def discard(work: Work) -> None:
-    """Give work up and remove its folder; what is on record stays. WorkError while it runs."""
+    """Abandon work and remove its folder. Everything on record stays. Raises WorkError while the work is running."""
     with locked(work.folder):
         clear(work.folder)
-    shutil.rmtree(work.folder, ignore_errors=True)  # the lock's file, unless somebody looks at it just now
+    shutil.rmtree(work.folder, ignore_errors=True)  # removes the lock file too, unless another process is looking at it
 
 
 def clear(folder: Path) -> None:
-    """Remove what lies in the folder of work whose lock is held."""
+    """Remove everything except the lock file from the folder of work whose lock this process holds."""
     for file in folder.iterdir():
         if file.is_dir():
             shutil.rmtree(file)
@@ -231,7 +238,7 @@ def clear(folder: Path) -> None:
 
 
 def never_begun() -> list[Path]:
-    """Folders below the home folder in which work was to be begun, and was not: what was uploaded lies there."""
+    """Return the folders below the home folder with uploads for work that never began."""
     begun = {work.folder for work in works()}
     places = {home() / kind.place for kind in kinds().values()}
     return [folder for place in places for folder in place.glob("*") if folder.is_dir() and folder not in begun]

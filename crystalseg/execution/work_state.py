@@ -1,4 +1,5 @@
-"""How far long work is, in files of its folder: one process does it, says how far it is, and can be asked to stop."""
+"""The state of long work, in files of its folder. One process does the work, reports its progress and can be asked to
+stop."""
 
 import fcntl
 import json
@@ -18,26 +19,33 @@ from crystalseg.execution.failure import failure
 from crystalseg.record import store
 from crystalseg.segmentation.progress import Cancelled
 
-LOCK = "batch.lock"  # of all kinds of work; the name is that of the first kind
+LOCK = "batch.lock"  # used by all kinds of work, despite its name
 ASKED, STATE, LOG = "asked", "state.json", "log.txt"
-GLANCE = 0.5  # s, in which whoever only looks whether there is a lock (`is_locked`) has let go of it again
-STARTING = 60.0  # s until work that was just started must hold its lock
+GLANCE = 0.5  # s within which a process that only tests the lock (`is_locked`) has released it
+STARTING = 60.0  # s within which started work must hold its lock
 OFTEN = 0.5  # s between two writes of the state
-ENDED = ("done", "cancelled")  # what will not go on unless a person wants it
+ENDED = ("done", "cancelled")  # work that continues only if a person asks for it
 
-_started: dict[Path, subprocess.Popen] = {}  # by this process
+_started: dict[Path, subprocess.Popen] = {}  # processes started by this process
 
 
 class WorkError(UserError):
-    """Long work that cannot be begun or go on; the message is one sentence for the user."""
+    """Long work cannot begin or continue. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How far work is. status: waiting, starting, running, paused, cancelled, failed or done; stage: what is under way,
-    in words; done of total: parts of it, as its kind counts them; share: of all, 0..1; left: seconds, NaN if not known;
-    reasons: name and reason of each part that failed; error: one sentence, if the whole failed; made: what came of it
-    already, such as a model's reference, or ""."""
+    """The state of long work.
+
+    status: waiting, starting, running, paused, cancelled, failed or done.
+    stage: What is under way, in words.
+    done, total: The number of parts that are done, and of all parts, as its kind counts them.
+    share: The share of all the work that is done, 0..1.
+    left: The time left in s, NaN if unknown.
+    reasons: The name and reason of each part that failed.
+    error: One sentence if the whole work failed.
+    made: What it has produced so far, such as a model's reference, or "".
+    """
 
     status: str = "waiting"
     stage: str = ""
@@ -51,7 +59,7 @@ class State:
 
     @property
     def is_active(self) -> bool:
-        """Whether a process does the work, or is about to."""
+        """Whether a process is doing the work or is about to."""
         return self.status in ("starting", "running")
 
 
@@ -60,7 +68,7 @@ _KEPT = {f.name for f in fields(State)} - {"left", "reasons"}
 
 
 def state_of(folder: Path) -> State:
-    """How far the work in `folder` is, by its files: work whose process has gone is paused."""
+    """Return the state of the work in `folder` from its files. Work whose process is gone is paused."""
     state, at = _read(folder)
     if is_locked(folder):
         return replace(state, status="running")
@@ -72,8 +80,13 @@ def state_of(folder: Path) -> State:
     return state
 
 
+def is_done(folder: Path) -> bool:
+    """Return whether the work in `folder` is done. The caller holds its lock."""
+    return _read(folder)[0].status == "done"
+
+
 def _read(folder: Path) -> tuple[State, float]:
-    """What the file says, also one that an earlier release wrote, and when that was written, s since 1970."""
+    """Return the state in the file, also in the format of earlier releases, and when it was written, s since 1970."""
     try:
         facts: dict[str, Any] = json.loads((folder / STATE).read_text())
     except (OSError, ValueError):
@@ -100,7 +113,7 @@ def started(folder: Path, process: subprocess.Popen) -> None:
 
 
 def ended(folder: Path, status: str) -> None:
-    """Work that no process does is `paused` or `cancelled` from now on, unless it is done."""
+    """Set work that no process is doing to `paused` or `cancelled`, unless it is done."""
     with locked(folder):
         state, _ = _read(folder)
         if state.status != "done":
@@ -113,7 +126,7 @@ def _write(folder: Path, state: State, rate: float) -> None:
 
 
 class Reporter:
-    """Says how far work is, to whoever reads its state and to `report`."""
+    """Report the progress of work: to its state file and to `report`."""
 
     def __init__(self, folder: Path, report: Callable[[State], None] = lambda _: None) -> None:
         self.folder, self.report = folder, report
@@ -123,7 +136,8 @@ class Reporter:
         self()
 
     def __call__(self, **changes: Any) -> None:
-        """Fields of State that changed. The file is written at once for another stage or status, else every OFTEN."""
+        """Change fields of the state. A new stage or status is written to the file at once, other changes every OFTEN
+        seconds."""
         self.state = replace(self.state, **changes)
         self.report(self.state)
         shown = self.state.stage + self.state.status
@@ -133,21 +147,22 @@ class Reporter:
         _write(self.folder, self.state, self._rate())
 
     def _rate(self) -> float:
-        """Share a second since it was begun or gone on with, from which the time left follows."""
-        if self.state.left >= 0:  # known better
+        """Return the share per second since the work began or continued. The time left follows from it."""
+        if self.state.left >= 0:  # the caller knows the time left
             return (1 - self.state.share) / max(self.state.left, 1e-3)
         return max(0.0, self.state.share - self._first) / max(time.monotonic() - self._began, 1e-3)
 
     def check(self) -> None:
-        """Raises `Cancelled` if the work was asked to stop."""
+        """Raise `Cancelled` if the work was asked to stop."""
         if asked(self.folder):
             raise Cancelled
 
 
 @contextmanager
 def working(folder: Path, report: Callable[[State], None] = lambda _: None) -> Iterator[Reporter]:
-    """This process does the work in `folder`, and says so; how that ended goes into its state: `Cancelled` is a pause,
-    or what else was asked for, and any other error a failure. WorkError if another process does it."""
+    """Hold the work in `folder` for this process, and report its state. `Cancelled` ends it as paused, or as whatever
+    was requested; Ctrl-C ends it as paused, and any other error as failed. Raises WorkError if another process is doing
+    the work."""
     with locked(folder):
         reporter = Reporter(folder, report)
         try:
@@ -167,7 +182,7 @@ def working(folder: Path, report: Callable[[State], None] = lambda _: None) -> I
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The work in `folder` is this process's; WorkError if it is another's."""
+    """Hold the lock of the work in `folder`. Raises WorkError if another process holds it."""
     try:
         lock = FileLock(folder / LOCK).acquire(timeout=GLANCE)
     except Timeout:
@@ -177,32 +192,33 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process does the work in `folder`."""
+    """Return whether a process is doing the work in `folder`."""
     try:
         file = (folder / LOCK).open("rb")
     except FileNotFoundError:
         return False
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who look are not in each other's way
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: testing processes do not block each other
         except BlockingIOError:
             return True
     return False
 
 
 def ask(folder: Path, what: str) -> None:
-    """Ask work to be `paused` or `cancelled` after what is under way, or with "" to go on."""
+    """Ask for work to be `paused` or `cancelled` after what is under way, or to continue with ""."""
     store.write_safely(folder / ASKED, what.encode())
 
 
 def asked(folder: Path) -> str:
-    """What was asked of it last."""
+    """Return the last request to the work in `folder`."""
     file = folder / ASKED
     return file.read_text() if file.exists() else ""
 
 
 def order_in(file: Path, what: str) -> dict[str, Any]:
-    """What a file of JSON says was asked for; WorkError if its folder holds no `what`, or the file is damaged."""
+    """Read a request from a JSON file. Raises WorkError if the file is missing, so that its folder holds no `what`, or
+    if the file is damaged."""
     try:
         facts = json.loads(file.read_text())
     except OSError as error:

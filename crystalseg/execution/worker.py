@@ -1,4 +1,4 @@
-"""A worker process: takes the queue's jobs one after another."""
+"""A worker process: it takes one job after another from the queue."""
 
 import os
 import time
@@ -29,10 +29,11 @@ from crystalseg.segmentation.settings import Settings, read_json
 
 
 def work(place: int = 0, folder: Path | None = None, idle_seconds: float = 900.0) -> None:
-    """A worker's life: take the next job, run it, repeat; end when idle and the app has gone."""
+    """Run a worker: take the next job, run it, and repeat. End after `idle_seconds` without a job, or when idle and the
+    app is gone."""
     queue = Queue(folder)
     try:
-        # a page that looks whether a worker lives holds the place for a moment
+        # A page that checks whether a worker lives holds its place for a moment.
         lock = queue.workers.hold(place, timeout=2.0)
     except Timeout:
         return
@@ -51,7 +52,7 @@ def work(place: int = 0, folder: Path | None = None, idle_seconds: float = 900.0
             try:
                 models = models or load_models()
                 run_job(queue, job, models, measured_by(models))
-            except Exception as error:  # the worker must survive any job, and say why it failed
+            except Exception as error:  # the worker must survive any job and report why it failed
                 queue.set(job, status="failed", error=failure(error))
             quiet_since = time.monotonic()
 
@@ -60,8 +61,8 @@ Measure = Callable[[Micrograph, Settings, Taught | None, Callable[[Progress], No
 
 
 def measured_by(models: Models) -> Measure:
-    """What measures an image: this process, or a cluster where $CRYSTALSEG_SCHEDULER names one, ClusterError if that
-    does not answer."""
+    """Return the function that measures an image: in this process, or on the cluster that $CRYSTALSEG_SCHEDULER names.
+    The function raises ClusterError if the cluster does not answer."""
     address = scheduler()
 
     def elsewhere(
@@ -78,7 +79,7 @@ def measured_by(models: Models) -> Measure:
 
 
 def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
-    """Do a job that was taken: its result goes into its folder and on record."""
+    """Run a job that was taken, and write its result to its folder and to the record."""
     place = queue.folder / job
     micrograph = load_micrograph(place / "micrograph.npz")
     settings = Settings.on_record(read_json((place / "settings.json").read_text(), "The settings are"))
@@ -98,7 +99,7 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
         return
     segmentation = result.segmentation
     save_segmentation(place / "segmentation.npz", segmentation)
-    # The run has the job's id: after a crash between the record and the end of the job it is not recorded twice.
+    # The run has the id of the job, so that a crash before the end of the job does not record it twice.
     with Session(queue.engine) as session:
         who = session.get_one(JobRow, job).who
     made = described(result, Details(operator=who), id=job, job=job)
@@ -106,7 +107,7 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
     if kept.files["labels"] != made.run.files["labels"]:
         reopened = reopen(kept, with_image=False)
         if not np.array_equal(reopened.labels, segmentation.labels):
-            # brought back where numbers are rounded otherwise: what is on record counts
+            # The run was computed again with different rounding: keep the labels on record.
             on_record = replace(
                 segmentation, labels=reopened.labels, confidence=reopened.confidence, origin=None, features=None
             )
@@ -115,12 +116,12 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
 
 
 class _GaveWay(Cancelled):
-    """An example stops for what somebody asked for."""
+    """An example stops because a requested job is waiting."""
 
 
 class _Watched:
-    """Called with a job's progress: writes it into the job's row, at most five times a second, and raises `Cancelled`
-    if that asks for it, `_GaveWay` if the job is an example's and another waits."""
+    """Take the progress of a job. It is written to the job's row at most five times a second. Raises `Cancelled` if the
+    row asks for it, and `_GaveWay` if the job is an example and a requested job is waiting."""
 
     def __init__(self, queue: Queue, job: str):
         self.queue, self.job, self.last = queue, job, 0.0

@@ -8,32 +8,126 @@ import numpy as np
 import pandas as pd
 from skimage.measure import regionprops
 
+from crystalseg.measurement.boundaries import CONVENTION, with_boundaries
 from crystalseg.measurement.diameter import equivalent_diameter
 
 # Columns in px that also exist in µm when the image is calibrated, and the power of the pixel size they scale with.
 LENGTHS = ("equivalent_diameter", "feret_max", "feret_min", "length", "width", "height", "perimeter")
 
 
-def feret(mask: np.ndarray) -> tuple[float, float, float]:
-    """Largest and smallest caliper width (px) and convex hull area (px²) of a bool mask (h, w).
+# Axes that differ by no more than this, px, or this share of the longer one have no direction.
+ROUND, ROUND_SHARE = 0.7, 0.02
+# Lattice directions (dy, dx) in which outlines are crossed, and the share of all directions that each stands for, so
+# that a straight edge of any direction comes out within 1.4 % and a circle right.
+_DIRECTIONS = (
+    (0.148, ((0, 1), (1, 0))),
+    (0.102, ((1, 1), (1, -1))),
+    (0.125, ((1, 2), (2, 1), (1, -2), (2, -1))),
+)
+_CORNER = np.radians(50)  # where an outline turns by more there is a corner of the crystal, else of its polygon only
+BEYOND = 0.25  # px that the vertices of the polygon about a disc lie outside of it, for discs of 6 to 100 px
 
-    Pixels are unit squares: the hull is that of their corners, so a square of n px has a smallest Feret diameter of
-    exactly n (ISO 13322-1: distance of parallel tangents).
+
+def feret(mask: np.ndarray) -> tuple[float, float, float]:
+    """Largest and smallest caliper width (px, distances of parallel tangents, ISO 13322-1) and convex hull area (px²)
+    of a bool mask (h, w), of the polygon of `hull`; for the largest width its vertices where the outline is round are
+    moved in by BEYOND, as a polygon about a circle reaches beyond it there. A disc of 6 px or more has its diameter
+    within 0.3 px in the mean, an axis-parallel square its diagonal exactly."""
+    outline = hull(mask)
+    sides = np.roll(outline, -1, axis=0) - outline
+    along = np.arctan2(sides[:, 1], sides[:, 0])
+    turn = np.abs((along - np.roll(along, 1) + np.pi) % (2 * np.pi) - np.pi)
+    _, smallest, area = _calipers(outline)
+    return max(_farthest(outline, np.where(turn > _CORNER, 0.0, BEYOND)), smallest), smallest, area
+
+
+def feret_of_corners(mask: np.ndarray) -> tuple[float, float, float]:
+    """As `feret`, of the hull of the pixels' corners, which makes a disc 1.1 px too large: before crystalseg 0.2."""
+    corners = np.concatenate([_pixels(mask) + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    return _calipers(cv2.convexHull(corners.astype(np.int32))[:, 0].astype(np.float64))
+
+
+def hull(mask: np.ndarray) -> np.ndarray:
+    """The convex polygon that a bool mask (h, w) is most likely the pixels of: its vertices, float (k, 2), x and y.
+
+    Between a side of the hull of the pixels' centres and the next points of the grid outside lies a gap of 1/√(a² + b²)
+    px, (a, b) being the side's direction in lowest terms; the edge of the crystal runs anywhere in it, so in its
+    middle. Axis-parallel squares are exact, other straight edges and circles right in the mean.
     """
+    corners = cv2.convexHull(_pixels(mask))[:, 0]
+    if len(corners) < 3:  # a pixel or a line of them
+        ends = [corners + np.array(offset) for offset in ((-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))]
+        return cv2.convexHull(np.concatenate(ends).astype(np.float32))[:, 0].astype(np.float64)
+    sides = (np.roll(corners, -1, axis=0) - corners).astype(np.int64)
+    gap = np.gcd(sides[:, 0], sides[:, 1]) / np.hypot(*sides.T)
+    x, y = corners.T.astype(np.float64)
+    around = np.sign(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    along = sides / np.hypot(*sides.T)[:, None]
+    normals = around * np.stack((along[:, 1], -along[:, 0]), axis=1)
+    reach = (normals * corners).sum(axis=1) + gap / 2
+    while True:
+        vertices = _meeting(normals, reach)
+        run = ((np.roll(vertices, -1, axis=0) - vertices) * along).sum(axis=1)
+        if run.min() > -1e-9 or len(run) <= 3:
+            break
+        # a side that its neighbours leave nothing of
+        normals, reach, along = (np.delete(of, run.argmin(), axis=0) for of in (normals, reach, along))
+    # the sides of a needle meet far away, but no vertex lies far outside of the pixels
+    away = vertices[:, None] - corners[None]
+    nearest = np.hypot(*away.transpose(2, 0, 1)).argmin(axis=1)
+    off = away[np.arange(len(vertices)), nearest]
+    far = np.maximum(1.0, np.hypot(*off.T) / 1.5)
+    inside = corners[nearest] + off / far[:, None]
+    return cv2.convexHull(inside.astype(np.float32))[:, 0].astype(np.float64)
+
+
+def _meeting(normals: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Where each of the lines n·x = r, (k, 2) and (k,), meets the one before it, (k, 2)."""
+    before, reached = np.roll(normals, 1, axis=0), np.roll(reach, 1)
+    turn = before[:, 0] * normals[:, 1] - before[:, 1] * normals[:, 0]
+    x, y = reached * normals[:, 1] - before[:, 1] * reach, before[:, 0] * reach - reached * normals[:, 0]
+    return np.stack((x, y), axis=1) / turn[:, None]
+
+
+def _pixels(mask: np.ndarray) -> np.ndarray:
+    """The pixels of a mask's outline, int (n, 2), x and y."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    pixels = np.concatenate(contours)[:, 0]
-    corners = np.concatenate([pixels + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
-    hull = cv2.convexHull(corners.astype(np.int32))[:, 0].astype(np.float64)
-    apart = hull[:, None] - hull[None]
-    largest = np.sqrt(np.square(apart).sum(axis=2).max())
-    edges = np.roll(hull, -1, axis=0) - hull
-    normals = np.stack((-edges[:, 1], edges[:, 0]), axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
-    spans = hull @ normals.T
+    return np.concatenate(contours)[:, 0]
+
+
+def _farthest(points: np.ndarray, less: np.ndarray | float = 0.0) -> float:
+    """The largest distance of two points, (k, 2), `less` what is taken off at each, (k,)."""
+    off = np.broadcast_to(less, len(points))
+    return float((np.sqrt(np.square(points[:, None] - points[None]).sum(axis=2)) - off[:, None] - off[None]).max())
+
+
+def _calipers(outline: np.ndarray) -> tuple[float, float, float]:
+    """Largest and smallest caliper width of a convex polygon, float (k, 2), and its area."""
+    sides = np.roll(outline, -1, axis=0) - outline
+    lengths = np.hypot(*sides.T)
+    sides, lengths = sides[lengths > 1e-9], lengths[lengths > 1e-9]
+    spans = outline @ (np.stack((-sides[:, 1], sides[:, 0])) / lengths)
     # The smallest width of a convex polygon is reached with one side flat against a tangent.
-    smallest = np.ptp(spans, axis=0).min()
-    x, y = hull.T
-    area = 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    return float(largest), float(smallest), float(area)
+    smallest = float(np.ptp(spans, axis=0).min())
+    x, y = outline.T
+    return _farthest(outline), smallest, 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+
+
+def perimeter(mask: np.ndarray) -> float:
+    """Length of the outline of a bool mask (h, w), px: of its `hull`, times how much more often lines of the pixel grid
+    in eight directions cross the outline than that of a convex mask as wide (Cauchy and Crofton: a length is π/2 · the
+    mean over directions of crossings · distance of lines). An axis-parallel square is exact, a disc within 1 % from 20
+    px on; by `skimage.measure.perimeter_crofton`, of four directions, the square is 5 % short."""
+    outline, pixels = hull(mask), _pixels(mask).astype(np.int64)
+    padded = np.pad(mask.astype(bool), 2)
+    seen = convex = 0.0
+    for share, directions in _DIRECTIONS:
+        for dy, dx in directions:
+            moved = padded[dy:, max(dx, 0) : padded.shape[1] + min(dx, 0)]
+            still = padded[: len(padded) - dy, max(-dx, 0) : padded.shape[1] - max(dx, 0)]
+            seen += share * np.count_nonzero(moved != still) / np.hypot(dy, dx)
+            convex += share * 2 * (np.ptp(pixels @ (dy, -dx)) + 1) / np.hypot(dy, dx)
+    return float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum()) * max(1.0, seen / convex)
 
 
 def measure_crystals(
@@ -41,19 +135,33 @@ def measure_crystals(
     um_per_px: float | None = None,
     confidence: np.ndarray | None = None,
     marks: Mapping[int, str] | None = None,
+    convention: int = CONVENTION,
 ) -> pd.DataFrame:
-    """Table of all crystals in `labels`, integer (H, W), 0 = background.
+    """Table of all crystals in `labels`, integer (H, W), 0 = background; of grains that fill the area, each with half
+    of its boundaries (`boundaries.with_boundaries`).
 
     Columns (each length also in µm, area in µm², when `um_per_px` is given):
     id; area_px2 (pixels); equivalent_diameter_px = 2·sqrt(area/π) (paper IV-C); feret_max_px, feret_min_px (largest
     and smallest caliper width, ISO 13322-1); length_px = the larger of width_px and height_px, the sides of the
-    bounding box (the paper's crystal length); perimeter_px (Crofton, four directions); aspect_ratio =
-    feret_min/feret_max, 0..1 (ISO 9276-6); circularity = 4π·area/perimeter², at most 1; solidity = area / area of the
-    convex hull; orientation_deg of the long axis, 0..180 counter-clockwise from the image's horizontal; centroid_x_px,
-    centroid_y_px; touches_border (reaches the image's edge); confidence, 0..1, if given as float (n,) for ids 1..n;
-    kind: `crystal`, or what `marks` says of an id (a pore or an artefact is no crystal).
+    bounding box (the paper's crystal length); perimeter_px (see `perimeter`); by the names of ISO 9276-6 aspect_ratio =
+    feret_min/feret_max, 0..1, form_factor = 4π·area/perimeter², at most 1, circularity = its root, and solidity = area
+    / area of the convex hull, at most 1; orientation_deg of the long axis, 0..180 counter-clockwise from the image's
+    horizontal, NaN of what is as wide as long; centroid_x_px, centroid_y_px; touches_border (reaches the image's edge);
+    confidence, 0..1, if given as float (n,) for ids 1..n; kind: `crystal`, or what `marks` says of an id (a pore or an
+    artefact is no crystal). convention: 1, for runs on record by crystalseg 0.1: no boundaries, Feret diameters of the
+    pixels' corners, perimeter by four directions.
     """
-    rows = [_row(region, labels.shape) for region in regionprops(labels)]
+    return _table(labels if convention == 1 else with_boundaries(labels), um_per_px, confidence, marks, convention)
+
+
+def _table(
+    labels: np.ndarray,
+    um_per_px: float | None,
+    confidence: np.ndarray | None,
+    marks: Mapping[int, str] | None,
+    convention: int,
+) -> pd.DataFrame:
+    rows = [_row(region, labels.shape, convention) for region in regionprops(labels)]
     for row in rows:
         number = row["id"]
         row["confidence"] = float(confidence[number - 1]) if confidence is not None else np.nan
@@ -69,11 +177,15 @@ def measure_crystals(
     return table
 
 
-def _row(region: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+def _row(region: Any, shape: tuple[int, ...], convention: int) -> dict[str, Any]:
     """What a crystal's shape and place in an image (H, W) say; `region` as `regionprops` gives it."""
     top, left, bottom, right = region.bbox
-    largest, smallest, hull_area = feret(region.image)
-    perimeter = region.perimeter_crofton
+    first = convention == 1
+    largest, smallest, hull_area = (feret_of_corners if first else feret)(region.image)
+    around = region.perimeter_crofton if first else perimeter(region.image)
+    form_factor = min(1.0, 4 * np.pi * region.area / around**2) if around > 0 else 1.0
+    long, short = region.axis_major_length, region.axis_minor_length
+    is_round = not first and long - short <= max(ROUND, ROUND_SHARE * long)
     return {
         "id": region.label,
         "area_px2": float(region.area),
@@ -83,12 +195,13 @@ def _row(region: Any, shape: tuple[int, ...]) -> dict[str, Any]:
         "length_px": float(max(bottom - top, right - left)),
         "width_px": float(right - left),
         "height_px": float(bottom - top),
-        "perimeter_px": perimeter,
+        "perimeter_px": around,
         "aspect_ratio": smallest / largest,
-        "circularity": min(1.0, 4 * np.pi * region.area / perimeter**2) if perimeter > 0 else 1.0,
-        "solidity": region.area / hull_area,
+        "form_factor": form_factor,
+        "circularity": np.sqrt(form_factor),
+        "solidity": min(1.0, region.area / hull_area),
         # scikit-image measures from the downward axis
-        "orientation_deg": np.degrees(region.orientation + np.pi / 2) % 180,
+        "orientation_deg": np.nan if is_round else np.degrees(region.orientation + np.pi / 2) % 180,
         "centroid_x_px": region.centroid[1],
         "centroid_y_px": region.centroid[0],
         "touches_border": top == 0 or left == 0 or bottom == shape[0] or right == shape[1],
@@ -102,18 +215,36 @@ def remeasured(
     um_per_px: float | None,
     confidence: np.ndarray,
     marks: Mapping[int, str],
+    convention: int = CONVENTION,
 ) -> pd.DataFrame:
-    """`measure_crystals` again where only the ids `changed` differ from what `table` was made of: those rows are made
-    anew, others stay."""
+    """`measure_crystals` again where only the ids `changed` differ from what `table` was made of: their rows and those
+    of neighbours that share a boundary with them are made anew, others stay."""
+    grown = labels if convention == 1 else with_boundaries(labels)
+    changed = {*changed, *_moved(table, grown)}
     wanted = np.zeros(len(confidence) + 1, np.int32)
     ids = [n for n in changed if n <= len(confidence)]
     wanted[ids] = ids
-    new = measure_crystals(wanted[labels], um_per_px, confidence, marks)
+    new = _table(wanted[grown], um_per_px, confidence, marks, convention)
     kept = table[~table["id"].isin(changed)]
     parts = [part for part in (kept, new) if len(part)]
     if not parts:
         return new
     return pd.concat(parts).sort_values("id", ignore_index=True)
+
+
+def _moved(table: pd.DataFrame, labels: np.ndarray) -> Collection[int]:
+    """The ids of which area or centroid is not that of the table any more."""
+    areas = np.bincount(labels.ravel())
+    y, x = (np.bincount(labels.ravel(), np.broadcast_to(of, labels.shape).ravel()) for of in np.ogrid[_slices(labels)])
+    ids = table["id"].to_numpy(int)
+    ids = ids[ids < len(areas)]
+    known = table.set_index("id").loc[ids, ["area_px2", "centroid_x_px", "centroid_y_px"]].to_numpy(float)
+    now = np.column_stack((areas[ids], *(of[ids] / np.maximum(areas[ids], 1) for of in (x, y))))
+    return ids[~np.isclose(known, now, rtol=0, atol=1e-6).all(axis=1)].tolist()
+
+
+def _slices(labels: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(0, side) for side in labels.shape)
 
 
 # Types too: a table without crystals has the same.
@@ -128,6 +259,7 @@ _COLUMNS = {
     "height_px": float,
     "perimeter_px": float,
     "aspect_ratio": float,
+    "form_factor": float,
     "circularity": float,
     "solidity": float,
     "orientation_deg": float,

@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from crystalseg.measurement.boundaries import CONVENTION, with_boundaries
 from crystalseg.measurement.grain_size import Planimetric, planimetric
 from crystalseg.measurement.intercept import Intercepts, Pattern, intercepts
 
@@ -17,19 +18,20 @@ from crystalseg.measurement.intercept import Intercepts, Pattern, intercepts
 @dataclass(eq=False)
 class Field:
     """One image of a sample. labels: integer (H, W), 0 = background, or None once they are let go of; crystals: its
-    table; um_per_px or None."""
+    table; um_per_px or None; convention: of measuring, as of the table (`boundaries.CONVENTION`)."""
 
     labels: np.ndarray | None
     crystals: pd.DataFrame
     um_per_px: float | None
     name: str = ""
+    convention: int = CONVENTION
 
     def let_go(self) -> None:
         """Count all that needs the labels, then drop them: a sample may have more fields than fit into memory."""
         for pattern in get_args(Pattern):
             self.intercepts(pattern)
-        _ = self.shape, self.planimetric
-        del self.crystal_labels
+        _ = self.shape, self.planimetric, self.is_filled
+        del self._measured
         self.labels = None
 
     @cached_property
@@ -45,11 +47,22 @@ class Field:
         return self.labels
 
     @cached_property
-    def crystal_labels(self) -> np.ndarray:
-        """The labels without what is marked as pore or artefact."""
-        other = self.crystals.loc[self.crystals["kind"] != "crystal", "id"].to_numpy()
+    def _measured(self) -> tuple[np.ndarray, bool]:
         labels = self.kept_labels
-        return np.where(np.isin(labels, other), 0, labels) if len(other) else labels
+        measured = with_boundaries(labels) if self.convention > 1 else labels
+        fills = measured is not labels or bool(labels.all())
+        other = self.crystals.loc[self.crystals["kind"] != "crystal", "id"].to_numpy()
+        return np.where(np.isin(measured, other), 0, measured) if len(other) else measured, fills
+
+    @property
+    def crystal_labels(self) -> np.ndarray:
+        """The labels, with the boundaries of grains that fill the area, without what is marked as pore or artefact."""
+        return self._measured[0]
+
+    @cached_property
+    def is_filled(self) -> bool:
+        """Whether the grains fill the area, so that half of each boundary belongs to either of its neighbours."""
+        return self._measured[1]
 
     @property
     def area(self) -> float:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-from crystalseg.measurement.distribution import counting, percentiles, sizes_and_weights
+from crystalseg.measurement.distribution import border_weights, counting, percentiles, sizes_and_weights
 from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.grain_size import g_of_area, g_of_count, g_of_intercept
 from crystalseg.measurement.intercept import Pattern
@@ -86,7 +86,9 @@ class Figure:
 
 _ECD = "equivalent circular diameter 2·√(A/π)"
 DEFINITIONS: Mapping[str, Definition] = {
-    "mean": Definition("mean diameter (average crystal size)", 1, f"{_ECD}; EN 623-3, ISO 9276-2 D[1,0]"),
+    "mean": Definition(
+        "mean diameter (average crystal size)", 1, f"{_ECD}; EN ISO 13383-1:2016 method B, ISO 9276-2 D[1,0]"
+    ),
     "d10": Definition("D10 by number", 1, "ISO 9276-1, smallest size with Q0 ≥ 0.1"),
     "d50": Definition("D50 by number", 1, "ISO 9276-1, smallest size with Q0 ≥ 0.5"),
     "d90": Definition("D90 by number", 1, "ISO 9276-1, smallest size with Q0 ≥ 0.9"),
@@ -98,8 +100,10 @@ DEFINITIONS: Mapping[str, Definition] = {
     "d43": Definition("D[4,3]", 1, "ISO 9276-2, M4,0 / M3,0 of the sections' diameters"),
     "largest": Definition("largest diameter", 1, _ECD),
     "area_above": Definition("area share of crystals above x", 0, "share of the counted crystals' area", is_share=True),
-    "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6"),
-    "intercept_lines": Definition("mean linear intercept, lines", 1, "ISO 13383-1, EN 623-3, ASTM E112-13 cl. 13"),
+    "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6; weights as of sizes"),
+    "intercept_lines": Definition(
+        "mean linear intercept, lines", 1, "EN ISO 13383-1:2016 method A, ASTM E112-13 cl. 13"
+    ),
     "intercept_circles": Definition("mean linear intercept, circles", 1, "ASTM E112-13 cl. 14"),
     "per_mm2": Definition("crystals per mm², N_A", -2, "ASTM E112-13 cl. 11: (inside + cut/2 + corner/4) / area"),
     "g_planimetric": Definition("G, planimetric", "G", "ASTM E112-13 cl. 11: 3.321928·log10(N_A) − 2.954"),
@@ -348,20 +352,21 @@ def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
 
 
 def _aspect(fields: Sequence[Field], rule: str) -> dict[str, Figure]:
+    """The median aspect ratio, counted as sizes are: by the weights of the border rule."""
     parts, places = [], []
     for field in fields:
         inside = counting(field.crystals, rule)
         ratio, x, y = (
             field.crystals[c].to_numpy(float)[inside] for c in ("aspect_ratio", "centroid_x_px", "centroid_y_px")
         )
-        parts.append(ratio)
+        parts.append((ratio, border_weights(field.crystals, field.shape, rule)[inside]))
         places.append((x, y, field.shape))
-    ratios = np.concatenate(parts)
+    ratios, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if not len(ratios):
         return {}
-    value = float(np.median(ratios))
-    of, _ = _percentile(ratios, np.ones(len(ratios)), Places.of(places), 0.5, value)
-    each = tuple(float(np.median(part)) if len(part) else np.nan for part in parts)
+    value = percentiles(ratios, weights)[1]
+    of, _ = _percentile(ratios, weights, Places.of(places), 0.5, value)
+    each = tuple(percentiles(*part)[1] if len(part[0]) else np.nan for part in parts)
     return {"aspect": _figure("aspect", value, "", of, each)}
 
 

@@ -1,7 +1,6 @@
-"""ASTM grain-size numbers G, the largest grain, and whether one number describes a sample at all.
+"""ASTM grain-size numbers G, coarse outliers, and how precisely several fields tell.
 
-Formulas of ASTM E112-13, E1382-97, E930-99 and E1181-02, read second-hand from public sources, not from the
-purchased standards.
+Formulas of ASTM E112-13, E1382-97 and E930-18, read second-hand from public sources, not from the purchased standards.
 """
 
 from collections.abc import Sequence
@@ -10,12 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-DUPLEX_BIC = 10.0  # how much better two populations must describe the diameters ("very strong", Kass and Raftery 1995)
-DUPLEX_APART = 2.0  # Ashman's D above which two populations are apart (Ashman et al. 1994, AJ 108, 2348)
-DUPLEX_AREA = 0.05  # least share of the area in each population (E1181 clause 6)
-DUPLEX_LEAST = 30  # fewer crystals do not tell
-ALA_COARSER = 3.0  # E930: a grain at least so many G coarser than the rest
-ALA_AREA = 0.05  # and covering at most this share of the area
+ALA_COARSER = 3.0  # E930-18, 4.2: outlier coarse grains are 3 or more G coarser than the rest
+ALA_AREA = 0.05  # and cover 5 % or less of the specimen's area
 
 
 def g_of_count(per_mm2: float) -> float:
@@ -73,61 +68,35 @@ def planimetric(labels: np.ndarray) -> Planimetric:
 
 
 @dataclass(frozen=True)
-class LargestGrain:
-    """E930-99: area of the largest crystal (unit²), how much coarser it is than the mean of the rest in G, its share of
-    the crystals' area, and whether it is as large as (ALA): at least 3 G coarser and at most 5 % of the area."""
+class Outliers:
+    """E930-18, 4.2: coarse grains outside of the rest of a specimen. count: how many; largest: area of the largest
+    (unit²); coarser: how many G the least of them is coarser than the mean of the rest, share: of the specimen's area,
+    0..1."""
 
-    area: float
+    count: int
+    largest: float
     coarser: float
     share: float
 
     @property
     def ala(self) -> bool:
-        return self.coarser >= ALA_COARSER and self.share <= ALA_AREA
+        """Whether the largest is to be reported as grain as large as (ALA): all outliers together cover at most 5 %."""
+        return self.count > 0 and self.share <= ALA_AREA
 
 
-def largest_grain(areas: np.ndarray) -> LargestGrain | None:
-    """The largest of the crystals' areas, float (n,), of one unit; None if there are fewer than two."""
+def outliers(areas: np.ndarray, specimen: float) -> Outliers | None:
+    """The coarse grains among those of these areas, float (n,), in a specimen's area of the same unit: as many of the
+    largest as are each ALA_COARSER or more coarser than the mean of all that are left; None if there are fewer than
+    two grains."""
     if len(areas) < 2:
         return None
-    largest = float(areas.max())
-    rest = (float(areas.sum()) - largest) / (len(areas) - 1)
-    return LargestGrain(largest, g_of_area(rest) - g_of_area(largest), largest / float(areas.sum()))
-
-
-@dataclass(frozen=True)
-class Populations:
-    """Two log-normal populations in one sample: median diameters, and their shares of number and of area, 0..1."""
-
-    diameters: tuple[float, float]
-    number: tuple[float, float]
-    area: tuple[float, float]
-
-
-def duplex(diameters: np.ndarray) -> Populations | None:
-    """Two populations if the diameters, float (n,), are clearly not one log-normal population, else None (E1181-02).
-
-    E1181 judges by eye on a chart; here two normal populations of log diameter must describe the sample better than one
-    by DUPLEX_BIC in the Bayesian information criterion, be DUPLEX_APART apart and hold DUPLEX_AREA of the area each.
-    """
-    if len(diameters) < DUPLEX_LEAST or len(np.unique(diameters)) < 10:
-        return None
-    from sklearn.mixture import GaussianMixture
-
-    x = np.log(diameters)[:, None]
-    fits = [GaussianMixture(k, random_state=0, n_init=3).fit(x) for k in (1, 2)]
-    if fits[0].bic(x) - fits[1].bic(x) < DUPLEX_BIC:
-        return None
-    means, variances = fits[1].means_[:, 0], fits[1].covariances_[:, 0, 0]
-    order = np.argsort(means)
-    if np.sqrt(2) * abs(means[1] - means[0]) / np.sqrt(variances.sum()) < DUPLEX_APART:
-        return None
-    belongs = fits[1].predict_proba(x)[:, order]
-    number, area = belongs.sum(axis=0), (belongs * diameters[:, None] ** 2).sum(axis=0)
-    number, area = number / number.sum(), area / area.sum()
-    if area.min() < DUPLEX_AREA:
-        return None
-    return Populations(tuple(np.exp(means[order])), tuple(number), tuple(area))
+    ordered = np.sort(areas)[::-1]
+    rest = (ordered.sum() - np.cumsum(ordered))[:-1] / np.arange(len(ordered) - 1, 0, -1)
+    coarser = 3.3223 * np.log10(ordered[:-1] / rest)
+    apart = np.flatnonzero(coarser >= ALA_COARSER)
+    count = int(apart[-1]) + 1 if len(apart) else 0
+    least = float(coarser[max(count - 1, 0)])
+    return Outliers(count, float(ordered[0]), least, float(ordered[:count].sum() / specimen))
 
 
 @dataclass(frozen=True)
@@ -152,7 +121,7 @@ class Precision:
 
 
 def precision(values: Sequence[float], wanted: float = 10.0) -> Precision | None:
-    """Of one figure (N_A, l) in several fields (E112-13 clause 17). None for fewer than two fields.
+    """Of one figure (N_A, l) in several fields (E112-13 clause 15, statistical analysis). None for fewer than two.
 
     CI = t(0.975, n − 1)·s/√n, %RA = 100·CI/mean, fields needed = ⌈(t·s / (`wanted` %·mean))²⌉.
     """

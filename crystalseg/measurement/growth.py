@@ -5,7 +5,7 @@ n = 3 ripening limited by diffusion (Lifshitz & Slyozov 1961, Wagner 1961), n = 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, stats
@@ -16,6 +16,8 @@ GAS_CONSTANT = 8.314462618  # J / (mol K), CODATA 2018
 EXPONENTS = (0.5, 12.0)  # between which n is sought
 LEAST_GROWTH = 1.05  # last mean size over the first: of less no law can be told
 CONFIDENCE = 0.95
+TELLS = 2.0  # an interval of n whose ends differ by more than this factor holds 2 as well as 4: no law can be told
+RESAMPLES = 400
 
 
 class GrowthError(UserError):
@@ -40,6 +42,11 @@ class GrowthLaw:
     def size(self, seconds: np.ndarray) -> np.ndarray:
         """Mean size after so many seconds."""
         return np.maximum(self.initial**self.exponent + self.rate * seconds, 0) ** (1 / self.exponent)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the frames tell one law from another."""
+        return not self.is_open and self.exponent_high <= TELLS * self.exponent_low
 
     @property
     def is_open(self) -> bool:
@@ -81,6 +88,61 @@ def fit(
     law = GrowthLaw(n, low, high, rate, rate - reach, rate + reach, initial, 0.0, unit)
     rest = d - law.size(t - begin)
     return GrowthLaw(n, low, high, rate, rate - reach, rate + reach, initial, float(np.sqrt((rest**2).mean())), unit)
+
+
+def with_tracks(law: GrowthLaw, seconds: Sequence[float], sizes: Sequence[float], diameters: np.ndarray) -> GrowthLaw:
+    """The law of mean sizes (f,) at times with intervals that allow for the frames showing the same crystals.
+
+    diameters: of each crystal followed in each frame, float (tracks, f), NaN where it is not seen. Frames are not
+    independent: what a sample lacks, every frame of it lacks. So crystals are drawn again, each with all its frames
+    (bootstrap of clusters; Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8), the mean
+    sizes are changed as those of the crystals drawn, and the law is fitted to each such series. An interval is that of
+    these or that of the scatter about the law, whichever reaches further.
+    """
+    t, d = np.asarray(seconds, float), np.asarray(sizes, float)
+    seen = np.isfinite(diameters)
+    good = np.isfinite(t) & np.isfinite(d) & (d > 0) & (seen.sum(axis=0) > 1)
+    if len(diameters) < 2 or len(np.unique(t[good])) < 3:
+        return law
+    seen, own, t, d = seen[:, good], np.nan_to_num(diameters[:, good]), t[good] - t[good].min(), d[good]
+    times = np.random.default_rng(0).multinomial(len(own), np.full(len(own), 1 / len(own)), RESAMPLES)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (times @ own) / (times @ seen) / (own.sum(axis=0) / seen.sum(axis=0)) * d
+    means = means[np.isfinite(means).all(axis=1) & (means > 0).all(axis=1)]
+    tail = (1 - CONFIDENCE) / 2
+    given = law.exponent_low == law.exponent_high
+    rates = _rates(t, means, law.exponent)
+    slow, fast = np.quantile(rates, [tail, 1 - tail])
+    law = replace(law, rate_low=float(min(law.rate_low, slow)), rate_high=float(max(law.rate_high, fast)))
+    if given:
+        return law
+    low, high = np.quantile(_exponents(t, means), [tail, 1 - tail])
+    return replace(
+        law, exponent_low=float(min(law.exponent_low, low)), exponent_high=float(max(law.exponent_high, high))
+    )
+
+
+def _line(t: np.ndarray, sizes: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and sum of squares, in size, of dⁿ = d₀ⁿ + K·t through each series of sizes, (b, f): by least squares
+    weighed so that errors of d count alike."""
+    scale = sizes.mean(axis=1, keepdims=True)
+    x = sizes / scale
+    weights, y = x ** (2 - 2 * n), x**n
+    total = weights.sum(axis=1, keepdims=True)
+    mean_t, mean_y = ((weights * of).sum(axis=1, keepdims=True) / total for of in (t, y))
+    slope = (weights * (t - mean_t) * (y - mean_y)).sum(axis=1) / (weights * (t - mean_t) ** 2).sum(axis=1)
+    rest = y - mean_y - slope[:, None] * (t - mean_t)
+    return slope * scale[:, 0] ** n, (weights * rest**2).sum(axis=1) / n**2
+
+
+def _rates(t: np.ndarray, sizes: np.ndarray, n: float) -> np.ndarray:
+    return _line(t, sizes, n)[0]
+
+
+def _exponents(t: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The n of least squares of each series of sizes, (b, f)."""
+    grid = np.geomspace(*EXPONENTS, 160)
+    return grid[np.argmin([_line(t, sizes, n)[1] for n in grid], axis=0)]
 
 
 class _Series:

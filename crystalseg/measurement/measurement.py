@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import Summary, summarise
 from crystalseg.measurement.query import leave_out
@@ -27,6 +28,7 @@ def measure(
     marks: Mapping[int, str] | None = None,
     only: str = "",
     pixels: np.ndarray | None = None,
+    convention: int = CONVENTION,
 ) -> Measurement:
     """Measure all crystals of labels, integer (H, W), and sum up those that `only` selects with the border rule `rule`;
     `only` and `pixels` as for `leave_out`, the other parameters as for `measure_crystals`.
@@ -41,7 +43,7 @@ def measure(
     >>> result.summary.counted, result.summary.unit
     (2, 'µm')
     """
-    return sum_up(measure_crystals(labels, um_per_px, confidence, marks), labels, rule, only, pixels)
+    return sum_up(measure_crystals(labels, um_per_px, confidence, marks, convention), labels, rule, only, pixels)
 
 
 def sum_up(

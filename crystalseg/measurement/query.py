@@ -24,7 +24,7 @@ WORDS = (
 )
 # What a word stands for. Large, small, bright and dark compare with the other crystals of the image: its thirds.
 ADJECTIVES = {
-    "ROUND": "circularity >= 0.85",
+    "ROUND": "circularity >= 0.92",
     "ELONGATED": "aspect_ratio < 0.5",
     "EQUIAXED": "aspect_ratio >= 0.7",
     "RAGGED": "solidity < 0.9",
@@ -50,6 +50,8 @@ _NAMES = {
     "umfang": "perimeter",
     "aspect ratio": "aspect_ratio",
     "seitenverhältnis": "aspect_ratio",
+    "form factor": "form_factor",
+    "formfaktor": "form_factor",
     "rundheit": "circularity",
     "winkel": "orientation",
     "konfidenz": "confidence",
@@ -271,7 +273,7 @@ def _selected(tree: tuple, crystals: pd.DataFrame, brightness: np.ndarray | None
             values = _values(crystals, column, unit, brightness)
             if isinstance(value, str):
                 counted = values[(crystals["kind"] == "crystal").to_numpy(bool)]
-                value = float(np.percentile(counted, int(value[1:]))) if len(counted) else 0.0
+                value = float(np.nanpercentile(counted, int(value[1:]))) if len(counted) else 0.0
             return _COMPARE[operator](values, value)
         case ("kind", name):
             return (crystals["kind"] == name).to_numpy(bool)

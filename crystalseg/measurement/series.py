@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from crystalseg.measurement.diameter import equivalent_diameter
-from crystalseg.measurement.growth import GrowthError, GrowthLaw, fit
+from crystalseg.measurement.growth import GrowthError, GrowthLaw, fit, with_tracks
 from crystalseg.measurement.tracks import Tracks
 
 ISOTHERMAL = 10.0  # K between the hottest and the coldest frame, at most: a law holds at one temperature
@@ -46,7 +46,8 @@ def series(frames: pd.DataFrame, tracks: Tracks, exponent: float | None = None) 
     unit = "µm" if scales.notna().all() else "px"
     law, why = None, ""
     try:
-        law = fit(*_seen(frames), exponent, unit)
+        times, sizes, spread = _seen(frames)
+        law = with_tracks(fit(times, sizes, spread, exponent, unit), times, sizes, _diameters(frames, tracks, unit))
     except GrowthError as error:
         why = str(error)
     return Series(frames, tracks, unit, law, why)
@@ -67,6 +68,14 @@ def _seen(frames: pd.DataFrame) -> tuple[Sequence[float], Sequence[float], Seque
     return frames["seconds"].to_list(), frames["mean"].to_list(), spread.tolist() if known else None
 
 
+def _diameters(frames: pd.DataFrame, tracks: Tracks, unit: str) -> np.ndarray:
+    """Of each track in each frame, float (tracks, frames), NaN where it is not seen."""
+    rows = tracks.crystals.assign(size=equivalent_diameter(tracks.crystals["area_px2"]))
+    table = rows.pivot_table(index="track", columns="frame", values="size").reindex(columns=frames["frame"])
+    scales = frames["um_per_px"].to_numpy(float) if unit == "µm" else 1.0
+    return table.to_numpy(float) * scales
+
+
 def events_of(tracks: Tracks, frames: int) -> pd.DataFrame:
     """How many crystals began and ended, a row a frame, by what happened."""
     kinds = ("birth", "split", "merge", "disappearance")
@@ -81,9 +90,14 @@ def law_words(law: GrowthLaw) -> str:
     """The law in a sentence."""
     given = math.isclose(law.exponent_low, law.exponent_high)
     interval = "given" if given else f"95 %: {law.exponent_low:.2f} to {law.exponent_high:.2f}"
-    open_ = " The data leave n open on one side: longer growth is needed to tell it." if law.is_open else ""
+    told = ""
+    if not given and not law.is_told:
+        told = (
+            f"No law can be told from these frames: n from {law.exponent_low:.2f} to {law.exponent_high:.2f} fits them "
+            "(95 %). More crystals, or longer growth, tell more. The best is "
+        )
     return (
-        f"dⁿ − d₀ⁿ = K·t with n = {law.exponent:.2f} ({interval}), K = {law.rate:.3g} {law.unit}ⁿ/s (95 % at that n: "
-        f"{law.rate_low:.3g} to {law.rate_high:.3g}), d₀ = {law.initial:.4g} {law.unit}; the mean sizes lie "
-        f"{law.spread:.2g} {law.unit} about it (standard deviation).{open_}"
+        f"{told}dⁿ − d₀ⁿ = K·t with n = {law.exponent:.2f} ({interval}), K = {law.rate:.3g} {law.unit}ⁿ/s (95 % at "
+        f"that n: {law.rate_low:.3g} to {law.rate_high:.3g}), d₀ = {law.initial:.4g} {law.unit}; the mean sizes lie "
+        f"{law.spread:.2g} {law.unit} about it (standard deviation)."
     )

@@ -1,12 +1,12 @@
-"""Bytes become micrographs here, and nowhere else.
+"""Turn bytes into micrographs, here and nowhere else.
 
-In come files or bytes; out go `Micrograph`s (8-bit RGB with name, hash, pixel size) and label images, and what a
-microscope wrote into them: data bar, scale bar. This room must not know what is done with an image.
+In come files or bytes; out go `Micrograph`s (8-bit RGB with name, hash and pixel size), label images, and what a
+microscope wrote into an image: its data bar and scale bar. This room must not know what is done with an image.
 """
 
 import lazy_loader
 
-# Loaded when asked for: what only shows results does without torch.
+# Names are loaded on first use, so that code which only shows results runs without torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,4 +1,4 @@
-"""Micrographs that a person has labelled, whole or in part, for a network to learn from and to be scored on."""
+"""Micrographs that a person has labelled, wholly or in part. Networks learn from them and are scored on them."""
 
 import hashlib
 import io
@@ -19,8 +19,8 @@ _KINDS = (".png", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Annotation:
-    """micrograph; labels int32 (H, W), 1..n; checked bool (H, W), where a person says that they are right: nothing else
-    is learnt from or counts. `annotation` makes one."""
+    """A labelled micrograph. labels: int32 (H, W), 1..n. checked: bool (H, W), where a person says that the labels are
+    right; nothing outside is learnt from or scored. `annotation` makes one."""
 
     micrograph: Micrograph
     labels: np.ndarray
@@ -28,22 +28,22 @@ class Annotation:
 
     @property
     def crystals(self) -> int:
-        """How many crystals were checked."""
+        """The number of crystals that were checked."""
         return int(inside(self.labels, self.checked).max(initial=0))
 
     @property
     def share(self) -> float:
-        """Of the image that was checked, 0..1."""
+        """The share of the image that was checked, 0..1."""
         return float(self.checked.mean())
 
 
 def cut_out(one: Annotation, margin: int) -> Annotation:
-    """The part of an annotation that was checked, and `margin` px about it."""
+    """Return the checked part of an annotation with a margin of `margin` px around it."""
     return _part(one, bounding_box(one.checked, margin))
 
 
 def middle(one: Annotation, side: int) -> Annotation:
-    """The middle of what was checked, at most `side` × `side` px."""
+    """Return the middle of the checked part, at most `side` × `side` px."""
     checked = cut_out(one, 0)
     starts = [max(0, (length - side) // 2) for length in checked.labels.shape]
     return _part(checked, (slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)))
@@ -55,8 +55,8 @@ def _part(one: Annotation, part: tuple[slice, slice]) -> Annotation:
 
 
 def annotation(micrograph: Micrograph, labels: np.ndarray, checked: np.ndarray | None = None) -> Annotation:
-    """An Annotation of labels, integer (H, W), checked everywhere unless `checked`, bool (H, W), is given.
-    MicrographError says why nothing can be learnt from it."""
+    """Make an Annotation from labels, integer (H, W). It is checked everywhere unless `checked`, bool (H, W), is given.
+    Raises MicrographError, which says why nothing can be learnt from it."""
     name = micrograph.name
     checked = np.ones(labels.shape, bool) if checked is None else checked
     if labels.shape != micrograph.shape or checked.shape != micrograph.shape:
@@ -77,7 +77,7 @@ def annotation(micrograph: Micrograph, labels: np.ndarray, checked: np.ndarray |
 
 
 def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
-    """The labels (H, W) of which at least half lies in `checked`, bool (H, W); renumbered 1..n, int32 (H, W)."""
+    """Return the labels (H, W) that lie at least half inside `checked`, bool (H, W), renumbered 1..n: int32 (H, W)."""
     whole = areas(labels)
     part = np.bincount(labels[checked], minlength=len(whole))
     keep = (part[1:] > 0) & (2 * part[1:] >= whole[1:])
@@ -85,7 +85,7 @@ def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
 
 
 def read_annotations(folder: str | Path) -> list[Annotation]:
-    """The annotations in a folder's files; see `annotations_in`."""
+    """Read the annotations in the files of a folder; see `annotations_in`."""
     there = [path for path in sorted(Path(folder).glob("*"), key=natural) if path.suffix.lower() in _KINDS]
     return annotations_in({path.name: path.read_bytes() for path in there}, str(folder))
 
@@ -96,10 +96,11 @@ def annotations_in(
     read: Callable[[bytes, str], Micrograph] = read_micrograph,
     read_label: Callable[[bytes, str], LabelImage] = label_image,
 ) -> list[Annotation]:
-    """Each `<id>.png` of files, by name, with its `<id>_label.png`, checked where `<id>_checked.png` is not 0, or
-    everywhere if there is none; or TIFF. MicrographError for what cannot be learnt from, for an image that is there
-    twice, and if there is none. Notes on how its label image was read are among those of the micrograph. `read`,
-    `read_label`: what decodes them, in another process where one is to be spared."""
+    """Read each `<id>.png` of the files, sorted by name, with its `<id>_label.png`. TIFF files work too. An annotation
+    is checked where `<id>_checked.png` is not 0, or everywhere if there is no such file. The micrograph's notes include
+    those on how its label image was read. `read` and `read_label` decode the files; pass others to decode in another
+    process. Raises MicrographError for a file that nothing can be learnt from, for an image that occurs twice, and if
+    there is no image."""
     by_id: dict[str, dict[str, str]] = {}
     for name in files:
         stem = Path(name).stem
@@ -122,7 +123,8 @@ def annotations_in(
 
 
 def distinct(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """The same annotations; MicrographError if an image is among them twice, so that none is learnt from and scored."""
+    """Return the same annotations. Raises MicrographError if an image occurs twice, so that no image is both learnt
+    from and scored."""
     seen: dict[str, str] = {}
     for one in annotations:
         pixels = hashlib.sha256(one.micrograph.pixels.tobytes()).hexdigest()
@@ -136,14 +138,14 @@ def distinct(annotations: Sequence[Annotation]) -> list[Annotation]:
 
 
 def packed(one: Annotation) -> bytes:
-    """Labels and checked area as one compressed file, which `unpacked` reads."""
+    """Pack labels and checked area into one compressed file, which `unpacked` reads."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, labels=one.labels, checked=np.packbits(one.checked))
     return buffer.getvalue()
 
 
 def unpacked(micrograph: Micrograph, data: bytes) -> Annotation:
-    """The Annotation of a micrograph that `packed` wrote."""
+    """Read the Annotation of a micrograph that `packed` wrote."""
     with np.load(io.BytesIO(data)) as arrays:
         labels = arrays["labels"]
         checked = np.unpackbits(arrays["checked"], count=labels.size).reshape(labels.shape).astype(bool)

@@ -1,4 +1,4 @@
-"""Pixel size: read from a file's metadata where it is real, or given by hand. Never guessed."""
+"""The pixel size: read from a file's metadata where it is credible, or given by hand. It is never guessed."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,19 +9,19 @@ from crystalseg.errors import UserError
 from crystalseg.micrographs.names import visible
 from crystalseg.micrographs.units import is_no_unit, um_in
 
-# Resolution tags coarser than this are a screen's or printer's (72 to 2400 dpi), not a microscope's.
+# Resolution tags coarser than this describe a screen or printer (72 to 2400 dpi), not a microscope.
 COARSEST_TAG_UM = 10.0
-READING = 1.0  # px by which the end of a scale bar is read wrong at most
+READING = 1.0  # the largest error, px, in reading one end of a scale bar
 
 
 class NotSquareError(UserError):
-    """A file states pixels that are no squares; the message is a sentence that says what to do."""
+    """A file states pixels that are not square. The message is a sentence that says what to do."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """um_per_px: side of a pixel, µm; source: where it comes from, in words for the report. uncertainty: relative
-    standard uncertainty of um_per_px, or None where nobody has stated one."""
+    """The pixel size of an image. um_per_px: side of a pixel, µm. source: where it comes from, in words for the report.
+    uncertainty: relative standard uncertainty of um_per_px, or None if nobody has stated one."""
 
     um_per_px: float
     source: str
@@ -35,7 +35,7 @@ class Calibration:
 
 
 def from_um_per_px(value: float, percent: float | None = None) -> Calibration:
-    """`percent`: its standard uncertainty, or None if not known."""
+    """Make a calibration by hand. `percent`: the standard uncertainty of `value` in %, or None if it is not known."""
     return Calibration(value, "entered by hand as µm per pixel", None if percent is None else percent / 100)
 
 
@@ -48,11 +48,12 @@ def from_px_per_mm(value: float) -> Calibration:
 def from_scale_bar(
     length_um: float, start: tuple[float, float], end: tuple[float, float], length_uncertainty_um: float | None = None
 ) -> Calibration:
-    """From a scale bar `length_um` µm long between `start` and `end`, (x, y) px.
+    """Make a calibration from a scale bar of length `length_um`, µm, between `start` and `end`, (x, y) px.
 
-    Its uncertainty: each end is off by up to READING px, evenly distributed (GUM 4.3.7), and the length by the standard
-    uncertainty `length_uncertainty_um`, µm, of a certificate. None: the length's is not known, so the pixel size's is
-    not known either; 0 is a statement that the length is exact.
+    The uncertainty covers two errors. Each end is off by up to READING px, evenly distributed (GUM 4.3.7). The length
+    is off by the standard uncertainty `length_uncertainty_um`, µm, that a certificate states. If it is None, the
+    uncertainty of the length is not known, so that of the pixel size is not known either; 0 states that the length is
+    exact.
     """
     span = math.dist(start, end)
     if span < 2:
@@ -68,7 +69,8 @@ def from_scale_bar(
 
 
 def one_size(x: float | None, y: float | None, source: str) -> Calibration | None:
-    """A calibration if both sides are known and positive; NotSquareError if they differ by more than 1 %."""
+    """Return a calibration if both sides are known and positive. Raises NotSquareError if they differ by more
+    than 1 %."""
     try:
         x, y = float(x or "nan"), float(y or "nan")
     except (TypeError, ValueError):
@@ -83,8 +85,8 @@ def one_size(x: float | None, y: float | None, source: str) -> Calibration | Non
 
 
 def from_resolution(x: float, y: float, unit: str, source: str = "resolution tags") -> Calibration | None:
-    """From pixels per `unit`; None if the unit is no length, or so coarse that it only speaks of printing.
-    NotSquareError if pixels are no squares."""
+    """Return a calibration from pixels per `unit`, or None if the unit is not a length or if the resolution is so
+    coarse that it only describes printing. Raises NotSquareError if the pixels are not square."""
     um = um_in(unit)
     if um is None or not (x > 0 and y > 0) or um / x >= COARSEST_TAG_UM:
         return None
@@ -92,7 +94,8 @@ def from_resolution(x: float, y: float, unit: str, source: str = "resolution tag
 
 
 def known_unit(unit: str, notes: list[str]) -> float | None:
-    """µm in a `unit` that a file states; None, and a note if it is meant for one, if it is not known."""
+    """Return the µm in a `unit` that a file states. Return None for an unknown unit, and add a note if it is meant as
+    one."""
     um = um_in(unit)
     if um is None and not is_no_unit(unit):
         notes.append(
@@ -103,7 +106,8 @@ def known_unit(unit: str, notes: list[str]) -> float | None:
 
 
 def stated(read: Callable[[], Calibration | None], notes: list[str]) -> Calibration | None:
-    """The pixel size that a file states, as `read` finds it; None, and a note of why, if its pixels are no squares."""
+    """Return the pixel size that a file states, as `read` finds it. If its pixels are not square, return None and add a
+    note that says why."""
     try:
         return read()
     except NotSquareError as error:
@@ -112,8 +116,9 @@ def stated(read: Callable[[], Calibration | None], notes: list[str]) -> Calibrat
 
 
 def from_zarr(image: Mapping[str, Any], names: Sequence[str], notes: list[str]) -> Calibration | None:
-    """From one of the `multiscales` of an OME-Zarr image whose axes have these names: the scale of its finest level.
-    Notes as for `known_unit`. NotSquareError if its pixels are no squares."""
+    """Return the pixel size of an OME-Zarr image from the one of its `multiscales` whose axes have these names: the
+    scale of its finest level. Notes are added as by `known_unit`. Raises NotSquareError if the pixels are not square.
+    """
     try:
         units = {axis["name"]: axis.get("unit", "") for axis in image["axes"]}
         steps = [1.0] * len(names)

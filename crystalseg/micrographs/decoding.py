@@ -1,4 +1,4 @@
-"""Bytes or a path to a `Micrograph`. The only place that decodes images."""
+"""Turn bytes or a path into a `Micrograph`. This is the only module that decodes images."""
 
 import hashlib
 import io
@@ -27,37 +27,37 @@ from crystalseg.micrographs.ome_zarr import is_zarr, read_zarr, zarr_hash, zarr_
 from crystalseg.micrographs.tiff_pages import main_page, orientation_of, planes_of, upright
 from crystalseg.micrographs.tiff_values import meaning, samples_of
 
-MOSAIC_MEGAPIXELS = 1000.0  # where nobody has to hold it beside others
-MAX_FILE = 2**30  # bytes of a file that is read from a folder or an archive
-MAX_BYTES = 2 * 2**30  # of memory that one image takes at most while it is decoded
-LARGE = 2**28  # bytes of stored values from which on they are put on the disk, if there is one
+MOSAIC_MEGAPIXELS = 1000.0  # the limit where the image is not held in memory as a whole
+MAX_FILE = 2**30  # bytes; the largest file that is read from a folder or an archive
+MAX_BYTES = 2 * 2**30  # bytes; the most memory that one image may take while it is decoded
+LARGE = 2**28  # bytes; stored values of this size or more go to the disk, if a folder for them is given
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "jp2", "j2k", "webp")
-# The size check is ours, made from the header with a clear sentence.
+# Pillow's own size check is off: the size is checked from the header, with a clear sentence.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class TooLargeError(MicrographError):
-    """An image of more megapixels than are measured at once."""
+    """An image has more megapixels than can be measured at once."""
 
 
 APPENDED = 2**20  # bytes at the end of a TIFF file that are searched for what a microscope wrote there
-ORIENTATION = 0x0112  # tag of Exif
+ORIENTATION = 0x0112  # the Exif tag
 
-# Pixels uint8 (H, W, 3), pixel size, what the user should know, and how many channels there are to choose from.
+# Pixels uint8 (H, W, 3), pixel size, notes for the user, and the number of channels to choose from.
 Decoded = tuple[np.ndarray, Calibration | None, list[str], int]
-Beside = Callable[[str], bytes | None]  # the bytes of a file of that name in the image's folder, if there is one
+Beside = Callable[[str], bytes | None]  # returns the bytes of a file of that name in the image's folder, or None
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the caller of `read_micrograph` wants."""
+    """The options of one call of `read_micrograph`."""
 
     megapixels: float
     scratch: Path | None
     channel: int | None
 
     def choose(self, channels: int, name: str, notes: list[str]) -> int:
-        """The channel of so many; MicrographError if there is none of that number."""
+        """Return which of `channels` channels to read. Raises MicrographError if the chosen channel does not exist."""
         if channels > 1:
             notes.append(f"It has {channels} channels; {_ordinal(self.channel or 1)} was used.")
         if self.channel is not None and not 1 <= self.channel <= channels:
@@ -78,21 +78,28 @@ def read_micrograph(
     channel: int | None = None,
     beside: Beside | None = None,
 ) -> Micrograph:
-    """Decode PNG, JPEG, JPEG 2000, WebP, BMP, TIFF (its picture, at its full resolution; see `tiff_pages.main_page`) or
-    OME-Zarr (a folder, or one packed as a ZIP file) to 8-bit RGB.
+    """Decode PNG, JPEG, JPEG 2000, WebP, BMP, TIFF or OME-Zarr to 8-bit RGB.
 
-    More than 8 bits and floating point are stretched between their 0.1st and 99.9th percentile. Transparent pixels
-    become white. `name` is for messages and reports; `scratch`: a folder on a disk where the stored values of large
-    TIFF files may lie while they are converted, else memory; `channel`: which, 1, 2, …, of several detectors or
-    channels, else the first; `beside`: gives the text file beside the image where a microscope wrote its pixel size,
-    else it is looked for in the image's folder. Raises MicrographError with one sentence if the file is not an image,
-    damaged, has tiles missing, is without a finite value, too small, larger than `max_megapixels` (None:
-    `environment.max_megapixels`), or would take more than MAX_BYTES (known from the header, before pixels are decoded).
+    Of a TIFF file the picture is read at its full resolution (see `tiff_pages.main_page`). OME-Zarr is a folder, or one
+    packed as a ZIP file. Values of more than 8 bits and floating-point values are stretched between their 0.1st and
+    99.9th percentile. Transparent pixels become white.
+
+    name: the name for messages and reports.
+    max_megapixels: the size limit; None takes `environment.max_megapixels`.
+    scratch: a folder on a disk for the stored values of large TIFF files while they are converted; None keeps them in
+        memory.
+    channel: which of several detectors or channels to read, 1, 2, …; None reads the first.
+    beside: returns the text file beside the image in which a microscope wrote the pixel size; None searches the image's
+        folder.
+
+    Raises MicrographError with one sentence if the file is not an image, is damaged, has tiles missing, has no finite
+    value, is too small, is larger than `max_megapixels`, or would take more than MAX_BYTES. The sizes are known from
+    the header, before pixels are decoded.
 
     >>> from crystalseg import read_micrograph
     >>> from crystalseg.micrographs.examples import FOLDER
     >>> micrograph = read_micrograph(FOLDER / "etched-metal-light-microscope.png")
-    >>> micrograph.shape, micrograph.um_per_px  # this file does not say its pixel size
+    >>> micrograph.shape, micrograph.um_per_px  # this file does not state its pixel size
     ((300, 400), None)
     """
     limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
@@ -131,7 +138,7 @@ def read_micrograph(
 def _beside(
     source: bytes | str | Path, name: str, beside: Beside | None, shape: tuple[int, int], notes: list[str]
 ) -> Calibration | None:
-    """The pixel size in a text file beside the image, if there is one."""
+    """Return the pixel size from a text file beside the image, or None if there is none."""
     if beside is None:
         if isinstance(source, bytes):
             return None
@@ -147,18 +154,20 @@ def _beside(
 
 
 def file_beside(path: Path, name: str) -> bytes | None:
-    """The bytes of a text file of that name in an image's folder, or in LAS X's own there; None if there is none."""
+    """Return the bytes of a text file called `name` in an image's folder, or in the subfolder that LAS X makes there.
+    Return None if there is no such file."""
     for place in (path.with_name(name), path.parent / "MetaData" / name):
         try:
             if place.is_file() and place.stat().st_size <= LONGEST:
                 return place.read_bytes()
-        except (OSError, ValueError):  # ValueError: a name that cannot be one
+        except (OSError, ValueError):  # ValueError: not a possible file name
             continue
     return None
 
 
 def is_mosaic(source: bytes | Path) -> bool:
-    """Whether an image has more than `environment.max_megapixels`, by its header; not if that cannot be read."""
+    """Whether an image has more than `environment.max_megapixels`, by its header. False if the header cannot be
+    read."""
     limit = environment.max_megapixels()
     try:
         if isinstance(source, Path) and is_zarr(source):
@@ -166,7 +175,7 @@ def is_mosaic(source: bytes | Path) -> bool:
         else:
             with _opened(source, "") as file:
                 height, width = _sides(file)
-    except Exception:  # decoders raise every kind of error for damaged files; `read_micrograph` says which
+    except Exception:  # decoders raise every kind of error for damaged files; `read_micrograph` reports it
         return False
     return height * width > limit * 1e6
 
@@ -181,7 +190,7 @@ def _sides(file: BinaryIO) -> tuple[int, int]:
 
 
 def _opened(source: bytes | str | Path, name: str) -> BinaryIO:
-    """A file to read; MicrographError if there is none, or nothing in it."""
+    """Open a file for reading. Raises MicrographError if it does not exist or is empty."""
     try:
         file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115
     except OSError as error:
@@ -200,7 +209,7 @@ def _is_tiff(file: BinaryIO) -> bool:
 
 
 def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: float) -> None:
-    """Before pixels are decoded, from what the header says; `pixel_bytes`: what one takes as the file stores it."""
+    """Check the size that the header states, before pixels are decoded. `pixel_bytes`: bytes of one pixel as stored."""
     check_sides(name, height, width)
     if height * width > limit * 1e6:
         raise TooLargeError(
@@ -217,7 +226,7 @@ def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: flo
 
 
 def _room(limit: float) -> float:
-    """Bytes one image may take: more where larger images were allowed."""
+    """Return the bytes that one image may take. The limit grows where larger images are allowed."""
     return max(MAX_BYTES, 20e6 * limit)
 
 
@@ -237,7 +246,7 @@ def _read_other(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
     x, y = image.info.get("dpi", (0, 0))
     calibration = stated(lambda: from_appended(data, size, notes), notes)
     calibration = calibration or stated(partial(from_resolution, float(x), float(y), "inch"), notes)
-    if deep:  # Pillow would cut 16-bit colour down to its high byte
+    if deep:  # Pillow would reduce 16-bit colour to its high byte
         array, kept = _deep(data, image.format == "PNG", name), image.getexif().get(ORIENTATION, 1)
         array = upright(array if array.ndim == 3 else array[..., None], kept if kept in range(1, 9) else 1)
         if array.dtype != np.uint8:
@@ -256,7 +265,7 @@ def _read_other(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
 
 
 def _deep(data: bytes, is_png: bool, name: str) -> np.ndarray:
-    """Values of a PNG of 16 bits, or of a JPEG 2000 file, at their full depth: (H, W) or (H, W, channels)."""
+    """Return the values of a 16-bit PNG file or a JPEG 2000 file at full depth: (H, W) or (H, W, channels)."""
     if not is_png:
         return imagecodecs.jpeg2k_decode(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -312,8 +321,8 @@ def _read_tiff(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
 
 
 def _check_tiles(name: str, page: Any, length: int) -> None:
-    """MicrographError if a strip or tile is missing, or lies beyond the end of the file: tifffile would fill it with
-    zeros."""
+    """Check that all strips and tiles are in the file. Raises MicrographError if one is missing or lies beyond the end
+    of the file, because tifffile would fill it with zeros."""
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     if any(offset + count > length for offset, count in places):
         raise MicrographError(f"{name}: the file is damaged or truncated; export it again.")
@@ -324,8 +333,8 @@ def _check_tiles(name: str, page: Any, length: int) -> None:
 
 
 def _place_for(name: str, size: int, scratch: Path | None) -> str | None:
-    """Where tifffile puts the values of a file, `size` bytes: in memory, None, or in a file in `scratch` if they are
-    many. MicrographError if that disk has not so much room."""
+    """Say where tifffile puts `size` bytes of values: in memory (None), or in a file in `scratch` if they are many.
+    Raises MicrographError if that disk has too little room."""
     if scratch is None or size < LARGE:
         return None
     free = shutil.disk_usage(scratch).free

@@ -1,4 +1,4 @@
-"""How far the content of a frame lies from that of the one before, as where a hot stage creeps."""
+"""Measure how far a frame's content moved since the frame before, for example because a hot stage creeps."""
 
 from dataclasses import dataclass
 
@@ -6,35 +6,36 @@ import cv2
 import numpy as np
 from skimage.registration import phase_cross_correlation
 
-LARGEST = 1024  # px, longer side at which frames are compared; larger ones are shrunk
-STEPS = 10  # a pixel there
-SIGMA = 2.0  # px there, by which frames are smoothed, so that a shift of so much can be seen in a slope
+LARGEST = 1024  # px, the longer side at which frames are compared; larger frames are shrunk
+STEPS = 10  # search steps per pixel of the shrunk frame
+SIGMA = 2.0  # px of the shrunk frame; smoothing, so that slopes show a shift of this size
 ROUNDS = 12
-CLOSE = 0.005  # px there: less is no improvement
-BLOCKS = 4  # a side, each of which is left out once for the uncertainty
+CLOSE = 0.005  # px of the shrunk frame; a smaller step is no improvement
+BLOCKS = 4  # blocks per side; each block is left out once to find the uncertainty
 
 
 @dataclass(frozen=True)
 class Drift:
-    """shift: (dy, dx), px; uncertainty: the standard uncertainty of each, (2,), px; infinite where nothing can be
-    followed."""
+    """The drift of a frame. shift: (dy, dx), px. uncertainty: standard uncertainty of each, (2,), px; infinite where
+    nothing can be followed."""
 
     shift: np.ndarray
     uncertainty: np.ndarray
 
 
 def drift(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """The shift of `find_drift` alone, (dy, dx), px."""
+    """Return only the shift of `find_drift`: (dy, dx), px."""
     return find_drift(before, after).shift
 
 
 def find_drift(before: np.ndarray, after: np.ndarray) -> Drift:
-    """The shift of `after` against `before`, images uint8 (H, W, 3) of one size, that does not take growth for motion.
+    """Find the shift of `after` against `before`, images uint8 (H, W, 3) of equal size, without taking growth for
+    motion.
 
-    Begun with correlation (Guizar-Sicairos et al. 2008, Optics Letters 33, 156), which follows what grows more on one
-    side; then by least squares on slopes (Lucas & Kanade 1981, Proc. IJCAI, 674) with a second unknown beside the
-    shift: how far all edges move along their own normal. About a crystal that grows in place normals add up to none.
-    The uncertainty is a jackknife over BLOCKS × BLOCKS parts of the image.
+    Correlation gives the start (Guizar-Sicairos et al. 2008, Optics Letters 33, 156), but it follows crystals that grow
+    more on one side. Least squares on slopes refines it (Lucas & Kanade 1981, Proc. IJCAI, 674), with one more unknown
+    beside the shift: how far all edges move along their own normal. The normals around a crystal that grows in place
+    add up to zero. The uncertainty is a jackknife over BLOCKS × BLOCKS parts of the image.
     """
     share = min(1.0, LARGEST / max(before.shape[:2]))
     one, other = (_gray(pixels, share) for pixels in (before, after))
@@ -67,20 +68,20 @@ def _gray(pixels: np.ndarray, share: float) -> np.ndarray:
 
 
 def _faded(gray: np.ndarray) -> np.ndarray:
-    """The image without its slow shades and fading to its edges, which would not move with it."""
+    """Remove slow changes of brightness and fade the image to its edges, because neither moves with the content."""
     fade = [np.hanning(length + 2)[1:-1] for length in gray.shape]
     return (gray - cv2.GaussianBlur(gray, (0, 0), max(gray.shape) / 8)) * np.outer(*fade).astype(np.float32)
 
 
 def _sums(one: np.ndarray, other: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The normal equations of each block, float64 (blocks, 3, 4), for (dy, dx, growth) beyond `shift`."""
+    """Return the normal equations of each block, float64 (blocks, 3, 4), for (dy, dx, growth) beyond `shift`."""
     height, width = one.shape
     move = np.array([[1, 0, shift[1]], [0, 1, shift[0]]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(other, move, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     down, right = np.gradient((one + moved) / 2)
     columns = np.stack((down, right, np.hypot(down, right), one - moved), axis=-1)
-    edges = [int(abs(by)) + int(2 * SIGMA) for by in shift]  # what came in or went out
+    edges = [int(abs(by)) + int(2 * SIGMA) for by in shift]  # what entered or left the frame
     inner = columns[edges[0] : height - edges[0], edges[1] : width - edges[1]]
     parts = [part for rows in np.array_split(inner, BLOCKS) for part in np.array_split(rows, BLOCKS, axis=1)]
     flat = [part.reshape(-1, 4).astype(np.float64) for part in parts]
@@ -88,7 +89,8 @@ def _sums(one: np.ndarray, other: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def _solved(sums: np.ndarray) -> np.ndarray | None:
-    """(dy, dx) of normal equations (3, 4); None if they do not fix it, as where there is no edge."""
+    """Solve normal equations (3, 4) for (dy, dx). Return None if they do not determine it, as where there is no
+    edge."""
     try:
         if np.linalg.cond(sums[:, :3]) > 1e8:
             return None

@@ -1,4 +1,4 @@
-"""Micrographs that come with the program, some of them labelled."""
+"""Micrographs that come with the program. Some of them are labelled."""
 
 from pathlib import Path
 
@@ -13,22 +13,24 @@ FIRST = "metal-powder-SEM.png"
 
 
 def files() -> dict[str, Path]:
-    """A title and the file of each."""
+    """Return the file of each example by its title."""
     return {path.stem.replace("-", " "): path for path in sorted(FOLDER.glob("*.png"), key=natural)}
 
 
 def first() -> Micrograph:
-    """The one shown to somebody who has uploaded nothing."""
+    """Return the example that is shown to a user who has uploaded nothing."""
     return read_micrograph((FOLDER / FIRST).read_bytes(), FIRST, float("inf"))
 
 
 def rehearsed() -> dict[str, list[Annotation]]:
-    """Fields that the shipped weights have learnt, by material: what is learnt with them is not forgotten."""
+    """Return labelled fields that the shipped weights have learnt, by material. Teaching rehearses them, so that they
+    are not forgotten."""
     return _labelled("rehearsed")
 
 
 def looked_at() -> dict[str, list[Annotation]]:
-    """Other fields of the same materials, which the shipped weights have not learnt: they show what was forgotten."""
+    """Return other fields of the same materials, which the shipped weights have not learnt. They show what was
+    forgotten."""
     return _labelled("looked_at")
 
 

@@ -1,4 +1,4 @@
-"""Frames of an experiment in time: pages of one TIFF file, and when and how hot each was."""
+"""Frames of an experiment in time: the pages of one TIFF file, with the time and temperature of each."""
 
 import csv
 import io
@@ -23,15 +23,15 @@ from crystalseg.micrographs.tiff_pages import Planes, main_page, orientation_of,
 from crystalseg.micrographs.tiff_values import samples_of
 from crystalseg.micrographs.units import number, seconds_in
 
-MOST = 2000  # frames of one series
-_TIMES = "TIQ"  # axes that are times: tifffile's names for time, and for pages of which a file says no more
-_LAST_NUMBER = re.compile(r"([0-9]{1,18})(?=[^0-9]*(\.\w+)?$)")  # in a name, not in its ending
+MOST = 2000  # the largest number of frames in a series
+_TIMES = "TIQ"  # axes that are times: tifffile's codes for time, and for pages that a file says no more about
+_LAST_NUMBER = re.compile(r"([0-9]{1,18})(?=[^0-9]*(\.\w+)?$)")  # in a name without its ending
 _COLUMN = re.compile(r"(image|frame|time|temperature)\s*[_,(\[]?\s*°?\s*([a-z]*)\s*[)\]]?")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a frame was taken, s after the first or after any beginning, and at how many °C; NaN if not known."""
+    """The time of a frame, s after the first frame or any other start, and its temperature, °C; NaN if not known."""
 
     seconds: float = math.nan
     celsius: float = math.nan
@@ -39,7 +39,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The frames of a TIFF file: when each was taken, the pixel size or None, and what the user should know."""
+    """The frames of a TIFF file: the time of each, the pixel size or None, and notes for the user."""
 
     moments: list[Moment]
     calibration: Calibration | None
@@ -47,18 +47,19 @@ class Unpacked:
 
 
 def is_stack(path: Path) -> bool:
-    """Whether a file is a TIFF of several pages, which may be frames."""
+    """Whether a file is a TIFF file of several pages, which may be frames."""
     try:
         with warnings.catch_warnings(), tifffile.TiffFile(path) as tif:
             warnings.simplefilter("ignore")
             return len(planes_of(tif, main_page(tif)).pages) > 1
-    except Exception:  # tifffile raises what it likes; `unpack` and `read_micrograph` say what is wrong
+    except Exception:  # tifffile raises every kind of error; `unpack` and `read_micrograph` say what is wrong
         return False
 
 
 def unpack(path: Path, folder: Path, channel: int | None = None) -> Unpacked:
-    """Write the frames of a TIFF file as files `0001.tif`, … into `folder`, as they are, of one channel, 1, 2, …, else
-    the first. MicrographError if the file cannot be read as frames of one kind, such as a stack through the depth."""
+    """Write the frames of a TIFF file unchanged into `folder` as files `0001.tif`, …. `channel`: which channel, 1, 2,
+    …; None takes the first. Raises MicrographError if the file cannot be read as frames of one kind, such as a stack
+    through the depth."""
     name = visible(path.name)
     notes: list[str] = []
     try:
@@ -91,7 +92,8 @@ def unpack(path: Path, folder: Path, channel: int | None = None) -> Unpacked:
 
 
 def _in_time(planes: Planes, channel: int, name: str) -> list[Any]:
-    """The pages of a channel in the order of time; MicrographError if other axes than time have several planes."""
+    """Return the pages of a channel in the order of time. Raises MicrographError if an axis other than time has several
+    planes."""
     if planes.length("Z") > 1:
         raise MicrographError(
             f"{name}: it is a stack of {planes.length('Z')} planes through the depth (z), not a series in time; if "
@@ -109,7 +111,7 @@ def _in_time(planes: Planes, channel: int, name: str) -> list[Any]:
 
 
 def _write(path: Path, page: Any, key: Any, colour: bool) -> None:
-    """A page as a file of its own that means the same."""
+    """Write a page as a separate file with the same meaning."""
     tags = [(274, "H", 1, orientation_of(key), True)]
     kind = key.photometric
     known = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB, PHOTOMETRIC.SEPARATED, PHOTOMETRIC.PALETTE)
@@ -124,7 +126,7 @@ def _write(path: Path, page: Any, key: Any, colour: bool) -> None:
 
 
 def _moments(tif: tifffile.TiffFile, count: int, channel: int) -> list[Moment]:
-    """By OME's DeltaT of each plane or its TimeIncrement, or ImageJ's frame interval."""
+    """Read the times from the OME DeltaT of each plane, the OME TimeIncrement, or the ImageJ frame interval."""
     interval = number((tif.imagej_metadata or {}).get("finterval"))
     seconds = [math.nan] * count
     if tif.ome_metadata:
@@ -158,8 +160,9 @@ def _elements(xml: str, name: str) -> list[Any]:
 
 
 def read_moments(text: str, names: Sequence[str]) -> list[Moment]:
-    """When frames of these names were taken, from a CSV table with a head: `time_s` (or _min, _h), `temperature_C` (or
-    _K), and `image` with their names; without that column, in their order. MicrographError says what is wrong."""
+    """Read when the frames called `names` were taken, from a CSV table with a header row. Columns: `time_s` (or _min,
+    _h), `temperature_C` (or _K), and `image` with the names; without `image`, the rows are in the order of the frames.
+    Raises MicrographError, which says what is wrong."""
     head, *rows = list(csv.reader(io.StringIO(text), _dialect(text))) or [[]]
     columns = {}
     for place, words in enumerate(head):
@@ -196,7 +199,8 @@ def read_moments(text: str, names: Sequence[str]) -> list[Moment]:
 
 
 def check_times(moments: Sequence[Moment], names: Sequence[str]) -> None:
-    """MicrographError if the times that are known do not increase from frame to frame, in the order of their names."""
+    """Raise MicrographError if the known times do not increase from frame to frame. Frames are in the order of their
+    names."""
     known = [
         (moment.seconds, name) for moment, name in zip(moments, names, strict=True) if math.isfinite(moment.seconds)
     ]
@@ -210,7 +214,8 @@ def check_times(moments: Sequence[Moment], names: Sequence[str]) -> None:
 
 
 def check_interval(names: Sequence[str]) -> None:
-    """MicrographError if numbers in the frames' names skip some, so that one interval cannot hold between them all."""
+    """Raise MicrographError if the numbers in the frames' names skip some, because then no single interval fits all
+    frames."""
     numbers = [_LAST_NUMBER.search(name) for name in names]
     if not all(numbers) or len({_LAST_NUMBER.sub("#", name) for name in names}) > 1:
         return
@@ -224,7 +229,7 @@ def check_interval(names: Sequence[str]) -> None:
 
 
 def _dialect(text: str) -> str:
-    """Tables of German and French Excel are divided by semicolons."""
+    """Return the separator of a table. German and French Excel use semicolons."""
     csv.register_dialect("semicolon", delimiter=";")
     first = text.partition("\n")[0]
     return "semicolon" if first.count(";") > first.count(",") else "excel-tab" if "\t" in first else "excel"

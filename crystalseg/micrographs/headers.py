@@ -1,6 +1,6 @@
 """Pixel sizes that microscopes write: into private tags of TIFF files, and into text files beside images.
 
-No vendor publishes its header; field names and units are those of public descriptions (tifffile, Bio-Formats' lists of
+No vendor publishes its header. Field names and units come from public descriptions (tifffile, Bio-Formats' lists of
 metadata fields, users' macros), which each function names.
 """
 
@@ -14,17 +14,18 @@ from defusedxml import ElementTree
 from crystalseg.micrographs.calibration import Calibration, from_resolution, known_unit, one_size
 from crystalseg.micrographs.units import length_um, number
 
-SAME = 0.01  # shares by which two statements of one size may differ
-TALLEST_BAR = 1.3  # height of an image with a data bar over that without
-SIDECARS = (".txt", ".hdr", ".xml")  # what lies beside an image
-LONGEST = 4 * 2**20  # characters of a text beside an image, or bytes of a tag, that are searched
+SAME = 0.01  # relative difference up to which two statements of a size agree
+TALLEST_BAR = 1.3  # the largest ratio of image heights with and without a data bar
+SIDECARS = (".txt", ".hdr", ".xml")  # endings of text files beside an image
+LONGEST = 4 * 2**20  # characters of a text beside an image, or bytes of a tag, that are searched at most
 
 Size = tuple[int, int]  # width, height, px
 
 
 def from_tiff(tif: Any, page: Any, notes: list[str]) -> Calibration | None:
-    """From an open tifffile.TiffFile, of its page that is the picture: OME-XML, ImageJ, the headers of microscopes,
-    then resolution tags. Notes say what was stated and cannot be used. NotSquareError if pixels are no squares."""
+    """Read the pixel size from an open tifffile.TiffFile and its page that is the picture. The sources are tried in
+    this order: OME-XML, ImageJ, the headers of microscopes, resolution tags. Notes tell of stated values that cannot be
+    used. Raises NotSquareError if the pixels are not square."""
     width, height = page.imagewidth, page.imagelength
     readers: tuple[Callable[[], Calibration | None], ...] = (
         lambda: _ome(tif.ome_metadata, (width, height), notes),
@@ -44,7 +45,8 @@ def from_tiff(tif: Any, page: Any, notes: list[str]) -> Calibration | None:
 
 
 def _tag(tif: Any, page: Any, code: int) -> Any:
-    """A tag's value, of the picture's page or the first, where some programs put it; None if there is none."""
+    """Return the value of a tag of the picture's page or of the first page, where some programs put it; None if
+    missing."""
     for one in (page, tif.pages.first):
         tag = one.tags.get(code)
         if tag is not None:
@@ -55,11 +57,11 @@ def _tag(tif: Any, page: Any, code: int) -> Any:
 def of_field(
     um: float, header: Size | None, field_um: float, size: Size, source: str, notes: list[str]
 ) -> Calibration | None:
-    """The pixel size of a file of `size` whose header is of an image of `header` px with pixels of `um`, and a field
-    `field_um` wide; what the header does not state is NaN or None.
+    """Return the pixel size of a file of `size`. Its header describes an image of `header` px with pixels of `um`, µm,
+    and a field `field_um` wide, µm. A value that the header does not state is NaN or None.
 
-    A file that was scaled since has the field's width over its own, with a note; one that was cut or padded since, so
-    that nobody can tell, has none, with a note.
+    If the file was scaled afterwards, the pixel size is the width of the field divided by the width of the file, with a
+    note. If it was cut or padded, the pixel size cannot be known: the result is None, with a note.
     """
     um, field_um = (value if 0 < value < math.inf else math.nan for value in (um, field_um))
     if math.isnan(field_um) and header is not None:
@@ -88,7 +90,7 @@ def of_field(
 
 
 def _root(text: object) -> Any:
-    """The root of an XML document; None if it is none, or one that defines entities."""
+    """Return the root of an XML document; None if the text is not XML or defines entities."""
     if not isinstance(text, str) or "<" not in text:
         return None
     try:
@@ -101,12 +103,12 @@ def _root(text: object) -> Any:
 
 
 def _named(root: Any, name: str) -> Iterable[Any]:
-    """The elements of that name, in any namespace."""
+    """Return the elements called `name`, in any namespace."""
     return (e for e in root.iter() if str(e.tag).rpartition("}")[2] == name) if root is not None else ()
 
 
 def _ome(xml: str | None, size: Size, notes: list[str]) -> Calibration | None:
-    """Of the first image of the picture's size, else the first; what is within a comment does not count."""
+    """Read OME-XML: the first image of the picture's size, else the first image. Comments are ignored."""
     found = list(_named(_root(xml), "Pixels"))
     if not found:
         return None
@@ -137,7 +139,7 @@ def _per_unit(page: Any) -> tuple[float, float] | None:
 
 
 def _imagej(tif: Any, page: Any, notes: list[str]) -> Calibration | None:
-    """`unit` of both axes, or of x beside `yunit`, with the resolution tags for pixels in one."""
+    """Read ImageJ's `unit` for both axes, or for x with `yunit` for y. The resolution tags give the pixels per unit."""
     facts = tif.imagej_metadata or {}
     units = [str(facts.get("unit", ""))]
     units.append(str(facts.get("yunit", units[0])))
@@ -159,8 +161,8 @@ def _fei_sections(tif: Any, page: Any) -> dict:
 
 
 def _fei(header: Mapping, size: Size, notes: list[str]) -> Calibration | None:
-    """FEI and Thermo Fisher: `PixelWidth`, `PixelHeight` and `HorFieldsize`, m, in [Scan], or in the section of the
-    beam; `ResolutionX` and `ResolutionY` of the image without its data bar in [Image]."""
+    """Read FEI and Thermo Fisher headers: `PixelWidth`, `PixelHeight` and `HorFieldsize`, m, in [Scan] or in the
+    section of the beam; `ResolutionX` and `ResolutionY` of the image without its data bar, in [Image]."""
     scan = next((header[s] for s in ("Scan", "EScan", "IScan") if "PixelWidth" in header.get(s, {})), None)
     if scan is None:
         return None
@@ -175,8 +177,9 @@ def _fei(header: Mapping, size: Size, notes: list[str]) -> Calibration | None:
 
 
 def _zeiss(header: Any, size: Size, notes: list[str]) -> Calibration | None:
-    """Zeiss SmartSEM: `AP_IMAGE_PIXEL_SIZE`, else `AP_WIDTH`, the field's, over the width it was stored at. Its
-    `AP_PIXEL_SIZE` is that of the picture on the monitor, 1024 px wide."""
+    """Read Zeiss SmartSEM headers: `AP_IMAGE_PIXEL_SIZE`, else `AP_WIDTH`, the width of the field, divided by the width
+    at which the image was stored. `AP_PIXEL_SIZE` is not used: it describes the picture on the monitor, 1024 px wide.
+    """
     if not isinstance(header, dict):
         return None
     source = "Zeiss SEM header"
@@ -199,7 +202,8 @@ def _zeiss(header: Any, size: Size, notes: list[str]) -> Calibration | None:
 
 
 def _phenom(xml: Any) -> Calibration | None:
-    """Phenom: <pixelWidth unit="nm"> and <pixelHeight>; Thermo Fisher's newer TIFF: <PixelSize> with <X> and <Y>."""
+    """Read Phenom headers: <pixelWidth unit="nm"> and <pixelHeight>; in newer Thermo Fisher TIFF <PixelSize> with <X>
+    and <Y>."""
     root = _root(xml)
     sizes = []
     for name in ("pixelWidth", "pixelHeight"):
@@ -218,7 +222,7 @@ def _phenom(xml: Any) -> Calibration | None:
 
 
 def _olympus(tif: Any, page: Any) -> Calibration | None:
-    """Olympus Stream and SIS, tag 33560, as tifffile reads it; sizes in m."""
+    """Read Olympus Stream and SIS headers, tag 33560, as tifffile decodes them; sizes are in m."""
     facts = _tag(tif, page, 33560)
     if not isinstance(facts, dict):
         return None
@@ -227,7 +231,7 @@ def _olympus(tif: Any, page: Any) -> Calibration | None:
 
 
 def _tescan(value: Any) -> Calibration | None:
-    """Tescan, tag 50431: its .hdr text after some binary values."""
+    """Read Tescan headers, tag 50431: the text of its .hdr file after some binary values."""
     return _ini_in_metres(_text(value), "Tescan header")
 
 
@@ -248,7 +252,8 @@ def _text(value: Any) -> str:
 
 
 def _nikon(tif: Any, page: Any) -> Calibration | None:
-    """Nikon NIS-Elements: tag 65326, µm per pixel, or <dCalibration> in the XML of tags 65332 and 65333."""
+    """Read Nikon NIS-Elements headers: tag 65326, µm per pixel, or <dCalibration> in the XML of tags 65332 and
+    65333."""
     source = "Nikon NIS-Elements header"
     value = number(_tag(tif, page, 65326))
     if value > 0:
@@ -271,8 +276,8 @@ def _tags(page: Any) -> Calibration | None:
 
 
 def from_appended(end: bytes, size: Size, notes: list[str]) -> Calibration | None:
-    """Keyence BZ-X: XML from <Data> to </Data> after the image, `end` being the last bytes of the file: the region's
-    width, nm, over that of the saved image, px."""
+    """Read Keyence BZ-X headers: XML from <Data> to </Data> after the image. `end`: the last bytes of the file. The
+    pixel size is the width of the region, nm, divided by the width of the saved image, px."""
     found = re.search(rb"<Data>.*</Data>", end[-LONGEST:], re.DOTALL)
     root = _root(found[0].decode("utf-8", "replace")) if found else None
     for element in _named(root, "XyStageRegion"):
@@ -286,7 +291,7 @@ def from_appended(end: bytes, size: Size, notes: list[str]) -> Calibration | Non
 
 
 def sidecar_names(name: str) -> tuple[str, ...]:
-    """What files beside an image called `name` may be called that state its pixel size."""
+    """Return the possible names of a file that states the pixel size of the image `name` beside it."""
     stem, _, ending = name.rpartition(".")
     stem = stem or name
     return (
@@ -303,7 +308,8 @@ def sidecar_names(name: str) -> tuple[str, ...]:
 
 
 def from_sidecar(data: bytes, size: Size, notes: list[str]) -> Calibration | None:
-    """From the text file beside an image: of Hitachi, JEOL, Tescan or Leica; None if it states no pixel size."""
+    """Read the pixel size from the text file beside an image: Hitachi, JEOL, Tescan or Leica. None if it states
+    none."""
     marks = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
     text = data[:LONGEST].decode(marks.get(data[:2], "utf-8-sig"), "replace").replace("\r", "\n")
     for read in (_hitachi, _jeol, _leica):
@@ -320,7 +326,7 @@ def _sides(text: str, pattern: str) -> Size | None:
 
 
 def _hitachi(text: str, size: Size, notes: list[str]) -> Calibration | None:
-    """`PixelSize`, nm, and `DataSize` of the image without its bar, under [SemImageFile]."""
+    """Read Hitachi files: `PixelSize`, nm, and `DataSize` of the image without its data bar, under [SemImageFile]."""
     found = re.search(r"^\s*PixelSize\s*=\s*(\S+)", text, re.MULTILINE)
     um = number(found[1]) / 1000 if found else math.nan
     if math.isnan(um):
@@ -330,7 +336,8 @@ def _hitachi(text: str, size: Size, notes: list[str]) -> Calibration | None:
 
 
 def _jeol(text: str, size: Size, notes: list[str]) -> Calibration | None:
-    """`$$SM_MICRON_BAR`, px, is as long as `$$SM_MICRON_MARKER` says, in an image of `$CM_FULL_SIZE`."""
+    """Read JEOL files: a bar of `$$SM_MICRON_BAR` px has the length `$$SM_MICRON_MARKER`, in an image of
+    `$CM_FULL_SIZE`."""
     bar = re.search(r"^\s*\$+SM_MICRON_BAR\s+(\S+)", text, re.MULTILINE)
     marker = re.search(r"^\s*\$+SM_MICRON_MARKER\s+(.+?)\s*$", text, re.MULTILINE)
     um = (length_um(marker[1]) or math.nan) / number(bar[1]) if bar and marker and number(bar[1]) > 0 else math.nan
@@ -341,8 +348,8 @@ def _jeol(text: str, size: Size, notes: list[str]) -> Calibration | None:
 
 
 def _leica(text: str, size: Size, notes: list[str]) -> Calibration | None:
-    """LAS: <XMetresPerPixel>. LAS X: <DimensionDescription> of X and Y, whose `Length` in `Unit` has `NumberOfElements`
-    px, from the first one's middle to the last one's."""
+    """Read Leica files. LAS writes <XMetresPerPixel>. LAS X writes a <DimensionDescription> for X and Y: `Length` in
+    `Unit` is the distance between the centres of the first and the last of `NumberOfElements` px."""
     root, source = _root(text), "Leica XML file"
     metres = [next((number(e.text) for e in _named(root, f"{axis}MetresPerPixel")), math.nan) for axis in "XY"]
     if metres[0] > 0:

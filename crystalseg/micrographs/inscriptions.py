@@ -3,24 +3,24 @@
 import cv2
 import numpy as np
 
-EDGE_ROWS = 6  # above a data bar, that show what it is cut off from
+EDGE_ROWS = 6  # rows above a data bar that show what it is cut off from
 
 
 def find_data_bar(pixels: np.ndarray) -> int | None:
-    """First row of the data bar that a SEM burns into the lower edge, or None.
+    """Return the first row of the data bar that an SEM burns into the lower edge, or None.
 
-    A bar is a band in the lowest third, at least 2 % high, whose rows mostly have one flat tone, that carries writing,
-    and that begins with a step across nearly the whole width. `pixels`: uint8 (H, W, 3).
+    A data bar is a band in the lowest third, at least 2 % of the height high. Most of its rows have one flat tone, it
+    carries writing, and it begins with a step across nearly the whole width. `pixels`: uint8 (H, W, 3).
     """
     h = len(pixels)
     lowest = int(h * 2 / 3)
-    start = max(0, lowest - EDGE_ROWS)  # nothing above is looked at
+    start = max(0, lowest - EDGE_ROWS)  # rows above are never looked at
     gray = pixels[start:].sum(axis=2, dtype=np.int16)  # three times the gray level
     band = (gray[lowest - start :] + 1) // 3
-    # as int: by numpy's own the band would become four times as large
+    # Taken as int: numpy's own sum would make the band four times as large.
     tone = int(np.bincount(band[-max(3, h // 100) :].ravel(), minlength=256).argmax())
     flat = (np.abs(band - tone) <= 4).mean(axis=1) > 0.4
-    # Rows of large letters or a frame line may be mostly not flat; bridge up to 4 % of the height.
+    # Rows with large letters or a frame line may be mostly not flat, so gaps of up to 4 % of the height are bridged.
     rows = np.flatnonzero(flat)
     if not len(rows) or rows[-1] < len(band) - 1 - h * 0.03:
         return None
@@ -40,17 +40,18 @@ def find_data_bar(pixels: np.ndarray) -> int | None:
 
 
 def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The ends (x0, y0, x1, y1) px of a horizontal scale bar, or None: a proposal that a person has to confirm.
+    """Return the ends (x0, y0, x1, y1), px, of a horizontal scale bar, or None. A person has to confirm this proposal.
 
-    A bar is the slenderest flat, nearly white or nearly black stripe in the lowest third, at least 4 % of the width
-    long and eight times as long as high, free of the image's edges. `pixels`: uint8 (H, W, 3). Ends lie on pixel edges.
+    A scale bar is the slenderest flat, nearly white or nearly black stripe in the lowest third. It is at least 4 % of
+    the width long, at least eight times as long as high, and does not touch the edges of the image. `pixels`: uint8 (H,
+    W, 3). The ends lie on pixel edges.
     """
     height, width = pixels.shape[:2]
     top = height * 2 // 3
     gray = cv2.cvtColor(pixels[top:], cv2.COLOR_RGB2GRAY)
     best = None
     for mask in (gray >= 240, gray <= 15):
-        # writing and ticks that touch the bar are thinner than it is long: they are in no long run of a row
+        # Writing and ticks that touch the bar are narrower than the bar is long, so no long run of a row contains them.
         rows = _long_runs(mask, max(20, round(0.04 * width)))
         _, _, stats, _ = cv2.connectedComponentsWithStats(rows, connectivity=4)
         x, y, w, h, area = stats[1:].T.astype(np.int64)
@@ -64,7 +65,7 @@ def find_scale_bar(pixels: np.ndarray) -> tuple[float, float, float, float] | No
 
 
 def _long_runs(mask: np.ndarray, least: int) -> np.ndarray:
-    """The runs along the rows of a mask bool (h, w) that are at least `least` px long, uint8 (h, w)."""
+    """Return the runs along the rows of a mask, bool (h, w), that are at least `least` px long: uint8 (h, w)."""
     change = np.diff(np.pad(mask.view(np.int8), ((0, 0), (1, 1))), axis=1)
     starts, ends = np.argwhere(change == 1), np.argwhere(change == -1)
     short = ends[:, 1] - starts[:, 1] < least

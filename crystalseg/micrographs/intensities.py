@@ -1,4 +1,5 @@
-"""Intensities of any number type as 8-bit RGB, some rows at a time, so that memory does not grow with the type."""
+"""Convert intensities of any number type to 8-bit RGB, a strip of rows at a time, so that memory does not grow with the
+type."""
 
 import math
 from collections.abc import Callable
@@ -8,27 +9,28 @@ import numpy as np
 
 from crystalseg.errors import UserError
 
-STRIP = 2_000_000  # px converted at once
-SAMPLE = 16_000_000  # px from which percentiles are taken; larger images give every n-th of theirs
+STRIP = 2_000_000  # px that are converted at once
+SAMPLE = 16_000_000  # px from which percentiles are taken; of larger images, every n-th pixel is taken
 DARK, BRIGHT = 0.1, 99.9  # percentiles that become black and white
-SPECK = 5  # px, side of the median that removes hot pixels and most of the noise
-NOISE = 0.5  # share of the spread that is left by it: of noise a quarter, of what can be seen nearly all
+SPECK = 5  # px, side of the median filter that removes hot pixels and most of the noise
+NOISE = 0.5  # share of the spread that the filter leaves: a quarter for noise, nearly all for visible structure
 
 
 class ValuesError(UserError):
-    """Values that are no intensities; the message says why, for the end of a sentence."""
+    """Values that are not intensities. The message says why and completes a sentence."""
 
 
-# Rows and columns, as slices, to the values there: (h, w) or (h, w, channels).
+# Takes rows and columns, as slices; returns the values there: (h, w) or (h, w, channels).
 Part = Callable[[slice, slice], np.ndarray]
 
 
 def to_rgb(height: int, width: int, part: Part) -> np.ndarray:
-    """uint8 (H, W, 3) of what `part` gives: gray, gray + alpha, RGB or RGBA of any real type.
+    """Convert the values that `part` gives to uint8 (H, W, 3): gray, gray + alpha, RGB or RGBA of any real type.
 
-    8 bits stay as they are, other types are stretched between two percentiles, or, where there is nothing but noise
-    between these, as about a few inclusions, to the extremes without hot pixels; what is transparent becomes white,
-    what is no number black. ValuesError if the values are complex, or none is a finite number.
+    8-bit values stay as they are. Other types are stretched between two percentiles. If there is only noise between
+    these, as in an image of a few inclusions, they are stretched between the extremes without hot pixels. Transparent
+    pixels become white, and pixels that are not a number become black. Raises ValuesError if the values are complex or
+    if none of them is finite.
     """
     step = max(1, STRIP // width)
     out = np.empty((height, width, 3), np.uint8)
@@ -43,7 +45,7 @@ def to_rgb(height: int, width: int, part: Part) -> np.ndarray:
 
 
 def _span(height: int, width: int, part: Part) -> tuple[float, float]:
-    """The values that become black and white."""
+    """Return the values that become black and white."""
     every = math.ceil(height * width / SAMPLE)
     down = min(math.ceil(math.sqrt(every)), height)
     sample = part(slice(None, None, down), slice(None, None, math.ceil(every / down)))
@@ -59,7 +61,7 @@ def _span(height: int, width: int, part: Part) -> tuple[float, float]:
     quiet = np.stack([cv2.medianBlur(np.ascontiguousarray(one), SPECK) for one in np.moveaxis(filled, 2, 0)])
     if np.ptp(np.percentile(quiet, (DARK, BRIGHT))) > NOISE * (high - low):
         return low, high
-    # All between the percentiles is noise: crystals are so few that they lie beyond.
+    # Everything between the percentiles is noise: there are so few crystals that they lie beyond.
     least, most = float(quiet.min()), float(quiet.max())
     span = high - low
     return (least if low - least > span else low), (most if most - high > span else high)
@@ -70,7 +72,7 @@ def _colour(values: np.ndarray) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray, span: tuple[float, float] | None) -> np.ndarray:
-    """uint8 (h, w, 1 or 3) of (h, w, channels)."""
+    """Convert (h, w, channels) to uint8 (h, w, 1 or 3)."""
     colour = _colour(values)
     if colour.dtype == bool:
         colour = colour.astype(np.uint8) * np.uint8(255)

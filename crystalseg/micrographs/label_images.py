@@ -1,4 +1,4 @@
-"""Label images as other programs write them: any whole numbers, as 1..n."""
+"""Read label images as other programs write them: any whole numbers become 1..n."""
 
 import io
 import math
@@ -16,25 +16,26 @@ from crystalseg.micrographs.names import visible
 from crystalseg.micrographs.tiff_pages import main_page, orientation_of, upright
 
 STRIP = 2_000_000  # px that are renumbered at once
-MASK_VALUES = (1, 255, 65535)  # of the only crystals of a mask of two values
+MASK_VALUES = (1, 255, 65535)  # the values that the one kind of crystal may have in a mask of two values
 _PNG_PALETTE = 3  # colour type in the header of a PNG file
 
 
 @dataclass(frozen=True)
 class LabelImage:
-    """labels: int32 (H, W), 0 = background, 1..n in the order of the file's numbers; notes: what the user should know
-    about how the file was read."""
+    """A label image as it was read. labels: int32 (H, W), 0 = background, 1..n in the order of the file's numbers.
+    notes: what the user should know about how the file was read."""
 
     labels: np.ndarray
     notes: tuple[str, ...] = ()
 
 
 def label_image(data: bytes, name: str) -> LabelImage:
-    """The label image in the bytes of a PNG or TIFF file called `name`.
+    """Read the label image in the bytes of a PNG or TIFF file called `name`.
 
-    Numbers may be of any type, as large and as far apart as they like, as ImageJ (float32), MorphoLibJ and TrackMate
-    (uint32) write them. A palette's indices are its numbers; of equal channels one counts; a mask of two values gives
-    one crystal a connected piece. MicrographError if numbers are below 0 or not whole, or the file is no label image.
+    The numbers may have any type and may be as large and as far apart as they like, as ImageJ (float32), MorphoLibJ and
+    TrackMate (uint32) write them. Of a palette image the indices are read. Equal channels count as one. In a mask of
+    two values, each connected piece is a crystal. Raises MicrographError if a number is negative or not whole, or if
+    the file is not a label image.
     """
     name = visible(name)
     notes: list[str] = []
@@ -60,8 +61,8 @@ def label_image(data: bytes, name: str) -> LabelImage:
 
 
 def relabelled(values: np.ndarray, name: str = "The label image") -> tuple[np.ndarray, np.ndarray]:
-    """Labels int32 (H, W), 1..n, of whole numbers (H, W) of any type, and the numbers that were there above 0, in
-    order. MicrographError if a number is below 0 or none."""
+    """Renumber whole numbers (H, W) of any type. Returns labels int32 (H, W), 1..n, and the original numbers above 0,
+    in order. Raises MicrographError if a number is negative or is not a whole number."""
     if values.dtype.kind not in "biuf":
         raise MicrographError(f"{name}: a label image must have one channel of whole numbers.")
     there = np.unique(values)
@@ -77,7 +78,7 @@ def relabelled(values: np.ndarray, name: str = "The label image") -> tuple[np.nd
     step = max(1, STRIP // max(1, values.shape[1]))
     for top in range(0, len(values), step):
         strip = values[top : top + step]
-        # side "right": 0 and -0.0 come before the first number
+        # side="right" because 0 and -0.0 sort before the first number
         labels[top : top + step] = np.searchsorted(numbers, strip, side="right")
     return labels, numbers
 
@@ -101,7 +102,7 @@ def _png(data: bytes, name: str, notes: list[str]) -> np.ndarray:
             return np.asarray(image)
         if image.mode == "1":
             return np.asarray(image)
-    # Pillow would cut 16-bit colour down to its high byte
+    # Pillow would reduce 16-bit colour to its high byte.
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise MicrographError(f"{name}: cannot be read as a label image.")
@@ -128,7 +129,7 @@ def _tiff(data: bytes, name: str, notes: list[str]) -> np.ndarray:
 
 
 def _one_channel(values: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
-    """Of values (H, W) or (H, W, channels), equal ones of the latter as one."""
+    """Return one channel of values (H, W) or (H, W, channels). The channels of the colours must be equal."""
     if values.ndim == 3 and values.shape[2] == 1:
         return values[..., 0]
     if values.ndim == 2:

@@ -1,4 +1,4 @@
-"""Label images, integer (H, W), 0 = background: put in order, and the sizes of what they hold, px."""
+"""Label images, integer (H, W), 0 = background: put them in order, and measure the sizes in them, px."""
 
 import cv2
 import numpy as np
@@ -7,21 +7,21 @@ from scipy import ndimage
 
 from crystalseg.errors import UserError
 
-BOUNDARY_WIDTH = 5  # px, of the lines between annotated crystals (paper section IV-A)
-GROUND_MARGIN = (BOUNDARY_WIDTH + 1) // 2  # px, how far the ground that has the lines too goes beyond the crystals
+BOUNDARY_WIDTH = 5  # px, width of the lines between annotated crystals (paper section IV-A)
+GROUND_MARGIN = (BOUNDARY_WIDTH + 1) // 2  # px, how far the ground, with these lines, extends around crystals
 
 
-# More crystals than any image has px for (MOSAIC_MEGAPIXELS over Instances.min_area): a table of them all is 0.8 GB.
+# No image has room for more crystals (MOSAIC_MEGAPIXELS over Instances.min_area). A table of all of them takes 0.8 GB.
 MOST = 10**8
 
 
 class LabelsError(UserError):
-    """Labels that are none; the message is one sentence for the user."""
+    """Labels that are not valid. The message is one sentence for the user."""
 
 
 def largest(labels: np.ndarray) -> int:
-    """The largest number of a label image (H, W). LabelsError unless all are whole numbers from 0 to MOST: compiled
-    code looks places up by them without asking whether these are there."""
+    """Return the largest number of a label image (H, W). Raises LabelsError unless all are whole numbers from 0 to
+    MOST: compiled code uses them as indices without checking bounds."""
     if labels.dtype.kind not in "biu":
         raise LabelsError(f"Labels must be whole numbers; these are {labels.dtype}.")
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
@@ -35,7 +35,7 @@ def largest(labels: np.ndarray) -> int:
 
 @njit(cache=True, nogil=True)
 def _holes(labels: np.ndarray, background: np.ndarray, count: int) -> np.ndarray:
-    """For each background component: the one label around it, or 0 if there are several or the image border."""
+    """Find for each background component the one label around it; 0 if there are several, or the image border."""
     h, w = labels.shape
     owner = np.zeros(count + 1, np.int32)
     for i in range(h):
@@ -76,10 +76,10 @@ def _root(parent: np.ndarray, place: int) -> int:
 
 @njit(cache=True, nogil=True)
 def pieces(labels: np.ndarray) -> np.ndarray:
-    """The 4-connected components of each label, numbered 1..n in the order of their first pixels, int32 (H, W).
+    """Number the 4-connected components of each label 1..n in the order of their first pixels: int32 (H, W).
 
-    What skimage.measure.label gives, in less than half of its time: union-find by raster scan (Wu, Otoo & Suzuki 2009,
-    Pattern Analysis and Applications 12:117), whose roots are first pixels.
+    The result equals that of skimage.measure.label and takes less than half of the time: union-find by raster scan (Wu,
+    Otoo & Suzuki 2009, Pattern Analysis and Applications 12:117), whose roots are first pixels.
     """
     h, w = labels.shape
     parent = np.empty(h * w, np.int32)
@@ -104,7 +104,7 @@ def pieces(labels: np.ndarray) -> np.ndarray:
             if labels[i, j] == 0:
                 continue
             place = i * w + j
-            first = parent[parent[place]]  # parents come before, so that they know their first pixels already
+            first = parent[parent[place]]  # a parent comes first, so its first pixel is known already
             parent[place] = first
             if first == place:
                 count += 1
@@ -118,7 +118,7 @@ def pieces(labels: np.ndarray) -> np.ndarray:
 def _counted(labels: np.ndarray, count: int) -> np.ndarray:
     found = np.zeros(count, np.int64)
     for row in labels:
-        before, run = 0, 0  # runs, because the same count again and again waits for itself
+        before, run = 0, 0  # counting runs avoids waiting for the same counter again and again
         for label in row:
             if label != before:
                 found[before] += run
@@ -129,8 +129,8 @@ def _counted(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def areas(labels: np.ndarray, least: int = 0) -> np.ndarray:
-    """Pixels of each label of an image (H, W), int64 (n + 1,), the background's first; n is at `least` so many.
-    `numpy.bincount` would make 8 bytes of every pixel first. LabelsError as for `largest`."""
+    """Count the pixels of each label of an image (H, W): int64 (n + 1,), the background first, with n at least `least`.
+    `numpy.bincount` would first make 8 bytes of every pixel. Raises LabelsError as `largest` does."""
     return _counted(labels, max(largest(labels), least) + 1)
 
 
@@ -146,8 +146,8 @@ def _averaged(labels: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 
 
 def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Mean of `values` float or bool (H, W) over each label 1..n of an image (H, W), float64 (n,); 0 of absent
-    numbers."""
+    """Return the mean of `values`, float or bool (H, W), over each label 1..n of an image (H, W): float64 (n,); 0 for
+    absent labels."""
     if values.shape != labels.shape:
         raise LabelsError(f"Labels have {labels.shape} px, the values {values.shape}.")
     return _averaged(labels, values, largest(labels) + 1)[1:]
@@ -164,22 +164,24 @@ def _looked_up(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Labels (H, W) of 1..n with `numbers` integer (n,) in their place, what is not above 0 as 0; int32 (H, W)."""
+    """Replace the labels 1..n of an image (H, W) by `numbers`, integer (n,). Numbers that are not above 0 become 0.
+    Returns int32 (H, W)."""
     if int(labels.max(initial=0)) > len(numbers):
         raise LabelsError(f"Labels run to {labels.max()}, where {len(numbers)} are known.")
     return _looked_up(labels, np.concatenate(([0], numbers)).astype(np.int32))
 
 
 def keep_labels(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Labels (H, W) 1..n of which those with `keep` bool (n,) stay, renumbered in their order; int32 (H, W)."""
+    """Keep the labels 1..n of an image (H, W) for which `keep`, bool (n,), is true, and renumber them in order: int32
+    (H, W)."""
     return renumbered(labels, np.where(keep, np.cumsum(keep), 0))
 
 
 def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     """Make every label one 4-connected component of at least `min_area` px², without holes, numbered 1..n.
 
-    A label in several large pieces becomes several labels. A hole is background enclosed by a single label.
-    Parameters: `labels` integer (H, W). Returns int32 (H, W). LabelsError as for `largest`.
+    A label in several large pieces becomes several labels. A hole is background enclosed by a single label. `labels`:
+    integer (H, W). Returns int32 (H, W). Raises LabelsError as `largest` does.
     """
     largest(labels)
     connected = pieces(labels)
@@ -187,8 +189,9 @@ def tidy(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
 
 
 def hollowed(labels: np.ndarray, ground: np.ndarray, min_area: int) -> np.ndarray:
-    """Labels (H, W) without their holes: what is not `ground`, bool (H, W), and lies within a single label, of at least
-    `min_area` px². Where the ground is missing at a label's edge it stays. Int32 (H, W)."""
+    """Take the holes out of labels (H, W): pixels that are not `ground`, bool (H, W), and lie inside a single label, in
+    pieces of at least `min_area` px². A gap in the ground at the edge of a label stays part of the label. Returns int32
+    (H, W)."""
     solid = np.where(ground, labels, 0).astype(np.int32)
     count, empty = cv2.connectedComponents((solid == 0).astype(np.uint8), connectivity=4)
     owner = _holes(solid, empty, count)
@@ -199,7 +202,8 @@ def hollowed(labels: np.ndarray, ground: np.ndarray, min_area: int) -> np.ndarra
 
 
 def filled(labels: np.ndarray) -> np.ndarray:
-    """Labels (H, W) with their holes: the background that lies within a single label is that label's; int32 (H, W)."""
+    """Fill the holes of labels (H, W): background inside a single label becomes part of that label. Returns int32 (H,
+    W)."""
     found = labels.astype(np.int32)
     count, background = cv2.connectedComponents((found == 0).astype(np.uint8), connectivity=4)
     _fill(found, background, _holes(found, background, count))
@@ -207,7 +211,8 @@ def filled(labels: np.ndarray) -> np.ndarray:
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
-    """Rows and columns of what is true in a bool (H, W) mask, and `margin` px about it as far as the mask goes."""
+    """Return the rows and columns of the true pixels of a mask, bool (H, W), with a margin of `margin` px inside the
+    mask."""
     ends = (np.flatnonzero(mask.any(axis=axis))[[0, -1]].tolist() for axis in (1, 0))
     rows, columns = (
         slice(max(0, first - margin), min(length, last + 1 + margin))
@@ -217,7 +222,7 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
 
 
 def crystal_lengths(labels: np.ndarray) -> np.ndarray:
-    """Axis-aligned length (px) of each label, int (n + 1,); entry 0 and absent labels are 0."""
+    """Return the axis-aligned length of each label, px: int (n + 1,). Entry 0 and absent labels are 0."""
     lengths = [0]
     for box in ndimage.find_objects(labels):
         lengths.append(0 if box is None else max(box[0].stop - box[0].start, box[1].stop - box[1].start))
@@ -225,15 +230,16 @@ def crystal_lengths(labels: np.ndarray) -> np.ndarray:
 
 
 def homogeneity(labels: np.ndarray) -> float:
-    """Smallest ÷ largest crystal of an image (paper section IV-A), by the longer side of the bounding box; 0..1."""
+    """Return smallest ÷ largest crystal of an image (paper section IV-A), by the longer side of the bounding
+    box: 0..1."""
     lengths = crystal_lengths(labels)
     lengths = lengths[lengths > 0]
     return float(lengths.min() / lengths.max()) if len(lengths) else 1.0
 
 
 def size_class(labels: np.ndarray, tile: int = 224) -> int:
-    """The paper's class of an image (section IV-A): 1 if its largest crystal is shorter than `tile`, else 2 if its
-    homogeneity is below 0.1, else 3. Size: the longer side of the bounding box, px."""
+    """Return the paper's class of an image (section IV-A): 1 if its largest crystal is shorter than `tile`, else 2 if
+    its homogeneity is below 0.1, else 3. The size is the longer side of the bounding box, px."""
     if crystal_lengths(labels).max() < tile:
         return 1
     return 2 if homogeneity(labels) < 0.1 else 3

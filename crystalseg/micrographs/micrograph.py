@@ -1,4 +1,4 @@
-"""One micrograph: its pixels, where they come from, and the size of one."""
+"""One micrograph: its pixels, its source, and the size of a pixel."""
 
 from dataclasses import dataclass, replace
 
@@ -11,14 +11,15 @@ SMALLEST_SIDE = 32
 
 
 class MicrographError(UserError):
-    """An image that cannot be used; the message is one sentence for the user."""
+    """An image that cannot be used. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Micrograph:
-    """pixels: uint8 (H, W, 3) RGB. calibration: pixel size and its source, or None. name: the file's. sha256: of the
-    uploaded bytes. notes: what the user should know about how the file was read. region: (top, left, bottom, right) px
-    of the part of the file's image that `pixels` shows. channel: which of the file's `channels`, 1, 2, …, it is."""
+    """An image that can be measured. pixels: uint8 (H, W, 3) RGB. calibration: pixel size and its source, or None.
+    name: name of the file. sha256: hash of the uploaded bytes. notes: what the user should know about how the file was
+    read. region: (top, left, bottom, right), px, the part of the file's image that `pixels` shows. channel: which of
+    the file's `channels` it is, 1, 2, …."""
 
     pixels: np.ndarray
     name: str
@@ -38,7 +39,8 @@ class Micrograph:
         return self.pixels.shape[:2]
 
     def crop(self, top: int, left: int, bottom: int, right: int) -> "Micrograph":
-        """The rectangle of rows top..bottom and columns left..right (ends excluded); MicrographError if unusable."""
+        """Return the rectangle of rows top..bottom and columns left..right, ends excluded. Raises MicrographError if it
+        is unusable."""
         h, w = self.shape
         if not (0 <= top < bottom <= h and 0 <= left < right <= w):
             raise MicrographError(f"{self.name}: the region lies outside the image of {w} × {h} px.")

@@ -16,14 +16,15 @@ from crystalseg.micrographs.calibration import Calibration, from_zarr, stated
 from crystalseg.micrographs.intensities import to_rgb
 from crystalseg.micrographs.micrograph import MicrographError
 
-# name, height, width, bytes of a stored pixel: raises MicrographError if that is too large.
+# Takes name, height, width and bytes of a stored pixel. Raises MicrographError if that is too large.
 CheckSize = Callable[[str, int, int, int], None]
-# How many channels, name, notes: the number of the one that is read, with a note; MicrographError if there is none.
+# Takes the number of channels, name and notes. Returns the channel to read and adds a note; raises MicrographError if
+# the channel does not exist.
 Choose = Callable[[int, str, list[str]], int]
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a path is that of a Zarr folder, or of what such a folder holds packed as a ZIP file."""
+    """Whether a path leads to a Zarr folder, or to one packed as a ZIP file."""
     if path.is_dir():
         return any((path / name).is_file() for name in _MARKS)
     try:
@@ -31,7 +32,7 @@ def is_zarr(path: Path) -> bool:
             return False
         with zipfile.ZipFile(path) as archive:
             return any(name in _MARKS for name in archive.namelist())
-    except Exception:  # zipfile raises what it likes for a damaged directory
+    except Exception:  # zipfile raises every kind of error for a damaged directory
         return False
 
 
@@ -41,8 +42,8 @@ _MARKS = (".zgroup", "zarr.json", ".zattrs")
 def read_zarr(
     path: Path, name: str, check_size: CheckSize, choose: Choose
 ) -> tuple[np.ndarray, Calibration | None, list[str], int]:
-    """Pixels uint8 (H, W, 3), pixel size, notes, and how many channels there are to choose from, of the first plane;
-    three channels are colours. MicrographError says what is wrong with it."""
+    """Read the first plane of an image: pixels uint8 (H, W, 3), pixel size, notes, and the number of channels to choose
+    from. Three channels are taken as colours. Raises MicrographError, which says what is wrong."""
     image, levels = _opened(path, name)
     array = levels[0]
     if len({level.dtype for level in levels}) > 1:
@@ -70,13 +71,13 @@ def read_zarr(
 
 
 def zarr_sides(path: Path) -> tuple[int, int]:
-    """Height and width, px, before pixels are read; MicrographError if it is no OME-Zarr image."""
+    """Return height and width, px, before pixels are read. Raises MicrographError if it is not an OME-Zarr image."""
     _, levels = _opened(path, path.name)
     return levels[0].shape[-2:]
 
 
 def _opened(path: Path, name: str) -> tuple[Any, list[Any]]:
-    """What the folder or ZIP file says of its image, and the arrays of its resolutions, the finest first."""
+    """Return what the folder or ZIP file says about its image, and the arrays of its resolutions, the finest first."""
     store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
     try:
         group = zarr.open_group(store, mode="r")
@@ -93,7 +94,7 @@ def _left_out(array: Any, names: list[str]) -> list[str]:
 
 
 class _Rows:
-    """Values of the first plane, (h, w, channels), by rows and columns; a row of chunks is decoded once."""
+    """The values of the first plane, (h, w, channels), by rows and columns. Each row of chunks is decoded once."""
 
     def __init__(self, array: Any, names: list[str], channels: int, channel: int):
         self._array, self._names = array, names
@@ -103,7 +104,7 @@ class _Rows:
 
     def __call__(self, rows: slice, columns: slice) -> np.ndarray:
         numbers = np.arange(self._array.shape[-2])[rows]
-        if rows.step is not None:  # a sample of the whole
+        if rows.step is not None:  # a sample of the whole image
             return np.concatenate([self._part(slice(y, y + 1))[:, columns] for y in numbers.tolist()])
         parts = []
         for chunk in range(int(numbers[0]) // self._high, int(numbers[-1]) // self._high + 1):
@@ -122,7 +123,7 @@ class _Rows:
 
 
 def zarr_hash(path: Path) -> str:
-    """SHA-256 of a ZIP file, or of a folder's files with their names, in order."""
+    """Return the SHA-256 of a ZIP file, or of a folder's files with their names, in order."""
     whole = hashlib.sha256()
     if path.is_file():
         with path.open("rb") as file:

@@ -13,8 +13,8 @@ from crystalseg.micrographs.names import natural
 
 
 def read_labels(path: str | Path) -> np.ndarray:
-    """A label image's labels int32 (H, W), 1..n, as `label_images.label_image` reads them; MicrographError if it is
-    none."""
+    """Read the labels of a label image, int32 (H, W), 1..n, as `label_images.label_image` does. Raises MicrographError
+    if the file is not a label image."""
     return _read(Path(path)).labels
 
 
@@ -26,9 +26,9 @@ def _read(path: Path) -> LabelImage:
 
 
 def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
-    """Each `<id>.png` of a folder with the labels int32 (H, W) of the `<id>_label.png` beside it; names are the ids.
+    """Read each `<id>.png` of a folder and its `<id>_label.png`, int32 (H, W). The micrographs are named by the ids.
 
-    Raises MicrographError when there is none, or an image and its labels differ in size.
+    Raises MicrographError if there is no image, or if an image and its labels differ in size.
     """
     pairs = []
     for path in sorted(Path(folder).glob("*_label.png"), key=natural):
@@ -44,6 +44,6 @@ def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
 
 
 def write_pair(folder: Path, name: str, image: np.ndarray, labels: np.ndarray) -> None:
-    """`<name>.png` (RGB) and `<name>_label.png` (16 bit): the layout that `read_pairs` reads."""
+    """Write `<name>.png` (RGB) and `<name>_label.png` (16 bit), which `read_pairs` reads."""
     Image.fromarray(image).save(folder / f"{name}.png")
     Image.fromarray(labels.astype(np.uint16)).save(folder / f"{name}_label.png")

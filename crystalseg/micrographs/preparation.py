@@ -1,4 +1,4 @@
-"""What every image goes through before it is measured without a person watching: its pixel size, its data bar."""
+"""Prepare an image for a measurement that no person watches: set its pixel size and leave out its data bar."""
 
 from dataclasses import replace
 
@@ -6,13 +6,14 @@ from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.inscriptions import find_data_bar
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 
-AGREE = 0.05  # pixel sizes further apart than this share are of two magnifications
+AGREE = 0.05  # pixel sizes that differ by more than this share belong to two magnifications
 
 
 def prepared(micrograph: Micrograph, calibration: Calibration | None = None, keep_data_bar: bool = False) -> Micrograph:
-    """The part of an image that is measured, with `calibration` for its pixel size, else the one its file states.
+    """Return the part of an image to measure, with the pixel size of `calibration`, or else the one that its file
+    states.
 
-    MicrographError if the file states another pixel size than `calibration`: it may be of another magnification.
+    Raises MicrographError if the file states another pixel size than `calibration`: it may have another magnification.
     """
     if calibration is not None:
         _check_magnification(micrograph, calibration)

@@ -1,4 +1,4 @@
-"""Parts of large images in files of several resolutions, read at the one that is looked at."""
+"""Read parts of large images from files of several resolutions, at the resolution that is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import zarr
 
 
 class PyramidFile:
-    """A tiled TIFF file with its smaller levels (`report.exports`); shape: (H, W) of the image."""
+    """A tiled TIFF file with smaller levels (`report.exports` writes it). shape: (H, W) of the image."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -19,9 +19,9 @@ class PyramidFile:
         self.shape = self.shapes[0]
 
     def read(self, box: tuple[int, int, int, int], longest: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-        """A part (top, left, bottom, right), px, at the finest level where its longer side is at most `longest` px, or
-        the coarsest there is: its pixels, and the part that they show, which begins and ends at pixels of that level.
-        """
+        """Read a part (top, left, bottom, right), px, at the finest level at which its longer side is at most `longest`
+        px, else at the coarsest level. Returns its pixels and the part that they show, which begins and ends at pixels
+        of that level."""
         top, left, bottom, right = box
         side = max(bottom - top, right - left)
         sizes = [side * shape[0] / self.shape[0] for shape in self.shapes]
@@ -37,7 +37,8 @@ class PyramidFile:
 
 
 def _scaled(low: int, high: int, full: int, part: int) -> tuple[slice, slice]:
-    """Rows low to high of `full`, at a level that has `part`; and the rows of the whole that those show."""
+    """Scale rows `low` to `high` of `full` rows to a level of `part` rows. Returns the rows of the level, and the rows
+    of the whole image that they show."""
     step = full / part
     first = int(low / step)
     last = min(part, max(first + 1, round(high / step)))

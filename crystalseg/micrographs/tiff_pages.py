@@ -1,4 +1,4 @@
-"""Which page of a TIFF file is the picture, and how it is turned."""
+"""Find which page of a TIFF file is the picture, and how it is oriented."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ _MASK = 4
 
 
 def main_page(tif: tifffile.TiffFile) -> tifffile.TiffPage:
-    """The page that is the picture: the largest that is not marked as a reduced version or a mask of another, in the
-    file or in a page's SubIFDs, and of equal ones the first."""
+    """Return the page that is the picture: the largest page in the file or in a page's SubIFDs that is not marked as a
+    reduced version or a mask of another. Of equally large pages it is the first."""
     heads: list[Any] = [series.keyframe for series in tif.series] or [tif.pages[0]]
     pages: list[Any] = []
     for head in heads:
@@ -24,8 +24,8 @@ def main_page(tif: tifffile.TiffFile) -> tifffile.TiffPage:
 
 @dataclass(frozen=True)
 class Planes:
-    """The planes of the picture in a file. axes: letters of tifffile but for rows, columns and samples, and their
-    lengths, `shape`; pages: of all planes, in order; notes: what of the file is left out."""
+    """The planes of the picture in a file. axes: tifffile's letters of all axes other than rows, columns and samples.
+    shape: their lengths. pages: the pages of all planes, in order. notes: which parts of the file are left out."""
 
     axes: str
     shape: tuple[int, ...]
@@ -37,17 +37,17 @@ class Planes:
         return self.length("C")
 
     def length(self, axis: str) -> int:
-        """How many planes there are along an axis, 1 if there is none of that letter."""
+        """Return the number of planes along an axis; 1 if there is no such axis."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     def page(self, channel: int, **where: int) -> Any:
-        """The page of a channel, 1, 2, …, and at the places `where` along other axes, else at the first."""
+        """Return the page of a channel, 1, 2, …, at the indices `where` along other axes, or at the first index."""
         place = [where.get(axis, channel - 1 if axis == "C" else 0) for axis in self.axes]
         return self.pages[int(np.ravel_multi_index(place, self.shape))] if place else self.pages[0]
 
 
 def planes_of(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Planes:
-    """The planes that belong together with `page`, the picture."""
+    """Return the planes that belong together with `page`, the picture."""
     series = next((one for one in tif.series if one.keyframe is page), None)
     notes = []
     if page is not tif.pages.first and page.shape != tif.pages.first.shape:
@@ -57,7 +57,7 @@ def planes_of(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Planes:
     letters = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"]
     axes, shape = "".join(a for a, _ in letters), tuple(n for _, n in letters)
     pages = tuple(series.pages)
-    if math.prod(shape) != len(pages):  # planes in a page, as of volumes
+    if math.prod(shape) != len(pages):  # a page holds several planes, as in volumes
         return Planes("", (), (page,), tuple(notes))
     others = sum(len(one.pages) for one in tif.series if one is not series and one.keyframe.shape == page.shape)
     count = len(pages) // (shape[axes.index("C")] if "C" in axes else 1) + others
@@ -67,14 +67,15 @@ def planes_of(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Planes:
 
 
 def orientation_of(page: Any) -> int:
-    """How the page's rows and columns lie, 1..8 (TIFF 6.0, page 36; as in Exif); 1 where the tag says nothing."""
+    """Return how the rows and columns of the page lie, 1..8 (TIFF 6.0, page 36; as in Exif); 1 if the tag says
+    nothing."""
     tag = page.tags.get(274)
     value = tag.value if tag is not None else 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """An array (H, W, ...) as stored, as it is meant to be seen."""
+    """Turn a stored array (H, W, ...) as it is meant to be seen."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -1,4 +1,4 @@
-"""What the stored values of a TIFF page mean: gray, colours, transparency, or several detectors (TIFF 6.0)."""
+"""Interpret the stored values of a TIFF page: gray, colours, transparency, or several detectors (TIFF 6.0)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 from crystalseg.micrographs.micrograph import MicrographError
 
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-# How many samples of a pixel are its gray level or colour; others are not read.
+# The number of samples of a pixel that are its gray level or colour. Pages of other kinds are not read.
 _SAMPLES = {
     PHOTOMETRIC.MINISWHITE: 1,
     PHOTOMETRIC.MINISBLACK: 1,
@@ -23,7 +23,7 @@ _SAMPLES = {
     PHOTOMETRIC.ICCLAB: 3,
     PHOTOMETRIC.SEPARATED: 4,
 }
-# Decoders of these give RGB of YCbCr.
+# The decoders of these compressions turn YCbCr into RGB.
 _TO_RGB = {
     "JPEG",
     "OJPEG",
@@ -41,8 +41,8 @@ Convert = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Samples:
-    """Of a pixel: how many are its `colour`; the places of those of further detectors, `others`; and of its opacity,
-    `alpha`, or None, and whether the colour was multiplied by it (`associated`)."""
+    """The samples of a pixel. colour: how many are its colour. others: the indices of further detectors. alpha: the
+    index of the opacity, or None. associated: whether the colour was multiplied by the opacity."""
 
     colour: int
     others: tuple[int, ...]
@@ -51,12 +51,12 @@ class Samples:
 
     @property
     def channels(self) -> int:
-        """How many there are to choose from: the colour is the first."""
+        """The number of channels to choose from. The colour is the first."""
         return 1 + len(self.others)
 
 
 def samples_of(page: Any, name: str) -> Samples:
-    """What the samples of a pixel are; MicrographError if the page's kind of colours is not read."""
+    """Return what the samples of a pixel are. Raises MicrographError if pages of this colour space are not read."""
     count = page.samplesperpixel
     colour = _SAMPLES.get(page.photometric)
     if colour is None or (colour == 4 and (count < 4 or _ink_set(page) != 1)):
@@ -65,11 +65,11 @@ def samples_of(page: Any, name: str) -> Samples:
             f"{name}: its colours are stored in a way that is not read ({kind}), such as a camera's raw values; save "
             "it as gray or RGB."
         )
-    if colour > count:  # a gray level called a colour
+    if colour > count:  # a gray level that is declared as a colour
         colour = 1
     kinds = [int(kind) for kind in page.extrasamples or ()][: count - colour]
     if not kinds and colour == 3 and count == 4:
-        kinds = [EXTRASAMPLE.UNASSALPHA]  # as other programs take what no tag explains
+        kinds = [EXTRASAMPLE.UNASSALPHA]  # other programs read samples that no tag explains in this way
     kinds += [EXTRASAMPLE.UNSPECIFIED] * (count - colour - len(kinds))
     alpha = next((colour + k for k, kind in enumerate(kinds) if kind in _ALPHA), None)
     others = tuple(colour + k for k, kind in enumerate(kinds) if kind not in _ALPHA)
@@ -83,8 +83,9 @@ def _ink_set(page: Any) -> int:
 
 
 def meaning(page: Any, array: np.ndarray, samples: Samples, channel: int, name: str, notes: list[str]) -> Convert:
-    """What makes gray, gray and opacity, RGB, or RGB and opacity of stored values (h, w, samples). `array`: all of
-    them; channel: 1 for the colour, then those of `samples.others`. MicrographError as for `samples_of`."""
+    """Return a function that turns stored values (h, w, samples) into gray, gray and opacity, RGB, or RGB and opacity.
+    `array`: all stored values. `channel`: 1 for the colour, then the ones in `samples.others`. Raises MicrographError
+    as `samples_of` does."""
     if channel > 1:
         other = samples.others[channel - 2]
         return lambda part: _full(part[..., other : other + 1], page)
@@ -104,14 +105,14 @@ def meaning(page: Any, array: np.ndarray, samples: Samples, channel: int, name: 
             return np.concatenate((seen, opacity), axis=2)
         if seen.dtype.kind == "f":
             return seen + (1 - opacity)
-        most = np.iinfo(seen.dtype).max  # on white, as other transparent pixels
+        most = np.iinfo(seen.dtype).max  # on white, like other transparent pixels
         return np.minimum(seen.astype(np.int64) + (most - opacity.astype(np.int64)), most).astype(seen.dtype)
 
     return with_alpha
 
 
 def _full(part: np.ndarray, page: Any) -> np.ndarray:
-    """Values of less than 8 bits on the scale of 8."""
+    """Scale values of fewer than 8 bits to 8 bits."""
     bits = page.bitspersample
     if part.dtype == np.uint8 and isinstance(bits, int) and 1 < bits < 8:
         return (part.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
@@ -143,20 +144,21 @@ def _colour(page: Any, array: np.ndarray, name: str) -> Convert:
 
 
 def _inverted(page: Any, array: np.ndarray) -> Convert:
-    """Of values whose 0 is white: of all bits that a value has, black is the largest number."""
+    """Invert values whose 0 is white: black is the largest number that the bits of a value can hold."""
     if array.dtype.kind == "b":
         return lambda part: ~part
     if array.dtype.kind == "f":
         return lambda part: -part
     if array.dtype.kind == "i":
-        return lambda part: -1 - part  # the least becomes the most
+        return lambda part: -1 - part  # the smallest becomes the largest
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 8 * array.dtype.itemsize
     top = array.dtype.type(2**bits - 1)
     return lambda part: _full(top - part, page)
 
 
 def _lab(offset: bool, array: np.ndarray, name: str) -> Convert:
-    """CIE 1976 L*a*b* of 8 or 16 bits (TIFF 6.0, section 23) as sRGB of 8; `offset`: a and b are not signed (ICC)."""
+    """Convert CIE 1976 L*a*b* of 8 or 16 bits (TIFF 6.0, section 23) to sRGB of 8 bits. `offset`: a and b are unsigned
+    (ICC)."""
     if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
         raise MicrographError(f"{name}: its CIE L*a*b* colours are not of 8 or 16 bits; save it as RGB.")
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -166,7 +168,7 @@ def _lab(offset: bool, array: np.ndarray, name: str) -> Convert:
         high = part.view(f"u{part.dtype.itemsize}") if part.dtype.kind == "i" else part
         eight = np.ascontiguousarray(high >> (8 * (part.dtype.itemsize - 1))).astype(np.uint8)
         if offset:
-            eight[..., 1:] ^= 0x80  # Pillow's own are as TIFF's
+            eight[..., 1:] ^= 0x80  # Pillow stores a and b as TIFF does
         image = Image.frombytes("LAB", eight.shape[1::-1], eight.tobytes())
         return np.asarray(ImageCms.applyTransform(image, transform))
 

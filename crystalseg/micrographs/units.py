@@ -1,4 +1,4 @@
-"""Lengths and times as files state them: numbers with a decimal point or comma, and units by any of their names."""
+"""Lengths and times as files state them: numbers with a decimal point or comma, and units under any of their names."""
 
 import math
 import re
@@ -7,7 +7,7 @@ import unicodedata
 _METRES = {"km": 1e3, "m": 1.0, "dm": 1e-1, "cm": 1e-2, "mm": 1e-3, "μm": 1e-6, "nm": 1e-9, "pm": 1e-12, "fm": 1e-15}
 _PREFIXES = {"kilo": "km", "": "m", "deci": "dm", "centi": "cm", "milli": "mm", "micro": "μm", "nano": "nm"}
 _PREFIXES |= {"pico": "pm", "femto": "fm"}
-# µm in one unit, by its names in small letters, compatible characters made one (NFKC: both signs for µ are μ).
+# µm in one unit, by its names in small letters. NFKC makes compatible characters equal: both signs for µ become μ.
 _UM = {
     **{sign: 1e6 * metres for sign, metres in _METRES.items()},
     **{
@@ -35,7 +35,7 @@ _SECONDS = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "stunden"), 3600.0),
     **dict.fromkeys(("d", "day", "days", "tage"), 86400.0),
 }
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")  # as ImageJ writes what is not ASCII
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")  # ImageJ's escape for characters outside ASCII
 _LENGTH = re.compile(r"\s*([-+]?[\d.,]+(?:[eE][-+]?\d+)?)\s*(\D*?)\s*")
 
 
@@ -45,27 +45,28 @@ def _plain(unit: str) -> str:
 
 
 def um_in(unit: str) -> float | None:
-    """µm in one `unit` of length; None if it is not known."""
+    """Return the µm in one `unit` of length; None if the unit is not known."""
     return _UM.get(_plain(unit))
 
 
 def is_no_unit(unit: str) -> bool:
-    """Whether what stands for a unit says that there is no calibration."""
+    """Whether the text in place of a unit says that there is no calibration."""
     return _plain(unit) in _NO_UNITS
 
 
 def seconds_in(unit: str) -> float | None:
-    """Seconds in one `unit` of time; None if it is not known."""
+    """Return the seconds in one `unit` of time; None if the unit is not known."""
     return _SECONDS.get(_plain(unit))
 
 
 def number(value: object) -> float:
-    """A number, or the text of one with a decimal point or comma; NaN if it is none, or not finite."""
+    """Read a number, or the text of one with a decimal point or comma. Return NaN if it is not a number or not
+    finite."""
     if isinstance(value, str):
         text = value.strip()
         if text.count(",") == 1 and "." not in text:
             text = text.replace(",", ".")
-        value = text if "_" not in text else "nan"  # Python's own 1_000
+        value = text if "_" not in text else "nan"  # Python would read 1_000
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -74,7 +75,7 @@ def number(value: object) -> float:
 
 
 def length_um(text: str) -> float | None:
-    """µm of a text such as `48,83 nm` or `10um`; None if it is no length above 0."""
+    """Read a text such as `48,83 nm` or `10um` in µm. Return None if it is not a length above 0."""
     found = _LENGTH.fullmatch(text)
     um = um_in(found[2]) if found else None
     if found is None or um is None or not found[2]:

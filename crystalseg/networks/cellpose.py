@@ -1,6 +1,6 @@
 """CPNet: Cellpose's residual U-Net with a style vector (Stringer et al. 2021; paper section III-A).
 
-Sub-module names follow the state dict of Cellpose 2 and 3, so that weights travel both ways.
+Sub-module names follow the state dict of Cellpose 2 and 3, so that weights can be exchanged in both directions.
 """
 
 from typing import cast
@@ -14,7 +14,7 @@ STYLE = CHANNELS[-1]
 
 
 def conv_block(inputs: int, outputs: int, size: int, *, relu: bool = True) -> nn.Sequential:
-    """Batch norm, ReLU, convolution, in this order (pre-activation)."""
+    """Return batch norm, ReLU and convolution, in this order (pre-activation)."""
     norm = nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.05)
     conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
     return nn.Sequential(norm, nn.ReLU(), conv) if relu else nn.Sequential(norm, conv)
@@ -48,7 +48,7 @@ class _StyledConv(nn.Module):
 
 
 class _Up(nn.Module):
-    """Two residual pairs again; the skip connection is added, not concatenated."""
+    """Two residual pairs of 3 x 3 convolutions; the skip connection is added, not concatenated."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -64,7 +64,7 @@ class _Up(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The way down: features of each level, (B, CHANNELS[k], H / 2^k, W / 2^k), from (B, inputs, H, W)."""
+    """The encoder: features of each level, (B, CHANNELS[k], H / 2^k, W / 2^k), from (B, inputs, H, W)."""
 
     def __init__(self, inputs: int):
         super().__init__()
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The way up again, to (B, CHANNELS[0], H, W), with the features of each level and the style (B, STYLE)."""
+    """The decoder: from the features of each level and the style (B, STYLE) to (B, CHANNELS[0], H, W)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class CPNet(nn.Module):
         self.downsample = Encoder(inputs)
         self.upsample = Decoder()
         self.output = conv_block(CHANNELS[0], outputs, 1)
-        # Cellpose stores the training diameters (px) beside the weights.
+        # Cellpose stores the training diameters (px) with the weights.
         self.diam_mean = nn.Parameter(torch.full((1,), diameter), requires_grad=False)
         self.diam_labels = nn.Parameter(torch.full((1,), diameter), requires_grad=False)
 
@@ -118,12 +118,12 @@ class CPNet(nn.Module):
 
     @staticmethod
     def style(features: Tensor) -> Tensor:
-        """Unit-length mean of the deepest features (B, 256, h, w) -> (B, 256)."""
+        """Return the unit-length mean of the deepest features: (B, 256, h, w) -> (B, 256)."""
         mean = features.mean(dim=(2, 3))
         return mean / mean.square().sum(dim=1, keepdim=True).sqrt()
 
     def maps(self, x: Tensor) -> Tensor:
-        """What `forward` gives without the styles, as of every flow network."""
+        """Return the output of `forward` without the styles. All flow networks have this method."""
         return self(x)[0]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

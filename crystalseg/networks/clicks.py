@@ -1,9 +1,9 @@
-"""ClickNet: the crystal under a click, at whatever size it has.
+"""ClickNet: the crystal under a click, whatever its size.
 
-After MST (arXiv 2401.04403): a small vision transformer sees windows about the click at several resolutions; the tokens
-of each are helped by those of the finer and the coarser one that are most like the clicked tokens, and a triplet loss
-teaches tokens of the crystal to be more like the clicked ones than others. What differs from the paper: every
-resolution proposes a mask and says how good it probably is, instead of one resolution chosen beforehand.
+After MST (arXiv 2401.04403): a small vision transformer sees windows around the click at several resolutions. The
+tokens of each resolution also attend to those tokens of the next finer and coarser resolution that resemble the clicked
+tokens most. A triplet loss teaches the tokens of the crystal to resemble the clicked ones more than other tokens do.
+Unlike in the paper, every resolution proposes a mask and rates it, instead of one resolution being chosen beforehand.
 """
 
 from itertools import pairwise
@@ -14,23 +14,23 @@ from torch.nn import functional
 
 from crystalseg.networks.cellpose import conv_block
 
-SIDE = 80  # px of a window, at every resolution
-# What a window shows: picture (3), flow (2), foreground, outline, clicks inside, clicks outside, the mask before.
+SIDE = 80  # px; side of a window, at every resolution
+# Channels of a window: picture (3), flow (2), foreground, outline, clicks inside, clicks outside, previous mask.
 CHANNELS = 10
 INSIDE, OUTSIDE, BEFORE = 7, 8, 9
-WIDTHS = (16, 32, 64, 96)  # at 1, 1/2, 1/4 and 1/8 of the window's resolution, the last of the tokens
-PATCH = 8  # px of a token
-TAKEN = 24  # tokens taken from the finer and from the coarser window, of 100
+WIDTHS = (16, 32, 64, 96)  # at 1, 1/2, 1/4 and 1/8 of the window's resolution; the last is that of the tokens
+PATCH = 8  # px; side of a token
+TAKEN = 24  # of 100 tokens, taken from the finer and from the coarser window
 BLOCKS = 3
 HEADS = 4
 
 
 class ClickNet(nn.Module):
-    """Masks from windows about a click; 700,614 parameters.
+    """Masks from windows around a click; 700,614 parameters.
 
-    `forward` takes float (B, K, CHANNELS, SIDE, SIDE), windows at K resolutions an octave apart, coarsest first, and
-    returns mask logits (B, K, SIDE, SIDE), the logit of each mask's IoU (B, K), and how like the clicked tokens each
-    token is, (B, K, tokens), -1..1. `helped` false: each resolution by itself, to measure what helping brings.
+    `forward` takes float (B, K, CHANNELS, SIDE, SIDE), windows at K resolutions an octave apart, coarsest first. It
+    returns mask logits (B, K, SIDE, SIDE), the logit of each mask's IoU (B, K), and the similarity of each token to the
+    clicked tokens (B, K, tokens), -1..1. `helped` false: each resolution works alone, to measure what the others add.
     """
 
     def __init__(self, helped: bool = True) -> None:
@@ -51,7 +51,7 @@ class ClickNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         count, levels = x.shape[:2]
         clicked = _tokens(functional.max_pool2d(x[:, :, INSIDE].flatten(0, 1)[:, None], PATCH))
-        share = clicked / clicked.sum(dim=1, keepdim=True).clamp(min=1e-6)  # (B K, tokens, 1): of the clicks
+        share = clicked / clicked.sum(dim=1, keepdim=True).clamp(min=1e-6)  # (B K, tokens, 1): share of the clicks
         features = []
         y = x.flatten(0, 1)
         for depth, block in enumerate(self.down):
@@ -73,13 +73,14 @@ class ClickNet(nn.Module):
         return self.mask(y)[:, 0].unflatten(0, shape), quality[:, 0].unflatten(0, shape), alike.unflatten(0, shape)
 
     def _alike(self, tokens: Tensor, share: Tensor) -> Tensor:
-        """Cosine of each token, (B, tokens, dim), with the mean of the clicked ones: (B, tokens)."""
+        """Return the cosine of each token, (B, tokens, dim), with the mean of the clicked ones: (B, tokens)."""
         said = functional.normalize(self.likeness(tokens), dim=2)
         return (said * functional.normalize((said * share).sum(dim=1, keepdim=True), dim=2)).sum(dim=2)
 
     def _helpers(self, tokens: Tensor, alike: Tensor) -> Tensor:
-        """The tokens of the neighbouring resolutions that are most like the clicked ones: (B K, 2 TAKEN, dim). Which
-        are taken cannot be learnt, but how much each counts is its likeness, through which the gradient flows."""
+        """Return the tokens of the neighbouring resolutions that resemble the clicked ones most: (B K, 2 TAKEN, dim).
+        The choice of tokens cannot be learnt, but each is weighted by its similarity, through which the gradient
+        flows."""
         best = alike.topk(TAKEN, dim=2)
         index = best.indices[..., None].expand(-1, -1, -1, tokens.shape[-1])
         taken = tokens.gather(2, index) * best.values[..., None].sigmoid()
@@ -90,7 +91,7 @@ class ClickNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention of a window's tokens to themselves and to their helpers, then each token by itself."""
+    """Attention of a window's tokens to themselves and to their helpers, followed by an MLP on each token."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -107,10 +108,10 @@ class _Block(nn.Module):
 
 
 def _tokens(maps: Tensor) -> Tensor:
-    """(B, dim, h, w) to (B, h w, dim)."""
+    """Reshape (B, dim, h, w) to (B, h w, dim)."""
     return maps.flatten(2).transpose(1, 2)
 
 
 def _twice(before: int, after: int) -> nn.Module:
-    # what comes in first is signed: it is not cut
+    # the input is signed, so no activation clips it
     return nn.Sequential(conv_block(before, after, 3, relu=before != CHANNELS), conv_block(after, after, 3))

@@ -1,11 +1,11 @@
-"""Confidence: how good a proposed crystal probably is, from its picture and figures (after Huang et al. 2019)."""
+"""Confidence: the probable quality of a proposed crystal, from its picture and figures (after Huang et al. 2019)."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-PICTURES, FIGURES = 9, 8  # channels of a proposal's picture, and its figures, without outlines
+PICTURES, FIGURES = 9, 8  # channels of a proposal's picture and number of its figures, without outlines
 WIDTH = 24
 
 
@@ -14,11 +14,11 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Confidence(nn.Module):
-    """Four convolutions over the proposal's picture, their mean and maximum, and its figures, through two layers.
+    """Four convolutions over the proposal's picture; their mean and maximum and the figures then pass two layers.
 
-    Takes pictures (n, `pictures`, h, w) and features (n, `figures`), in the orders that `segmentation.proposals` names,
-    CHANNELS and FEATURES, with the outline's if the flow network gives outlines; returns the logits (n,) of being
-    right, i.e. of IoU > 0.5 with a true crystal. `line`, slope and offset, is their Platt scaling; 61,073
+    Takes pictures (n, `pictures`, h, w) and features (n, `figures`), in the order of CHANNELS and FEATURES in
+    `segmentation.proposals`, with those of outlines if the flow network gives outlines. Returns the logits (n,) of
+    being right, that is of IoU > 0.5 with a true crystal. `line`, slope and offset, is their Platt scaling. 61,073
     parameters without outlines.
     """
 
@@ -41,18 +41,18 @@ class Confidence(nn.Module):
 
     @staticmethod
     def shaped(state: Mapping[str, Tensor]) -> "Confidence":
-        """A network that a state dict fits into."""
+        """Return a network that a state dict fits into."""
         return Confidence(state["picture.0.0.weight"].shape[1], len(state["norm.running_mean"]))
 
     def forward(self, pictures: Tensor, features: Tensor) -> Tensor:
         return self.judge(self.look(pictures), features)
 
     def look(self, pictures: Tensor) -> Tensor:
-        """What is seen in the pictures, (n, 4 · WIDTH), whatever the features say."""
+        """Return what the network sees in the pictures, (n, 4 · WIDTH), independent of the features."""
         seen = self.picture(pictures)
         return torch.cat((seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3))), dim=1)
 
     def judge(self, seen: Tensor, features: Tensor) -> Tensor:
-        """The logits, by what `look` saw and the features."""
+        """Return the logits from the output of `look` and the features."""
         everything = torch.cat((seen, self.norm(features)), dim=1)
         return self.line[0] * self.decide(everything)[:, 0] + self.line[1]

@@ -1,9 +1,9 @@
-"""FoldedCPNet: a CPNet that works at half resolution beside a thin stem at full resolution.
+"""FoldedCPNet: a CPNet that works at half resolution, with a thin stem at full resolution.
 
 CPNet spends most of its work at full resolution, on 32 channels. Here the image is folded 2 × 2 into channels
-(`pixel_unshuffle`, Shi et al. 2016, arXiv 1609.05158), so that the same layers cost a quarter and see twice as far;
-what they say is unfolded again and sharpened by a few channels at full resolution, so that boundaries of 2 px and
-crystals of 8 px are not lost.
+(`pixel_unshuffle`, Shi et al. 2016, arXiv 1609.05158), so the same layers cost a quarter and see twice as far. Their
+output is unfolded and refined by a few channels at full resolution, which preserves boundaries of 2 px and crystals of
+8 px.
 """
 
 import torch
@@ -34,7 +34,7 @@ class FoldedCPNet(nn.Module):
         self.output = conv_block(STEM, 4, 1)
 
     def maps(self, x: Tensor) -> Tensor:
-        """As `forward`; what every flow network has."""
+        """Return the output of `forward`. All flow networks have this method."""
         return self(x)
 
     def forward(self, x: Tensor) -> Tensor:

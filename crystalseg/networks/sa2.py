@@ -1,10 +1,10 @@
 """SA2-Net: scale-aware attention between encoder and decoder (Fiaz et al. 2023, arXiv 2309.16661).
 
-A U-Net whose skip connections see one another: each level is weighed by what filters of two sizes find in it (local)
-and by a gate that all levels decide on together (global), and the decoder looks far around with large kernels before
-it takes from a level. Of the published network this has all parts but the dropout, with fewer channels, and at
-half the resolution: the image is folded 2 × 2 into channels, as in FoldedCPNet, because at full resolution a step of
-training takes six times as long as one of SiMA on mit_b0.
+This is a U-Net whose skip connections interact. Each level is weighted by the response of filters of two sizes (local)
+and by a gate that all levels decide on together (global). Before the decoder takes from a level, it looks far around
+with large kernels. This version has all parts of the published network except dropout, but fewer channels and half the
+resolution: the image is folded 2 × 2 into channels, as in FoldedCPNet, because a training step at full resolution takes
+six times as long as one of SiMA on mit_b0.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CHANNELS = 34  # of the finest level: as many parameters as SiMA on mit_b0 has; the paper's 64 has 3.5 times as many
-WIDTHS = (1, 2, 4, 8, 8)  # of each level, times CHANNELS
-FOLD = 2  # pixels of a side that become channels
+CHANNELS = 34  # of the finest level; gives as many parameters as SiMA on mit_b0, the paper's 64 gives 3.5 times as many
+WIDTHS = (1, 2, 4, 8, 8)  # of each level, in multiples of CHANNELS
+FOLD = 2  # px; side of a square whose pixels become channels
 _COMMON = 2  # the level at whose size all levels are compared
 
 
 class SA2Net(nn.Module):
-    """`outputs` maps of an image; 5,508,164 parameters with five.
+    """A network that makes `outputs` maps of an image; 5,508,164 parameters with five.
 
     `forward` takes float (B, 3, H, W), percentile-normalised, H and W multiples of 32, and returns logits
     (B, outputs, H, W).
@@ -35,21 +35,21 @@ class SA2Net(nn.Module):
         self.same = nn.ModuleList([nn.Identity(), *(nn.Conv2d(w, CHANNELS, 3, padding=1) for w in widths[1:4])])
         self.deepest = nn.Conv2d(widths[4], widths[4], 3, padding=1)
         self.attention = ScaleAwareAttention(CHANNELS, widths[:4])
-        after = [widths[0], *widths[:3]]  # what each step up leaves
+        after = [widths[0], *widths[:3]]  # channels after each upward step
         self.up = nn.ModuleList(UpAttention(w, out) for w, out in zip(widths[:4], after, strict=True))
         self.heads = nn.ModuleList(nn.Conv2d(out, outputs * FOLD**2, 1) for out in after)
 
     @staticmethod
     def shaped(state: Mapping[str, Tensor]) -> "SA2Net":
-        """As the network these weights are of, without them."""
+        """Return a network of the architecture of these weights, without loading them."""
         return SA2Net(len(state["heads.0.bias"]) // FOLD**2)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.pixel_shuffle(self.heads[0](self._decoded(x)[0]), FOLD)
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """The maps as each of the decoder's four levels sees them, finest first, all (B, outputs, H, W): the paper
-        supervises every one."""
+        """Return the maps from each of the decoder's four levels, finest first, all (B, outputs, H, W); the paper
+        supervises all of them."""
         found = zip(self.heads, self._decoded(x), strict=True)
         return [_at(functional.pixel_shuffle(head(features), FOLD), x.shape[-2:]) for head, features in found]
 
@@ -69,7 +69,7 @@ class SA2Net(nn.Module):
 
 
 class ScaleAwareAttention(nn.Module):
-    """Levels float (B, channels, h, w), finest first, to (B, width, h, w) each (the paper's SA2 module)."""
+    """Converts levels, float (B, channels, h, w), finest first, to (B, width, h, w) each (the paper's SA2 module)."""
 
     def __init__(self, channels: int, widths: list[int]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class ScaleAwareAttention(nn.Module):
 
 
 class LocalAttention(nn.Module):
-    """What filters of 3 px find, let through where those of 5 px agree; float (B, channels, h, w)."""
+    """Passes the response of 3 px filters where that of 5 px filters agrees; float (B, channels, h, w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class LocalAttention(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """A pixel's channels mixed, its place told by a filter of 3 px; added to what came."""
+    """Mixes the channels of a pixel, with a 3 px filter for its position; the result is added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -126,8 +126,8 @@ class _Mixed(nn.Module):
 
 
 class UpAttention(nn.Module):
-    """From the decoder's features (B, width, h, w) and a level (B, width, 2 h, 2 w) to (B, out, 2 h, 2 w): where the
-    level matters is told by the features around, 11 px wide (the paper's adaptive up-attention)."""
+    """Converts decoder features (B, width, h, w) and a level (B, width, 2 h, 2 w) to (B, out, 2 h, 2 w). The features
+    around a pixel, 11 px wide, decide where the level matters (the paper's adaptive up-attention)."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()

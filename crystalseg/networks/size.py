@@ -1,4 +1,4 @@
-"""SizeModel: mean crystal diameter from CPNet's style vector by linear regression (Stringer et al. 2021)."""
+"""SizeModel: the mean crystal diameter from CPNet's style vector by linear regression (Stringer et al. 2021)."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class SizeModel(nn.Module):
 
     @torch.no_grad()
     def fit(self, styles: Tensor, diameters: Tensor, ridge: float = 1.0) -> None:
-        """Least squares with a ridge penalty on the centred data: `styles` (n, 256), `diameters` (n,) px."""
+        """Fit by least squares with a ridge penalty on the centred data: `styles` (n, 256), `diameters` (n,) px."""
         target = diameters.double().log()
         mean, level = styles.double().mean(dim=0), target.mean()
         x = styles.double() - mean

@@ -1,4 +1,4 @@
-"""Weights in and out of files: safetensors, which cannot execute code; Cellpose's own files can be read too."""
+"""Read and write weights files: safetensors, which cannot execute code, and Cellpose's own files (read only)."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ from crystalseg.errors import UserError
 
 
 class WeightsError(UserError):
-    """A weights file that is missing, damaged or of another network."""
+    """A weights file is missing, damaged or belongs to another network."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is written into a weights file's header.
+    """The card in the header of a weights file.
 
-    name: which network. version: of these weights. data: what they were trained on. metrics: what they reached.
-    date: ISO 8601. settings: further settings the network needs to be used, as JSON.
+    name: of the network. version: of these weights. data: what they were trained on. metrics: what they achieved.
+    date: ISO 8601. settings: other settings that the network needs for use, as JSON.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Card:
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, exact: bool = False) -> None:
-    """Write `state` at half precision (vectors, such as batch norm's statistics, stay float32), or `exact` as it is,
-    atomically."""
+    """Write `state` atomically, at half precision (vectors, such as batch norm statistics, stay float32), or unchanged
+    if `exact`."""
     small = dict(state)
     if not exact:
         small = {k: (v.half() if v.ndim > 1 else v.float() if v.is_floating_point() else v) for k, v in state.items()}
@@ -50,8 +50,8 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: Card, exact: boo
 
 
 def _in_order(data: bytes) -> bytes:
-    """A safetensors file with its header in alphabetical order, which the library writes in any: the same weights with
-    the same card are then the same bytes, and have the same hash."""
+    """Return a safetensors file with its header in alphabetical order. The library writes the header in any order; this
+    gives the same weights with the same card the same bytes and the same hash."""
     return _with_header(data, _header(data))
 
 
@@ -62,24 +62,24 @@ def _with_header(data: bytes, header: dict) -> bytes:
 
 
 def with_note(data: bytes, name: str, text: str) -> bytes:
-    """A weights file with a text in its header beside the card."""
+    """Return a weights file with a text in its header beside the card."""
     header = _header(data)
     return _with_header(data, header | {"__metadata__": header.get("__metadata__", {}) | {name: text}})
 
 
 def without_note(data: bytes, name: str, what: str = "The file") -> tuple[bytes, str]:
-    """The file as it was before `with_note`, and the text, "" if there is none; WeightsError, a sentence about `what`,
-    if it is no such file."""
+    """Return the file without the text of `with_note`, and the text, "" if there is none. Raises WeightsError, whose
+    sentence starts with `what`, if it is no such file."""
     try:
         header = _header(data)
         metadata = dict(header.get("__metadata__", {}))
     except (ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{what} is no safetensors file, or is damaged.") from error
+        raise WeightsError(f"{what} is not a safetensors file, or is damaged.") from error
     text = metadata.pop(name, "")
     return _with_header(data, header | {"__metadata__": metadata}), text
 
 
-_BEGIN = 8  # bytes that say how long the header is
+_BEGIN = 8  # bytes that hold the length of the header
 
 
 def _header_size(data: bytes) -> int:
@@ -91,17 +91,17 @@ def _header(data: bytes) -> dict:
 
 
 def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], Card]:
-    """State dict (float32) and card of a safetensors file for the network called `name`; `WeightsError` otherwise."""
+    """Return state dict (float32) and card of a safetensors file for the network called `name`. Raises WeightsError."""
     path = Path(path)
     if not path.is_file():
         raise WeightsError(
-            f"No weights at {path}: train them (python -m crystalseg train {name}) or give another file."
+            f"No weights at {path}. Train them (python -m crystalseg train {name}) or give another file."
         )
     return weights_in(path.read_bytes(), name, str(path))
 
 
 def weights_in(data: bytes, name: str, what: str) -> tuple[dict[str, Tensor], Card]:
-    """As `load_weights`, from the bytes of a file; `what`: begins the sentence of a WeightsError."""
+    """Like `load_weights`, from the bytes of a file; `what` starts the sentence of a WeightsError."""
     try:
         state = load(data)
         card = Card(**_header(data).get("__metadata__", {}))
@@ -113,34 +113,34 @@ def weights_in(data: bytes, name: str, what: str) -> tuple[dict[str, Tensor], Ca
 
 
 def load_tensors(path: Path, what: str = "weights") -> dict[str, Tensor]:
-    """State dict of somebody's `what` file: safetensors, or a PyTorch pickle, read without executing code; WeightsError
-    if it is none."""
+    """Return the state dict of a user's `what` file: safetensors, or a PyTorch pickle, read without executing code.
+    Raises WeightsError if it is neither."""
     try:
         if Path(path).suffix == ".safetensors":
             return load(Path(path).read_bytes())
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"No {what} file at {path}.") from error
-    except Exception as error:  # torch.load raises many kinds for a file that is none of its own
+    except Exception as error:  # torch.load raises many kinds of errors for other files
         raise WeightsError(f"{path} is not a {what} file ({type(error).__name__}).") from error
     if not isinstance(state, dict):
-        raise WeightsError(f"{path} is not a {what} file, though a PyTorch file.")
+        raise WeightsError(f"{path} is a PyTorch file, but not a {what} file.")
     return state
 
 
 def load_cellpose_file(path: Path) -> dict[str, Tensor]:
-    """State dict of a Cellpose 2 or 3 model file."""
+    """Return the state dict of a Cellpose 2 or 3 model file."""
     state = load_tensors(path, "Cellpose 2 or 3 model")
     if "output.2.weight" not in state:
-        raise WeightsError(f"{path} is a PyTorch file, but not of Cellpose's CPnet.")
+        raise WeightsError(f"{path} is a PyTorch file, but does not hold Cellpose's CPnet.")
     return state
 
 
 def flow_inputs(state: Mapping[str, Tensor]) -> int:
-    """Number of input channels of a CPNet state dict."""
+    """Return the number of input channels of a CPNet state dict."""
     return state["downsample.down.res_down_0.conv.conv_0.2.weight"].shape[1]
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

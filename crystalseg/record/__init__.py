@@ -6,7 +6,7 @@ after years, and can be computed again. This room must not know pages, queues or
 
 import lazy_loader
 
-# Loaded when asked for: what only shows results does without torch.
+# Names are loaded on first use, so that code which only shows results does not import torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

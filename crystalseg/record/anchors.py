@@ -1,8 +1,8 @@
-"""The end of the record, signed, as reports carry it away.
+"""Signed anchors: each report carries away the end of the record as it was when the report was issued.
 
-Whoever owns the database can compute every hash of the chain anew; the reports that are out cannot be called back. Each
-holds number and hash of the last entry of its time, signed (Ed25519) by a key that is not in the database, and an audit
-of the report shows whether the record still has that entry.
+Whoever owns the database can recompute every hash of the chain, but cannot call back the reports that were handed out.
+Each report holds the number and the hash of the record's last entry, signed (Ed25519) with a key that is not in the
+database. An audit of the report shows whether the record still has that entry.
 """
 
 import io
@@ -27,8 +27,14 @@ _WRITTEN = re.compile(rb"crystalseg-anchor:(\d{1,12}):([0-9a-f]{64}):([0-9a-f]{6
 
 @dataclass(frozen=True)
 class Anchor:
-    """number, hash: of the record's last entry then; key: public, of who signed; signature: of both. Hexadecimal.
-    token: a time stamp of all these (`timestamps`), or ""; unstamped: why there is none though there should be."""
+    """The signed end of the record. `hash`, `key` and `signature` are hexadecimal.
+
+    number, hash: The number and the hash of the record's last entry.
+    key: The public key of the signer.
+    signature: The signature of `number` and `hash`.
+    token: A time stamp of all of these (`timestamps`), or "".
+    unstamped: The reason why a configured server gave no time stamp, or "".
+    """
 
     number: int
     hash: str
@@ -39,19 +45,20 @@ class Anchor:
 
     @property
     def signed(self) -> str:
-        """All but the time stamp, which is of this."""
+        """The text that the time stamp covers: everything except the time stamp itself."""
         return f"crystalseg-anchor:{self.number}:{self.hash}:{self.key}:{self.signature}"
 
     def __str__(self) -> str:
         return f"{self.signed}:{self.token}" if self.token else self.signed
 
     def stamped(self) -> str:
-        """When, in the words of the time stamp; "" without one. StampError if it is false."""
+        """Return the time and the signer check from the time stamp, in words, or "" without a time stamp. Raises
+        StampError if the time stamp is false."""
         return timestamps.check(self.token, self.signed.encode()) if self.token else ""
 
     @property
     def is_genuine(self) -> bool:
-        """Whether the key's owner signed it."""
+        """Whether the owner of `key` made the signature."""
         try:
             key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.key))
             key.verify(bytes.fromhex(self.signature), _signed(self.number, self.hash))
@@ -65,7 +72,8 @@ def _signed(number: int, sha256: str) -> bytes:
 
 
 def _key() -> Ed25519PrivateKey:
-    """Of this record: the file $CRYSTALSEG_SIGNING_KEY (PEM), else one made in the home folder."""
+    """Return this record's signing key: from the PEM file that $CRYSTALSEG_SIGNING_KEY names, else from the home
+    folder, where it is made if it is missing. Raises RecordError if the key cannot be used."""
     given = environment.value("CRYSTALSEG_SIGNING_KEY")
     path = Path(given) if given else store.home() / "signing.key"
     try:
@@ -80,7 +88,7 @@ def _key() -> Ed25519PrivateKey:
 
 
 def _make_key(path: Path) -> None:
-    """Only its owner may read it; of two processes that make one, the first wins."""
+    """Write a new key that only its owner can read. If two processes make one at the same time, the first one wins."""
     made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     part = path.with_name(f".{path.name}-{os.getpid()}")
     part.touch(mode=0o600)
@@ -94,7 +102,8 @@ def _make_key(path: Path) -> None:
 
 
 def anchor(engine: Engine) -> Anchor:
-    """The record's end now, with a time stamp where a server is configured. RecordError if the key cannot be used."""
+    """Sign the current end of the record, and add a time stamp if a server is configured. Raises RecordError if the key
+    cannot be used."""
     number, sha256 = ledger.end(engine)
     key = _key()
     made = Anchor(number, sha256, _public(key), key.sign(_signed(number, sha256)).hex())
@@ -111,7 +120,7 @@ def _public(key: Ed25519PrivateKey) -> str:
 
 
 def anchors_in(data: bytes) -> list[Anchor]:
-    """Those that the file of a report (PDF, HTML, Excel) carries; a time stamp is in PDF and HTML only."""
+    """Return the anchors that a report file (PDF, HTML or Excel) carries. Only PDF and HTML carry a time stamp."""
     if zipfile.is_zipfile(io.BytesIO(data)):
         with zipfile.ZipFile(io.BytesIO(data)) as book:
             data = book.read("docProps/core.xml") if "docProps/core.xml" in book.namelist() else b""
@@ -120,7 +129,7 @@ def anchors_in(data: bytes) -> list[Anchor]:
 
 
 def check(engine: Engine, data: bytes) -> Iterator[str]:
-    """A sentence for each thing in which the record is not the one that a report's file was issued from."""
+    """Yield a sentence for each way in which this record differs from the one that the report was issued from."""
     own = _public(_key())
     for held in anchors_in(data):
         if not held.is_genuine:

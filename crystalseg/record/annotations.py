@@ -1,4 +1,5 @@
-"""Labelled images and checked areas by material, on record: what models are taught with, and by whom it was checked."""
+"""Labelled images and checked areas on record, by material: the data that models are taught with, and who checked
+it."""
 
 import hashlib
 import io
@@ -17,9 +18,17 @@ from crystalseg.record import ledger, store
 
 @dataclass(frozen=True)
 class RecordedAnnotation:
-    """An annotation on record. key: by which it is found; name: of the image; material; crystals: how many were
-    checked; share: of the image that was, 0..1; source: where it comes from, in words; image, labels: hashes of its
-    files; um_per_px: or None; who, created: by whom, when."""
+    """An annotation on record.
+
+    key: The subject of its entry.
+    name: The name of the image.
+    crystals: The number of checked crystals.
+    share: The checked share of the image, 0..1.
+    source: Where the annotation comes from, in words.
+    image, labels: The hashes of its files in the store.
+    um_per_px: The pixel size, or None.
+    who, created: Who recorded it, and when.
+    """
 
     key: str
     name: str
@@ -35,19 +44,19 @@ class RecordedAnnotation:
 
     @property
     def files(self) -> tuple[str, str]:
-        """What it is: hashes of image and labels."""
+        """The hashes of the image and the labels, which identify the annotation's content."""
         return self.image, self.labels
 
 
 def keep(engine: Engine, one: Annotation, material: str, source: str, who: str = "") -> RecordedAnnotation:
-    """Put an annotation on record for a material, in place of the one it had of the same image."""
+    """Put an annotation on record for a material. It replaces the annotation of the same image and material."""
     return _recorded(engine, one, _put(one), material, source, who)
 
 
 def _recorded(
     engine: Engine, one: Annotation, files: tuple[str, str], material: str, source: str, who: str
 ) -> RecordedAnnotation:
-    """As `keep`, of an annotation whose `files` are in the store."""
+    """Do what `keep` does, for an annotation whose `files` are already in the store."""
     material = material.strip()
     if not 0 < len(material) <= 60:
         raise MicrographError("A material needs a name of 1 to 60 characters.")
@@ -60,14 +69,15 @@ def _recorded(
         "share": one.share,
         "source": source,
         "um_per_px": micrograph.um_per_px,
-        "image_sha256": micrograph.sha256,  # of the file as uploaded, of which `image` is a copy
+        "image_sha256": micrograph.sha256,  # the hash of the uploaded file; `image` is a copy of it
         "files": {"image": image, "labels": labels},
     }
     return _kept(ledger.append(engine, "annotation", _key(material, micrograph.pixels), body, who))
 
 
 def from_folder(engine: Engine, folder: Path, material: str, who: str = "") -> list[RecordedAnnotation]:
-    """Put the labelled images of a folder (`read_annotations`) on record for a material, those that are not yet."""
+    """Put the labelled images of a folder (`read_annotations`) on record for a material. Images that are already on
+    record are not recorded again."""
     there = {one.files: one for one in annotations(engine, material)}
     kept = []
     for one in read_annotations(folder):
@@ -77,7 +87,7 @@ def from_folder(engine: Engine, folder: Path, material: str, who: str = "") -> l
 
 
 def _put(one: Annotation) -> tuple[str, str]:
-    """Image and labels in the store; their hashes."""
+    """Put the image and its labels in the store, and return their hashes."""
     png = io.BytesIO()
     Image.fromarray(one.micrograph.pixels).save(png, "PNG", compress_level=1)
     return store.put(png.getvalue()), store.put(packed(one))
@@ -96,19 +106,20 @@ def _kept(entry: ledger.Entry) -> RecordedAnnotation:
 
 
 def remove(engine: Engine, key: str, who: str = "") -> None:
-    """No longer teach with an annotation; it stays in the record."""
+    """Take an annotation out of use. It stays in the record."""
     ledger.append(engine, "annotation", key, {"removed": True}, who)
 
 
 def annotations(engine: Engine, material: str | None = None) -> list[RecordedAnnotation]:
-    """Those in use, oldest first, of one material or of all."""
+    """Return the annotations in use, oldest first, for one material or for all."""
     latest = {entry.subject: entry for entry in ledger.entries(engine, "annotation")}
     kept = [_kept(entry) for entry in latest.values() if not entry.body.get("removed")]
     return [one for one in sorted(kept, key=lambda one: one.created) if material in (None, one.material)]
 
 
 def read(name: str, files: tuple[str, str], um_per_px: float | None = None) -> Annotation:
-    """The annotation of an image called `name`, by the hashes of image and labels; StoreError if they are not there."""
+    """Read an annotation from the store by the hashes of its image and labels. `name` names the image. Raises
+    StoreError if a file is missing."""
     image, labels = files
     pixels = np.asarray(Image.open(io.BytesIO(store.get(image))).convert("RGB"))
     calibration = from_um_per_px(um_per_px, None) if um_per_px else None

@@ -1,4 +1,4 @@
-"""Signatures under runs: who, when, what it means, and which entry of the record it is about."""
+"""Signatures of runs: who signed, when, what the signature means, and which entry of the record it applies to."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,14 @@ from crystalseg.record.people import Person
 from crystalseg.record.profiles import as_of
 from crystalseg.record.runs import Run, entry_of
 
-# What a signature can mean (21 CFR 11.50 (a)(3)). A run is approved once; other signatures may be several.
+# What a signature can mean (21 CFR 11.50 (a)(3)). A run has one approval and any number of other signatures.
 MEANINGS = ("approval", "review", "authorship")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """who: name, and identity if they signed in; when: ISO 8601; meaning: one of MEANINGS."""
+    """A signature of a run. `who` holds the name, and the identity if the signer signed in; `when` is ISO 8601;
+    `meaning` is one of MEANINGS."""
 
     who: str
     when: str
@@ -27,11 +28,11 @@ class Signature:
 
 
 def approve(engine: Engine, run_id: str, by: Person | str, meaning: str = "approval") -> ledger.Entry:
-    """Sign a run; an approval of one that is approved already is the approval there is. `by`: who signed in, or a name
-    as typed where nobody signs in.
+    """Sign a run. If the run is already approved, return the existing approval.
 
-    The entry holds the hash of the run's own entry, so that it cannot be moved to another (21 CFR 11.70). UserError
-    if there is no such run, or nobody's name, or they may not sign it.
+    `by` is the person who signed in, or a typed name where nobody signs in. The entry holds the hash of the run's own
+    entry, so that the signature cannot be moved to another run (21 CFR 11.70). Raises UserError if there is no such
+    run, if the name is empty, or if this person may not sign the run.
     """
     who = str(by).strip()
     if not who:
@@ -50,7 +51,7 @@ def approve(engine: Engine, run_id: str, by: Person | str, meaning: str = "appro
 
 
 def makers(engine: Engine, entry: ledger.Entry) -> list[str]:
-    """Who had a hand in the run of an entry: its operator, who asked for its job, and all who corrected it."""
+    """Return everyone who took part in a run: its operator, who requested its job, and all who corrected it."""
     run = Run.from_dict(entry.body)
     asked = [e.who for e in ledger.entries(engine, "run", run.job)] if run.job else []
     named = [entry.who, run.details.get("operator", ""), *asked, *(correction.who for correction in run.log)]
@@ -58,7 +59,8 @@ def makers(engine: Engine, entry: ledger.Entry) -> list[str]:
 
 
 def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
-    """UserError if the run's profile asks for approval by somebody else than who made it, and this is not."""
+    """Raise UserError if the run's profile requires approval by somebody who did not make the run, and `who` made
+    it."""
     name = entry.body.get("profile")
     profile = as_of(engine, name, entry.number) if name else None
     if profile is None or not profile.four_eyes:
@@ -72,11 +74,11 @@ def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
 
 
 def signatures(engine: Engine, run_id: str) -> list[Signature]:
-    """Those under a run, the approval first."""
+    """Return the signatures of a run, the approval first."""
     entries = [e for kind in ("approval", "signature") for e in ledger.entries(engine, kind, run_id)]
     return [Signature(e.who, e.created, e.body.get("meaning", "approval")) for e in entries]
 
 
 def approval(engine: Engine, run_id: str) -> str:
-    """Who approved a run and when, in words; "" if nobody did."""
+    """Return in words who approved a run and when, or "" if nobody did."""
     return next((s.words() for s in signatures(engine, run_id) if s.meaning == "approval"), "")

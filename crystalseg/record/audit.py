@@ -1,6 +1,7 @@
-"""Whether the record is as it was written: its chain, its end, the files it names, and the validations beside it.
+"""Check that the record is as it was written: its chain, its end, the files it names, and the validations beside it.
 
-An audit that found nothing is noted beside the record, with the entry it came to: the next may go on from there.
+An audit that finds nothing is noted beside the record with the last entry that it read. The next audit can continue
+from there.
 """
 
 import json
@@ -16,12 +17,12 @@ from crystalseg.record import ledger, store, validations
 from crystalseg.record.ledger import FIRST, EntryRow
 
 GOOD = "The record is as it was written."
-_COLUMNS = EntryRow.__table__.columns  # rows of these are several times quicker to read than objects
+_COLUMNS = EntryRow.__table__.columns  # rows of columns are read several times faster than ORM objects
 
 
 @dataclass(frozen=True)
 class Audited:
-    """The last audit that found nothing: up to which entry, its hash, and when, ISO 8601."""
+    """The last audit that found nothing: the number and the hash of the last entry it read, and its time (ISO 8601)."""
 
     number: int
     hash: str
@@ -29,7 +30,7 @@ class Audited:
 
 
 def audited() -> Audited | None:
-    """The last audit that found nothing, if one is noted."""
+    """Return the last audit that found nothing, or None if none is noted."""
     try:
         return Audited(**json.loads(_note().read_text()))
     except (OSError, ValueError, TypeError):
@@ -37,10 +38,13 @@ def audited() -> Audited | None:
 
 
 def audit(engine: Engine, since: Audited | None = None) -> Iterator[str]:
-    """A sentence for each thing that is not as it was written; nothing if all is. Of the whole record and all files, or
-    of what was added `since` an audit; entries before it, and their files, are then taken as that found them."""
+    """Yield a sentence for each thing that is not as it was written.
+
+    By default the whole record and all files are checked. With `since`, only entries added after that audit are
+    checked; earlier entries and their files are taken as that audit found them.
+    """
     good, start = True, store.now()
-    head = _head()  # before the entries are read: those written meanwhile come after it
+    head = _head()  # read before the entries, so that entries written during the audit come after the head
     last, previous = 0, FIRST
     if since is not None and ledger.hash_of(engine, since.number) == since.hash:
         last, previous = since.number, since.hash
@@ -69,7 +73,7 @@ def _note() -> Path:
 
 
 def _chain(row: Any, last: int, previous: str) -> Iterator[str]:
-    """What is wrong with an entry and its place after the `last`."""
+    """Yield what is wrong with an entry and with its place after entry `last`."""
     if row.number != last + 1:
         yield f"Entry {last + 1} is missing."
     if ledger.digest(*row[:-1]) != row.hash:
@@ -79,7 +83,8 @@ def _chain(row: Any, last: int, previous: str) -> Iterator[str]:
 
 
 def _head() -> tuple[int, str] | str:
-    """The last entry by the file beside the record, number and hash; or what is the matter with the file."""
+    """Return the number and the hash of the last entry from the file beside the record, or what is wrong with that
+    file."""
     try:
         number, sha256 = ledger.head_file().read_text().split()
         return int(number), sha256
@@ -90,7 +95,7 @@ def _head() -> tuple[int, str] | str:
 
 
 def _end(engine: Engine, last: int, head: tuple[int, str] | str) -> Iterator[str]:
-    """What is wrong with the end of the record, by what its head says."""
+    """Yield what is wrong with the end of the record, compared with its head file."""
     if isinstance(head, str):
         if last or head == "damaged":
             yield f"{ledger.head_file().name} is {head}: whether the record ended with entry {last} cannot be told."
@@ -103,8 +108,11 @@ def _end(engine: Engine, last: int, head: tuple[int, str] | str) -> Iterator[str
 
 
 def _files(row: Any, deleted: Mapping[str, int], read: dict[str, str]) -> Iterator[str]:
-    """What is wrong with the files an entry names; those `deleted` by a later entry need not be there. `read`: what was
-    found of files by hash; each is read once."""
+    """Yield what is wrong with the files that an entry names.
+
+    Files `deleted` by a later entry may be missing. `read` maps each hash to what was found, so that each file is read
+    only once.
+    """
     for what, sha256 in files_of(row).items():
         if deleted.get(sha256, 0) >= row.number and not store.place(sha256).exists():
             continue
@@ -119,8 +127,9 @@ def _files(row: Any, deleted: Mapping[str, int], read: dict[str, str]) -> Iterat
 
 
 def files_of(row: Any) -> dict[str, str]:
-    """As `ledger.files_in`, of an entry as it is stored; none if it was changed beyond reading, which an audit says."""
-    if '"files"' not in row.body:  # a correction or an approval, say, which need not be read then
+    """Return `ledger.files_in` of a stored entry. Return {} if its body cannot be read; the audit reports that entry as
+    changed."""
+    if '"files"' not in row.body:  # such as a correction or an approval; its body need not be parsed
         return {}
     try:
         return ledger.files_in(json.loads(row.body))

@@ -1,4 +1,5 @@
-"""The whole record in one file, and back: entries as they are, the files they name, head, key, own validations."""
+"""Back up the whole record to one file and restore it: the entries, the files they name, the head, the signing key and
+this machine's own validations."""
 
 import hashlib
 import json
@@ -17,14 +18,16 @@ from crystalseg.record.database import RecordError, explained
 from crystalseg.record.ledger import EntryRow
 
 FORMAT = "crystalseg record 1"
-# Beside the database in the home folder; a key elsewhere ($CRYSTALSEG_SIGNING_KEY) is its owner's to keep.
+# Files beside the database in the home folder. The owner keeps a key that is elsewhere ($CRYSTALSEG_SIGNING_KEY).
 BESIDE = ("record.head", "signing.key", "validation.json")
 _COLUMNS = tuple(column.name for column in EntryRow.__table__.columns)
 
 
 def backup(engine: Engine, path: Path) -> list[str]:
-    """Write the record to `path`, all of it or nothing; returns what an audit finds wrong with it. Only its owner may
-    read the file, which holds the key that signs. RecordError if it cannot be written."""
+    """Write the record to `path`, whole or not at all, and return what an audit finds wrong with the record.
+
+    Only its owner can read the file, because it holds the signing key. Raises RecordError if it cannot be written.
+    """
     try:
         with store.written_safely(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             os.fchmod(file.fileno(), 0o600)
@@ -46,10 +49,10 @@ def backup(engine: Engine, path: Path) -> list[str]:
 
 
 def restore(engine: Engine, path: Path) -> list[str]:
-    """Bring a back-up into a record that is empty; returns what an audit finds wrong with it then.
+    """Restore a back-up into an empty record, and return what an audit then finds wrong with it.
 
-    Files come first and the entries all at once, so that whatever stops it, it can be done again. RecordError if the
-    file is no back-up or damaged, or the record is not empty.
+    The files are restored first and the entries in one transaction, so an interrupted restore can be repeated. Raises
+    RecordError if the file is damaged or not a back-up, or if the record is not empty.
     """
     if ledger.end(engine)[0]:
         raise RecordError("The record here is not empty: restore into a new one ($CRYSTALSEG_HOME, or a new database).")
@@ -64,7 +67,8 @@ def restore(engine: Engine, path: Path) -> list[str]:
 
 
 def entries_in(path: Path, bring: Callable[[zipfile.ZipFile], None] = lambda _: None) -> list[dict]:
-    """The entries of a back-up, after `bring` took from it what else it holds. RecordError if it is none."""
+    """Return the entries of a back-up, after `bring` took the other contents from the archive. Raises RecordError if
+    the file is damaged or not a back-up."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.comment != FORMAT.encode():
@@ -74,7 +78,7 @@ def entries_in(path: Path, bring: Callable[[zipfile.ZipFile], None] = lambda _: 
                 return [dict(zip(_COLUMNS, json.loads(line), strict=True)) for line in lines]
     except RecordError:
         raise
-    except Exception as error:  # zipfile and zlib raise what they like for a damaged file
+    except Exception as error:  # zipfile and zlib raise many kinds of errors for a damaged file
         raise RecordError(f"{path} is damaged or no back-up: {error}.") from error
 
 

@@ -1,4 +1,4 @@
-"""Areas of a run's image that a person has checked, on record as they are drawn."""
+"""Areas of a run's image that a person has checked. Each is put on record when it is drawn."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,8 @@ Polygon = Sequence[tuple[float, float]]
 
 
 def check(engine: Engine, job: str, polygon: Polygon, who: str = "") -> None:
-    """Note an area, corners (y, x), px of the measured image; UserError if it is none."""
+    """Record a checked area by its corners (y, x), in px of the measured image. Raises UserError for fewer than three
+    corners."""
     if len(polygon) < 3:
         raise UserError("Drag round an area: a line has no inside.")
     corners = [[round(float(y), 1), round(float(x), 1)] for y, x in polygon]
@@ -21,12 +22,12 @@ def check(engine: Engine, job: str, polygon: Polygon, who: str = "") -> None:
 
 
 def clear(engine: Engine, job: str, who: str = "") -> None:
-    """No area is checked any longer; what was stays in the record."""
+    """Clear all checked areas of a job. Earlier areas stay in the record."""
     ledger.append(engine, "checked", job, {"polygon": []}, who)
 
 
 def polygons(engine: Engine, job: str) -> list[Polygon]:
-    """The areas that were drawn since they were cleared last."""
+    """Return the areas drawn since they were last cleared."""
     found: list[Polygon] = []
     for entry in ledger.entries(engine, "checked", job):
         corners = [(y, x) for y, x in entry.body["polygon"]]
@@ -35,9 +36,9 @@ def polygons(engine: Engine, job: str) -> list[Polygon]:
 
 
 def mask(polygons: Sequence[Polygon], shape: tuple[int, int]) -> np.ndarray:
-    """The areas as bool (H, W)."""
+    """Return the areas as a bool mask (H, W)."""
     drawn = np.zeros(shape, np.uint8)
     for polygon in polygons:
-        # one at a time: where two overlap, fillPoly of both would leave a hole
+        # Fill one at a time: a single fillPoly call would leave a hole where two overlap.
         cv2.fillPoly(drawn, [np.array([(x, y) for y, x in polygon]).round().astype(np.int32)], 1)
     return drawn > 0

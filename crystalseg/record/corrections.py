@@ -1,4 +1,4 @@
-"""The log of corrections by hand."""
+"""The log of manual corrections."""
 
 from dataclasses import asdict, dataclass
 
@@ -12,9 +12,13 @@ from crystalseg.segmentation.version_1 import instances_text
 
 @dataclass(frozen=True)
 class Logged:
-    """A correction, undo or redo on record. number: of its entry; entry: what was asked for, as `Correction.to_dict`
-    or the kind alone; instances: the thresholds of the labels it was made to, None where only `text`, as version 1
-    of the record named them, is known."""
+    """A correction, undo or redo on record.
+
+    number: The number of its entry.
+    entry: The action, as `Correction.to_dict` gives it, or only its kind for undo and redo.
+    instances: The thresholds of the corrected labels. None if only `text` is known, which is how version 1 of the
+        record named them.
+    """
 
     number: int
     entry: dict
@@ -22,7 +26,7 @@ class Logged:
     text: str
 
     def is_of(self, instances: Instances) -> bool:
-        """Whether it was made to labels of these thresholds."""
+        """Whether it was made to labels with these thresholds."""
         if self.instances is None:
             return instances.holes == "filled" and self.text == instances_text(instances)
         return canonical(self.instances) == canonical(instances)
@@ -31,8 +35,10 @@ class Logged:
 def log_correction(
     engine: Engine, job: str, instances: Instances, entry: dict, who: str, after: int | None = None
 ) -> int:
-    """Add a correction (or undo, redo), made to the result of `job` with these thresholds, to its log; returns the
-    number of its entry. after: the number of the job's last entry that was seen, see `ledger.append`."""
+    """Log a correction, undo or redo of the result of `job` with these thresholds, and return the number of its entry.
+
+    `after` is the number of the job's last entry that the caller has seen; see `ledger.append`.
+    """
     body = {"choice": instances_text(instances), "instances": asdict(instances), "entry": entry}
     return ledger.append(engine, "correction", job, body, who, after=after).number
 
@@ -40,8 +46,8 @@ def log_correction(
 def correction_log(
     engine: Engine, job: str, instances: Instances | None = None, before: int | None = None, after: int = 0
 ) -> list[Logged]:
-    """The log of a job, oldest first; of all its thresholds unless `instances` are given, and `before` and `after`
-    entries of the record, by their numbers."""
+    """Return the log of a job, oldest first: for all thresholds unless `instances` is given, and only entries with
+    numbers between `after` and `before`."""
     log = [_logged(entry) for entry in ledger.entries(engine, "correction", job, before=before, after=after)]
     return [one for one in log if instances is None or one.is_of(instances)]
 

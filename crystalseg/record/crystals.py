@@ -1,4 +1,4 @@
-"""Crystals of runs as files of the record, and those of many runs together."""
+"""The crystals of runs as files of the record, and the combined crystals of many runs."""
 
 import io
 import json
@@ -14,16 +14,18 @@ import pyarrow.parquet as pq
 from crystalseg.measurement.distribution import border_weights, percentiles
 from crystalseg.record import store
 
-# What is read of many runs; a run without a pixel size has no µm.
+# The columns that are read for many runs. Their names have no unit: a run without a pixel size has no µm.
 _READ = pa.schema([("size", pa.float32()), ("area", pa.float32()), ("weight", pa.float32())])
-_RUN = pa.field("run", pa.int32())  # its number in a month's file
+_RUN = pa.field("run", pa.int32())  # the number of the run within a month's file
 _FACTS = b"crystalseg"
 
 
 def crystals_file(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> bytes:
-    """The crystals table (`measure_crystals`) of an image (H, W) as Parquet; also, in float32, each crystal's `size`
-    (equivalent diameter) and `area` in µm and µm², px where there is no pixel size, and its counting `weight` by the
-    border rule, 0 if it does not count."""
+    """Return the crystals table (`measure_crystals`) of an image (H, W) as Parquet.
+
+    Three float32 columns are added: `size` (equivalent diameter) in µm, `area` in µm², both in px without a pixel size,
+    and `weight`, the counting weight by the border rule (0 if the crystal does not count).
+    """
     suffix = "um" if "equivalent_diameter_um" in crystals else "px"
     own = {
         "size": crystals[f"equivalent_diameter_{suffix}"],
@@ -37,17 +39,17 @@ def crystals_file(crystals: pd.DataFrame, shape: tuple[int, int], rule: str) -> 
 
 
 def of_month(month: str, files: Sequence[str]) -> dict[str, float] | None:
-    """`summed_up` of the counted crystals of runs of a month, by the hashes of their files; None if nothing counts.
-    OSError if one is missing or no Parquet.
+    """Return `summed_up` for the counted crystals of a month's runs, given the hashes of their files. Return None if no
+    crystal counts. Raises OSError if a file is missing or not Parquet.
 
-    A month's crystals are gathered in one file beside the record, with their figures: thousands of small files take
-    minutes to open. It is made of runs' own files, and made again if it is not there.
+    One file per month, beside the record, holds the crystals and their figures, because opening thousands of small
+    files takes minutes. It is derived from the files of the runs, and made again if it is missing.
     """
     path = store.home() / "months" / f"{month}.parquet"
     known, figures = _facts(_schema(path))
     if len(files) == len(known) and set(files) == known.keys():
         return figures
-    # what it holds is asked of what is read: others may have written it since
+    # Take the facts from the table that was read: another process may have rewritten the file meanwhile.
     table = pq.read_table(path) if known else _READ.append(_RUN).empty_table()
     known, _ = _facts(table.schema)
     if missing := [sha256 for sha256 in dict.fromkeys(files) if sha256 not in known]:
@@ -60,7 +62,7 @@ def of_month(month: str, files: Sequence[str]) -> dict[str, float] | None:
 
 
 def _schema(path: Path) -> pa.Schema:
-    """Of a month's file; one of nothing if it is not there, or none."""
+    """Return the schema of a month's file, or an empty schema if the file is missing or not Parquet."""
     try:
         return pq.read_schema(path)
     except (OSError, pa.ArrowInvalid):
@@ -68,14 +70,15 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _facts(schema: pa.Schema) -> tuple[dict[str, int], dict[str, float] | None]:
-    """Of a month's file: the hashes of the files whose crystals it holds, with their numbers in it, and the figures of
-    all."""
+    """Return two facts of a month's file: the number within it of each run's file, by hash, and the figures of all
+    crystals."""
     facts = json.loads((schema.metadata or {}).get(_FACTS, '{"files": [], "figures": null}'))
     return {sha256: number for number, sha256 in enumerate(facts["files"])}, facts["figures"]
 
 
 def _with(table: pa.Table, files: Sequence[str], missing: Sequence[str]) -> pa.Table:
-    """A month's crystals, and those of the files that were `missing`; `files`: all that it then holds."""
+    """Return a month's crystals with those of the `missing` files added. `files` lists everything that the result
+    holds."""
     number = {sha256: k for k, sha256 in enumerate(files)}
     read = ds.dataset([str(store.place(sha256)) for sha256 in missing], schema=_READ, format="parquet")
     new = read.to_table([*_READ.names, "__filename"], filter=ds.field("weight") > 0)
@@ -88,11 +91,11 @@ def _with(table: pa.Table, files: Sequence[str], missing: Sequence[str]) -> pa.T
 
 
 def summed_up(crystals: pa.Table) -> dict[str, float] | None:
-    """Of counted crystals of many runs, by size, area and weight: their number, the mean, and D10, D50, D90 by number
-    and by area; None if there are none."""
+    """Return the number, the mean, and D10, D50 and D90 by number and by area of counted crystals. The table has the
+    columns size, area and weight. Return None if it is empty."""
     if not len(crystals):
         return None
-    crystals = crystals.sort_by("size")  # once, not for every percentile
+    crystals = crystals.sort_by("size")  # sorted once, not for every percentile
     sizes, weights, areas = (crystals[name].to_numpy().astype(float) for name in ("size", "weight", "area"))
     figures: dict[str, float] = {"crystals": len(sizes), "mean": float(np.average(sizes, weights=weights))}
     for by, counts in (("number", weights), ("area", weights * areas)):

@@ -1,4 +1,4 @@
-"""The record's database: SQLite under the home folder, or any other by its URL, at the present schema."""
+"""The record's database: SQLite in the home folder, or another database by its URL, with the current schema."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from crystalseg.errors import UserError
 from crystalseg.record import store
 
 BUSY_SECONDS = 10
-# What a database says, in SQLite's or PostgreSQL's words, and what users are told; the first that fits.
+# Words in an error of SQLite or PostgreSQL, and the sentence that users get. The first match is taken.
 _SENTENCES = (
     ("locked", "The record is busy: other programs hold it; try again."),
     ("is full", "The disk that holds the record is full: make room and try again. What is on record is safe."),
@@ -28,19 +28,19 @@ _SENTENCES = (
 
 
 class RecordError(UserError):
-    """The record cannot be used; the message is one sentence for the user."""
+    """The record cannot be used. The message is one sentence for the user."""
 
 
 def explained(error: DBAPIError) -> str:
-    """What a database says, in a sentence for the user."""
+    """Turn a database error into a sentence for the user."""
     said = " ".join(str(error.orig).split())
     found = (sentence for words, sentence in _SENTENCES if words in said.lower())
     return next(found, f"The record's database refuses: {said}.")
 
 
 def open_database(url: str | None = None) -> Engine:
-    """The record's engine, at the present schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite under `home`.
-    RecordError if it cannot be opened."""
+    """Open the record's database and bring it to the current schema: `url`, else $CRYSTALSEG_DATABASE_URL, else SQLite
+    in `home`. Raises RecordError if it cannot be opened."""
     url = url or environment.value("CRYSTALSEG_DATABASE_URL") or f"sqlite:///{store.home() / 'record.sqlite'}"
     try:
         engine = create_engine(url)
@@ -53,7 +53,7 @@ def open_database(url: str | None = None) -> Engine:
 
         @event.listens_for(engine, "connect")
         def _(connection: Any, _record: Any) -> None:
-            # A page reads while the worker writes; what is committed survives a power cut.
+            # Pages can read while the worker writes, and committed entries survive a power cut.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
@@ -66,12 +66,13 @@ def open_database(url: str | None = None) -> Engine:
 
 
 def _migrate(engine: Engine) -> None:
-    """Bring the record to the present schema; an empty one gets its tables. App and worker may start together."""
+    """Bring the record to the current schema, and create the tables of an empty one. A lock lets app and worker start
+    together."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     with FileLock(store.home() / "record.lock"), engine.begin() as connection:
         config.attributes["connection"] = connection
         tables = inspect(connection).get_table_names()
         if "runs" in tables and "alembic_version" not in tables:
-            command.stamp(config, "0001")  # made by the first release, which wrote no version
+            command.stamp(config, "0001")  # the first release wrote no schema version
         command.upgrade(config, "head")

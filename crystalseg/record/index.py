@@ -1,6 +1,9 @@
-"""Runs as rows with their figures, and reports by run and by file: derived from the record's entries, for lists, search
-and charts that stay quick however many there are. Each question catches up with the record first; an index of another
-record is made anew, so that what it says is never older than the record."""
+"""An index of runs, with their figures, and of reports, by run and by file. It is derived from the record's entries and
+keeps lists, search and charts fast however many entries there are.
+
+Each query first brings the index up to the end of the record, so its answers are never older than the record. An index
+that belongs to another record is rebuilt.
+"""
 
 import json
 import math
@@ -37,7 +40,7 @@ from crystalseg.record.database import RecordError, explained
 from crystalseg.record.ledger import Base, EntryRow
 from crystalseg.segmentation.settings import Settings, SettingsError
 
-# The figures of a run that are columns.
+# The figures of a run that have columns.
 FIGURES: dict[str, Callable[[Summary], float]] = {
     "average": lambda s: s.average.value,
     "number_d50": lambda s: s.number[1],
@@ -46,14 +49,19 @@ FIGURES: dict[str, Callable[[Summary], float]] = {
     "area_d90": lambda s: s.area[2],
     "largest": lambda s: s.largest,
 }
-_AT_ONCE = 2000  # entries in one transaction, so that nobody who writes waits for long
+_AT_ONCE = 2000  # entries per transaction, so that other writers do not wait long
 
 
 class RunRow(Base):
-    """A run. measurement: its job, which the states of one measurement have in common (as found, with corrections, with
-    other thresholds); stands: whether it is the one of them that counts, the last approved or else the last; words:
-    what it is searched by, in small letters; crystals: the hash of their file, or ""; method: `Settings.short_method`;
-    weights: the names of those it used and by what they are told from others."""
+    """A run in the index.
+
+    measurement: The job, which all states of one measurement share (as found, corrected, with other thresholds).
+    stands: Whether this state counts for its measurement: the last approved one, else the last one.
+    words: The text that is searched, in lower case.
+    crystals: The hash of its crystals file, or "".
+    method: `Settings.short_method`.
+    weights: The names of the weights used, each with its hash or version.
+    """
 
     __tablename__ = "run_index"
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -83,7 +91,7 @@ class RunRow(Base):
 
 
 class ReportRow(Base):
-    """A report, by entry, of a run it is about, and the hash of its file."""
+    """A report by the number of its entry, one run that it is about, and the hash of its file."""
 
     __tablename__ = "report_index"
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -92,7 +100,7 @@ class ReportRow(Base):
 
 
 class StateRow(Base):
-    """The one row that says up to which entry the index goes."""
+    """The single row that says up to which entry the index goes."""
 
     __tablename__ = "index_state"
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -102,8 +110,12 @@ class StateRow(Base):
 
 @dataclass(frozen=True)
 class Query:
-    """words: each is in what a run is searched by; profiles, verdicts: one of these, or any; every: also the states of
-    a measurement that do not stand for it."""
+    """A filter on runs.
+
+    words: The searched text of a run contains all of these.
+    profiles, verdicts: A run has one of these; empty means any.
+    every: Include states that do not stand for their measurement.
+    """
 
     words: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
@@ -111,7 +123,7 @@ class Query:
     every: bool = False
 
     def on(self, wanted: Select[Any]) -> Select[Any]:
-        """A question about runs, asked of these only."""
+        """Restrict a select on runs to the runs that match."""
         for word in self.words:
             wanted = wanted.where(RunRow.words.contains(word.lower(), autoescape=True))
         if self.profiles:
@@ -122,7 +134,7 @@ class Query:
 
 
 def catch_up(engine: Engine) -> None:
-    """Bring the index to the record's end. RecordError if the database refuses."""
+    """Bring the index up to the end of the record. Raises RecordError if the database refuses."""
     try:
         while not _caught_up(engine):
             pass
@@ -131,14 +143,14 @@ def catch_up(engine: Engine) -> None:
 
 
 def _caught_up(engine: Engine) -> bool:
-    """Index some more entries; whether all are."""
+    """Index the next entries, and return whether all entries are indexed."""
     end = ledger.end(engine)
     with Session(engine) as session:
         state = session.get(StateRow, 1)
         if state is not None and (state.number, state.hash) == end:
             return True
     with FileLock(store.home() / "index.lock"), Session(engine) as session, session.begin():
-        state = session.get(StateRow, 1, with_for_update=True)  # others may write from other machines
+        state = session.get(StateRow, 1, with_for_update=True)  # other machines may write too
         if state is None:
             state = StateRow(id=1, number=0, hash=ledger.FIRST)
             session.add(state)
@@ -156,7 +168,7 @@ def _caught_up(engine: Engine) -> bool:
 
 
 def _index(session: Session, entries: Sequence[Any]) -> None:
-    """Put entries into the index, in the order they were written."""
+    """Add entries to the index in the order in which they were written."""
     of = {kind: [e for e in entries if e.kind == kind] for kind in ("run", "report", "approval")}
     bodies = {e.number: _body(e.body) for e in (*of["run"], *of["report"])}
     runs = [_row(e, bodies[e.number]) for e in of["run"]]
@@ -177,19 +189,19 @@ def _index(session: Session, entries: Sequence[Any]) -> None:
 
 
 def _settle(session: Session, measurements: Iterable[str]) -> None:
-    """Of each measurement's states one stands for it."""
+    """Mark the one state that stands for each of the measurements."""
     other = aliased(RunRow)
     order = ((other.approved != "").desc(), other.number.desc())
     first = select(other.number).where(other.measurement == RunRow.measurement).order_by(*order).limit(1)
     settled = update(RunRow).values(stands=RunRow.number == first.scalar_subquery())
-    # one value a statement: databases limit how many a statement may have
+    # One value per statement: databases limit the number of values in a statement.
     settled = settled.where(RunRow.measurement == bindparam("about"))
     if abouts := [{"about": measurement} for measurement in measurements]:
         session.connection().execute(settled, abouts)
 
 
 def _body(text: str) -> dict:
-    """What an entry says; nothing if it was changed beyond reading, which an audit reports."""
+    """Parse the body of an entry. Return {} if it cannot be read; an audit reports such an entry."""
     try:
         body = json.loads(text)
     except json.JSONDecodeError:
@@ -198,7 +210,7 @@ def _body(text: str) -> dict:
 
 
 def _row(entry: Any, body: dict) -> dict[str, Any]:
-    """A run's row."""
+    """Return the index row of a run."""
     figures, details, settings = (_part(body, name) for name in ("figures", "details", "settings"))
     summary = _summary(figures)
     row = {
@@ -225,13 +237,14 @@ def _row(entry: Any, body: dict) -> dict[str, Any]:
 
 
 def _part(body: dict, name: str) -> dict:
-    """One of the objects in what is on record of a run; nothing if it has none."""
+    """Return an object from the body of a run, or {} if it is missing."""
     part = body.get(name)
     return part if isinstance(part, dict) else {}
 
 
 def _method(settings: dict) -> str:
-    """The method's name with flow network, model and effort; as it was written if it cannot be read."""
+    """Return the method's name with flow network, model and effort, or the recorded text if the settings cannot be
+    read."""
     try:
         return Settings.on_record(settings).short_method
     except SettingsError:
@@ -239,13 +252,13 @@ def _method(settings: dict) -> str:
 
 
 def _weights(body: dict) -> str:
-    """By what the weights of a run are told from others: the hashes, or of somebody's own model what it says of it."""
+    """Return what identifies the weights of a run: their hashes, or the versions that a user's own model states."""
     hashes = {name: str(sha256)[:8] for name, sha256 in _part(body, "hashes").items()}
     return ", ".join(f"{name} {said}" for name, said in (hashes or _part(body, "versions")).items())
 
 
 def _summary(figures: dict) -> Summary | None:
-    """The figures, None if there are none, or none that this version can read."""
+    """Return the figures of a run, or None if there are none or this version cannot read them."""
     try:
         return Summary.from_dict(figures) if figures else None
     except UserError:
@@ -253,7 +266,7 @@ def _summary(figures: dict) -> Summary | None:
 
 
 def _figure(summary: Summary | None, of: Callable[[Summary], float]) -> float | None:
-    """A figure, or None if the run has none."""
+    """Return one figure, or None if the run does not have it."""
     try:
         value = float(of(summary)) if summary else math.nan
     except (TypeError, ValueError):
@@ -262,7 +275,7 @@ def _figure(summary: Summary | None, of: Callable[[Summary], float]) -> float | 
 
 
 def _verdict(body: dict) -> str:
-    """Of a run's limits together."""
+    """Return the overall verdict on a run's limits, or ""."""
     try:
         return overall([Verdict.from_dict(verdict) for verdict in body.get("verdicts", ())]) or ""
     except (KeyError, TypeError, ValueError, UserError):
@@ -270,13 +283,13 @@ def _verdict(body: dict) -> str:
 
 
 def _reports(number: int, body: dict) -> list[dict[str, Any]]:
-    """A report's rows, one for each run it is about."""
+    """Return the index rows of a report, one for each run that it is about."""
     (sha256,) = list(ledger.files_in(body).values())[:1] or [""]
     return [{"number": number, "run": run, "sha256": sha256} for run in dict.fromkeys(map(str, body.get("runs", ())))]
 
 
 def count(engine: Engine, query: Query = Query()) -> int:
-    """How many runs there are of these."""
+    """Return the number of matching runs."""
     return _asked(engine, query.on(select(func.count()).select_from(RunRow)))[0][0]
 
 
@@ -287,34 +300,35 @@ def runs(
     skipped: int = 0,
     only: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Rows of runs, the latest first, after those `skipped`: columns as in `RunRow`, all or `only` these."""
+    """Return matching runs, newest first, skipping the first `skipped` and returning at most `most`. The columns are
+    those of `RunRow`, or those named in `only`."""
     shown = [column for column in RunRow.__table__.columns if column.name not in ("number", "words", "stands")]
     columns = [column for column in shown if not only or column.name in only]
     wanted = query.on(select(*columns)).order_by(RunRow.number.desc()).limit(most).offset(skipped)
-    # plain tuples: of rows pandas asks in vain, one by one, whether they have names
+    # Plain tuples: pandas would check every Row object for field names.
     return pd.DataFrame(list(map(tuple, _asked(engine, wanted))), columns=[column.name for column in columns])
 
 
 def states(engine: Engine, run: str) -> list[str]:
-    """Ids of all runs of the measurement that one is of, the latest first."""
+    """Return the ids of all runs that share a measurement with this run, newest first."""
     measurement = select(RunRow.measurement).where(RunRow.run == run).scalar_subquery()
     wanted = select(RunRow.run).where(RunRow.measurement == measurement).order_by(RunRow.number.desc())
     return [row.run for row in _asked(engine, wanted)]
 
 
 def profiles_used(engine: Engine) -> list[str]:
-    """Names of the profiles that runs on record have."""
+    """Return the names of the profiles of all runs on record."""
     wanted = select(RunRow.profile).distinct().where(RunRow.profile != "").order_by(RunRow.profile)
     return [row.profile for row in _asked(engine, wanted)]
 
 
 def reports(engine: Engine, run: str) -> list[int]:
-    """Numbers of the entries of a run's reports, oldest first."""
+    """Return the numbers of the entries of a run's reports, oldest first."""
     return _numbers(engine, ReportRow.run == run)
 
 
 def reports_with(engine: Engine, sha256: str) -> list[int]:
-    """Numbers of the entries of reports with this file, oldest first."""
+    """Return the numbers of the entries of reports with this file, oldest first."""
     return _numbers(engine, ReportRow.sha256 == sha256)
 
 
@@ -324,7 +338,7 @@ def _numbers(engine: Engine, about: ColumnElement[bool]) -> list[int]:
 
 
 def _asked(engine: Engine, wanted: Select[Any]) -> Sequence[Any]:
-    """What the index answers, caught up."""
+    """Bring the index up to date, and return the rows of a select."""
     catch_up(engine)
     with engine.connect() as connection:
         return connection.execute(wanted).all()

@@ -1,4 +1,5 @@
-"""Calibrations of instruments by name, on record: measured once on a certified length, used for every image after."""
+"""Calibrations of instruments on record, by name. Each is measured once on a certified length and used for later
+images."""
 
 import datetime
 from dataclasses import asdict, dataclass
@@ -12,9 +13,15 @@ from crystalseg.record import ledger
 
 @dataclass(frozen=True)
 class Instrument:
-    """name: of instrument and objective, or magnification; um_per_px; uncertainty: relative standard uncertainty of it,
-    or None; date: ISO, of the calibration; length_um, length_uncertainty_um: the certified length and its standard
-    uncertainty, or None; certificate: its number."""
+    """A calibration of an instrument.
+
+    name: The instrument with its objective or magnification.
+    um_per_px: The pixel size.
+    uncertainty: The relative standard uncertainty of the pixel size, or None.
+    date: The date of the calibration, ISO 8601.
+    length_um, length_uncertainty_um: The certified length and its standard uncertainty, or None.
+    certificate: The number of the certificate, or "".
+    """
 
     name: str
     um_per_px: float
@@ -34,7 +41,7 @@ class Instrument:
         self.calibration()
 
     def calibration(self) -> Calibration:
-        """For an image taken with it."""
+        """Return the calibration of an image taken with this instrument."""
         words = f"{self.name}, calibrated {self.date}"
         if self.length_um:
             words += f" on {self.length_um:g} µm"
@@ -44,12 +51,12 @@ class Instrument:
 
 
 def save(engine: Engine, instrument: Instrument, who: str = "") -> None:
-    """Put a calibration on record; the latest of a name is used, earlier ones stay in the record."""
+    """Put a calibration on record. The latest one of a name is used; earlier ones stay in the record."""
     ledger.append(engine, "calibration", instrument.name, asdict(instrument), who)
 
 
 def find(engine: Engine, name: str) -> Instrument:
-    """The calibration of that name; UserError names those there are."""
+    """Return the calibration of that name. Raises UserError, which lists the existing names."""
     saved = instruments(engine)
     if name not in saved:
         raise UserError(f"There is no calibration '{name}'; there are: {', '.join(saved) or 'none'}.")
@@ -57,5 +64,5 @@ def find(engine: Engine, name: str) -> Instrument:
 
 
 def instruments(engine: Engine) -> dict[str, Instrument]:
-    """The latest calibration of each name."""
+    """Return the latest calibration of each name."""
     return {e.subject: Instrument(**e.body) for e in ledger.entries(engine, "calibration")}

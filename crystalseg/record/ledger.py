@@ -1,7 +1,7 @@
-"""The record's one table: entries that are only ever added, each with the hash of the one before.
+"""The record's one table. Entries are only ever added, and each carries the hash of the entry before it.
 
-Whoever changes, inserts or deletes an entry breaks the chain, and an audit says where. The last entry's hash is also
-kept in a file beside the record, so that entries missing at its end are noticed too.
+Changing, inserting or deleting an entry breaks the chain, and an audit says where. A file beside the record also holds
+the last entry's hash, so that an audit finds entries missing at the end.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from crystalseg.micrographs.names import visible
 from crystalseg.record import store
 from crystalseg.record.database import RecordError, explained
 
-FIRST = "0" * 64  # what the first entry has for the hash before it
+FIRST = "0" * 64  # the previous hash of the first entry
 LONGEST_NAME = 255
-# What entries are of, and what a person calls them.
+# The kinds of entries, and their names for people.
 KINDS = {
     "run": "runs",
     "correction": "corrections",
@@ -48,7 +48,7 @@ KINDS = {
     "deletion": "deletions",
 }
 _log = logging.getLogger(__name__)
-PATIENCE = 30.0  # s for which `append` tries, if other processes write all the time
+PATIENCE = 30.0  # s for which `append` retries while other processes write
 
 
 class Base(DeclarativeBase):
@@ -56,11 +56,12 @@ class Base(DeclarativeBase):
 
 
 class StaleError(UserError):
-    """Somebody else wrote about the same subject meanwhile; nothing was written. One sentence for the user."""
+    """Somebody else wrote about the same subject meanwhile, and nothing was written. The message is one sentence for
+    the user."""
 
 
 class EntryRow(Base):
-    """See `Entry`. `number` is the key, so that of two writers with the same number one has to try again."""
+    """The row of an `Entry`. `number` is the key, so that one of two writers with the same number must retry."""
 
     __tablename__ = "ledger"
     __table_args__ = (Index("ix_ledger_kind_subject", "kind", "subject"),)
@@ -76,8 +77,16 @@ class EntryRow(Base):
 
 @dataclass(frozen=True)
 class Entry:
-    """number: 1, 2, …; kind: what it is (run, correction, report, …); subject: what it is about, an id or a name; who:
-    by whom, or ""; body: JSON-ready; previous, hash: the chain."""
+    """An entry of the record.
+
+    number: 1, 2, …
+    kind: One of KINDS.
+    subject: The id or name of what the entry is about.
+    created: The time, UTC, ISO 8601.
+    who: The person who wrote it, or "".
+    body: JSON-ready facts.
+    previous, hash: The chain.
+    """
 
     number: int
     kind: str
@@ -90,7 +99,7 @@ class Entry:
 
 
 def digest(number: int, kind: str, subject: str, created: str, who: str, body: str, previous: str) -> str:
-    """An entry's hash: SHA-256 of its fields as a JSON list; `body` is the JSON text as it is stored."""
+    """Return the hash of an entry: SHA-256 of its fields as a JSON list. `body` is the JSON text as stored."""
     text = json.dumps([number, kind, subject, created, who, body, previous], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -98,11 +107,11 @@ def digest(number: int, kind: str, subject: str, created: str, who: str, body: s
 def append(
     engine: Engine, kind: str, subject: str, body: dict, who: str = "", once: bool = False, after: int | None = None
 ) -> Entry:
-    """Add an entry and return it; with `once`, the one of this kind and subject if there is one already.
+    """Add an entry and return it. With `once`, return an existing entry of this kind and subject instead of adding one.
 
-    after: the number of the last entry of this kind and subject that the writer has seen, 0 for none: StaleError if
-    there is a later one, because what is written rests on what was seen. Several processes may append at once.
-    RecordError if the record cannot be written, or is busy for PATIENCE; nothing is written then.
+    `after` is the number of the last entry of this kind and subject that the writer has seen, 0 for none. If there is a
+    later one, StaleError is raised, because the new entry depends on what the writer saw. Several processes may append
+    at once. Raises RecordError if the record cannot be written or stays busy for PATIENCE; nothing is written then.
     """
     text = json.dumps(body, sort_keys=True)
     who = visible(who)[:LONGEST_NAME]
@@ -118,7 +127,7 @@ def append(
                     raise StaleError("Somebody else changed the same just now: look at what it is, and try again.")
                 last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
-                # never before the entry before it, also where the clock was set back
+                # never earlier than the previous entry, even if the clock was set back
                 created = max(store.now(), last.created) if last else store.now()
                 facts = (number, kind, subject, created, who, text, previous)
                 row = EntryRow(
@@ -135,7 +144,7 @@ def append(
                 session.flush()
                 entry = _entry(row)
         except DBAPIError as error:
-            # another process was quicker, or holds the file
+            # Another process was faster, or holds the file.
             again = isinstance(error, IntegrityError) or _is_busy(error)
             if not again or time.monotonic() > end:
                 raise RecordError(explained(error)) from error
@@ -143,13 +152,13 @@ def append(
             continue
         try:
             write_head(entry.number, entry.hash)
-        except OSError:  # the entry stands all the same; the next one notes the end of both
+        except OSError:  # the entry is valid anyway, and the next one updates the head
             _log.warning("The end of the record could not be noted in %s.", head_file(), exc_info=True)
         return entry
 
 
 def _is_busy(error: DBAPIError) -> bool:
-    """Whether another process is in the way, in SQLite's or PostgreSQL's words."""
+    """Return whether the error says, in SQLite's or PostgreSQL's words, that another process is in the way."""
     return any(words in str(error.orig) for words in ("locked", "busy", "serialize", "deadlock"))
 
 
@@ -161,8 +170,11 @@ def entries(
     before: int | None = None,
     after: int = 0,
 ) -> list[Entry]:
-    """Entries of a kind, oldest first; about one subject if it is given, or about those that begin with `prefix`; those
-    `before` and `after` a number, which tells order also where the clock was set back."""
+    """Return the entries of a kind, oldest first.
+
+    They can be restricted to one subject, to subjects that begin with `prefix`, and to numbers below `before` and above
+    `after`. Numbers give the order even if the clock was set back.
+    """
     wanted = _about(kind, subject)
     if after:
         wanted = wanted.where(EntryRow.number > after)
@@ -175,29 +187,30 @@ def entries(
 
 
 def numbered(engine: Engine, numbers: Sequence[int]) -> list[Entry]:
-    """The entries of these numbers, oldest first."""
+    """Return the entries with these numbers, oldest first."""
     with Session(engine) as session:
         wanted = select(EntryRow).where(EntryRow.number.in_(numbers)).order_by(EntryRow.number)
         return [_entry(row) for row in session.scalars(wanted)]
 
 
 def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:
-    """What the entries of a kind are about, where it begins with `prefix`, oldest first; quicker than `entries`."""
+    """Return the subjects that begin with `prefix` of the entries of a kind, oldest first. This is faster than
+    `entries`."""
     wanted = select(EntryRow.subject).where(EntryRow.kind == kind).order_by(EntryRow.number)
     with Session(engine) as session:
         return list(session.scalars(wanted.where(*_begins(engine, prefix))))
 
 
 def _begins(engine: Engine, prefix: str) -> list[ColumnElement[bool]]:
-    """That a subject begins so."""
+    """Return the conditions for a subject that begins with `prefix`."""
     plain = EntryRow.subject.startswith(prefix, autoescape=True)
     if engine.dialect.name != "sqlite":
         return [plain]
-    return [plain, EntryRow.subject >= prefix, EntryRow.subject < f"{prefix}\U0010ffff"]  # what its index can find
+    return [plain, EntryRow.subject >= prefix, EntryRow.subject < f"{prefix}\U0010ffff"]  # its index finds ranges
 
 
 def end(engine: Engine) -> tuple[int, str]:
-    """Number and hash of the last entry; 0 and FIRST while there is none."""
+    """Return the number and the hash of the last entry, or 0 and FIRST if there is none."""
     wanted = select(EntryRow.number, EntryRow.hash).order_by(EntryRow.number.desc()).limit(1)
     with Session(engine) as session:
         row = session.execute(wanted).first()
@@ -207,8 +220,8 @@ def end(engine: Engine) -> tuple[int, str]:
 def latest(
     engine: Engine, kinds: Sequence[str] = (), words: str = "", most: int = 100, skipped: int = 0
 ) -> list[Entry]:
-    """The last entries, newest first, after those `skipped`: of some kinds, with `words` in what they are about or by
-    whom."""
+    """Return up to `most` entries, newest first, skipping the first `skipped`. They can be restricted to some kinds,
+    and to entries that contain `words` in `subject` or `who`."""
     wanted = select(EntryRow).order_by(EntryRow.number.desc()).limit(most).offset(skipped)
     if kinds:
         wanted = wanted.where(EntryRow.kind.in_(kinds))
@@ -220,13 +233,13 @@ def latest(
 
 
 def hash_of(engine: Engine, number: int) -> str | None:
-    """The hash of an entry, None if there is none of that number."""
+    """Return the hash of the entry with this number, or None if there is none."""
     with Session(engine) as session:
         return session.scalar(select(EntryRow.hash).where(EntryRow.number == number))
 
 
 def _of(kind: str, subject: str | None) -> list[ColumnElement[bool]]:
-    """That an entry is of a kind, and about a subject if there is one."""
+    """Return the conditions for a kind and, if given, a subject."""
     return [EntryRow.kind == kind, *([] if subject is None else [EntryRow.subject == subject])]
 
 
@@ -239,16 +252,16 @@ def _entry(row: EntryRow) -> Entry:
 
 
 def head_file() -> Path:
-    """Where the last entry is noted, beside the record."""
+    """Return the path of the file beside the record that notes its last entry."""
     return store.home() / "record.head"
 
 
 def write_head(number: int, sha256: str) -> None:
-    """Note the last entry beside the record."""
+    """Note the last entry in the head file."""
     store.write_safely(head_file(), f"{number} {sha256}\n".encode())
 
 
 def files_in(body: dict) -> dict[str, str]:
-    """The files that an entry's body names: hashes, by what they are."""
+    """Return the files that an entry's body names: their hashes, by what they are."""
     named = body.get("files", {})
     return named if isinstance(named, dict) else {}

@@ -1,7 +1,7 @@
-"""Models by name and version, on record: flow networks that were taught a material, or brought by a user.
+"""Models on record, by name and version: flow networks that were taught a material or brought by a user.
 
-Their weights are in the store. A version is never changed: teaching goes on in the next one, and what was retired still
-computes the runs that were made with it.
+Their weights are in the store. A version never changes: further teaching makes the next version, and a retired version
+still recomputes the runs that were made with it.
 """
 
 import json
@@ -22,22 +22,29 @@ if TYPE_CHECKING:
     from crystalseg.segmentation.models import Taught
 
 
-FORGOTTEN = 0.02  # of PQ on other materials, beyond which it is said
+FORGOTTEN = 0.02  # loss of PQ on other materials above which the verdict mentions it
 
 
 class ModelError(UserError):
-    """A model that is not there, or cannot be used; the message is one sentence for the user."""
+    """A model is missing or cannot be used. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Model:
     """A version of a model.
 
-    name; version: 1, 2, …; network: its architecture, one of methods.FLOW_NETWORKS; material: the kind it was taught;
-    weights: SHA-256 of its file in the store; parent: `NAME:VERSION` it began from, "" for the shipped weights; origin:
-    in words, how it came here; data: SHA-256 of each annotation it learnt; recipe, curve: how it learnt, and what was
-    seen meanwhile, a dict a look; scores: of areas left out, see `scored`, None if not validated; who, created: by
-    whom, when; retired: whether it is no longer offered.
+    version: 1, 2, …
+    network: Its architecture, one of methods.FLOW_NETWORKS.
+    material: The material that it was taught.
+    weights: The SHA-256 of its weights file in the store.
+    parent: The `NAME:VERSION` that teaching began from, "" for the shipped weights.
+    origin: How the model came here, in words.
+    data: The SHA-256 of each annotation that it learnt.
+    recipe: How it learnt.
+    curve: What was seen while it learnt, one dict per evaluation.
+    scores: Its scores on areas left out (see `scored`), None if it was not validated.
+    who, created: Who put it on record, and when.
+    retired: Whether it is withdrawn from use.
     """
 
     name: str
@@ -57,34 +64,34 @@ class Model:
 
     @property
     def reference(self) -> str:
-        """As people and reports name it."""
+        """The name that people and reports use, `NAME:VERSION`."""
         return f"{self.name}:{self.version}"
 
     @property
     def setting(self) -> str:
-        """As `Settings.network` names it."""
+        """The value of `Settings.network` that selects this model."""
         return f"{self.network}:{self.reference}"
 
     @property
     def validation(self) -> Validation | None:
-        """What its sizes are off by on areas it did not learn, None if that was not measured."""
+        """The size errors on areas that the model did not learn, or None if they were not measured."""
         if not self.scores or not self.scores.get("errors"):
             return None
         usual = Settings(network=self.setting)
-        # None: a figure that could not be measured there
+        # None stands for a figure that could not be measured on an area.
         errors = {key: [v for v in each if v is not None] for key, each in self.scores["errors"].items()}
         return Validation(self.material, usual.full_method, self.scores["areas"], errors, usual.conditions)
 
     @property
     def words(self) -> str:
-        """How well it was seen to do, for a list."""
+        """How well it scored, for a list."""
         if not self.scores or not self.scores["areas"]:
             return "not validated"
         areas = self.scores["areas"]
         return f"PQ {self.scores['pq']:.2f} on {areas} area{'s' if areas != 1 else ''} left out"
 
     def rows(self) -> list[tuple[str, str]]:
-        """All that is known of it but its curve, a row each."""
+        """Return everything that is known of the model except its curve, as rows."""
         rows = [
             ("model", self.reference + (", retired" if self.retired else "")),
             ("material", self.material or "any"),
@@ -113,7 +120,7 @@ class Model:
 
     @property
     def verdict(self) -> str:
-        """What can be said of it, in a sentence or two."""
+        """What can be said of the model, in a sentence or two."""
         if self.scores is None:
             return "Not validated yet."
         areas = self.scores["areas"]
@@ -131,7 +138,7 @@ class Model:
 
 
 def check_name(name: str) -> str:
-    """The name a model is to have; ModelError if it cannot."""
+    """Return the name if a model can have it. Raises ModelError if not."""
     if not re.fullmatch(MODEL_NAME, name):
         raise ModelError(
             "A model's name has 1 to 40 letters, digits, spaces, dots or dashes, and begins with a letter or digit."
@@ -140,17 +147,17 @@ def check_name(name: str) -> str:
 
 
 def register(engine: Engine, model: Model, who: str = "") -> Model:
-    """Put a model, whose weights are in the store, on record as the next version of its name; returns it."""
+    """Put a model on record as the next version of its name, and return it. Its weights must be in the store."""
     check_name(model.name)
     if model.network not in FLOW_NETWORKS:
         raise ModelError(f"A model is one of {', '.join(FLOW_NETWORKS)}, not '{model.network}'.")
     derived = ("version", "weights", "who", "created", "retired")
     facts = {key: value for key, value in asdict(model).items() if key not in derived}
-    body = json.loads(json.dumps(facts | {"files": {"weights": model.weights}}))  # as an entry gives it back
+    body = json.loads(json.dumps(facts | {"files": {"weights": model.weights}}))  # in the form that an entry returns
     while True:
         version = 1 + max((m.version for m in _all(engine) if m.name == model.name), default=0)
         entry = ledger.append(engine, "model", f"{model.name}:{version}", body, who, once=True)
-        if entry.body == body:  # else another was registered as this version meanwhile
+        if entry.body == body:  # if not, another model took this version meanwhile
             return _model(entry)
 
 
@@ -164,7 +171,7 @@ def _model(entry: ledger.Entry) -> Model:
 
 
 def _all(engine: Engine) -> list[Model]:
-    """Every version, oldest first, as it is now."""
+    """Return every version in its current state, oldest first."""
     scores = {e.subject: e.body for e in ledger.entries(engine, "scores")}
     retired = {e.subject: e.body["retired"] for e in ledger.entries(engine, "retirement")}
     found = []
@@ -178,13 +185,13 @@ def _all(engine: Engine) -> list[Model]:
 
 
 def models(engine: Engine, retired: bool = False) -> list[Model]:
-    """The models on offer, newest first; with those that are `retired` if these are wanted too."""
+    """Return the models in use, newest first. With `retired`, include retired ones."""
     return [m for m in reversed(_all(engine)) if retired or not m.retired]
 
 
 def find(engine: Engine, reference: str) -> Model:
-    """The model `NAME:VERSION`, also if it is retired, or the latest on offer of `NAME`; ModelError names those there
-    are."""
+    """Return the model `NAME:VERSION`, even if it is retired, or the latest version of `NAME` in use. Raises
+    ModelError, which lists the existing models."""
     name, _, version = reference.partition(":")
     every = _all(engine)
     if version:
@@ -198,22 +205,23 @@ def find(engine: Engine, reference: str) -> Model:
 
 
 def scored(engine: Engine, model: Model, scores: Mapping[str, Any], who: str = "") -> Model:
-    """Put on record how a model did on areas it did not learn: `pq` and `areas`, how many; `errors` of each size figure
-    as of a Validation; and what else was measured."""
+    """Put the scores of a model on areas that it did not learn on record: `pq`, the number of `areas`, the `errors` of
+    each size figure as in a Validation, and other measurements."""
     ledger.append(engine, "scores", model.reference, json.loads(json.dumps(dict(scores))), who)
     return find(engine, model.reference)
 
 
 def retire(engine: Engine, reference: str, who: str = "", again: bool = False) -> Model:
-    """No longer offer a version, or offer it `again`; runs that were made with it are computed again as before."""
+    """Withdraw a version from use, or with `again` put it back in use. Runs that were made with it can still be
+    recomputed."""
     model = find(engine, reference)
     ledger.append(engine, "retirement", model.reference, {"retired": not again}, who)
     return find(engine, model.reference)
 
 
 def taught(engine: Engine, settings: Settings) -> "Taught | None":
-    """The model that a run with these settings needs, with its weights; None if the shipped weights do. ModelError or
-    StoreError if it is not there."""
+    """Return the model that a run with these settings needs, with its weights, or None if it needs only the shipped
+    weights. Raises ModelError or StoreError if the model or its weights are missing."""
     from crystalseg.segmentation.models import Taught
 
     if not settings.model:

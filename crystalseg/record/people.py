@@ -1,4 +1,4 @@
-"""People who sign in, and what they may do: roles are given and taken on record, by an administrator."""
+"""People who sign in, and what they may do. Administrators give and take roles, on record."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,18 @@ from sqlalchemy import Engine
 from crystalseg.errors import UserError
 from crystalseg.record import ledger, store
 
-ROLES = ("viewer", "operator", "approver", "administrator")  # each may do what those before it may
+ROLES = ("viewer", "operator", "approver", "administrator")  # each includes the rights of those before it
 
 
 @dataclass(frozen=True)
 class Person:
-    """identity: what the provider vouches for, an e-mail address as a rule, "" for whoever sits at a machine without
-    sign-in; name: as shown; role: one of ROLES, "" for none; since: when they signed in, s since 1970."""
+    """A person who uses the app.
+
+    identity: What the sign-in provider vouches for, usually an e-mail address; "" on a machine without sign-in.
+    name: The displayed name.
+    role: One of ROLES, "" for none.
+    since: The time of sign-in, s since 1970.
+    """
 
     identity: str
     name: str
@@ -21,7 +26,7 @@ class Person:
     since: float = 0.0
 
     def may(self, role: str) -> bool:
-        """Whether they may do what needs `role`."""
+        """Return whether this person has the rights of `role`."""
         return bool(self.role) and ROLES.index(self.role) >= ROLES.index(role)
 
     def __str__(self) -> str:
@@ -29,26 +34,27 @@ class Person:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two names on record are one person's: by identity where both have one, else by name, however written."""
+    """Return whether two names on record are the same person: by identity if both have one, else by name, ignoring case
+    and spaces."""
     names, identities = zip(*map(_parts, (one, other)), strict=True)
     both = identities if all(identities) else names
     return both[0] == both[1]
 
 
 def _parts(who: str) -> tuple[str, str]:
-    """Name and identity, as `Person` is written."""
+    """Split the text form of a `Person` into name and identity."""
     name, _, identity = who.partition("<")
     return " ".join(name.split()).casefold(), identity.rstrip("> ").lower()
 
 
 def roles(engine: Engine) -> dict[str, str]:
-    """The role of everyone who has one, by identity."""
+    """Return the role of everyone who has one, by identity."""
     latest = {e.body["person"]: e.body["role"] for e in ledger.entries(engine, "role")}
     return {person: role for person, role in sorted(latest.items()) if role}
 
 
 def give_role(engine: Engine, identity: str, role: str, who: str) -> None:
-    """Give somebody a role in place of the one they had, or with "" take it. UserError says why it cannot be."""
+    """Replace a person's role, or take it away with "". Raises UserError, which says why it cannot be done."""
     identity = identity.strip().lower()
     if role not in (*ROLES, ""):
         raise UserError(f"There is no role '{role}'; there are: {', '.join(ROLES)}.")
@@ -63,6 +69,6 @@ def give_role(engine: Engine, identity: str, role: str, who: str) -> None:
 
 
 def note_sign_in(engine: Engine, person: Person) -> None:
-    """Put on record that somebody signed in, with the role they had, once however many pages they open."""
+    """Put on record that a person signed in and with which role: once per sign-in, however many pages are opened."""
     body = {"person": person.identity, "role": person.role}
     ledger.append(engine, "sign-in", store.digest(person.identity, person.since), body, str(person), once=True)

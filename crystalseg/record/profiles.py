@@ -1,17 +1,18 @@
-"""Profiles: everything chosen once for a product, by name, as JSON and on record."""
+"""Profiles: everything that is chosen once for a product, on record by name and as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sqlalchemy import Engine
 
+from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.specification import Limit
 from crystalseg.record import ledger
 from crystalseg.segmentation.settings import Settings, SettingsError, read_json
 
 FORMAT = 1
-# Sections of a report that may be left out, in their order, and what each is called.
+# The optional sections of a report, in their order, with their titles.
 SECTIONS = {
     "verdict": "Verdict against the specification",
     "overlay": "Outlines",
@@ -30,10 +31,17 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Profile:
-    """name: of the profile; product: what it is for, of which it may be the default; kind: of material, by which the
-    segmentation's uncertainty is looked up; settings: of the run; limits: the specification; sections: of the report;
-    four_eyes: approved by another person than who made the run; keep_images: days, None for ever. SettingsError says
-    what is wrong."""
+    """The choices for a product. Raises SettingsError, which says what is wrong.
+
+    product: The product that it is for.
+    default: Whether it is the product's default profile.
+    kind: The kind of material, which selects the uncertainty of segmentation.
+    settings: The settings of the run.
+    limits: The specification.
+    sections: The sections of the report.
+    four_eyes: Whether a person who did not make the run must approve it.
+    keep_images: For how many days images are kept; None for ever.
+    """
 
     name: str
     product: str = ""
@@ -61,17 +69,17 @@ class Profile:
             raise SettingsError("Images are kept for a whole number of days, 1 or more, or without end.")
 
     def to_json(self) -> str:
-        """As text that `from_json` reads, with the version of its format."""
+        """Return it as text that `from_json` reads, with the version of the format."""
         return json.dumps({"format": FORMAT} | asdict(self), indent=2)
 
     @staticmethod
     def from_json(text: str) -> "Profile":
-        """SettingsError names what is unknown or out of range."""
+        """Read a profile from JSON text. Raises SettingsError, which names what is unknown or out of range."""
         return Profile.from_dict(read_json(text, "The profile is"))
 
     @staticmethod
     def from_dict(given: Any) -> "Profile":
-        """As `from_json`, of what its text says."""
+        """Do what `from_json` does, for parsed JSON."""
         if not isinstance(given, dict):
             raise SettingsError("A profile must be a JSON object.")
         if given.get("format") != FORMAT:
@@ -81,7 +89,9 @@ class Profile:
         if unknown:
             raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
         try:
-            facts["settings"] = Settings.on_record(facts.get("settings", {}))
+            settings = Settings.on_record(facts.get("settings", {}))
+            # New runs are measured by the current convention, whatever the profile was saved with.
+            facts["settings"] = replace(settings, measuring=replace(settings.measuring, convention=CONVENTION))
             facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
             facts["sections"] = tuple(facts.get("sections", SECTIONS))
             return Profile(**facts)
@@ -90,36 +100,37 @@ class Profile:
 
 
 def save(engine: Engine, profile: Profile, who: str = "") -> None:
-    """Put a profile on record; it replaces the one of its name, which stays in the record."""
+    """Put a profile on record. It replaces the one of the same name, which stays in the record."""
     ledger.append(engine, "profile", profile.name, json.loads(profile.to_json()), who)
 
 
 def remove(engine: Engine, name: str, who: str = "") -> None:
-    """No longer offer a profile; it stays in the record."""
+    """Take a profile out of use. It stays in the record."""
     ledger.append(engine, "profile", name, {"removed": True}, who)
 
 
 def profiles(engine: Engine) -> dict[str, Profile]:
-    """The profiles on offer by name, each as it was saved last."""
+    """Return the profiles in use by name, each as it was last saved."""
     latest = {entry.subject: entry.body for entry in ledger.entries(engine, "profile")}
     return {name: Profile.from_dict(b) for name, b in sorted(latest.items()) if not b.get("removed")}
 
 
 def as_of(engine: Engine, name: str, before: int) -> Profile | None:
-    """The profile of that name as it was before the entry of that number; None if there was none."""
+    """Return the profile of that name as it was before the entry with that number, or None if there was none."""
     then = ledger.entries(engine, "profile", name, before=before)
     return Profile.from_dict(then[-1].body) if then and not then[-1].body.get("removed") else None
 
 
 def default_of(engine: Engine, product: str) -> Profile | None:
-    """The default profile of a product, the latest if several claim to be."""
+    """Return the default profile of a product, or the latest one if several are marked as default."""
     order = [e.subject for e in ledger.entries(engine, "profile")]
     claims = [p for p in profiles(engine).values() if p.product == product and p.default]
     return max(claims, key=lambda p: len(order) - order[::-1].index(p.name), default=None)
 
 
 def find(engine: Engine, name: str) -> Profile:
-    """The profile of that name, or the default of the product of that name; SettingsError names those there are."""
+    """Return the profile of that name, or the default profile of the product of that name. Raises SettingsError, which
+    lists the existing profiles."""
     offered = profiles(engine)
     if name not in offered and (default := default_of(engine, name)) is not None:
         return default

@@ -1,4 +1,4 @@
-"""A run on record computed again from its stored image: networks, thresholds, corrections by hand."""
+"""Recompute a run on record from its stored image: networks, thresholds and manual corrections."""
 
 from sqlalchemy import Engine
 
@@ -16,8 +16,8 @@ from crystalseg.segmentation.pipeline import rethreshold, segment
 
 
 def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | None:
-    """What the run's image gives with its settings and the corrections logged until then, None if no crystal counts.
-    UserError says why it cannot be computed again."""
+    """Return the summary that the run's image gives with its settings and the corrections logged before the run, or
+    None if no crystal counts. Raises UserError, which says why the run cannot be recomputed."""
     run, micrograph = reopened.run, reopened.micrograph
     if micrograph is None:
         raise UserError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
@@ -28,7 +28,7 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
     if not run.job:
         segmentation, log = segment(micrograph, settings, models), []
     else:
-        # The app keeps a job's maps, and takes thresholds and corrections from these.
+        # The app keeps the maps of a job, and applies thresholds and corrections to them.
         segmentation = as_kept(segment(micrograph, find(engine, run.job).chosen, models))
         if segmentation.settings.instances != settings.instances:
             segmentation = rethreshold(segmentation, micrograph.pixels, settings.instances, models.judge(settings))
@@ -42,4 +42,5 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
         history.marks,
         settings.measuring.only,
         micrograph.pixels,
+        settings.measuring.convention,
     ).summary

@@ -1,4 +1,4 @@
-"""Runs brought back from the record and measured again."""
+"""Reopen runs from the record and measure them again."""
 
 import io
 import json
@@ -17,8 +17,8 @@ from crystalseg.record.runs import Run
 
 @dataclass(frozen=True)
 class Reopened:
-    """A run from the record: its image as it was measured (None if its file was not kept), labels int32 (H, W),
-    confidence float32 (n,), and what was measured again from them."""
+    """A run from the record: its measured image (None if its file was not kept), labels int32 (H, W), confidence
+    float32 (n,), and the measurement that was made again from them."""
 
     run: Run
     micrograph: Micrograph | None
@@ -28,7 +28,7 @@ class Reopened:
 
 
 def reopen(run: Run, with_image: bool = True) -> Reopened:
-    """Read a run's files and measure its labels again; StoreError if a file is missing or changed."""
+    """Read the files of a run and measure its labels again. Raises StoreError if a file is missing or changed."""
     if "labels" not in run.files:
         raise store.StoreError(f"The labels of run {run.id} were not kept: it is of an earlier release.")
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
@@ -39,12 +39,21 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
         micrograph = whole_image(run)
         micrograph = micrograph.crop(*run.region) if run.region else micrograph
     pixels = micrograph.pixels if micrograph else None
-    measurement = measure(labels, run.um_per_px, measuring.border_rule, confidence, run.marked, measuring.only, pixels)
+    measurement = measure(
+        labels,
+        run.um_per_px,
+        measuring.border_rule,
+        confidence,
+        run.marked,
+        measuring.only,
+        pixels,
+        measuring.convention,
+    )
     return Reopened(run, micrograph, labels, confidence, measurement)
 
 
 def whole_image(run: Run) -> Micrograph:
-    """The image as it was uploaded, with the run's pixel size; StoreError if it is not in the store."""
+    """Return the image as uploaded, with the run's pixel size. Raises StoreError if it is not in the store."""
     if "image" not in run.files:
         raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
     image = store.checked(run.files["image"])
@@ -54,21 +63,22 @@ def whole_image(run: Run) -> Micrograph:
 
 
 def same_figures(run: Run, summary: Summary | None) -> bool:
-    """Whether figures measured again are those of the run on record, to the last digit. The interval of the average
-    says how sure one was of it, and stays as it was stated then: see `stated_otherwise`."""
+    """Return whether repeated figures equal those of the run on record to the last digit. The interval of the average
+    is not compared: it says how certain the average was, and stays as it was stated then (see `stated_otherwise`)."""
 
     def without(figures: Summary | None) -> str:
         if figures is None:
             return ""
         average = figures.average.value
-        # as text, in which a figure without a value, NaN, equals itself
+        # compared as text, in which NaN equals itself
         return json.dumps(figures.to_dict() | {"average": average})
 
     return without(summary) == without(run.summary)
 
 
 def stated_otherwise(run: Run, summary: Summary | None) -> str:
-    """In a sentence, how the interval of the average on record differs from what is computed today; "" if not."""
+    """Say in a sentence how the recorded interval of the average differs from today's computation, or return "" if it
+    does not."""
     stated = run.summary
     if summary is None or stated is None:
         return ""
@@ -83,7 +93,7 @@ def stated_otherwise(run: Run, summary: Summary | None) -> str:
 
 
 def as_issued(run: Run, summary: Summary | None) -> Summary | None:
-    """The summary of a run measured again, with the interval of the average as it is on record."""
+    """Return the summary of a run measured again, with the interval of the average as it is on record."""
     stated = run.summary
     if summary is None or stated is None:
         return summary

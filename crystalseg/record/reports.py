@@ -1,4 +1,4 @@
-"""Reports handed out: on record with their files."""
+"""Reports handed out, on record with their files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from crystalseg.record import index, ledger, store
 
 
 def issue(engine: Engine, runs: Sequence[str], form: str, data: bytes, who: str = "") -> bytes:
-    """Put a report on record as it is handed out, its file and of which runs it is; returns `data`."""
+    """Put a report on record as it is handed out, with its file and the runs it is about. Return `data`."""
     body = {"form": form, "runs": list(runs), "files": {f"{form} report": store.put(data)}}
     ledger.append(engine, "report", runs[0], body, who)
     return data
 
 
 def issued(engine: Engine, data: bytes) -> ledger.Entry:
-    """The entry of a report by its bytes; UserError if no report on record is exactly this file."""
+    """Return the entry of a report from its bytes. Raises UserError if no report on record is exactly this file."""
     numbers = index.reports_with(engine, hashlib.sha256(data).hexdigest())
     if not numbers:
         raise UserError("This file is no report on record: it was changed since, or comes from elsewhere.")
@@ -25,5 +25,5 @@ def issued(engine: Engine, data: bytes) -> ledger.Entry:
 
 
 def reports_of(engine: Engine, run_id: str) -> list[ledger.Entry]:
-    """The reports issued of a run, oldest first."""
+    """Return the entries of the reports issued on a run, oldest first."""
     return ledger.numbered(engine, index.reports(engine, run_id))

@@ -27,7 +27,7 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def save_micrograph(path: Path, micrograph: Micrograph) -> None:
-    """Pixels and all that is known of them."""
+    """Write the pixels and everything else that a Micrograph holds."""
     facts = {
         "name": micrograph.name,
         "sha256": micrograph.sha256,
@@ -40,7 +40,7 @@ def save_micrograph(path: Path, micrograph: Micrograph) -> None:
 
 
 def image_of(path: Path) -> str:
-    """The hash of the uploaded file whose pixels `save_micrograph` wrote to `path`; the pixels are not read."""
+    """Return the hash of the uploaded image that `save_micrograph` wrote to `path`, without reading the pixels."""
     with np.load(path, allow_pickle=False) as file:
         return json.loads(str(file["_facts"]))["sha256"]
 
@@ -49,17 +49,18 @@ def load_micrograph(path: Path) -> Micrograph:
     arrays, facts = _load(path)
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     region = tuple(facts["region"]) if facts["region"] else None
-    channels = facts.get("channels", (1, 1))  # not written by earlier releases
+    channels = facts.get("channels", (1, 1))  # missing in files of earlier releases
     notes = tuple(facts["notes"])
     return Micrograph(arrays["pixels"], facts["name"], facts["sha256"], calibration, notes, region, *channels)
 
 
 _OPTIONAL = ("attention", "origin", "features")
-_MAPS = ("flow", "foreground", "outline")  # of a scale; not every network gives outlines
+_MAPS = ("flow", "foreground", "outline")  # of a scale; some networks give no outlines
 
 
 def as_kept(segmentation: Segmentation) -> Segmentation:
-    """As `load_segmentation` gives it back: the maps of single scales, which are only looked at, at half precision."""
+    """Return a segmentation as `load_segmentation` gives it back. The maps of single scales, which are only displayed,
+    are rounded to half precision."""
     scales = tuple(
         ScalePrediction(s.factor, covered=s.covered, **{m: _halved(v).astype(np.float32) for m, v in _maps(s).items()})
         for s in segmentation.scales
@@ -76,9 +77,9 @@ def _maps(scale: ScalePrediction) -> dict[str, np.ndarray]:
 
 
 def save_segmentation(path: Path, segmentation: Segmentation) -> None:
-    """All maps; see `as_kept`."""
+    """Write all maps; `as_kept` says at which precision."""
     arrays = {"labels": segmentation.labels, "confidence": segmentation.confidence}
-    if not segmentation.ladder:  # else there are no maps
+    if not segmentation.ladder:  # a ladder has no fused maps
         arrays |= {"flow": segmentation.fused.flow, "foreground": segmentation.fused.foreground}
     arrays |= {name: value for name in _OPTIONAL if (value := getattr(segmentation, name)) is not None}
     for i, scale in enumerate(segmentation.scales):
@@ -115,7 +116,7 @@ def load_segmentation(path: Path) -> Segmentation:
         timings=facts["timings"],
         hashes=facts["hashes"],
         versions=facts["versions"],
-        # the following were not written by earlier releases
+        # The following are missing in files of earlier releases.
         device=facts.get("device", ""),
         ladder=tuple(facts.get("ladder", ())),
         attention=arrays.get("attention"),

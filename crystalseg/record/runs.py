@@ -27,30 +27,39 @@ from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Settings
 
-_COMMIT = places.commit()  # now, as the code is loaded: the checkout may change while this process lives
+_COMMIT = places.commit()  # read at import, because the checkout may change while this process lives
 
 
 def software() -> dict[str, str]:
-    """Versions that a figure depends on, with the commit of this program as `places.commit` has it."""
+    """Return the versions that a figure depends on, and this program's commit as `places.commit` gives it."""
     packages = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "segmentation-models-pytorch")
     own = {"crystalseg": __version__, "commit": _COMMIT, "Python": platform.python_version()}
     return own | {p: version(p) for p in packages}
 
 
-_OF_CALIBRATION = {"um_per_px", "calibration", "calibration_uncertainty"}  # as the record has a pixel size
+_OF_CALIBRATION = {"um_per_px", "calibration", "calibration_uncertainty"}  # the fields of a pixel size in the record
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, as it is on record.
+    """A finished run on record.
 
-    image_sha256: of the file as uploaded; region: the part measured, or None; channel: of a file with several;
-    calibration: its pixel size, or None;
-    settings, figures, corrections, marks and verdicts: JSON-ready, word for word as they were written, `chosen`,
-    `summary`, `log`, `marked` and `judged` to work with; figures: None if no crystal counted; corrections: those in
-    force; marks: pores and artefacts by number; files: by name, hashes of what is kept in the store: `image`, as
-    uploaded, `labels` and `crystals`; details: what the user said about the sample; factors: resize factors used;
-    profile: its name; job: of the queue; device: what the networks computed on, in words; all three may be "".
+    Settings, figures, corrections, marks and verdicts are JSON-ready, word for word as they were written; use `chosen`,
+    `summary`, `log`, `marked` and `judged` to work with them.
+
+    image_sha256: The hash of the uploaded file.
+    region: The measured part, or None for the whole image.
+    calibration: The pixel size, or None.
+    figures: None if no crystal counted.
+    corrections: The corrections in force.
+    marks: Pores and artefacts by crystal number.
+    files: The hashes of the files in the store, by name: `image` (as uploaded), `labels` and `crystals`.
+    details: What the user said about the sample.
+    factors: The resize factors used.
+    profile: The name of the profile, or "".
+    job: The id of its job in the queue, or "".
+    device: The device that the networks ran on, in words, or "".
+    channel: The channel of a file with several.
     """
 
     image_name: str
@@ -82,12 +91,12 @@ class Run:
 
     @property
     def chosen(self) -> Settings:
-        """Its settings; SettingsError if this version does not know them."""
+        """The settings. Raises SettingsError if this version does not know them."""
         return Settings.on_record(self.settings)
 
     @property
     def summary(self) -> Summary | None:
-        """Its figures, None if no crystal counted; UserError if this version cannot read them."""
+        """The figures, or None if no crystal counted. Raises UserError if this version cannot read them."""
         return Summary.from_dict(self.figures) if self.figures else None
 
     @property
@@ -97,12 +106,12 @@ class Run:
 
     @property
     def marked(self) -> dict[int, str]:
-        """Pores and artefacts by number."""
+        """Pores and artefacts by crystal number."""
         return {int(number): mark for number, mark in self.marks.items()}
 
     @property
     def outcome(self) -> str:
-        """Of its verdicts together; "" if it was not judged."""
+        """The overall verdict, or "" if the run was not judged."""
         return overall(self.judged) or ""
 
     @property
@@ -114,7 +123,7 @@ class Run:
         return json.dumps(self.to_dict(), indent=2)
 
     def to_dict(self) -> dict[str, Any]:
-        """For the record, JSON-ready."""
+        """Return it as JSON-ready facts for the record."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "calibration"}
         stated = self.calibration
         return facts | {
@@ -125,7 +134,8 @@ class Run:
 
     @staticmethod
     def from_dict(facts: Mapping) -> "Run":
-        """From the record; what was not recorded then keeps its default. UserError if a later version wrote more."""
+        """Read a run from the record. Fields that were not recorded get their defaults. Raises UserError for a run of a
+        later version."""
         unknown = set(facts) - {f.name for f in fields(Run)} - _OF_CALIBRATION
         if unknown:
             raise UserError(
@@ -148,8 +158,8 @@ def describe(
     marks: Mapping[int, str] = {},
     **more: Any,
 ) -> Run:
-    """The `Run` of a Micrograph, its Segmentation, its Summary (or None), what was corrected by hand, and the files
-    that are `kept` of it (`kept_files`). Nothing is written. `more`: other fields of Run."""
+    """Make the `Run` of a Micrograph, its Segmentation, its Summary (or None), the manual corrections, and the files
+    that are `kept` (`kept_files`). `more` holds other fields of Run. Nothing is written."""
     return Run(
         image_name=micrograph.name,
         image_sha256=micrograph.sha256,
@@ -171,14 +181,15 @@ def describe(
 
 
 def labels_file(labels: np.ndarray, confidence: np.ndarray) -> bytes:
-    """Labels int32 (H, W) and confidence float32 (n,) as one compressed .npz."""
+    """Return labels int32 (H, W) and confidence float32 (n,) as one compressed .npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, labels=labels, confidence=confidence)
     return buffer.getvalue()
 
 
 def kept_files(labels: np.ndarray, confidence: np.ndarray, crystals: pd.DataFrame, rule: str) -> dict[str, bytes]:
-    """What is kept of a result beside its figures: `labels`, and `crystals`, their table with a border rule."""
+    """Return the files that are kept of a result: `labels`, and `crystals`, the table with weights by the border
+    rule."""
     return {
         "labels": labels_file(labels, confidence),
         "crystals": crystals_file(crystals, labels.shape, rule),
@@ -186,10 +197,10 @@ def kept_files(labels: np.ndarray, confidence: np.ndarray, crystals: pd.DataFram
 
 
 def record(engine: Engine, run: Run, kept: Mapping[str, bytes], reports: Mapping[str, bytes] = {}) -> Run:
-    """Put a run on record with the files that are kept of it and the reports issued with it, by form; returns the run
-    as it is on record, which is the earlier one if there is one of this id.
+    """Put a run on record with its `kept` files and the reports issued with it, by form.
 
-    The run comes last: what is on record is complete. Its image belongs to it if the store has it.
+    Return the run as it is on record: if there is an earlier run with this id, that one. The run is written last, so
+    that everything on record is complete. The image is added to its files if the store has it.
     """
     for data in kept.values():
         store.put(data)
@@ -201,19 +212,19 @@ def record(engine: Engine, run: Run, kept: Mapping[str, bytes], reports: Mapping
 
 
 def with_image(run: Run) -> Run:
-    """The run, with its image among its files if the store has it."""
+    """Return the run with its image among its files if the store has the image."""
     if not run.image_sha256 or not store.place(run.image_sha256).exists():
         return run
     return replace(run, files=run.files | {"image": run.image_sha256})
 
 
 def recorded(engine: Engine) -> list[Run]:
-    """All runs, newest first."""
+    """Return all runs, newest first."""
     return [Run.from_dict(e.body) for e in reversed(ledger.entries(engine, "run"))]
 
 
 def entry_of(engine: Engine, run_id: str) -> ledger.Entry:
-    """A run's entry in the record; UserError if there is none."""
+    """Return a run's entry in the record. Raises UserError if there is none."""
     entries = ledger.entries(engine, "run", run_id)
     if not entries:
         raise UserError(f"The record has no run {run_id}.")
@@ -221,10 +232,10 @@ def entry_of(engine: Engine, run_id: str) -> ledger.Entry:
 
 
 def find(engine: Engine, run_id: str) -> Run:
-    """The run of that id; UserError if there is none."""
+    """Return the run with that id. Raises UserError if there is none."""
     return Run.from_dict(entry_of(engine, run_id).body)
 
 
 def same_networks(run: Run, hashes: Mapping[str, str]) -> bool:
-    """Whether these weights, by name, are those the run's method used."""
+    """Return whether these weights, by name, are the ones that the run's method used."""
     return all(run.hashes.get(name) == hashes.get(name) for name in run.chosen.networks)

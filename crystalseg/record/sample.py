@@ -1,24 +1,25 @@
-"""Runs on record as fields of one sample, whose crystals are counted together: which of them can be."""
+"""Runs on record as fields of one sample, whose crystals are counted together: which runs can be combined."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from crystalseg.record.runs import Run
 
-# What fields of one sample have in common: what it is called, and what a run has of it.
-_ALIKE: dict[str, Callable[[Run], str | dict]] = {
+# What fields of one sample must have in common: its name, and how to get it from a run.
+_ALIKE: dict[str, Callable[[Run], str | int | dict]] = {
     "methods": lambda run: run.chosen.full_method,
     "weights": lambda run: run.hashes,
     "versions of the model": lambda run: run.versions,
     "border rules": lambda run: run.chosen.measuring.border_rule,
     "crystals counted": lambda run: run.chosen.measuring.only or "all",
+    "conventions of boundaries and shapes": lambda run: run.chosen.measuring.convention,
     "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",
 }
 
 
 def of_different_places(runs: Sequence[Run]) -> list[Run]:
-    """The runs without those that measured pixels which an earlier one has measured: the same image, or a part of it
-    that overlaps. Their crystals would count twice, and the sampling uncertainty would be too small."""
+    """Drop runs that measured pixels which an earlier run has measured: the same image, or an overlapping part of it.
+    Their crystals would count twice, and the sampling uncertainty would be too small."""
     kept = []
     seen: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -37,8 +38,8 @@ def _overlap(one: Run, other: Run) -> bool:
 
 
 def why_not(runs: Sequence[Run]) -> str:
-    """Why these runs cannot be fields of one sample, in a sentence that says what to do; "" if they can. Thresholds and
-    resize factors may differ from field to field; the report says where they do."""
+    """Say why these runs cannot be fields of one sample, in a sentence that says what to do, or return "" if they can.
+    Thresholds and resize factors may differ between fields; the report says where they do."""
     kept = {run.id for run in of_different_places(runs)}
     twice = next((run for run in runs if run.id not in kept), None)
     if twice is not None:
@@ -59,8 +60,8 @@ def why_not(runs: Sequence[Run]) -> str:
     return ""
 
 
-def _words(said: str | dict) -> str:
-    """Hashes are shortened to what tells them apart at a glance."""
-    if isinstance(said, str):
-        return said
+def _words(said: str | int | dict) -> str:
+    """Return it as words, with hashes shortened to what tells them apart at a glance."""
+    if not isinstance(said, dict):
+        return str(said)
     return ", ".join(f"{name} {one[:12] if len(one) == 64 else one}" for name, one in said.items())

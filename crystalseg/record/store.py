@@ -1,4 +1,4 @@
-"""Files that the record refers to, kept under the hash of their bytes, so that a changed one is found."""
+"""The files that the record refers to, stored under the hash of their bytes, so that a changed file is found."""
 
 import datetime
 import hashlib
@@ -15,12 +15,12 @@ from crystalseg.errors import UserError
 
 
 class StoreError(UserError):
-    """A file that is missing or changed; the message is one sentence for the user."""
+    """A file is missing or changed. The message is one sentence for the user."""
 
 
 def home() -> Path:
-    """Where the record, its files and results live: $CRYSTALSEG_HOME, else ~/.crystalseg; made if missing.
-    StoreError if it cannot be."""
+    """Return the folder of the record, its files and the results: $CRYSTALSEG_HOME, else ~/.crystalseg. It is made if
+    missing. Raises StoreError if it cannot be made."""
     path = Path(_home())
     if not path.is_dir():
         try:
@@ -37,19 +37,19 @@ def _home() -> str:
 
 
 def digest(*parts: object) -> str:
-    """A short name for what is made of `parts`, by their representation."""
+    """Return a short name (16 hexadecimal digits) for something made of `parts`, from their repr."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def now() -> str:
-    """The current time, UTC, ISO 8601 to the microsecond: runs that end together keep their order."""
+    """Return the current time, UTC, ISO 8601 to the microsecond, so that runs that end together keep their order."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 @contextmanager
 def written_safely(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, under another name until it is whole: then all of it is on the disk under this one, or nothing
-    is, whenever the process or machine stops."""
+    """Open a file for writing that gets its name only when it is complete. If the process or machine stops at any time,
+    either the whole file is on the disk under `path`, or `path` is unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{uuid.uuid4().hex}")
     try:
@@ -59,22 +59,22 @@ def written_safely(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)  # a full disk is not made fuller
+        part.unlink(missing_ok=True)  # so that a failed write leaves no part on a full disk
 
 
 def write_safely(path: Path, data: bytes) -> None:
-    """As `written_safely`, of bytes at hand."""
+    """Write bytes as `written_safely` does."""
     with written_safely(path) as file:
         file.write(data)
 
 
 def place(sha256: str) -> Path:
-    """Where the file of that hash is, or would be."""
-    return Path(_home(), "files", sha256[:2], sha256)  # not `home()`, which looks for it: an audit asks 100,000 times
+    """Return the path of the file with that hash, whether or not it exists."""
+    return Path(_home(), "files", sha256[:2], sha256)  # not `home()`: an audit makes 100,000 calls
 
 
 def put(data: bytes) -> str:
-    """Keep a file; returns its SHA-256, by which `get` finds it."""
+    """Store a file and return its SHA-256, by which `get` finds it."""
     sha256 = hashlib.sha256(data).hexdigest()
     if not place(sha256).exists():
         write_safely(place(sha256), data)
@@ -82,7 +82,7 @@ def put(data: bytes) -> str:
 
 
 def put_file(path: Path) -> str:
-    """As `put`, of a file of any size."""
+    """Do what `put` does, for a file of any size."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if not place(sha256).exists():
@@ -92,23 +92,23 @@ def put_file(path: Path) -> str:
 
 
 def get(sha256: str) -> bytes:
-    """The bytes of that hash; StoreError if there are none, or not these."""
+    """Return the bytes with that hash. Raises StoreError if the file is missing or changed."""
     with _verified(place(sha256)) as file:
         return file.read()
 
 
 def checked(sha256: str) -> Path:
-    """As `get`, where the file is instead of its bytes."""
+    """Check the file as `get` does, and return its path."""
     with _verified(path := place(sha256)):
         return path
 
 
 @contextmanager
 def _verified(path: Path) -> Iterator[BinaryIO]:
-    """The file at its place, read once and found to have the hash it is named by."""
+    """Open a file after reading it once and checking that it has the hash in its name."""
     sha256 = path.name
     try:
-        file = path.open("rb", buffering=0)  # an audit opens 100,000 of them
+        file = path.open("rb", buffering=0)  # unbuffered, because an audit opens 100,000 files
     except OSError as error:
         raise StoreError(f"The file {sha256[:16]}… of the record is missing from {path.parent}.") from error
     with file:

@@ -1,4 +1,4 @@
-"""Time-stamp tokens (RFC 3161): another's word that something existed at a time, where a server is configured."""
+"""Time-stamp tokens (RFC 3161): a third party confirms that something existed at a time, if a server is configured."""
 
 import base64
 import hashlib
@@ -18,20 +18,21 @@ from rfc3161_client import (
 from crystalseg import environment
 from crystalseg.errors import UserError
 
-SECONDS = 10.0  # for which the server is waited for
+SECONDS = 10.0  # timeout of the server
 
 
 class StampError(UserError):
-    """No token, or a false one; the message is one sentence for the user."""
+    """There is no token, or it is false. The message is one sentence for the user."""
 
 
 def url() -> str:
-    """The server's address, $CRYSTALSEG_TIMESTAMP_URL; "" for none."""
+    """Return the server's address from $CRYSTALSEG_TIMESTAMP_URL, or "" for none."""
     return environment.value("CRYSTALSEG_TIMESTAMP_URL")
 
 
 def stamp(data: bytes) -> str:
-    """A token over `data`, base64url of DER, from the server at `url`. StampError if it gives none."""
+    """Get a token for `data` from the server at `url`, as base64url of DER. Raises StampError if the server gives
+    none."""
     request = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).build()
     try:
         asked = urllib.request.Request(url(), request.as_bytes(), {"Content-Type": "application/timestamp-query"})
@@ -44,10 +45,10 @@ def stamp(data: bytes) -> str:
 
 
 def check(token: str, data: bytes) -> str:
-    """The time a token gives `data`, ISO 8601, and whether its signer was checked, in words. StampError if the token is
-    false, or of other data.
+    """Return the time that a token gives `data` (ISO 8601), and say if its signer was not checked. Raises StampError if
+    the token is false or belongs to other data.
 
-    The signer is checked against the certificates (PEM) in the file $CRYSTALSEG_TIMESTAMP_ROOTS.
+    The signer is checked against the certificates (PEM) in the file that $CRYSTALSEG_TIMESTAMP_ROOTS names.
     """
     answer = _decoded(token)
     if answer.tst_info.message_imprint.message != hashlib.sha256(data).digest():
@@ -70,6 +71,6 @@ def _decoded(token: str) -> TimeStampResponse:
     try:
         answer = decode_timestamp_response(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         answer.tst_info.gen_time  # noqa: B018 - a refusal has none
-    except Exception as error:  # the decoder raises what it likes
+    except Exception as error:  # the decoder raises many kinds of errors
         raise StampError("The time stamp cannot be read, or was refused by its server.") from error
     return answer

@@ -1,4 +1,4 @@
-"""What methods are off by on labelled images of a kind of material: kept in files, and looked up."""
+"""The measured errors of methods on labelled images, by kind of material. They are kept in files and looked up here."""
 
 import json
 from collections.abc import Iterator
@@ -23,12 +23,13 @@ _VALIDATE = "Validate it on labelled images: python -m crystalseg validate FOLDE
 
 
 def own() -> Path:
-    """The file with what was validated on this machine."""
+    """Return the path of the file with this machine's validations."""
     return home() / "validation.json"
 
 
 def validations() -> list[Validation]:
-    """All that there are; one measured here comes before the one that was shipped. RecordError if a file is damaged."""
+    """Return all validations. One measured on this machine takes precedence over a shipped one. Raises RecordError if a
+    file is damaged."""
     by_subject: dict[tuple[str, str], Validation] = {}
     for entry in (*_read(own()), *_read(SHIPPED)):
         errors = {key: [v for v in values if v is not None] for key, values in entry["errors"].items()}
@@ -40,7 +41,7 @@ def validations() -> list[Validation]:
 
 
 def _read(path: Path) -> list[dict]:
-    """The entries of a file of validations, none if there is no file; RecordError if it is damaged."""
+    """Return the entries of a file of validations, or [] if there is no file. Raises RecordError if it is damaged."""
     try:
         entries: list[dict] = json.loads(path.read_text())
         if all({"kind", "method", "images", "errors"} <= entry.keys() for entry in entries):
@@ -53,15 +54,17 @@ def _read(path: Path) -> list[dict]:
 
 
 def _full(method: str) -> str:
-    # written before SiMA+ had a choice of its flow network
+    # Earlier files name SiMA+ without its flow network.
     return f"{method}@cellpose" if method == "sima-plus" else method
 
 
 def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
-    """That of the settings' method on the profile's kind of material; None without a profile, or if it was not
-    validated there. A model that was taught a material brings its own, if the profile's kind is no other. None where
-    only some crystals count: what a method is off by was seen of all. `Validation.of` tells whether it holds for the
-    conditions and weights of a run."""
+    """Return the validation of the settings' method on the profile's kind of material, or None.
+
+    A taught model brings its own validation, unless the profile names another kind. None is returned without a profile
+    (unless the method is a taught model), and if only some crystals count, because the errors were measured on all
+    crystals. `Validation.of` tells whether it holds for the conditions and weights of a run.
+    """
     if settings.measuring.only:
         return None
     if settings.model:
@@ -73,8 +76,8 @@ def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
 
 
 def no_verdict(profile: Profile) -> str:
-    """Why no verdict on the profile's limits can be given as it stands, in a sentence that says what to do; "" if one
-    can, or there are none."""
+    """Say why no verdict on the profile's limits can be given, in a sentence that says what to do. Return "" if a
+    verdict can be given or there are no limits."""
     settings = profile.settings
     if not profile.limits:
         return ""
@@ -92,7 +95,7 @@ def no_verdict(profile: Profile) -> str:
 
 
 def keep(validation: Validation, path: Path) -> None:
-    """Write it to a file of validations, in place of what that had of this method and kind."""
+    """Write a validation to a file, in place of one of the same method and kind."""
     kind, method = validation.kind, validation.method
     rest = [e for e in _read(path) if (e["kind"], _full(e["method"])) != (kind, _full(method))]
     entries = sorted([*rest, _entry(validation)], key=lambda e: (e["kind"], e["method"]))
@@ -100,22 +103,22 @@ def keep(validation: Validation, path: Path) -> None:
 
 
 def keep_own(engine: Engine, validation: Validation, who: str = "") -> None:
-    """On record, and in the file of this machine, by which it is used from now on."""
+    """Put a validation on record and write it to this machine's file, from which it is used."""
     subject = store.digest(validation.kind, validation.method)
     ledger.append(engine, "validation", subject, _entry(validation), who)
     keep(validation, own())
 
 
 def keep_model(model: Model) -> None:
-    """What is on record of a model's sizes, if anything, into the file of this machine, unless that has it."""
+    """Write the recorded size errors of a model, if there are any, to this machine's file, unless it has them."""
     made = model.validation
     if made is not None and (made.kind, made.method) not in {(e["kind"], e["method"]) for e in _read(own())}:
         keep(made, own())
 
 
 def unrecorded(engine: Engine) -> Iterator[str]:
-    """A sentence for each validation in the file of this machine that is not as the record has it: verdicts hang on
-    them."""
+    """Yield a sentence for each validation in this machine's file that differs from the record, because verdicts depend
+    on them."""
     try:
         kept = _read(own())
     except RecordError as error:

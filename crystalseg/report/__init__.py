@@ -1,7 +1,8 @@
-"""Measurements become documents and files that others open.
+"""Turn measurements into documents, and into files that other programs open.
 
-In come measured fields, an assessment and what a user says of the sample; out go PDF, HTML, Excel, CSV, TIFF, ROIs,
-GeoJSON and COCO, all from the same blocks and words. This room must not know how labels were made, nor who reads it.
+The input is measured fields, an assessment, and what the user states about the sample. The output is PDF, HTML, Excel,
+CSV, TIFF, ROIs, GeoJSON and COCO, all made from the same blocks and words. This package must not know how labels were
+made or who reads the report.
 """
 
 import sys
@@ -12,7 +13,7 @@ import lazy_loader
 
 
 class _Callable(ModuleType):
-    """`crystalseg.report` is this room and the public function `report`: a package cannot hold two things of a name."""
+    """Let `crystalseg.report` be both this package and the public function `report`, which share one name."""
 
     def __call__(self, *arguments: Any, **options: Any) -> bytes:
         from crystalseg.report.unrecorded import report
@@ -22,7 +23,7 @@ class _Callable(ModuleType):
 
 sys.modules[__name__].__class__ = _Callable
 
-# Loaded when asked for: what only shows results does without torch.
+# Loaded on first use, because showing results needs no torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

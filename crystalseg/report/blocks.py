@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written to: PDF and HTML show the same blocks in the same order."""
+"""The blocks a report consists of. PDF and HTML show the same blocks in the same order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from reportlab.graphics.shapes import Drawing
 
 @dataclass(frozen=True)
 class Heading:
-    """new_page: begins one, on paper."""
+    """A heading; with `new_page` it starts a new page on paper."""
 
     text: str
     new_page: bool = False
@@ -23,14 +23,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, a row each."""
+    """Pairs of name and value, one row each."""
 
     rows: Sequence[tuple[str, object]]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; shares: of the width, by column, or () for even ones; small: for many columns."""
+    """A table. shares: column widths as shares of the text width, () for equal widths; small: for many columns."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -40,7 +40,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Pictures:
-    """RGB pictures, uint8 (h, w, 3), with captions, `across` side by side; height: the most one takes on paper, mm."""
+    """RGB pictures, uint8 (h, w, 3), with captions. across: pictures per row; height: largest height on paper, mm."""
 
     pictures: Sequence[tuple[np.ndarray, str]]
     across: int = 1
@@ -49,7 +49,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Chart:
-    """A vector chart, made for the width CHART_POINTS."""
+    """A vector chart, drawn for the width CHART_POINTS."""
 
     drawing: Drawing
 

@@ -1,4 +1,4 @@
-"""Vector charts of the report (reportlab drawings)."""
+"""Draw the report's vector charts (reportlab drawings)."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ BAR, CURVE = HexColor("#9fb8cc"), HexColor("#c1550b")
 
 
 def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """Round tick values inside low..high."""
+    """Return round tick values between `low` and `high`."""
     if logarithmic:
         powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         return [float(m * p) for p in powers for m in (1, 2, 5) if low <= m * p <= high]
@@ -26,7 +26,8 @@ def ticks(low: float, high: float, logarithmic: bool) -> list[float]:
 def distribution_chart(
     sizes: np.ndarray, weights: np.ndarray, title: str, unit: str, size: tuple[float, float], font: str
 ) -> Drawing:
-    """Histogram (shares) and cumulative curve over a logarithmic diameter axis. `size`: width and height, points."""
+    """Draw a histogram (shares) and the cumulative curve over a logarithmic diameter axis. size: width and height,
+    pt."""
     width, height = size
     left, right, bottom, top = 36.0, 30.0, 30.0, 18.0
     plot_w, plot_h = width - left - right, height - bottom - top
@@ -53,7 +54,7 @@ def distribution_chart(
             bar = (x(start), bottom, x(end) - x(start) - 0.4, plot_h * value / tallest)
             drawing.add(Rect(*bar, fillColor=BAR, strokeColor=None))
     ordered, q = cumulative(sizes, weights)
-    if len(ordered) > 400:  # more points than the eye or the printer resolves
+    if len(ordered) > 400:  # neither the eye nor a printer resolves more points
         chosen = np.linspace(0, len(ordered) - 1, 400).astype(int)
         ordered, q = ordered[chosen], q[chosen]
     points = [v for s, c in zip(ordered, q, strict=True) for v in (x(s), bottom + plot_h * c)]
@@ -80,8 +81,8 @@ def growth_chart(
     size: tuple[float, float],
     font: str,
 ) -> Drawing:
-    """Mean sizes (3, n) against time: value, and the ends of its interval; law: points of a fitted curve. `size`: width
-    and height, points."""
+    """Draw mean sizes (3, n) against time: the value and the ends of its interval. law: points of the fitted curve;
+    size: width and height, pt."""
     width, height = size
     left, bottom = 36.0, 30.0
     plot_w, plot_h = width - left - 10, height - bottom - 10
@@ -115,7 +116,7 @@ def growth_chart(
 def cumulative_chart(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str, size: tuple[float, float], font: str
 ) -> Drawing:
-    """Cumulative distributions over one logarithmic axis: {name: (sizes, weights)}. `size`: width, height, points."""
+    """Draw cumulative distributions {name: (sizes, weights)} over one logarithmic axis. size: width and height, pt."""
     width, height = size
     left, bottom = 36.0, 30.0
     plot_w, plot_h = width - left - 150, height - bottom - 10

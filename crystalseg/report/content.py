@@ -1,4 +1,4 @@
-"""What a report says: from measured fields to blocks, a section at a time."""
+"""Build the content of a report, section by section, from measured fields to blocks."""
 
 import io
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ from crystalseg.segmentation.methods import statement_of
 
 
 def content(report: Report) -> list[Block]:
-    """The whole report; sections the profile leaves out are not there, nor those that have nothing to say."""
+    """Return the blocks of the whole report, without sections that the profile excludes or that have nothing to
+    show."""
     blocks = [*_identity(report), *result(report)]
     for section in SECTIONS:
         if section in report.profile.sections:
@@ -125,14 +126,14 @@ def _method(report: Report) -> list[Block]:
 
 
 def _otherwise(parts: Sequence[Part]) -> list[tuple[str, str]]:
-    """What was chosen for a field in another way than for the first."""
+    """Return the settings of other fields that differ from those of the first field."""
     factors = [", ".join(f"{f:g}" if f else "by size" for f in part.settings.scales.factors) for part in parts]
     chosen = [settings_rows(part.settings, f or "of its own") for part, f in zip(parts, factors, strict=True)]
     rows = []
     for part, own in zip(parts, chosen, strict=True):
         differing = "; ".join(f"{name} {value}" for name, value in own if (name, value) not in chosen[0])
         if differing:
-            rows.append((f"Otherwise for {part.run.image_name}", differing))
+            rows.append((f"Different for {part.run.image_name}", differing))
     return rows
 
 

@@ -1,4 +1,5 @@
-"""Sections of figures: result, verdict, figures by standard, uncertainty budget, fields, largest crystals."""
+"""The sections that state figures: result, verdict, figures by standard, uncertainty budget, fields, largest
+crystals."""
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from crystalseg.report.words import (
     EXPANDED,
     FIGURE_COLUMNS,
     VERDICT_COLUMNS,
+    boundary_words,
     bounded,
     corrections_words,
     figure_rows,
@@ -30,7 +32,7 @@ BY_FIELD = ("mean", "d50", "d50_area", "intercept_lines", "per_mm2", "g_planimet
 def result(report: Report) -> list[Block]:
     assessment = report.assessment
     if assessment is None:
-        return [Heading("Result"), Text("No crystal counts: none was found, or all touch the image border.")]
+        return [Heading("Result"), Text("No crystal was counted: none was found, or all touch the image border.")]
     rows: list[tuple[str, object]] = []
     if assessment.outcome is not None:
         rows.append(("Verdict", assessment.outcome.upper()))
@@ -71,9 +73,10 @@ def figures(report: Report) -> list[Block]:
         Heading("Figures by standard"),
         Rows(FIGURE_COLUMNS, rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
-            f"Computed with the formulas of the standards named, which does not claim compliance with them. "
-            f"{rule_words(assessment.rule)} Intercepts count ½ for an end of a line; gaps up to 3 px between crystals "
-            "are boundaries and belong to the length. No grain-size number is given without a pixel size.",
+            f"Computed with the formulas of the named standards; this does not claim compliance with them. "
+            f"{rule_words(assessment.rule)} {boundary_words(assessment.filled)} A line end inside a crystal counts as "
+            "half an intercept, and a circle wholly inside a crystal counts as none. Without a pixel size, no "
+            "grain-size number is given.",
             small=True,
         ),
         *incomplete,
@@ -87,7 +90,7 @@ def _incomplete(assessment: Assessment) -> Text:
         for part in b.components
         if part.standard is None
     )
-    return Text(f"≥: not all of the uncertainty is known; missing: {'; '.join(missing)}.", small=True)
+    return Text(f"≥: part of the uncertainty is unknown. Missing: {'; '.join(missing)}.", small=True)
 
 
 def budget(report: Report) -> list[Block]:
@@ -114,9 +117,10 @@ def budget(report: Report) -> list[Block]:
         Rows(header, rows, (0.28, 0.125, 0.1, 0.13, 0.11, 0.1, 0.055, 0.1)),
         Facts(origins),
         Text(
-            "GUM (JCGM 100:2008): standard uncertainties in the figure's unit, sensitivities included; combined is "
-            "the root of the sum of their squares. U = k · combined covers about 95 %: k is 2 where all of them are "
-            "well known, larger where few fields, images or lines tell (Student's t, Welch–Satterthwaite).",
+            "GUM (JCGM 100:2008): standard uncertainties are in the unit of the figure and include sensitivities. The "
+            "combined uncertainty is the root of the sum of their squares. U = k · combined covers about 95 %. k is 2 "
+            "if all components are well known, and larger if some rest on few fields, images or lines (Student's t, "
+            "Welch–Satterthwaite).",
             small=True,
         ),
     ]
@@ -143,7 +147,7 @@ def fields(report: Report) -> list[Block]:
         ("fields for 10 %RA", lambda p: str(p.needed)),
     ):
         rows.append([words, *blank, *(value(p) if p else "" for p in precise)])
-    explained = "Precision over fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 17)."
+    explained = "Precision across fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 15)."
     return [Heading("Table per field"), Rows(header, rows, small=True), Text(explained, small=True)]
 
 
@@ -159,6 +163,7 @@ def largest(report: Report) -> list[Block]:
         f"feret_max_{suffix}": f"max Feret, {unit}",
         f"feret_min_{suffix}": f"min Feret, {unit}",
         "aspect_ratio": "aspect ratio",
+        "form_factor": "form factor",
         "circularity": "circularity",
         "touches_border": "at border",
         "confidence": "confidence",
@@ -175,5 +180,5 @@ def largest(report: Report) -> list[Block]:
         return str(value) if key in ("id", "image") else f"{value:.4g}"
 
     rows = [[cell(key, row[key]) for key in columns] for _, row in top.iterrows()]
-    heading = f"The {len(top)} largest crystals of {len(everything)} (all are in the CSV file)"
+    heading = f"The {len(top)} largest of {len(everything)} crystals (the CSV file lists all)"
     return [Heading(heading), Rows(list(columns.values()), rows, small=True)]

@@ -1,8 +1,8 @@
-"""The fonts of PDF reports, and text set in them whatever its script.
+"""Set text of any script in PDF reports, with embedded fonts.
 
-DejaVu Sans has Latin, Greek, Cyrillic, Hebrew, Arabic and many symbols; what it lacks is taken from Noto Sans CJK, of
-which a report gets a font of its own with the glyphs it needs, because reportlab embeds TrueType outlines only. What
-neither has is written as its code, U+….
+DejaVu Sans covers Latin, Greek, Cyrillic, Hebrew, Arabic and many symbols. Other glyphs come from Noto Sans CJK. Each
+report gets its own subset font with the Noto glyphs it needs, because reportlab embeds only TrueType outlines. A
+character that neither font has is written as its code, U+….
 """
 
 import io
@@ -31,11 +31,11 @@ from reportlab.pdfbase.ttfonts import TTFont
 from crystalseg.micrographs.names import visible
 
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
-_SHAPE = 1.0  # units of 1000 an em by which a TrueType outline may be off the original's
+_SHAPE = 1.0  # largest deviation of a TrueType outline from the original, in 1/1000 em
 
 
 def _package(name: str) -> Path:
-    """A package's folder, found without importing it."""
+    """Return the folder of a package without importing the package."""
     spec = find_spec(name)
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -45,13 +45,13 @@ def _package(name: str) -> Path:
 for _name in (FONT, BOLD):
     pdfmetrics.registerFont(TTFont(_name, str(_package("matplotlib") / "mpl-data" / "fonts" / "ttf" / f"{_name}.ttf")))
 _COVERED = pdfmetrics.getFont(FONT).face.charToGlyph
-# What a TrueType font's maxp table must state; fontTools computes them on saving.
+# Fields that the maxp table of a TrueType font must contain; fontTools computes them on saving.
 _MAXIMA = (
     *("maxZones", "maxTwilightPoints", "maxStorage", "maxFunctionDefs", "maxInstructionDefs", "maxStackElements"),
     *("maxSizeOfInstructions", "maxComponentElements", "maxPoints", "maxContours", "maxCompositePoints"),
     *("maxCompositeContours", "maxComponentDepth"),
 )
-_lock = threading.Lock()  # the source is read and subset by one thread at a time
+_lock = threading.Lock()  # only one thread at a time may read and subset the source
 
 
 def _source() -> Outlines:
@@ -65,14 +65,15 @@ def _covered_by_noto() -> frozenset[int]:
 
 
 class Typeface:
-    """Sets text for reportlab's paragraphs in DejaVu and, run by run, in `fallback`, a registered font's name."""
+    """Sets text for reportlab paragraphs in DejaVu, with single characters in `fallback`, the name of a registered
+    font."""
 
     def __init__(self, fallback: str = "", characters: frozenset[str] = frozenset()):
         self.fallback, self.characters = fallback, characters
 
     def markup(self, text: object, font: str, points: float, width: float) -> str:
-        """Markup of a paragraph `width` points wide. Lines that run from right to left are broken here, because they
-        have to be before their letters are put in the order in which they are drawn."""
+        """Return the markup of a paragraph `width` points wide. Right-to-left lines are broken here, because breaking
+        must happen before their letters are put into drawing order."""
         shown = visible(text)
         lines = [shown]
         if _turns(shown):
@@ -95,12 +96,12 @@ class Typeface:
 
 
 def _turns(text: str) -> bool:
-    """Whether any of it runs from right to left."""
+    """Return whether any part of the text runs from right to left."""
     return any(bidirectional(c) in ("R", "AL", "AN") for c in text)
 
 
 def plain(text: object) -> str:
-    """Text for one line in DejaVu alone, as charts have it, in the order in which it is drawn."""
+    """Return one line of text in drawing order, for charts, which use DejaVu alone."""
     shown = "".join(c if ord(c) in _COVERED else _code(c) for c in visible(text))
     return get_display(reshape(shown)) if _turns(shown) else shown
 
@@ -111,7 +112,7 @@ def _code(text: str) -> str:
 
 @contextmanager
 def typeface(text: str) -> Iterator[Typeface]:
-    """For a report in which all of `text` is to be set; its fallback font is forgotten afterwards."""
+    """Provide the typeface for a report that contains `text`; its fallback font is unregistered afterwards."""
     missing = {c for c in visible(text) if ord(c) not in _COVERED}
     if missing:
         with _lock:
@@ -129,7 +130,7 @@ def typeface(text: str) -> Iterator[Typeface]:
 
 
 def _true_type(characters: str) -> bytes:
-    """Noto's glyphs of these characters as a TrueType font: its cubic outlines become quadratic ones."""
+    """Return Noto's glyphs of these characters as a TrueType font, with cubic outlines converted to quadratic ones."""
     with _source() as font:
         subsetter = Subsetter(Options(layout_features=[], hinting=False, notdef_outline=True, drop_tables=["BASE"]))
         subsetter.populate(text=characters)

@@ -1,6 +1,6 @@
-"""What can be handed out of a measured image, of a sample and of a series, each in one list.
+"""The files the program can hand out for a measured image, a sample or a series.
 
-Pages, command line, batches, mosaics, series and History read these lists: a new format is one row.
+Pages, command line, batches, mosaics, series and History read this list, so a new format is one row.
 """
 
 import io
@@ -25,15 +25,15 @@ from crystalseg.report.series import Followed, animation, build_series_pdf, buil
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.settings import Settings
 
-Made = bytes | Callable[[BinaryIO], None]  # a file's bytes; or, of a large file, what writes it
+Made = bytes | Callable[[BinaryIO], None]  # the bytes of a file, or a function that writes a large file
 T = TypeVar("T")
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An image as it was measured. field: labels, crystals, pixel size, name; pixels: uint8 (H, W, 3), or None if the
-    image was not kept."""
+    """A measured image. field: labels, crystals, pixel size and name; pixels: uint8 (H, W, 3), or None if the image was
+    not kept."""
 
     field: Field
     settings: Settings
@@ -41,23 +41,23 @@ class Measured:
 
     @staticmethod
     def of(part: Part) -> "Measured":
-        """A field of a report."""
+        """Return a field of a report as a measured image."""
         return Measured(part.field, part.settings, part.micrograph.pixels if part.micrograph else None)
 
     @property
     def labels(self) -> np.ndarray:
-        """int32 (H, W)."""
+        """The labels, int32 (H, W)."""
         return self.field.kept_labels
 
 
 @dataclass(frozen=True)
 class Handout(Generic[T]):
-    """A file that can be handed out.
+    """A file that the program can hand out.
 
-    key: on the command line; words: for people; ending: of its name; of: what `make` takes (Measured; Run, which is on
-    record; Report; or Followed); form: the report's name on record, where the file is issued as a report, else "";
-    default: the kinds of work that write it unless told otherwise; needs_image: it shows the image itself; large: the
-    key of what takes its place for a mosaic.
+    key: its name on the command line; words: its name for people; ending: the end of its file name; of: the type that
+    `make` takes (Measured; Run, which is on record; Report; or Followed); form: the name of the report on record if the
+    file is issued as a report, else ""; default: the kinds of work that write it unless told otherwise; needs_image:
+    whether it shows the image itself; large: the key of the handout that replaces it for a mosaic.
     """
 
     key: str
@@ -72,19 +72,19 @@ class Handout(Generic[T]):
     large: str = ""
 
     def made(self, of: T) -> bytes:
-        """The file in memory."""
+        """Return the bytes of the file."""
         return in_memory(self.make(of))
 
 
 def in_memory(data: Made) -> bytes:
-    """The bytes of a file that was made."""
+    """Return the bytes of a file that was made."""
     buffer = io.BytesIO()
     write(data, buffer)
     return buffer.getvalue()
 
 
 def write(data: Made, file: BinaryIO) -> None:
-    """What was made, into an open file."""
+    """Write a file that was made into an open file."""
     if isinstance(data, bytes):
         file.write(data)
     else:
@@ -97,7 +97,7 @@ def _labels_pyramid(m: Measured) -> Made:
 
 def _image_pyramid(m: Measured) -> Made:
     if m.pixels is None:
-        raise UserError(f"The image of {m.field.name} was not kept: upload it again.")
+        raise UserError(f"The image of {m.field.name} was not kept. Upload it again.")
     return partial(image_pyramid, pixels=m.pixels, um_per_px=m.field.um_per_px)
 
 
@@ -226,31 +226,31 @@ SERIES_HANDOUTS = _by_key(
 
 
 def default(kind: str) -> tuple[str, ...]:
-    """The keys of what a kind of work writes unless told otherwise."""
+    """Return the keys that a kind of work writes unless told otherwise."""
     return tuple(key for key, row in HANDOUTS.items() if kind in row.default)
 
 
 def chosen(words: str, kind: str) -> tuple[str, ...]:
-    """The keys that a user lists, separated by commas, in the list's order; the default of the kind of work where
-    none is listed. UserError names the keys there are."""
+    """Return the keys in a comma-separated list from the user, in the user's order. An empty list gives the default of
+    the kind of work. UserError names the valid keys if one is unknown."""
     asked = {word.strip().lower() for word in words.split(",")} - {""}
     if unknown := asked - HANDOUTS.keys():
-        raise UserError(f"There is no format “{min(unknown)}”: choose from {', '.join(HANDOUTS)}.")
+        raise UserError(f"There is no format “{min(unknown)}”. Choose from {', '.join(HANDOUTS)}.")
     return tuple(key for key in HANDOUTS if key in asked) or default(kind)
 
 
 def for_mosaic(keys: Sequence[str]) -> tuple[str, ...]:
-    """What is written of a mosaic in a batch that writes `keys`: those, as they are fit for its size, and what a mosaic
-    is looked at with."""
+    """Return the keys that a batch which writes `keys` writes for a mosaic: the variants that suit its size, and the
+    files for viewing a mosaic."""
     asked = {HANDOUTS[key].large or key for key in keys}
     return tuple(key for key in HANDOUTS if key in asked.union(default(MOSAIC)))
 
 
 def reports() -> list[Handout[Any]]:
-    """Those that are issued as reports on record, of one image or of several."""
+    """Return the handouts that are issued as reports on record, for one image or several."""
     return [row for row in HANDOUTS.values() if row.of is Report]
 
 
 def ending_of(form: str) -> str:
-    """The ending of the name of a report's file, by its form on record; "" if this version has no such form."""
+    """Return the file-name ending for a report's form on record, or "" if this version does not know the form."""
     return next((row.ending.rpartition(".")[2] for row in reports() if row.form == form), "")

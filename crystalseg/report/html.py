@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no other: the same blocks as the PDF, pictures and charts within."""
+"""Write a report as one self-contained HTML file, with the same blocks as the PDF and embedded pictures and charts."""
 
 import base64
 import io
@@ -26,12 +26,12 @@ footer { border-top: 1px solid #ccc; margin-top: 2rem; font-size: 80%; color: #4
 
 
 def escape(text: object, quote: bool = False) -> str:
-    """Text as it stands in HTML."""
+    """Return text escaped for HTML."""
     return escaped(visible(text), quote=quote)
 
 
 def build_html(report: Report) -> bytes:
-    """The report as HTML bytes, UTF-8."""
+    """Return the report as HTML bytes, UTF-8."""
     blocks = "\n".join(_set(block) for block in content(report))
     title = escape(report.title)
     return (

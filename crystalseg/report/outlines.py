@@ -1,4 +1,4 @@
-"""Crystal outlines for other programs: ImageJ ROIs, GeoJSON, COCO."""
+"""Export crystal outlines to other programs: ImageJ ROIs, GeoJSON, COCO."""
 
 import io
 import json
@@ -15,13 +15,13 @@ from crystalseg.measurement.query import LEFT_OUT
 
 
 def polygons(labels: np.ndarray) -> Iterator[tuple[int, list[list[np.ndarray]]]]:
-    """Each label of `labels`, integer (H, W), with its pieces; of each piece the outer ring and those of its holes,
-    int (k, 2), (x, y), along the edges of pixels: a ring's area is the number of pixels in it."""
+    """Yield each label of `labels`, integer (H, W), with its pieces. A piece is the outer ring and the rings of its
+    holes, each int (k, 2), (x, y). Rings follow pixel edges, so the area of a ring equals its number of pixels."""
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
         mask = (labels[box] == label).astype(np.uint8)
-        # Twice as large, a pixel has four parts, one at each of its corners: the border's parts name its corners.
+        # At double size a pixel has four parts, one per corner, so the parts on the border identify its corners.
         twice = np.pad(mask.repeat(2, 0).repeat(2, 1), 1)
         rings, family = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         offset = np.array([box[1].start, box[0].start])
@@ -30,20 +30,20 @@ def polygons(labels: np.ndarray) -> Iterator[tuple[int, list[list[np.ndarray]]]]
             parent = family[0][k][3]
             points = ring[:, 0].astype(np.int32) - 1
             corners = _corners((points + points % 2) >> 1) + offset
-            # a piece's outer ring comes before its holes
+            # the outer ring of a piece comes before its holes
             pieces.setdefault(k if parent < 0 else parent, []).insert(0 if parent < 0 else 1, corners)
         yield label, list(pieces.values())
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
-    """A closed ring (k, 2) without repeated points and without points in the middle of a side."""
+    """Return a closed ring (k, 2) without repeated points and without points in the middle of a side."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
 def imagej_rois(labels: np.ndarray) -> bytes:
-    """A ZIP of ImageJ ROIs, as the ROI manager opens it: a polygon for each piece of a crystal, named by its number."""
+    """Return a ZIP of ImageJ ROIs for the ROI Manager: one polygon per piece of a crystal, named by crystal number."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for label, pieces in polygons(labels):
@@ -55,8 +55,8 @@ def imagej_rois(labels: np.ndarray) -> bytes:
 
 
 def geojson(labels: np.ndarray, crystals: pd.DataFrame) -> bytes:
-    """A GeoJSON FeatureCollection (RFC 7946; coordinates x, y in px, y downwards): a MultiPolygon a crystal, with its
-    row of the table as properties."""
+    """Return a GeoJSON FeatureCollection (RFC 7946; coordinates x, y in px, y downwards): one MultiPolygon per crystal,
+    with its table row as properties."""
     facts = crystals.set_index("id").to_dict("index")
     features = []
     for label, pieces in polygons(labels):
@@ -88,8 +88,8 @@ def _plain(value: object) -> object:
 
 
 def coco(labels: np.ndarray, crystals: pd.DataFrame, name: str) -> bytes:
-    """A COCO instances file of one image: run-length masks (exact, uncompressed, column by column), categories crystal,
-    pore and artefact."""
+    """Return a COCO instances file for one image: run-length masks (exact, uncompressed, column by column) in the
+    categories crystal, pore and artefact."""
     kinds = ("crystal", "pore", "artefact", LEFT_OUT)
     of = dict(zip(crystals["id"], crystals["kind"], strict=True))
     sure = dict(zip(crystals["id"], crystals["confidence"], strict=True)) if "confidence" in crystals else {}
@@ -121,11 +121,12 @@ def coco(labels: np.ndarray, crystals: pd.DataFrame, name: str) -> bytes:
 
 
 def _run_lengths(mask: np.ndarray, top: int, left: int, shape: tuple[int, int]) -> list[int]:
-    """A mask's runs, column by column through an image of size `shape`, beginning with one outside it."""
-    steps = np.diff(np.pad(mask.astype(np.int8), ((1, 1), (0, 0))), axis=0).T  # a row a column
+    """Return the run lengths of a mask, column by column through an image of size `shape`, starting outside the
+    mask."""
+    steps = np.diff(np.pad(mask.astype(np.int8), ((1, 1), (0, 0))), axis=0).T  # each row is a column of the image
     column, row = np.nonzero(steps)
     edges = (column + left) * shape[0] + row + top
-    # a run that ends where the next begins, at the lower edge, goes on there
+    # a run that reaches the lower edge continues at the top of the next column
     same = np.flatnonzero(np.diff(edges) == 0)
     edges = np.delete(edges, np.concatenate((same, same + 1)))
     counts = np.diff(np.concatenate(([0], edges, [shape[0] * shape[1]]))).tolist()

@@ -1,4 +1,4 @@
-"""A report as PDF (reportlab): text that can be searched, vector charts, embedded fonts."""
+"""Write a report as PDF (reportlab) with searchable text, vector charts and embedded fonts."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ from crystalseg.report.report import Report
 
 PAGES = {"A4": A4, "Letter": LETTER}
 MARGIN = 18 * mm
-PADDING = 8  # points, of a table's cell, left and right together
-MANY_COLUMNS = 9  # beyond, a table is set smaller still
+PADDING = 8  # pt; left and right padding of a table cell together
+MANY_COLUMNS = 9  # tables with more columns are set even smaller
 _BODY = ParagraphStyle("body", fontName=FONT, fontSize=8.5, leading=11.5)
 _SMALL = ParagraphStyle("small", _BODY, fontSize=7, leading=9.5, textColor=HexColor("#444444"))
 _TINY = ParagraphStyle("tiny", _SMALL, fontSize=6, leading=8)
@@ -42,7 +42,7 @@ _GRID = TableStyle(
 
 
 class _Numbered(Canvas):
-    """Writes 'page x of y' and where the report is on record at the foot of every page, once y is known."""
+    """Writes 'page x of y' and the report's identity on record at the foot of every page, once y is known."""
 
     footer = ""
 
@@ -65,7 +65,7 @@ class _Numbered(Canvas):
 
 
 def build_pdf(report: Report) -> bytes:
-    """The report as PDF bytes."""
+    """Return the report as PDF bytes."""
     return typeset(
         report.title,
         content(report),
@@ -78,7 +78,7 @@ def build_pdf(report: Report) -> bytes:
 
 
 def typeset(title: str, blocks: Sequence[Block], footer: str, paper: str = "A4", **facts: str) -> bytes:
-    """Blocks below a title as PDF bytes, the footer at the foot of every page; facts: of the document, such as its
+    """Return a title and blocks as PDF bytes, with `footer` on every page. facts: document properties, such as its
     author."""
     buffer = io.BytesIO()
     page = PAGES[paper]
@@ -104,7 +104,7 @@ def typeset(title: str, blocks: Sequence[Block], footer: str, paper: str = "A4",
 
 
 def _words(of: object) -> Iterator[str]:
-    """All text in blocks, wherever in them."""
+    """Yield all text in blocks, at any depth."""
     if isinstance(of, str):
         yield of
     elif isinstance(of, list | tuple):
@@ -121,20 +121,20 @@ def _paragraph(text: object, style: ParagraphStyle, width: float, face: Typeface
 
 @singledispatch
 def _set(block: Block, width: float, face: Typeface) -> list:
-    """What reportlab puts on the page for a block, `width` points wide."""
+    """Return the reportlab flowables of a block, `width` points wide."""
     raise TypeError(type(block))
 
 
 @_set.register
 def _(block: Heading, width: float, face: Typeface) -> list:
-    # with what follows, or on a new page
+    # a heading stays with the block below it, or starts a new page
     heading = _paragraph(block.text, ParagraphStyle("kept", _HEAD, keepWithNext=1), width, face)
     return [PageBreak(), heading] if block.new_page else [heading]
 
 
 @_set.register
 def _(block: Text, width: float, face: Typeface) -> list:
-    # space after a paragraph, unlike a spacer, never begins a page
+    # unlike a spacer, space after a paragraph never starts a page
     style = ParagraphStyle("text", _SMALL if block.small else _BODY, spaceAfter=3)
     return [_paragraph(block.text, style, width, face)]
 

@@ -1,4 +1,4 @@
-"""Sections of pictures and charts: outlines, distribution, test lines, scales and attention, comparison."""
+"""The sections with pictures and charts: outlines, distribution, test lines, scales and attention, comparison."""
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ from crystalseg.segmentation.masks import nearest
 from crystalseg.segmentation.overlay import fit, outlined, overlay
 
 PICTURE_PX = 1600
-MOSAIC_PX = 5000  # longer side from which on outlines are drawn on a smaller image
-PICTURED = 6  # fields whose outlines are shown; with more, the record has them
+MOSAIC_PX = 5000  # if the longer side exceeds this, outlines are drawn on a reduced image
+PICTURED = 6  # number of fields whose outlines are shown; the record has the others
 
 
 def distribution(report: Report) -> list[Block]:
@@ -41,7 +41,7 @@ def _with_bar(pixels: np.ndarray, part: Part) -> np.ndarray:
 
 
 def _outlined(pixels: np.ndarray, part: Part) -> np.ndarray:
-    """The image with outlines; of a mosaic a smaller one, on which they can be drawn as well as seen."""
+    """Return the image with outlines. A mosaic is reduced, so that its outlines can be drawn and seen."""
     small = fit(pixels, MOSAIC_PX)
     return outlined(small, nearest(part.field.kept_labels, small.shape[:2]))
 
@@ -60,7 +60,7 @@ def outlines(report: Report) -> list[Block]:
         return []
     blocks: list[Block] = [Pictures(pictures, 1 if len(pictures) == 1 else 2, 92 if len(pictures) == 1 else 70)]
     if len(report.parts) > PICTURED:
-        blocks.append(Text(f"The first {PICTURED} of {len(report.parts)} fields; all are on record.", small=True))
+        blocks.append(Text(f"The first {PICTURED} of {len(report.parts)} fields. All are on record.", small=True))
     return [*blocks, Text("The figures relate only to the images shown or listed.", small=True)]
 
 
@@ -94,7 +94,7 @@ def attention(report: Report) -> list[Block]:
 
 
 def comparison_of_methods(comparison: Comparison, pixels: np.ndarray) -> list[Block]:
-    """Pictures side by side, distributions over each other, and the tables."""
+    """Return pictures side by side, the distributions in one chart, and the tables."""
     pictures = [(fit(outlined(pixels, method.labels), PICTURE_PX // 2), method.name) for method in comparison.compared]
     blocks: list[Block] = [Heading("Comparison of methods", new_page=True), Pictures(pictures, 2, 85)]
     curves, unit = {}, "px"

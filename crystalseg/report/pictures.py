@@ -1,4 +1,4 @@
-"""What a report draws into its pictures: a scale bar, test lines."""
+"""Draw a scale bar and test lines into a report's pictures."""
 
 import cv2
 import numpy as np
@@ -7,15 +7,15 @@ from crystalseg.measurement.intercept import Intercepts
 
 
 def scale_bar(width_um: float) -> float:
-    """A round length (1, 2 or 5 × 10^k µm) of about a fifth of an image `width_um` wide."""
+    """Return a round length (1, 2 or 5 × 10^k µm), about a fifth of the width of an image `width_um` wide."""
     target = width_um / 5
     power = 10.0 ** np.floor(np.log10(target))
     return float(max(step * power for step in (1, 2, 5) if step * power <= target))
 
 
 def with_test_lines(picture: np.ndarray, intercepts: Intercepts, factor: float = 1.0) -> np.ndarray:
-    """A copy of an RGB picture with the test lines and a dot at each crossing. `factor`: by which the picture is larger
-    than the image they were counted on."""
+    """Return a copy of an RGB picture with the test lines and a dot at each crossing. factor: size of the picture
+    relative to the image in which the lines were counted."""
     drawn = picture.copy()
     wide = max(1, round(max(picture.shape[:2]) / 700))
     for line in intercepts.lines:
@@ -27,7 +27,7 @@ def with_test_lines(picture: np.ndarray, intercepts: Intercepts, factor: float =
 
 
 def draw_scale_bar(picture: np.ndarray, um_per_px: float) -> np.ndarray:
-    """A copy of the RGB picture with a scale bar of round length in its lower left corner, the length written."""
+    """Return a copy of the RGB picture with a labelled scale bar of round length in its lower left corner."""
     height, width = picture.shape[:2]
     length_um = scale_bar(width * um_per_px)
     length = round(length_um / um_per_px)

@@ -1,4 +1,4 @@
-"""One sample's report before it is written: its fields, what the user says of it, its assessment."""
+"""A sample's report before it is written: its fields, the user's details, and its assessment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +24,8 @@ from crystalseg.segmentation.settings import Settings
 
 @dataclass(frozen=True)
 class Details:
-    """What the user says about the sample; all may stay empty. received: when it came; authorised: who approved the
-    report, and when; logo: PNG or JPEG bytes of the company's; paper: A4 or Letter."""
+    """The user's details of the sample, each of which may be empty. received: when the sample arrived; authorised: who
+    approved the report and when; logo: the company's logo, PNG or JPEG bytes; paper: A4 or Letter."""
 
     sample: str = ""
     material: str = ""
@@ -40,15 +40,15 @@ class Details:
     logo: bytes = b""
 
     def words(self) -> dict[str, str]:
-        """What goes on record with the run."""
+        """Return the details that go on record with the run."""
         names = ("sample", "material", "customer", "laboratory", "operator", "remarks", "company", "received")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A field of the sample: its run, what was measured, summary (None if no crystal counted), and where they are at
-    hand the image and the segmentation with its maps."""
+    """A field of the sample: its run, its measurements, its summary (None if no crystal was counted), and, if
+    available, the image and the segmentation with its maps."""
 
     run: Run
     field: Field
@@ -68,7 +68,7 @@ class Part:
 @dataclass(frozen=True)
 class Report:
     """One sample of one or more fields. assessment: None if no crystal counts; anchor: the record's end, signed, as it
-    is handed out; as_issued: whether the interval of the average is as it was issued and not of today."""
+    is handed out; as_issued: whether the interval of the average is the issued one instead of today's."""
 
     parts: tuple[Part, ...]
     assessment: Assessment | None
@@ -91,7 +91,7 @@ class Report:
 
     @property
     def identity(self) -> str:
-        """For the foot of every page: where this report is on record."""
+        """The report's identity on record, for the foot of every page."""
         run = self.parts[0].run
         more = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
         labels = run.files.get("labels", "")[:12]
@@ -108,8 +108,8 @@ def make(
     profile: Profile | None = None,
     comparison: Comparison | None = None,
 ) -> Report:
-    """The report of a sample: its fields together are assessed against the profile's limits. `validation`: of the
-    method on the profile's kind of material, None if there is none."""
+    """Return the report of a sample; its fields are assessed together against the profile's limits. validation: of the
+    method on the profile's kind of material, or None if there is none."""
     profile = profile or Profile("default settings")
     pixel_sizes = [part.run.calibration for part in parts if part.run.calibration]
     stated = [size.uncertainty for size in pixel_sizes if size.uncertainty is not None]
@@ -131,8 +131,8 @@ def report_of(
     profile: Profile | None = None,
     comparison: Comparison | None = None,
 ) -> Report:
-    """The report of one image just measured; its verdicts are in its run."""
-    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name)
+    """Return the report of one image that was just measured; its verdicts are in its run."""
+    field = Field(segmentation.labels, measurement.crystals, run.um_per_px, run.image_name, _convention(run))
     part = Part(run, field, measurement.summary, micrograph, segmentation)
     report = make([part], validation, details, profile, comparison)
     return replace(report, parts=(replace(part, run=replace(run, verdicts=report.verdicts)),))
@@ -141,8 +141,8 @@ def report_of(
 def printed_again(
     reopened: Reopened, validation: Validation | None, details: Details, profile: Profile | None = None
 ) -> Report:
-    """A run's report, from the record: the interval of its average and its verdicts as they were issued. Where they
-    would be others today, its remarks say so."""
+    """Return the report of a run on record, with the interval of its average and its verdicts as issued. If they would
+    differ today, the remarks say so."""
     run, summary = reopened.run, reopened.measurement.summary
     report = make([reopened_part(reopened)], validation, details, profile)
     said = [details.remarks, stated_otherwise(run, summary)]
@@ -156,27 +156,31 @@ def printed_again(
 
 
 def _judged_today(issued: Sequence[Verdict], today: Assessment) -> str:
-    """In sentences, how verdicts as issued differ from those of today; "" if they do not."""
+    """Return, in sentences, how the verdicts as issued differ from those of today, or "" if they do not."""
     then, now = overall(issued), today.outcome
     if then != now:
         return (
-            f"The verdict {str(then).upper()} is given as it was issued; judged today it is "
-            f"{str(now or 'none').upper()}. The tables of figures and of uncertainty are as computed today."
+            f"The verdict {str(then).upper()} is given as issued. Judged today it is {str(now or 'none').upper()}. The "
+            f"tables of figures and of uncertainty are computed today."
         )
     stated, computed = ([v.expanded for v in of] for of in (issued, today.verdicts))
     if len(stated) != len(computed) or not np.allclose(stated, computed, rtol=1e-6, equal_nan=True):
         return (
-            "The verdict is given as it was issued, and is the same today; the tables of figures and of uncertainty "
-            "are as computed today, with another uncertainty."
+            "The verdict is given as issued and is the same today. The tables of figures and of uncertainty are "
+            "computed today, with another uncertainty."
         )
     return ""
 
 
+def _convention(run: Run) -> int:
+    return run.chosen.measuring.convention
+
+
 def reopened_part(reopened: Reopened) -> Part:
-    """A run from the record as a field of a report; its maps are not kept, so that it has no attention page. Without an
-    image to draw them on, its labels are not held."""
+    """Return a run on record as a field of a report. Its maps are not kept, so it has no attention page. Without an
+    image to draw on, its labels are not loaded."""
     run = reopened.run
-    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name)
+    field = Field(reopened.labels, reopened.measurement.crystals, run.um_per_px, run.image_name, _convention(run))
     if reopened.micrograph is None:
         field.let_go()
     return Part(run, field, reopened.measurement.summary, reopened.micrograph)

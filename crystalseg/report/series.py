@@ -1,4 +1,4 @@
-"""A series on paper, as a workbook, and as pictures that move."""
+"""A series as a report, a workbook and moving pictures."""
 
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -18,19 +18,20 @@ from crystalseg.segmentation.colormap import colours_apart
 from crystalseg.segmentation.overlay import boundaries, fit
 
 SHOWN = 700  # px, longest side of a frame of the animation
-EACH = 500  # ms that it shows a frame
+EACH = 500  # ms; how long the animation shows a frame
 STATEMENT = (
-    "Each frame was measured alone. The drift from frame to frame is found by least squares on the slopes of the gray "
-    "level, beside the growth of all crystals (after Lucas and Kanade 1981); crystals are the same where their labels "
-    "overlap most, or are near each other if they do not (linear assignment after Jaqaman et al. 2008, by laptrack). A "
-    "crystal split or merged where most of it lies in another that shrinks or grows by as much; otherwise it was born "
-    "or disappeared. Sizes are the equivalent circular diameters of sections. The law is fitted by least squares to "
-    "the mean sizes, weighed by their intervals; the interval of n is that of the profile likelihood (F limit, 95 %)."
+    "Each frame was measured alone. The drift between two frames is found by least squares on the slopes of the gray "
+    "level, together with the growth of all crystals (after Lucas and Kanade 1981). Crystals of two frames are the "
+    "same if their labels overlap most, or else if they lie near each other (linear assignment after Jaqaman et al. "
+    "2008, by laptrack). A crystal merged into or split from another if most of it lies in that other one, which grew "
+    "or shrank by as much. Otherwise it was born or it disappeared. Sizes are equivalent circular diameters of "
+    "sections. The law is fitted to the mean sizes by least squares, weighted by their intervals. The interval of n "
+    "comes from the profile likelihood (F limit, 95 %)."
 )
 
 
 def law_curve(series: Series) -> tuple[np.ndarray, np.ndarray] | None:
-    """Points (seconds, size) of the law over the time of the series; None if there is none."""
+    """Return points (seconds, size) of the growth law over the time of the series, or None if there is no law."""
     if series.law is None:
         return None
     seconds = series.frames["seconds"].to_numpy()
@@ -40,9 +41,9 @@ def law_curve(series: Series) -> tuple[np.ndarray, np.ndarray] | None:
 
 @dataclass(frozen=True)
 class Followed:
-    """A series and what its files show beside its figures. method: what all frames were measured with and what was put
-    right by hand, in words; frame: of a number from 0, pixels uint8 (H, W, 3) and labels int32 (H, W); line: of the
-    kymograph, % from the top."""
+    """A series and the other contents of its files. method: the settings of all frames and the corrections by hand, in
+    words; frame: function from a frame number, from 0, to pixels uint8 (H, W, 3) and labels int32 (H, W); line: the
+    position of the kymograph's line, % from the top."""
 
     series: Series
     title: str
@@ -51,12 +52,12 @@ class Followed:
     line: int = 50
 
     def shown(self, frame: int) -> np.ndarray:
-        """A frame with its tracks, uint8 (H, W, 3)."""
+        """Return a frame with its tracks, uint8 (H, W, 3)."""
         return tracked(*self.frame(frame), self.series, frame)
 
 
 def build_series_pdf(followed: Followed) -> bytes:
-    """The report of a series."""
+    """Return the report of a series as PDF bytes."""
     series = followed.series
     frames = series.frames
     blocks: list[Block] = [Heading("Growth")]
@@ -86,7 +87,7 @@ def build_series_pdf(followed: Followed) -> bytes:
 
 
 def build_series_workbook(series: Series) -> bytes:
-    """Sheets: Frames, Law, Growth (each crystal in each frame), Events."""
+    """Return a workbook with the sheets Frames, Law, Growth (each crystal in each frame) and Events."""
     facts = vars(series.law) if series.law else {"why": series.why}
     law = pd.DataFrame({"name": list(facts), "value": list(map(str, facts.values()))})
     sheets = {"Frames": series.frames, "Law": law, "Growth": series.curves}
@@ -94,8 +95,8 @@ def build_series_workbook(series: Series) -> bytes:
 
 
 def tracked(pixels: np.ndarray, labels: np.ndarray, series: Series, frame: int, only: int = 0) -> np.ndarray:
-    """A frame uint8 (H, W, 3) with each crystal filled lightly in the colour of its track; if `only` one is given, the
-    others are outlined alone."""
+    """Return a frame, uint8 (H, W, 3), with each crystal lightly filled in the colour of its track. With `only`, all
+    crystals but that one are merely outlined."""
     rows = series.tracks.crystals
     rows = rows[rows["frame"] == frame]
     track = np.zeros(int(labels.max(initial=0)) + 1, int)
@@ -110,7 +111,7 @@ def tracked(pixels: np.ndarray, labels: np.ndarray, series: Series, frame: int, 
 
 
 def animation(pictures: Iterable[np.ndarray]) -> bytes:
-    """Frames uint8 (H, W, 3) as an animated WebP that repeats."""
+    """Return frames, uint8 (H, W, 3), as an animated WebP that repeats."""
     shown = [Image.fromarray(fit(picture, SHOWN)) for picture in pictures]
     buffer = io.BytesIO()
     shown[0].save(buffer, "WEBP", save_all=True, append_images=shown[1:], duration=EACH, loop=0, quality=80)
@@ -118,11 +119,11 @@ def animation(pictures: Iterable[np.ndarray]) -> bytes:
 
 
 def kymograph(rows: Iterable[np.ndarray], height: int = 12) -> np.ndarray:
-    """One line of each frame, uint8 (W, 3), below each other, `height` px each: how what lies on it moves."""
+    """Stack one line of each frame, uint8 (W, 3), `height` px per line, to show how the crystals on the line move."""
     return np.repeat(np.stack(list(rows)), height, axis=0)
 
 
 def kymographs(followed: Followed) -> bytes:
-    """The kymograph of one line of all frames."""
+    """Return the kymograph of one line through all frames."""
     pictures = (followed.frame(k)[0] for k in range(len(followed.series.frames)))
     return animation([kymograph(pixels[followed.line * len(pixels) // 100] for pixels in pictures)])

@@ -1,4 +1,4 @@
-"""The report of a result that is not on record: for use from Python."""
+"""Make the report of a result that is not on record, for use from Python."""
 
 from crystalseg.errors import UserError
 from crystalseg.measurement.measurement import measure
@@ -19,12 +19,12 @@ def report(
     profile: Profile | None = None,
     validation: Validation | None = None,
 ) -> bytes:
-    """The report of a segmented micrograph as the bytes of a file. The crystals are measured as
-    `segmentation.settings.measuring` says. Nothing goes on record, and the report carries no signature of the record.
+    """Return the report of a segmented micrograph as the bytes of a file. Crystals are measured as
+    `segmentation.settings.measuring` states. Nothing goes on record, and the report has no signature of the record.
 
-    `form`: pdf, html or excel, else UserError; `details`: of the sample; `profile`: its limits lead to a verdict;
-    `validation`: what the method is off by on this kind of material, without which the report says that the uncertainty
-    lacks it.
+    form: pdf, html or excel; details: of the sample; profile: its limits give the verdict; validation: the error of the
+    method on this kind of material. Without a validation, the report states that the uncertainty does not include it.
+    Raises UserError for an unknown `form`.
 
     >>> from crystalseg import Settings, load_models, read_micrograph, report, segment
     >>> from crystalseg.micrographs.examples import FOLDER
@@ -36,7 +36,7 @@ def report(
     """
     forms = {row.key: row for row in reports()}
     if form not in forms:
-        raise UserError(f"A report is made as one of {', '.join(forms)}; '{form}' is none of them.")
+        raise UserError(f"A report cannot be made as '{form}'. Choose from {', '.join(forms)}.")
     details = details or Details()
     chosen = segmentation.settings.measuring
     measurement = measure(

@@ -1,9 +1,10 @@
-"""Figures and statements in words, as page, report and command line all give them."""
+"""Express figures and statements in words, the same on pages, in reports and on the command line."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from crystalseg.measurement.boundaries import RELATIVE, WIDEST
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.intercept import Intercepts
@@ -14,22 +15,22 @@ from crystalseg.segmentation.effort import EFFORTS
 from crystalseg.segmentation.methods import method_of, runs_flow, words_of
 from crystalseg.segmentation.settings import Settings
 
-# measured by `python -m benchmarks.determinism`, docs/reliability.md
+# measured by `python -m benchmarks.determinism`; see docs/reliability.md
 DETERMINISM = (
-    "The same image, settings and weights give the same labels to the last bit on the same device. With bfloat16 in "
-    "place of float32 the average size of 11 real micrographs differed by 0.3 % in the mean, by 1.7 % at most (SiMA+)."
+    "The same image, settings and weights give bit-identical labels on the same device. On 11 real micrographs, "
+    "bfloat16 instead of float32 changed the average size by 0.3 % on average and by at most 1.7 % (SiMA+)."
 )
 
 SAMPLING = (
-    "Crystals of a field are not independent, so that the uncertainty from sampling is told by 3 × 3 blocks of the "
-    "field (jackknife), of several fields by the spread between them where that is larger."
+    "Crystals of a field are not independent, so the sampling uncertainty is estimated from 3 × 3 blocks of the field "
+    "(jackknife). For several fields it is estimated from the spread between them if that is larger."
 )
-EXPANDED = "U (95 %)"  # the head of a column of expanded uncertainties
+EXPANDED = "U (95 %)"  # the header of columns of expanded uncertainties
 
 
 def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str, str]]:
-    """The summary table, name and value with unit, as page and report both show it. average: the budget of the average,
-    whose U is given; without it, the interval of sampling alone that is in the summary."""
+    """Return the summary table, name and value with unit, for both page and report. average: the budget of the average,
+    whose U is stated; without it, the summary's interval of sampling alone is stated."""
     u = summary.unit
     own = summary.average
     marked = summary.pores + summary.artefacts
@@ -52,34 +53,34 @@ def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str
 
 
 def corrections_words(log: Sequence[Correction]) -> str:
-    """For example '3 corrections by hand, by A. Smith and B. Jones'."""
+    """Return, for example, '3 corrections by hand, by A. Smith and B. Jones'."""
     names = list(dict.fromkeys(c.who or "an unnamed person" for c in log))
     return f"{len(log)} correction{'s' * (len(log) != 1)} by hand, by {' and '.join(names)}"
 
 
 def number(key: str, value: float) -> str:
-    """A figure's value: grain-size numbers to 0.1 (E112-13 clause 19), others to four digits."""
+    """Return a figure's value as text: grain-size numbers to 0.1 (E112-13 clause 19), others to four digits."""
     if not np.isfinite(value):
         return "–"
     return f"{value:.1f}" if DEFINITIONS[key].power == "G" else f"{value:.4g}"
 
 
 def uncertainty(b: Budget, value: float | None) -> str:
-    """A standard or expanded uncertainty of a budget's figure: two digits, without exponent."""
+    """Return a standard or expanded uncertainty of a budget's figure with two digits and no exponent."""
     if value is None:
         return "not known"
     return f"{value:.2f}" if DEFINITIONS[b.figure.key].power == "G" else f"{float(f'{value:.2g}'):g}"
 
 
 def bounded(b: Budget, value: float) -> str:
-    """A combined or expanded uncertainty, as a lower bound where a part of it is not known."""
+    """Return a combined or expanded uncertainty, marked as a lower bound if part of it is unknown."""
     if not b.complete and not value:
         return "not known"
     return f"{'' if b.complete else '≥ '}{uncertainty(b, value)}"
 
 
 def intercept_words(pattern: str, intercepts: Intercepts) -> str:
-    """What the test lines or circles counted, the caption of their picture."""
+    """Return the counts on test lines or circles, as the caption of their picture."""
     mean = f", mean {intercepts.mean:.4g} px" if intercepts.count else ""
     return f"{pattern}: {intercepts.count:g} crystals on {intercepts.length:.0f} px{mean}"
 
@@ -89,7 +90,7 @@ FIGURE_COLUMNS = ("figure", "value", EXPANDED, "computed with")
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str, str]]:
-    """Limit, figure with unit, expanded uncertainty, verdict, why; of each."""
+    """Return limit, figure with unit, expanded uncertainty, verdict and reason of each verdict."""
     return [
         (
             v.limit.words(),
@@ -103,7 +104,7 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str, 
 
 
 def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:
-    """Figure, value with unit, expanded uncertainty, standard; of each budget."""
+    """Return figure, value with unit, expanded uncertainty and standard of each budget."""
     return [
         (
             b.figure.words,
@@ -116,13 +117,13 @@ def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:
 
 
 def rule_words(rule: str) -> str:
-    """The border rule in a sentence."""
+    """Return the border rule as a sentence."""
     if rule == "exclude":
         return (
-            "Crystals cut by the image border are left out; each of the others counts W·H / ((W − w)(H − h)) to make "
+            "Crystals cut by the image border are left out. Each of the others counts W·H / ((W − w)(H − h)) to make "
             "up for them (Miles–Lantuéjoul weight, formula of ISO 13322-1)."
         )
-    return "Every crystal counts once, also those cut by the image border."
+    return "Every crystal counts once, including crystals cut by the image border."
 
 
 HOLES = {
@@ -131,8 +132,20 @@ HOLES = {
 }
 
 
+def boundary_words(filled: Sequence[bool]) -> str:
+    """To whom boundaries belong, in a sentence; filled: whether the grains of each field fill the area."""
+    if not any(filled):
+        return "Crystals are measured as they are outlined: they do not fill the area, so that no boundary is shared."
+    fields = "" if all(filled) else f" in {sum(filled)} of {len(filled)} fields, where grains fill the area"
+    return (
+        f"Boundaries belong half to each neighbour{fields}: gaps of up to {2 * WIDEST:.0f} px across, and "
+        f"{200 * RELATIVE:.0f} % of the median diameter + 2 px, are given to the nearest grain before area, diameter, "
+        "intercept and G are measured."
+    )
+
+
 def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
-    """By what crystals were dropped."""
+    """Return the criteria by which crystals were dropped."""
     choice = settings.instances
     if not runs_flow(settings.method):
         return []
@@ -142,7 +155,7 @@ def _limit_rows(settings: Settings) -> list[tuple[str, str]]:
 
 
 def settings_rows(settings: Settings, factors: str) -> list[tuple[str, str]]:
-    """What was chosen, a row each."""
+    """Return the chosen settings, one per row."""
     method, scales, instances = settings.method, settings.scales, settings.instances
     rows = [("Method", f"{method}: {method_of(method).words}")]
     if method_of(method).runs_sima_plus:

@@ -1,4 +1,4 @@
-"""A report's figures as an Excel workbook."""
+"""Write a report's figures as an Excel workbook."""
 
 import io
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from crystalseg.report.words import EXPANDED
 
 
 def build_workbook(report: Report) -> bytes:
-    """Sheets: Figures and Uncertainty (numbers, not words), Verdict, Fields, Crystals (all fields), Run."""
+    """Return a workbook with the sheets Figures and Uncertainty (as numbers), Verdict, Fields, Crystals (of all
+    fields) and Run."""
     sheets = _assessed(report.assessment) if report.assessment is not None else {}
     sheets["Crystals"] = pd.concat([p.crystals.assign(image=visible(p.run.image_name)) for p in report.parts])
     sheets["Run"] = pd.DataFrame(
@@ -25,7 +26,7 @@ def build_workbook(report: Report) -> bytes:
 
 
 def workbook(sheets: Mapping[str, pd.DataFrame], keywords: str = "") -> bytes:
-    """Tables as the sheets of an Excel file, by name."""
+    """Return an Excel file with the given tables as sheets, by name."""
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer, engine="openpyxl") as writer:
         writer.book.properties.keywords = keywords
@@ -33,7 +34,7 @@ def workbook(sheets: Mapping[str, pd.DataFrame], keywords: str = "") -> bytes:
             in_text(table, shown).to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))
             for row in writer.sheets[name].iter_rows():
                 for cell in row:
-                    if cell.data_type == "f":  # openpyxl takes text that begins with = for a formula
+                    if cell.data_type == "f":  # openpyxl treats text that begins with = as a formula
                         cell.data_type = "s"
             for column, cells in zip(writer.sheets[name].columns, table.columns, strict=False):
                 longest = max([len(str(cells)), *(len(str(c.value)) for c in column[1:40])])
@@ -42,7 +43,7 @@ def workbook(sheets: Mapping[str, pd.DataFrame], keywords: str = "") -> bytes:
 
 
 def _assessed(assessment: Assessment) -> dict[str, pd.DataFrame]:
-    """The sheets of figures."""
+    """Return the sheets of figures."""
     budgets = list(assessment.budgets.values())
     figures = pd.DataFrame(
         [

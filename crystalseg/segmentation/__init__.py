@@ -1,12 +1,12 @@
-"""Micrographs become segmentations: one road, many methods.
+"""Turn micrographs into segmentations: one pipeline, many methods.
 
-In come a `Micrograph`, `Settings` and `Models`; out goes a `Segmentation`: labels with the maps that led to them,
-what can be looked at in it, and what corrections by hand make of it. This room must not know files, record or pages.
+The input is a `Micrograph`, `Settings` and `Models`. The output is a `Segmentation`: the labels with the maps they come
+from, the layers for inspecting it, and corrections by hand. This package must not know files, the record or pages.
 """
 
 import lazy_loader
 
-# Loaded when asked for: what only shows results does without torch.
+# Loaded on first use, because showing results needs no torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,7 +1,7 @@
-"""Size-level maps: the truth SiMA is trained on, and how a user's levels are made from the trained ones.
+"""Size-level maps: the truth that SiMA is trained on, and the conversion from trained levels to a user's levels.
 
 Size thresholds t = (t_1, ..., t_N) are percentages of the image's longer side, descending. A crystal's length is the
-larger side of its bounding box; level i holds lengths in (t_{i+1}, t_i], level N those up to t_N (paper section
+larger side of its bounding box. Level i holds lengths in (t_{i+1}, t_i]; level N holds lengths up to t_N (paper section
 III-B1).
 """
 
@@ -15,9 +15,9 @@ from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 
 
 def levels_from_labels(labels: np.ndarray, size_thresholds: Sequence[float] = SIZE_THRESHOLDS) -> np.ndarray:
-    """Attention truth, bool (N + 1, H, W): one map a size level, largest crystals first, background last."""
+    """Return the attention truth, bool (N + 1, H, W): one map per size level, largest first, background last."""
     share = 100.0 * crystal_lengths(labels) / max(labels.shape)
-    # The number of size thresholds that a length does not exceed names its level.
+    # A crystal's level is the number of size thresholds that its length does not exceed, less one.
     level = (share[:, None] <= np.asarray(size_thresholds)).sum(axis=1) - 1
     level = np.maximum(level, 0)
     level[0] = len(size_thresholds)
@@ -25,10 +25,10 @@ def levels_from_labels(labels: np.ndarray, size_thresholds: Sequence[float] = SI
 
 
 def regroup(maps: np.ndarray, trained: Sequence[float], wanted: Sequence[float]) -> np.ndarray:
-    """Maps for the size thresholds `wanted` from maps predicted for the size thresholds `trained`.
+    """Convert maps predicted for the size thresholds `trained` to maps for the size thresholds `wanted`.
 
-    A trained level goes to the wanted levels by the share of its range that they cover, on a logarithmic scale; the
-    lowest level, which has no lower end, counts as two octaves. Equal size thresholds change nothing.
+    Each trained level is distributed over the wanted levels by the share of its range that they cover, on a logarithmic
+    scale. The lowest level has no lower end and counts as two octaves. Equal size thresholds change nothing.
     Parameters: `maps` float32 (N + 1, h, w). Returns float32 (M + 1, h, w), 0..1.
     """
     if tuple(trained) == tuple(wanted):
@@ -50,11 +50,11 @@ def regroup(maps: np.ndarray, trained: Sequence[float], wanted: Sequence[float])
 
 
 def place(shape: tuple[int, int], side: int) -> tuple[float, tuple[int, int]]:
-    """How an (H, W) image goes into a `side` × `side` square unsqueezed: the factor and the size (h, w) it gets."""
+    """Return the factor and the size (h, w) at which an (H, W) image fits undistorted into a `side` × `side` square."""
     factor = side / max(shape)
     return factor, (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
 
 
 def enlarge(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Maps float32 (K, h, w) resized bilinearly to (K, *shape)."""
+    """Resize maps, float32 (K, h, w), bilinearly to (K, *shape)."""
     return np.stack([cv2.resize(m, shape[::-1], interpolation=cv2.INTER_LINEAR) for m in maps])

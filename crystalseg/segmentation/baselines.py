@@ -1,7 +1,7 @@
-"""The methods SiMA is compared with, each as `pipeline.RUNS` calls it.
+"""The methods that SiMA is compared with; `pipeline.RUNS` calls each.
 
-All that run a flow network use the same CPNet weights, as in the paper (section IV-B and V-B), in float32 as the
-cellpose package does: its 200 steps carry small differences far.
+All methods with a flow network use the same CPNet weights, as in the paper (sections IV-B and V-B). They run in float32
+like the cellpose package, because its 200 steps amplify small differences.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,23 +30,23 @@ from crystalseg.segmentation.tiling import Grid, blend
 
 Report = Callable[[Progress], None]
 
-DIAMETER = 50.0  # px, the paper's d: `cellpose-original` scales the mean crystal to it
+DIAMETER = 50.0  # px; the paper's d, to which `cellpose-original` scales the mean crystal
 LARGEST_ENLARGEMENT = 2.0
-# `two-scale`: CPNet at full size for crystals up to the cut (px), at a quarter for larger ones.
+# `two-scale` runs CPNet at full size for crystals up to the cut (px) and at a quarter of it for larger ones.
 TWO_FACTORS, TWO_CUT = (0.25, 1.0), 100.0
-BOUNDARY_THRESHOLD = 0.2  # of the line's probability (paper section IV-B)
+BOUNDARY_THRESHOLD = 0.2  # on the probability of a line (paper section IV-B)
 
 
 # --- one scale -------------------------------------------------------------------------------------------------------
 
 
 def no_resize(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """CPNet at full resolution only."""
+    """Run CPNet at full resolution only."""
     return _at_one_scale(pyramid, 1.0, settings, clock, progress)
 
 
 def original(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """Cellpose: the image scaled once, so that its mean crystal has DIAMETER."""
+    """Run Cellpose: scale the image once, so that its mean crystal has DIAMETER."""
     progress(Progress("size estimation", 0, 1, 0.0))
     factor = _factor(estimate_diameter(pyramid, Instances(flow_threshold=settings.instances.flow_threshold)), pyramid)
     clock.lap("size estimation")
@@ -64,7 +64,7 @@ def _at_one_scale(pyramid: Pyramid, factor: float, settings: Settings, clock: Cl
 def _predicted(
     pyramid: Pyramid, factors: Sequence[float], settings: Settings, clock: Clock, progress: Report
 ) -> tuple[ScalePrediction, ...]:
-    """CPNet on all tiles at these factors, in float32."""
+    """Run CPNet on all tiles at these factors, in float32."""
     everywhere = [None] * len(factors)
     exact = settings.instances.checks_flow
     return predict_scales(pyramid, "cellpose", factors, everywhere, 0.0, clock, progress, exact=exact)
@@ -75,13 +75,14 @@ def _with_factors(settings: Settings, factors: tuple[float, ...]) -> Settings:
 
 
 def estimate_diameter(pyramid: Pyramid, choice: Instances = Instances()) -> float:  # noqa: B008 - frozen
-    """Mean crystal diameter, px, as Cellpose estimates it (Stringer et al. 2021, Methods).
+    """Return the mean crystal diameter, px, as Cellpose estimates it (Stringer et al. 2021, Methods).
 
-    The SizeModel on the style of the image as it is, then the diameters found at the scale that follows from it.
+    The SizeModel makes a first estimate from the style of the unscaled image. The diameters found at the resulting
+    scale then give the final estimate.
     """
     networks = pyramid.models.networks
     if "size" not in networks:
-        guess = DIAMETER  # a user's flow network: only the second step is left
+        guess = DIAMETER  # no SizeModel fits a user's flow network, so only the second step remains
     else:
         network, size = cast(CPNet, networks["cellpose"]), networks["size"]
         grid = pyramid.grid(1.0)
@@ -100,15 +101,15 @@ def estimate_diameter(pyramid: Pyramid, choice: Instances = Instances()) -> floa
 
 
 def _factor(diameter: float, pyramid: Pyramid) -> float:
-    """The factor that scales `diameter` to DIAMETER, within what the image's size allows."""
+    """Return the factor that scales `diameter` to DIAMETER, within the limits that the image size sets."""
     return float(np.clip(DIAMETER / max(diameter, 1e-3), 48 / max(pyramid.shape), LARGEST_ENLARGEMENT))
 
 
-# --- two scales, divided at one size ---------------------------------------------------------------------------------
+# --- two scales, separated at one size -------------------------------------------------------------------------------
 
 
 def two_scale(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """As ImageGrains combines two Cellpose runs of different diameter (dmair1989/ImageGrains)."""
+    """Combine two runs as ImageGrains combines two Cellpose runs of different diameter (dmair1989/ImageGrains)."""
     scales = _predicted(pyramid, TWO_FACTORS, settings, clock, progress)
     labels, confidence = two_scale_labels(scales, pyramid.shape, settings.instances)
     fused = fuse(scales, None, pyramid.shape, "average")
@@ -118,11 +119,12 @@ def two_scale(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repo
 def two_scale_labels(
     scales: Sequence[ScalePrediction], shape: tuple[int, int], choice: Instances
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crystals above the cut from the coarse scale, the others from the fine one where no larger one lies."""
+    """Take crystals above the cut from the coarse scale, and others from the fine scale unless a larger one is
+    there."""
     coarse, fine = (instances(fuse([scale], None, shape, "average"), choice, True) for scale in scales)
     large, large_sure = _kept(*coarse, diameters(coarse[0]) > TWO_CUT)
     small, small_sure = _kept(*fine, diameters(fine[0]) <= TWO_CUT)
-    small, small_sure = _kept(small, small_sure, means(small, large > 0) < 0.5)  # the others are mostly hidden
+    small, small_sure = _kept(small, small_sure, means(small, large > 0) < 0.5)  # at least half hidden ones are dropped
     labels = np.where(large > 0, large, np.where(small > 0, small + len(large_sure), 0)).astype(np.int32)
     return labels, np.concatenate((large_sure, small_sure))
 
@@ -135,13 +137,13 @@ def _kept(labels: np.ndarray, sure: np.ndarray, keep: np.ndarray) -> tuple[np.nd
 
 
 def without_flow(labels: np.ndarray, ground: np.ndarray, settings: Settings) -> Segmentation:
-    """`ground` bool is shown as foreground; every crystal counts as sure."""
+    """Return a segmentation without flow. `ground`, bool, is shown as foreground; every crystal has confidence 1."""
     fused = Prediction(np.zeros((2, *labels.shape), np.float32), np.where(ground, -NOTHING, NOTHING).astype(np.float32))
     return Segmentation(labels, np.ones(int(labels.max()), np.float32), fused, (), None, settings)
 
 
 def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """Regions between the lines that the boundary network sees; with SA2-Net in its place, basins of a watershed."""
+    """Take the regions between the lines of the boundary network; for SA2-Net, take the basins of a watershed."""
     line, ground = probabilities(pyramid, pyramid.models[settings.method], progress)
     clock.lap("scale 1")
     divide = basins_within if settings.method == "boundary-sa2" else regions_between
@@ -150,10 +152,10 @@ def boundary(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Repor
 
 
 def probabilities(pyramid: Pyramid, network: nn.Module, progress: Report = lambda _: None) -> np.ndarray:
-    """What a network draws on the image in colour, tile by tile, as probabilities float32 (K, H, W): boundary lines and
-    foreground if it is ours."""
+    """Run a network on the colour image tile by tile and return its maps as probabilities, float32 (K, H, W). Networks
+    of ours give boundary lines and foreground."""
     height, width = pyramid.shape
-    grid = Grid(height, width, multiple=32)  # the encoder halves five times
+    grid = Grid(height, width, multiple=32)  # the encoder halves the size five times
     done = 0
 
     def predict(stack: np.ndarray) -> np.ndarray:
@@ -166,9 +168,10 @@ def probabilities(pyramid: Pyramid, network: nn.Module, progress: Report = lambd
 
 
 def regions_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
-    """4-connected regions of `ground` between lines 5 px wide, labels int32 (H, W) (paper section IV-B).
+    """Return 4-connected regions of `ground` between lines 5 px wide, labels int32 (H, W) (paper section IV-B).
 
-    `line`: probability, made a skeleton where it exceeds `threshold` and widened again; `ground` bool.
+    `line` is a probability; where it exceeds `threshold`, it is thinned to a skeleton and widened again. `ground` is
+    bool.
     """
     skeleton = skeletonize(line > threshold)
     lines = dilation(skeleton, disk(BOUNDARY_WIDTH // 2))
@@ -176,22 +179,22 @@ def regions_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_
 
 
 def basins_between(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
-    """`ground` bool divided by a watershed of the lines' probability, labels int32 (H, W): one crystal a region that no
-    line crosses, and the lines themselves to the crystals beside them."""
+    """Divide `ground`, bool, by a watershed of the line probability into labels, int32 (H, W): one crystal per region
+    that no line crosses. The pixels of the lines go to the crystals beside them."""
     seeds = label(ground & (line <= threshold), connectivity=1)
     seeds = keep_labels(seeds, areas(seeds)[1:] >= min_area)
     return tidy(watershed(line, seeds, mask=ground), min_area)
 
 
 def basins_within(line: np.ndarray, ground: np.ndarray, threshold: float, min_area: int) -> np.ndarray:
-    """As `basins_between`, where the ground has the lines about the crystals too, as our networks draw it: what is
-    theirs is taken off its edge."""
+    """Like `basins_between`, for a ground that includes the lines around the crystals, as our networks draw it. The
+    lines are removed from its edge."""
     within = ndimage.binary_erosion(ground, disk(GROUND_MARGIN), border_value=1)
     return basins_between(line, within, threshold, min_area)
 
 
 def watershed_of_distance(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """What is brighter than Otsu's threshold, the distance transform's maxima as seeds, watershed (scikit-image)."""
+    """Threshold by Otsu, take the maxima of the distance transform as seeds, and run a watershed (scikit-image)."""
     gray = gaussian(pyramid.pixels.mean(axis=2), 1.0)
     ground = gray > threshold_otsu(gray) if gray.max() > gray.min() else np.zeros(gray.shape, bool)
     labels = split_by_distance(ground, settings.instances.min_area)
@@ -199,7 +202,7 @@ def watershed_of_distance(pyramid: Pyramid, settings: Settings, clock: Clock, pr
 
 
 def split_by_distance(ground: np.ndarray, min_area: int) -> np.ndarray:
-    """`ground` bool divided by a watershed of its distance transform, one crystal a maximum: labels int32 (H, W)."""
+    """Divide `ground`, bool, by a watershed of its distance transform, one crystal per maximum: labels int32 (H, W)."""
     ground = remove_small_holes(ground, max_size=min_area)
     distance = gaussian(ndimage.distance_transform_edt(ground), 1.0)
     peaks = peak_local_max(distance, min_distance=5, labels=label(ground), exclude_border=False)

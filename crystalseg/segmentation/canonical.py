@@ -1,4 +1,4 @@
-"""Canonical JSON: one text a value, by which what is on record is compared and looked up."""
+"""Canonical JSON: one text for each value. Entries on record are compared and looked up by it."""
 
 import json
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """The JSON text of a dataclass, a mapping, a list or tuple, or a plain value: equal values have equal texts.
+    """Return the JSON text of a dataclass, a mapping, a list or tuple, or a plain value. Equal values have equal texts.
 
-    Keys are sorted, there is no white space, whole numbers have no fraction, and other numbers have the fewest digits
-    that read back as the same float64, in the manner of RFC 8785. ValueError for NaN and infinity, which JSON lacks.
+    Keys are sorted and there is no white space. Whole numbers have no fraction; other numbers have the fewest digits
+    that read back as the same float64, in the manner of RFC 8785. Raises ValueError for NaN and infinity, which JSON
+    lacks.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -26,5 +27,5 @@ def _plain(value: Any) -> Any:
 
 
 def number_words(value: float) -> str:
-    """A number for people with all digits that tell it from another: 0, 0.25, 0.30000000000000004."""
+    """Return a number for people, with all digits that distinguish it from others: 0, 0.25, 0.30000000000000004."""
     return canonical(float(value))

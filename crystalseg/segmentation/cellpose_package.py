@@ -1,4 +1,4 @@
-"""The cellpose package, if it is installed, as a method among ours."""
+"""Run models of the cellpose package, if it is installed, as a method."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -18,8 +18,9 @@ from crystalseg.segmentation.settings import Settings, SettingsError
 
 
 def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
-    """A model of the installed cellpose package, version 3 or 4, with its own defaults and our foreground threshold.
-    `settings.method` names the model after a colon, by file or as the package knows it; SettingsError if unusable."""
+    """Run a model of the installed cellpose package, version 3 or 4, with the package's defaults and our foreground
+    threshold. `settings.method` gives the model after a colon: a file, or a name that the package knows. Raises
+    SettingsError if the model cannot be used."""
     model = settings.method.partition(":")[2]
     try:
         package = import_module("cellpose.models")
@@ -28,10 +29,10 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
     version = installed("cellpose")
     path = Path(model)
     if not path.is_file() and model not in (*getattr(package, "MODEL_NAMES", ()), "cpsam"):
-        raise SettingsError(f"'{model}' is neither a file nor a model of cellpose {version}.")
+        raise SettingsError(f"'{model}' is neither a file nor the name of a model of cellpose {version}.")
     progress(Progress(f"cellpose {version}", 0, 1, 0.0))
     choice = settings.instances
-    # Version 3 must be told the number of channels; its own models take gray.
+    # Version 3 needs the number of channels; its own models take gray images.
     three = not version.startswith("4") and path.is_file() and flow_inputs(load_cellpose_file(path)) == 3
     make = {"nchan": 3} if three else {}
     channels = {"channels": [0, 0]} if not three and not version.startswith("4") else {}

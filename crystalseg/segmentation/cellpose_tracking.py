@@ -1,7 +1,8 @@
-"""From flows to labels as cellpose 3.1 does it (Stringer et al. 2021, Methods): baselines give what users know.
+"""Convert flows to labels the way cellpose 3.1 does (Stringer et al. 2021, Methods), so that baselines give the results
+that its users know.
 
-Each foreground pixel moves a fixed number of Euler steps along the interpolated flow; where many end, there is a
-crystal, which takes the pixels that ended near. Pixels that ended elsewhere belong to none.
+Each foreground pixel moves a fixed number of Euler steps along the interpolated flow. A place where many pixels end is
+a crystal, which takes the pixels that ended nearby. Pixels that ended elsewhere belong to no crystal.
 """
 
 import cv2
@@ -12,21 +13,21 @@ from scipy import ndimage
 from crystalseg.micrographs.labels import areas, keep_labels
 from crystalseg.segmentation.flows import flow_errors
 
-# Cellpose's constants, of version 3.1.1.3.
+# Constants of cellpose 3.1.1.3.
 STEPS = 200
-_PEAK_SIDE, _PEAK_LEAST = 5, 10  # a peak is the highest of 5 × 5 pixels, and more than 10 pixels end there
-_GROWTH, _GROWTH_LEAST = 5, 2  # it grows 5 times by a pixel, over pixels where more than 2 end
-_LARGEST_SHARE = 0.4  # of the image; larger crystals are dropped
+_PEAK_SIDE, _PEAK_LEAST = 5, 10  # a peak is the maximum of 5 × 5 pixels, with more than 10 pixels ending there
+_GROWTH, _GROWTH_LEAST = 5, 2  # it grows by one pixel 5 times, over pixels where more than 2 end
+_LARGEST_SHARE = 0.4  # of the image area; larger crystals are dropped
 _MARGIN = 20  # px around the image, so that a peak near the border can grow
 
 
 def labels_as_cellpose(
     flow: np.ndarray, foreground: np.ndarray, threshold: float, min_area: int, flow_threshold: float
 ) -> np.ndarray:
-    """Labels int32 (H, W), 0 = background, 1..n, some in several pieces, from flow float32 (2, H, W), unit length where
-    sure, and foreground float32 (H, W), logit.
+    """Return labels, int32 (H, W), 0 = background, 1..n, from flow and foreground. A label may have several pieces.
 
-    threshold: on the logit; min_area: px²; flow_threshold: see `flows.flow_errors`, 0 keeps all.
+    flow: float32 (2, H, W), unit length where the network is sure; foreground: float32 (H, W), logit; threshold: on the
+    logit; min_area: px²; flow_threshold: see `flows.flow_errors`, 0 keeps all crystals.
     """
     mask = foreground > threshold
     rows, columns = np.nonzero(mask)
@@ -40,7 +41,7 @@ def labels_as_cellpose(
     if flow_threshold > 0:
         wrong = 1 + np.flatnonzero(flow_errors(labels, flow) > flow_threshold)
         labels[np.isin(labels, wrong)] = 0
-    # Cellpose takes places in the list of those left for their numbers, and so drops some that are not small.
+    # Cellpose mistakes positions in the list of remaining labels for label numbers, so it also drops some larger ones.
     left = areas(labels)[1:]
     small = 1 + np.flatnonzero(left[left > 0] < min_area)
     labels[np.isin(labels, small)] = 0
@@ -49,7 +50,7 @@ def labels_as_cellpose(
 
 @njit(cache=True, nogil=True)
 def _between(values: np.ndarray, y: float, x: float) -> np.float32:
-    """`values` float32 (H, W) at (y, x), bilinear."""
+    """Return `values`, float32 (H, W), at (y, x) by bilinear interpolation."""
     i, j = int(y), int(x)
     below, right = min(i + 1, values.shape[0] - 1), min(j + 1, values.shape[1] - 1)
     v, u = y - i, x - j
@@ -59,9 +60,9 @@ def _between(values: np.ndarray, y: float, x: float) -> np.float32:
 
 @njit(cache=True, nogil=True)
 def _ends(flow: np.ndarray, rows: np.ndarray, columns: np.ndarray, steps: int) -> np.ndarray:
-    """Where pixels are after so many steps along the interpolated flow, float32 (2, n), (y, x)."""
+    """Return the positions of pixels after `steps` steps along the interpolated flow, float32 (2, n), (y, x)."""
     last_y, last_x = np.float32(flow.shape[1] - 1), np.float32(flow.shape[2] - 1)
-    ends = np.empty((2, len(rows)), np.float32)  # places are float32 at each step, as in cellpose
+    ends = np.empty((2, len(rows)), np.float32)  # positions are float32 at each step, as in cellpose
     ends[0], ends[1] = rows, columns
     for k in range(len(rows)):
         for _ in range(steps):
@@ -72,7 +73,7 @@ def _ends(flow: np.ndarray, rows: np.ndarray, columns: np.ndarray, steps: int) -
 
 
 def _sinks(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The number of the crystal whose pixels end at each place, int32 (H + 2 margin, W + 2 margin), 0 for none."""
+    """Return the crystal whose pixels end at each place, int32 (H + 2 margin, W + 2 margin); 0 for none."""
     count = np.zeros([length + 2 * _MARGIN for length in shape], np.int32)
     np.add.at(count, (places[0], places[1]), 1)
     highest = cv2.dilate(count.astype(np.float32), np.ones((_PEAK_SIDE, _PEAK_SIDE), np.uint8))
@@ -80,7 +81,7 @@ def _sinks(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     sinks = np.zeros(count.shape, np.int32)
     seed = np.zeros((2 * _GROWTH + 1,) * 2, bool)
     seed[_GROWTH, _GROWTH] = True
-    # the peak where most pixels end comes last and takes what others had
+    # the peak where most pixels end comes last and overwrites the others
     for number, k in enumerate(np.argsort(count[tuple(peaks.T)], kind="stable"), start=1):
         y, x = peaks[k]
         window = np.s_[y - _GROWTH : y + _GROWTH + 1, x - _GROWTH : x + _GROWTH + 1]
@@ -90,7 +91,7 @@ def _sinks(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _in_order(labels: np.ndarray) -> np.ndarray:
-    """Labels (H, W) numbered 1..n as they appear, row by row."""
+    """Number labels (H, W) 1..n in the order in which they appear, row by row."""
     names, first, places = np.unique(labels, return_index=True, return_inverse=True)
     number = np.zeros(len(names), np.int32)
     crystals = np.flatnonzero(names)
@@ -99,9 +100,9 @@ def _in_order(labels: np.ndarray) -> np.ndarray:
 
 
 def _filled(labels: np.ndarray, min_area: int) -> np.ndarray:
-    """Labels of at least `min_area` px², 1..n, their holes filled."""
+    """Return labels of at least `min_area` px², numbered 1..n, with their holes filled."""
     labels = _in_order(labels)
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is not None:  # not yet inside another's filled hole
+        if box is not None:  # not inside a hole of another label that was filled
             labels[box][ndimage.binary_fill_holes(labels[box] == number)] = number
     return keep_labels(labels, areas(labels)[1:] >= max(min_area, 1))

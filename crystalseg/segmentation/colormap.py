@@ -1,11 +1,13 @@
-"""Numbers to colours, uint8 RGB, safe for colour-blind readers: viridis, and Okabe and Ito's palette."""
+"""Convert numbers to uint8 RGB colours that colour-blind readers can tell apart: viridis and Okabe and Ito's
+palette."""
 
 import cv2
 import numpy as np
 
 
 def colours_by_size(diameters: np.ndarray) -> np.ndarray:
-    """Viridis on the logarithm of the diameters (n,): uint8 (n, 3), small dark blue to large yellow."""
+    """Return viridis colours of the logarithm of diameters (n,): uint8 (n, 3), dark blue for small, yellow for
+    large."""
     if not len(diameters):
         return np.zeros((0, 3), np.uint8)
     logs = np.log(np.maximum(diameters, 1e-9))
@@ -15,7 +17,7 @@ def colours_by_size(diameters: np.ndarray) -> np.ndarray:
 
 
 def colours_apart(count: int) -> np.ndarray:
-    """So many colours, uint8 (count, 3), of which neighbours are far apart: hues by the golden section."""
+    """Return `count` colours, uint8 (count, 3); consecutive ones differ clearly, with hues by the golden section."""
     hues = np.arange(count) * 0.618034 % 1 * 180
     hsv = np.stack((hues, np.full(count, 190), np.full(count, 255)), axis=1).astype(np.uint8)
     return cv2.cvtColor(hsv[:, None], cv2.COLOR_HSV2RGB)[:, 0]
@@ -26,7 +28,7 @@ def viridis(levels: np.ndarray) -> np.ndarray:
 
 
 def flow_colours(flow: np.ndarray) -> np.ndarray:
-    """Flow (2, H, W): direction as hue, length as brightness (length 1 = full)."""
+    """Colour a flow (2, H, W): hue shows direction, brightness shows length (1 = full)."""
     angle = (np.degrees(np.arctan2(flow[0], flow[1])) % 360) / 2
     length = np.clip(np.sqrt(np.square(flow).sum(axis=0)), 0, 1)
     hsv = np.stack((angle, np.full_like(angle, 220), 255 * length), axis=-1).astype(np.uint8)
@@ -34,7 +36,7 @@ def flow_colours(flow: np.ndarray) -> np.ndarray:
 
 
 def flow_wheel(size: int = 120) -> np.ndarray:
-    """Legend for `flow_colours`: a disc whose colour at each place is that of a flow pointing outward there."""
+    """Return the legend of `flow_colours`: a disc coloured at each place like a flow that points outward there."""
     axis = np.linspace(-1, 1, size)
     x, y = np.meshgrid(axis, axis)
     wheel = flow_colours(np.stack((y, x)))
@@ -43,11 +45,11 @@ def flow_wheel(size: int = 120) -> np.ndarray:
 
 
 def heat(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """A map (H, W) in viridis between `low` and `high`."""
+    """Colour a map (H, W) in viridis from `low` to `high`."""
     return viridis((np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8))
 
 
-# Okabe and Ito's palette, told apart by colour-blind readers too; the first is for nothing.
+# Okabe and Ito's palette, safe for colour-blind readers. The first colour stands for nothing.
 CATEGORIES = (
     (0, 0, 0),
     (0, 114, 178),
@@ -62,6 +64,6 @@ CATEGORIES = (
 
 
 def categories(values: np.ndarray) -> np.ndarray:
-    """A map of small numbers (H, W): 0 black, then a colour each, over again from the first beyond the eighth."""
+    """Colour a map of small integers (H, W): 0 is black, others have one colour each, repeating after the eighth."""
     table = np.array([CATEGORIES[0], *(CATEGORIES[1 + k % 8] for k in range(255))], np.uint8)
     return table[values]

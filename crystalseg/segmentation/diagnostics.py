@@ -1,4 +1,5 @@
-"""What led to a result: each scale's flow, foreground, attention; which scale won where; why a crystal is as it is."""
+"""Layers that explain a result: flow, foreground and attention per scale, which scale won where, reasons per
+crystal."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ FOREGROUND_RANGE = (-6.0, 6.0)  # logit, from black to white
 
 @dataclass(frozen=True)
 class Layer:
-    """name; values: what was computed, float32 (h, w) or (2, h, w), or uint8 (h, w) for categories, at its own
-    resolution; kind: `flow`, `foreground` (logit), `heat` (0..1) or `categories`; legend: colours and their words."""
+    """A layer of a result. values: the computed values at their own resolution, float32 (h, w) or (2, h, w), or uint8
+    (h, w) for categories; kind: `flow`, `foreground` (logit), `heat` (0..1) or `categories`; legend: colours and their
+    meanings."""
 
     name: str
     values: np.ndarray
@@ -29,7 +31,7 @@ class Layer:
     legend: tuple[tuple[tuple[int, int, int], str], ...] = ()
 
     def picture(self) -> np.ndarray:
-        """RGB, uint8 (h, w, 3)."""
+        """Return the layer as RGB, uint8 (h, w, 3)."""
         if self.kind == "flow":
             return flow_colours(self.values)
         if self.kind == "foreground":
@@ -38,7 +40,7 @@ class Layer:
 
 
 def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
-    """All layers of a result, the most telling first."""
+    """Return all layers of a result, the most informative first."""
     if not segmentation.factors:
         return []
     result = []
@@ -69,10 +71,10 @@ def layers(segmentation: Segmentation, um_per_px: float | None) -> list[Layer]:
 
 
 def scale_words(segmentation: Segmentation, um_per_px: float | None) -> list[str]:
-    """Each scale with the crystal sizes it stands for, in µm if the pixel size is known.
+    """Return each scale with the crystal sizes it covers, in µm if the pixel size is known.
 
-    SiMA's levels are ranges of the bounding box's longer side; SiMA+ has no levels, there it is the range of diameters
-    of the crystals taken from a scale.
+    SiMA's levels are ranges of the longer side of the bounding box. SiMA+ has no levels, so the range of diameters of
+    the crystals taken from a scale is given.
     """
     unit, size = ("µm", um_per_px) if um_per_px else ("px", 1.0)
     if segmentation.origin is not None:
@@ -89,7 +91,7 @@ def scale_words(segmentation: Segmentation, um_per_px: float | None) -> list[str
 
 
 def tile_grid(segmentation: Segmentation, index: int) -> list[tuple[float, float, float, float]]:
-    """The tiles of a scale that were computed: top, left, bottom, right in px of the image."""
+    """Return the tiles of a scale that were computed: top, left, bottom, right in px of the image."""
     scale = segmentation.scales[index]
     grid = Grid(*scale.foreground.shape)
     up = [full / part for full, part in zip(segmentation.labels.shape, scale.foreground.shape, strict=True)]
@@ -102,7 +104,7 @@ def tile_grid(segmentation: Segmentation, index: int) -> list[tuple[float, float
 
 
 def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
-    """Why crystal `number` of the labels is as it is: name and value, in words for a reader who knows no networks."""
+    """Explain crystal `number` of the labels in rows of name and value, for a reader who does not know networks."""
     mask = segmentation.labels == number
     rows = [("Confidence", f"{segmentation.confidence[number - 1]:.2f}")]
     weights = scale_weights(segmentation, mask)
@@ -119,9 +121,9 @@ def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
         rows += [
             ("Taken from", f"× {factor:.3g}, where it is {width:.0f} px wide"),
             ("Flow and foreground fit its shape", f"{expit(logit):.2f} of 1"),
-            ("Another scale sees the same crystal", f"IoU {support:.2f} of 1"),
-            ("A larger crystal around it", f"{rival:.2f} of 1, seen by a coarser scale"),
-            ("Smaller crystals inside it", f"{parts:.2f} of its area, seen by a finer scale"),
+            ("Best match at another scale", f"IoU {support:.2f} of 1"),
+            ("A larger crystal around it", f"{rival:.2f} of 1, at a coarser scale"),
+            ("Smaller crystals inside it", f"{parts:.2f} of its area, at a finer scale"),
         ]
         if segmentation.features.shape[1] > len(FEATURES):
             edge, crossed = map(float, segmentation.features[number - 1][len(FEATURES) :])
@@ -142,7 +144,7 @@ def explain(segmentation: Segmentation, number: int) -> list[tuple[str, str]]:
 
 
 def scale_weights(segmentation: Segmentation, mask: np.ndarray) -> Sequence[float]:
-    """Mean share of each scale in the fused prediction over `mask` bool (H, W); adds up to 1."""
+    """Return the mean share of each scale in the fused prediction over `mask`, bool (H, W); the shares sum to 1."""
     if segmentation.attention is None:
         return [1 / max(len(segmentation.scales), 1)] * len(segmentation.scales)
     h, w = segmentation.attention.shape[1:]

@@ -1,6 +1,6 @@
-"""Labels to flow field (training truth) and flow field back to labels (tracking).
+"""Convert labels to a flow field (training truth) and a flow field to labels (tracking).
 
-Flow is float32 (2, H, W), (dy, dx), unit vectors toward the crystal's centre, zero on the background.
+Flow is float32 (2, H, W), (dy, dx): unit vectors toward the crystal's centre, zero on the background.
 """
 
 from collections.abc import Callable
@@ -16,31 +16,31 @@ from scipy.spatial import cKDTree
 
 from crystalseg.micrographs.labels import renumbered, tidy
 
-# Diffusion costs the cube of a crystal's extent. Above this many pixels it runs on a reduced mask; directions then
-# differ from the full computation by under two degrees in the median (tests/segmentation/test_flows.py).
+# The cost of diffusion grows with the cube of a crystal's extent. Above this many pixels it runs on a reduced mask, and
+# directions differ from the full computation by less than two degrees in the median (tests/segmentation/test_flows.py).
 EXACT_EXTENT = 192
-# Heat is counted in this many parts of what is fed a step, so that float32 reaches as far down as a flow is told from
-# none (1e-60); what is less than FAINT is none, because the processor would be slow with it.
+# Heat is counted in units of 1/PARTS of the amount fed per step, so that float32 reaches down to 1e-60, below which no
+# flow can be told. Less than FAINT counts as zero, because denormal numbers slow the processor down.
 PARTS = np.float32(2.0**120)
 FAINT = np.float32(2.0**-120)
-LARGEST_CHECKED = 600  # px, see `flow_errors`
-# Paths of one crystal may end in neighbouring pixels around its centre: such ends are one sink.
+LARGEST_CHECKED = 600  # px; see `flow_errors`
+# Paths of one crystal may end in neighbouring pixels around its centre. Such ends count as one sink.
 SINK_RADIUS = 2.5
-OUTSIDE = -2  # in place of a basin, where there is no crystal
-# Steps without a new pixel after which a path is taken to circle around its sink.
+OUTSIDE = -2  # marks places outside crystals, instead of a basin
+# A path that meets no new pixel for this many steps circles around its sink.
 PATIENCE = 64
 
 
 @njit(cache=True, nogil=True)
 def _diffuse(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
-    """Heat, in PARTS, after `steps` of a 3 x 3 mean inside `mask` (bool, one pixel of padding), fed at the centre:
-    float32."""
+    """Return the heat, in PARTS, after `steps` of a 3 x 3 mean inside `mask` (bool, one pixel of padding), fed at the
+    centre: float32."""
     h, w = mask.shape
     heat = np.zeros((h, w), np.float32)
     new = np.zeros((h, w), np.float32)
     column = np.zeros(w, np.float32)
     share = mask.astype(np.float32) / np.float32(9)
-    first, end = np.full(h, w), np.zeros(h, np.int64)  # of each row's pixels inside
+    first, end = np.full(h, w), np.zeros(h, np.int64)  # range of pixels inside, by row
     for i in range(h):
         for j in range(w):
             if mask[i, j]:
@@ -67,24 +67,24 @@ def _diffuse(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
 
 
 def _heat(mask: np.ndarray, cy: int, cx: int, steps: int) -> np.ndarray:
-    """Heat of 1 a step fed at (cy, cx) of `mask` (bool (h, w)), after `steps`: float64 (h + 2, w + 2)."""
+    """Return the heat after `steps`, 1 fed per step at (cy, cx) of `mask` (bool (h, w)): float64 (h + 2, w + 2)."""
     return _diffuse(np.pad(mask, 1), cy + 1, cx + 1, steps) / np.float64(PARTS)
 
 
 def _centre(mask: np.ndarray, middle: Callable[[np.ndarray], float] = np.median) -> tuple[int, int]:
-    """The mask's pixel nearest the `middle` of its coordinates."""
+    """Return the pixel of the mask nearest the `middle` of its coordinates."""
     y, x = np.nonzero(mask)
     nearest = np.argmin((y - middle(y)) ** 2 + (x - middle(x)) ** 2)
     return int(y[nearest]), int(x[nearest])
 
 
 def _flow_of_one(mask: np.ndarray) -> np.ndarray:
-    """Flow (2, h, w) float64 of a single crystal filling `mask` (bool), not yet normalised."""
+    """Return the flow (2, h, w), float64, not yet normalised, of a single crystal that fills `mask` (bool)."""
     return _gradient(np.log1p(_heat(mask, *_centre(mask), 2 * (sum(mask.shape) + 2))))
 
 
 def _gradient(heat: np.ndarray) -> np.ndarray:
-    """Central differences (2, h, w) of (h + 2, w + 2)."""
+    """Return the central differences (2, h, w) of an array (h + 2, w + 2)."""
     return np.stack((heat[2:, 1:-1] - heat[:-2, 1:-1], heat[1:-1, 2:] - heat[1:-1, :-2]))
 
 
@@ -93,7 +93,7 @@ def _normalised(flow: np.ndarray) -> np.ndarray:
 
 
 def _flow_of_large(mask: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndarray:
-    """As `_flow_of_one`, on a mask reduced to `extent` px and enlarged again."""
+    """Like `_flow_of_one`, but computed on a mask reduced to `extent` px, and enlarged again."""
     h, w = mask.shape
     factor = -(-max(h, w) // extent)
     padded = np.pad(mask, ((0, -h % factor), (0, -w % factor)))
@@ -104,12 +104,12 @@ def _flow_of_large(mask: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndarray:
 
 
 def flows_from_labels(labels: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndarray:
-    """Unit flow toward each crystal's centre, by heat diffusion as Cellpose defines it.
+    """Return the unit flow toward each crystal's centre, by heat diffusion as Cellpose defines it.
 
-    Heat starts at the pixel nearest the crystal's median coordinates and spreads for twice the sum of its bounding
-    box's sides; the flow is the normalised gradient of log(1 + heat) (Stringer et al. 2021, Methods; paper III-A).
+    Heat starts at the pixel nearest the crystal's median coordinates and spreads for twice the sum of the sides of its
+    bounding box. The flow is the normalised gradient of log(1 + heat) (Stringer et al. 2021, Methods; paper III-A).
 
-    Parameters: `labels` integer (H, W), 0 = background; longer crystals than `extent` px are worked out on a reduced
+    Parameters: `labels` integer (H, W), 0 = background. Crystals longer than `extent` px are computed on a reduced
     mask. Returns float32 (2, H, W), (dy, dx).
     """
     flow = np.zeros((2, *labels.shape), np.float32)
@@ -120,17 +120,17 @@ def flows_from_labels(labels: np.ndarray, extent: int = EXACT_EXTENT) -> np.ndar
         np.copyto(flow[:, *box], _normalised(crystal), where=mask, casting="same_kind")
 
     boxes = [(index, box) for index, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
-    # heat spreads without the interpreter's lock, and in no other crystal's pixels
+    # diffusion releases the interpreter lock and writes only to the pixels of its own crystal
     with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as threads:  # type: ignore[attr-defined]
         for _ in threads.map(lambda one: fill(*one), boxes):
             pass
     return flow
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # python's looks at each divisor first
+@njit(cache=True, nogil=True, error_model="numpy")  # the python model checks each divisor first
 def _directions(flow: np.ndarray) -> np.ndarray:
-    """Of each pixel, row by row, the unit vector along `flow`, float32 (2, H, W), 0 where there is none:
-    float32 (H · W, 2), so that a pixel's two components lie side by side."""
+    """Return the unit vector along `flow`, float32 (2, H, W), at each pixel, row by row; 0 where there is no flow. The
+    result is float32 (H · W, 2), so that the two components of a pixel are adjacent."""
     down, right = flow[0].ravel(), flow[1].ravel()
     found = np.empty((down.size, 2), np.float32)
     for place in range(down.size):
@@ -140,18 +140,19 @@ def _directions(flow: np.ndarray) -> np.ndarray:
     return found
 
 
-# Called, or given an array (whose references are counted), it would take as long again.
+# A function call here, or an array argument (whose references are counted), would take as long again.
 @njit(cache=True, nogil=True, inline="always")
 def _step(y: float, x: float, dy: float, dx: float, height: int, width: int) -> tuple[float, float, int]:
-    """One step (dy, dx) from (y, x), not over the image's edge: the new place, and the number of its pixel."""
+    """Take one step (dy, dx) from (y, x), not beyond the image edge. Returns the position and the number of its
+    pixel."""
     y, x = min(max(y + dy, 0.0), height - 1.0), min(max(x + dx, 0.0), width - 1.0)
     return y, x, int(y + 0.5) * width + int(x + 0.5)
 
 
 @njit(cache=True, nogil=True)
 def _slide(basins: np.ndarray, height: int, width: int, place: int, fy: float, fx: float) -> tuple[float, float, int]:
-    """From a pixel around a corner of its crystal along the edge, instead of stopping there: row, column and number of
-    the neighbour, not OUTSIDE, that lies best in the direction (fy, fx); of the pixel itself if none lies ahead."""
+    """Follow the edge of a crystal around a corner, instead of stopping there. Returns row, column and number of the
+    neighbour, not OUTSIDE, that lies best in the direction (fy, fx), or of the pixel itself if none lies ahead."""
     y, x = place // width, place % width
     best, best_y, best_x = 0.1, y, x
     for dy in range(-1, 2):
@@ -167,18 +168,18 @@ def _slide(basins: np.ndarray, height: int, width: int, place: int, fy: float, f
 
 
 def _unknown(mask: np.ndarray) -> np.ndarray:
-    """The basins before any is known: int32 (H, W), 0 inside `mask` bool (H, W), else OUTSIDE."""
+    """Return basins of which none is known yet: int32 (H, W), 0 inside `mask`, bool (H, W), and OUTSIDE elsewhere."""
     return np.where(mask, np.int32(0), np.int32(OUTSIDE))
 
 
 @njit(cache=True, nogil=True)
 def _follow(directions: np.ndarray, basins: np.ndarray, width: int) -> np.ndarray:
-    """Give each pixel of `basins` (int32 (H · W,), row by row), in place, the number of the sink its path ends in.
+    """Set each pixel of `basins` (int32 (H · W,), row by row), in place, to the number of the sink where its path ends.
 
-    A path (unit steps in the direction of the nearest pixel) stops at the first pixel whose sink is known, and all its
-    pixels take that sink. A path that meets no new pixel for PATIENCE steps has found a new sink: one return to its own
-    pixels is not enough, because along a ridge of a narrow crystal it swings from side to side while it advances.
-    Returns sinks float64 (n, 2), (y, x).
+    A path (unit steps in the direction of the nearest pixel) stops at the first pixel with a known sink, and all pixels
+    of the path take that sink. A path that meets no new pixel for PATIENCE steps has found a new sink. One return to
+    its own pixels is not enough, because along the ridge of a narrow crystal it swings from side to side while it
+    advances. Returns sinks float64 (n, 2), (y, x).
     """
     height = basins.size // width
     path = np.empty(basins.size, np.int32)
@@ -220,9 +221,9 @@ def _follow(directions: np.ndarray, basins: np.ndarray, width: int) -> np.ndarra
 
 
 def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
-    """The way of one pixel to its sink, as `track` follows it: float64 (k, 2), (y, x), from the pixel on.
+    """Return the path of one pixel to its sink, as `track` follows it: float64 (k, 2), (y, x), starting at the pixel.
 
-    Parameters as for `track`. A pixel outside `mask` has no way: (0, 2).
+    Parameters as for `track`. A pixel outside `mask` has an empty path, (0, 2).
     """
     if not mask[y, x]:
         return np.zeros((0, 2))
@@ -239,15 +240,16 @@ def path(flow: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
         waited = waited + 1 if place in seen else 0
         seen.add(place)
         places.append((here_y, here_x))
-    # The last steps circle about the sink.
+    # The last steps circle around the sink.
     return np.array(places[: len(places) - PATIENCE])
 
 
 def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Labels from a flow field: one sink, one label (paper III-B2, by path merging instead of fixed Euler steps).
+    """Convert a flow field to labels: one sink, one label (paper III-B2, with path merging instead of fixed Euler
+    steps).
 
-    Parameters: `flow` float (2, H, W), only its direction is used; `mask` bool (H, W), the foreground.
-    Returns int32 (H, W), 0 = background, 1..n; a label may still be in several pieces (see `tidy`).
+    Parameters: `flow` float (2, H, W), of which only the direction is used; `mask` bool (H, W), the foreground.
+    Returns int32 (H, W), 0 = background, 1..n. A label may still have several pieces (see `tidy`).
     """
     basins = _unknown(mask)
     sinks = _follow(_directions(np.ascontiguousarray(flow, np.float32)), basins.ravel(), mask.shape[1])
@@ -260,22 +262,22 @@ def track(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def labels_from_flows(
     flow: np.ndarray, foreground: np.ndarray, threshold: float = 0.0, min_area: int = 15
 ) -> np.ndarray:
-    """Instances from a fused prediction.
+    """Convert a fused prediction to labels.
 
-    Parameters: `flow` float32 (2, H, W); `foreground` float32 (H, W), logit; `threshold` h, pixels above it are
+    Parameters: `flow` float32 (2, H, W); `foreground` float32 (H, W), logit; `threshold` h: pixels above it belong to a
     crystal (paper: 0); `min_area` px². Returns int32 (H, W), 0 = background, 1..n, each one connected component.
     """
     return tidy(track(flow, foreground > threshold), min_area)
 
 
 def flow_errors(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Mean squared difference of the flow that each label's shape has and the predicted one, float (n,), 0 to about 4,
-    as in Cellpose, which drops crystals of more than 0.4 (its `flow_threshold`).
+    """Return the mean squared difference between the flow of each label's shape and the predicted flow, float (n,), 0
+    to about 4, as in Cellpose, which drops crystals with more than 0.4 (its `flow_threshold`).
 
     Cellpose's check starts the heat at the pixel nearest the mean coordinates and takes the gradient of the heat
-    itself. Crystals longer than LARGEST_CHECKED px are compared with what `flows_from_labels` makes of them.
+    itself. Crystals longer than LARGEST_CHECKED px are compared with the flow of `flows_from_labels`.
 
-    Parameters: `labels` int32 (H, W), 1..n; `flow` float32 (2, H, W), unit length where sure.
+    Parameters: `labels` int32 (H, W), 1..n; `flow` float32 (2, H, W), unit length where the network is sure.
     """
     errors = np.zeros(labels.max())
     for index, box in enumerate(ndimage.find_objects(labels)):

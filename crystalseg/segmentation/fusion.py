@@ -1,7 +1,6 @@
-"""Predictions of several scales to one (paper section III-B2).
+"""Fuse predictions of several scales into one (paper section III-B2).
 
-Maps stay at their own resolution until their scale is added, so that memory is bounded by the image, not by the number
-of scales.
+Maps stay at their own resolution until their scale is added, so the image bounds the memory, not the number of scales.
 """
 
 from collections.abc import Sequence
@@ -12,28 +11,29 @@ import numpy as np
 
 from crystalseg.segmentation.attention import enlarge
 
-# Foreground logit where no scale says anything; far below any threshold.
+# Foreground logit where no scale has a prediction; far below any threshold.
 NOTHING = -10.0
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """flow float32 (2, H, W), (dy, dx), unit vectors toward the centre; foreground float32 (H, W), logit."""
+    """A prediction. flow: float32 (2, H, W), (dy, dx), unit vectors toward the centre; foreground: float32 (H, W),
+    logit."""
 
     flow: np.ndarray
     foreground: np.ndarray
 
 
 def no_maps(shape: tuple[int, ...]) -> Prediction:
-    """Zeros of an (H, W) image that take no memory."""
+    """Return a prediction of zeros for an (H, W) image that takes no memory."""
     zero = np.float32(0)
     return Prediction(np.broadcast_to(zero, (2, *shape)), np.broadcast_to(zero, shape))
 
 
 @dataclass(frozen=True)
 class ScalePrediction:
-    """A prediction at its own resolution, (2, h, w) and (h, w); factor: its resize factor; covered bool (h, w): where
-    tiles were computed; outline float32 (h, w), logit of lying on a crystal's outline, where the network gives it."""
+    """A prediction at its own resolution, (2, h, w) and (h, w). factor: its resize factor; covered: bool (h, w), where
+    tiles were computed; outline: float32 (h, w), logit of lying on a crystal's outline, if the network predicts it."""
 
     factor: float
     flow: np.ndarray
@@ -45,10 +45,10 @@ class ScalePrediction:
 def fuse_weighted(
     scales: Sequence[ScalePrediction], weights: Sequence[np.ndarray | None], shape: tuple[int, int]
 ) -> Prediction:
-    """F = Σ A_i F_i / Σ A_i and the same for the foreground.
+    """Return F = Σ A_i F_i / Σ A_i, and the same mean of the foreground.
 
-    `weights`: for each scale a map float32 (h, w) of any size, enlarged to the image, or None for equal weights. Where
-    a scale was not computed its weight is zero.
+    `weights`: a map float32 (h, w) of any size for each scale, enlarged to the image, or None for equal weights. A
+    scale has weight zero where it was not computed.
     """
     total = np.zeros((3, *shape), np.float32)
     sums = np.zeros(shape, np.float32)
@@ -71,7 +71,7 @@ def fuse_weighted(
 
 
 def fuse_maximum(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> Prediction:
-    """Each pixel's flow from the scale where it is longest, and the highest foreground of all scales."""
+    """Return at each pixel the flow of the scale where it is longest, and the highest foreground of all scales."""
     flow = np.zeros((2, *shape), np.float32)
     longest = np.full(shape, -1, np.float32)
     foreground = np.full(shape, NOTHING, np.float32)
@@ -87,14 +87,14 @@ def fuse_maximum(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> P
 def fuse(
     scales: Sequence[ScalePrediction], attention: np.ndarray | None, shape: tuple[int, int], fusion: str
 ) -> Prediction:
-    """One prediction at `shape` (H, W) by `attention`, `average` or `maximum`.
+    """Fuse the scales into one prediction at `shape` (H, W) by `attention`, `average` or `maximum`.
 
-    `attention` float32 (N + 1, h, w), N = number of scales, the last map (background) is not used; None unless needed.
+    `attention`: float32 (N + 1, h, w), N = number of scales; the last map (background) is not used. None unless needed.
     """
     if fusion == "maximum":
         return fuse_maximum(scales, shape)
     if fusion == "average":
         return fuse_weighted(scales, [None] * len(scales), shape)
     if attention is None or len(attention) != len(scales) + 1:
-        raise TypeError("Attention fusion needs one map a scale and one for the background.")
+        raise TypeError("Attention fusion needs one map per scale and one for the background.")
     return fuse_weighted(scales, list(attention[:-1]), shape)

@@ -1,9 +1,9 @@
-"""Models of other families from a checkpoint on disk, as methods among ours.
+"""Run models of other families from a checkpoint on disk as methods.
 
-`hub:PATH` runs a model as its own library does: SAM, SAM 2 and SAM-HQ find masks from a grid of points;
-MaskFormer, Mask2Former and OneFormer find instances (these by transformers); so does Mask R-CNN (torchvision); a
-network of segmentation-models-pytorch, a U-Net on a Swin transformer say, draws the ground, or lines and ground.
-`hub-prompted:PATH` asks a model of the first kind for one mask in the box of each crystal that SiMA+ finds.
+`hub:PATH` runs a model with its own library. SAM, SAM 2 and SAM-HQ find masks from a grid of points; MaskFormer,
+Mask2Former and OneFormer find instances (all by transformers); Mask R-CNN finds instances too (torchvision). A network
+of segmentation-models-pytorch, such as a U-Net on a Swin transformer, draws the ground, or lines and ground.
+`hub-prompted:PATH` asks a SAM-like model for one mask in the box of each crystal that SiMA+ finds.
 
 Nothing is downloaded, and no file that could execute code is read.
 """
@@ -33,21 +33,22 @@ from crystalseg.segmentation.settings import Settings, SettingsError
 
 Report = Callable[[Progress], None]
 
-# What config.json calls the families: those that answer prompts, and those that find instances at once.
+# Names of the families in config.json: those that answer prompts, and those that find instances directly.
 PROMPTABLE = ("sam", "sam2", "sam_hq")
 INSTANCE = ("maskformer", "mask2former", "oneformer")
 MASK_R_CNN = "Mask R-CNN"
 NETWORK = "U-Net or the like"
-LEAST_SCORE = 0.5  # of an instance that is kept; where masks overlap, the surest takes the pixels
-PROMPTS = 32  # boxes at once
-UNUSABLE = (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError)  # of libraries, at a model
-MOST = 2000  # instances that Mask R-CNN may find; torchvision's 100 are few for a micrograph
+LEAST_SCORE = 0.5  # of instances that are kept; where masks overlap, the surest takes the pixels
+PROMPTS = 32  # boxes per batch
+# raised by libraries for unusable models
+UNUSABLE = (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError)
+MOST = 2000  # most instances of Mask R-CNN; torchvision's limit of 100 is too low for a micrograph
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Masks in an image of `shape`, as selection.select takes them: boxes int32 (n, 4), top, left, bottom, right, ends
-    excluded; crops: bool (h, w) each; scores float32 (n,), 0..1."""
+    """Masks in an image of `shape`, as `selection.select` takes them. boxes: int32 (n, 4), top, left, bottom, right,
+    ends excluded; crops: bool (h, w) each; scores: float32 (n,), 0..1."""
 
     shape: tuple[int, int]
     boxes: np.ndarray
@@ -56,7 +57,7 @@ class Detections:
 
     @staticmethod
     def of(shape: tuple[int, int], masks: Iterable[tuple[np.ndarray, float]]) -> "Detections":
-        """From masks bool (H, W) and their scores; empty ones are left out."""
+        """Return detections from masks, bool (H, W), and their scores, without empty masks."""
         boxes, crops, scores = [], [], []
         for mask, score in masks:
             if mask.any():
@@ -67,11 +68,11 @@ class Detections:
         return Detections(shape, np.array(boxes, np.int32).reshape(-1, 4), crops, np.array(scores, np.float32))
 
     def mask(self, index: int) -> np.ndarray:
-        """bool (h, w) within its box."""
+        """Return a mask, bool (h, w), within its box."""
         return self.crops[index]
 
     def crystals(self, min_area: int) -> tuple[np.ndarray, np.ndarray]:
-        """Labels int32 (H, W), the surest first, and their scores."""
+        """Return labels, int32 (H, W), the surest first, and their scores."""
         labels, scores, _ = select([self], [self.scores], self.shape, min_area, 0.0, least_left=0.5)  # masks overlap
         return labels, scores
 
@@ -80,7 +81,7 @@ class Detections:
 
 
 def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """A model by itself; SettingsError says why it cannot be used."""
+    """Run a model by itself. SettingsError says why it cannot be used."""
     path, kind, model = _opened(settings)
     progress(Progress(kind, 0, 1, 0.1))
     if kind == NETWORK:
@@ -94,10 +95,12 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) ->
 
 
 def run_prompted(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Report) -> Segmentation:
-    """A promptable model that SiMA+ asks; SettingsError says why it cannot be used."""
+    """Run a promptable model on the boxes of SiMA+'s crystals. SettingsError says why it cannot be used."""
     path, kind, model = _opened(settings)
     if kind not in PROMPTABLE:
-        raise SettingsError(f"{path} is of {kind}, which takes no prompts: {', '.join(PROMPTABLE)} do.")
+        raise SettingsError(
+            f"{path} holds a model of the kind “{kind}”, which takes no prompts. Use one of {', '.join(PROMPTABLE)}."
+        )
     first = sima_plus.run(
         pyramid,
         replace(settings, method="sima-plus"),
@@ -124,57 +127,60 @@ def _segmentation(labels: np.ndarray, sure: np.ndarray, settings: Settings, path
 
 
 def _opened(settings: Settings) -> tuple[Path, str, Any]:
-    """The path that a method names, its family, and the model, ready."""
+    """Return the path that a method names, the family of its model, and the model, ready for use."""
     path = Path(settings.method.partition(":")[2])
     kind = kind_of(path)
     try:
         return path, kind, _loaded(path, kind, changed(path))
     except UNUSABLE as error:
-        raise SettingsError(f"{path} could not be read as a model of {kind} ({reason(error)}).") from error
+        raise SettingsError(f"{path} could not be read as a model of the kind “{kind}” ({reason(error)}).") from error
 
 
 def kind_of(path: Path) -> str:
-    """The family of the model at a path: one of PROMPTABLE or INSTANCE, MASK_R_CNN or NETWORK, or SettingsError."""
+    """Return the family of the model at a path: PROMPTABLE, INSTANCE, MASK_R_CNN or NETWORK. Raises SettingsError."""
     if path.is_file() and path.suffix in (".safetensors", ".pth", ".pt"):
         return MASK_R_CNN
     config = path / "config.json"
     if not config.is_file():
         raise SettingsError(
-            f"{path} holds no model: give a folder as from_pretrained reads it, with config.json and "
-            "model.safetensors, or a file of Mask R-CNN's weights."
+            f"{path} holds no model. Give a folder that from_pretrained can read, with config.json and "
+            "model.safetensors, or a file with weights of Mask R-CNN."
         )
     try:
         said = json.loads(config.read_text())
     except ValueError as error:
         raise SettingsError(f"{config} is not valid JSON.") from error
     if not isinstance(said, dict):
-        raise SettingsError(f"{config} is not a model's configuration.")
+        raise SettingsError(f"{config} is not the configuration of a model.")
     if "encoder_name" in said:
         return NETWORK
     kind = str(said.get("model_type"))
-    kind = {"sam2_video": "sam2"}.get(kind, kind)  # the checkpoints of SAM 2 are of both
+    kind = {"sam2_video": "sam2"}.get(kind, kind)  # checkpoints of SAM 2 use both names
     if kind not in (*PROMPTABLE, *INSTANCE):
         known = ", ".join((*PROMPTABLE, *INSTANCE))
-        raise SettingsError(f"{path} is of {kind}, which finds no single crystals here; known are {known}.")
+        raise SettingsError(
+            f"{path} holds a model of the kind “{kind}”, which cannot find single crystals here. Use one of {known}."
+        )
     return kind
 
 
 def reason(error: Exception) -> str:
-    """What a library says of a model it cannot use, on one line that is not too long."""
+    """Return a library's message about a model that it cannot use, on one line and shortened."""
     return " ".join(str(error).split())[:200]
 
 
 def changed(path: Path) -> int:
-    """When a model's files were written last, ns: what is kept of a model holds until then."""
+    """Return when the files of a model were last written, ns; what is cached of a model is valid until then."""
     return max(file.stat().st_mtime_ns for file in (path.iterdir() if path.is_dir() else [path]))
 
 
 def described(path: Path) -> str:
-    """Family, library and hashes of the model at a path, for the record; SettingsError if there is none."""
+    """Return family, library and hashes of the model at a path, for the record. Raises SettingsError if there is
+    none."""
     return _described(path, kind_of(path), changed(path))
 
 
-@lru_cache(maxsize=1)  # weights may be gigabytes, and are read once
+@lru_cache(maxsize=1)  # weights may have gigabytes, so they are read once
 def _described(path: Path, kind: str, since: int) -> str:
     weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     hashes = ", ".join(file_hash(file)[:16] for file in weights)
@@ -184,7 +190,7 @@ def _described(path: Path, kind: str, since: int) -> str:
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path, kind: str, since: int) -> Any:
-    """The model, kept for the next image."""
+    """Load the model and keep it for the next image."""
     if kind == MASK_R_CNN:
         return _built_mask_r_cnn(path).eval().to(best_device())
     if kind == NETWORK:
@@ -193,7 +199,7 @@ def _loaded(path: Path, kind: str, since: int) -> Any:
 
 
 def pipeline_of(task: str, path: Path) -> Any:
-    """transformers' pipeline for a task with the model in a folder, ready; no pickle is read."""
+    """Return the transformers pipeline of a task with the model in a folder; no pickle is read."""
     try:
         transformers = import_module("transformers")
     except ImportError as error:
@@ -203,18 +209,18 @@ def pipeline_of(task: str, path: Path) -> Any:
     return transformers.pipeline(task, model=str(path), device=best_device(), model_kwargs={"use_safetensors": True})
 
 
-# --- what each family finds: masks bool (H, W) and scores ------------------------------------------------------------
+# --- how each family finds masks bool (H, W) and scores ----------------------------------------------------------
 
 
 def _points(pipeline: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """By transformers' own mask generation, with its defaults: a grid of 32 × 32 points."""
+    """Find masks by the mask generation of transformers with its defaults: a grid of 32 × 32 points."""
     found = pipeline(_picture(pixels))
     for mask, score in zip(found["masks"], found["scores"], strict=True):
         yield np.asarray(mask, bool), float(score)
 
 
 def _instances(pipeline: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """By transformers' own image segmentation."""
+    """Find masks by the image segmentation of transformers."""
     for found in pipeline(_picture(pixels), subtask="instance", threshold=LEAST_SCORE):
         yield np.asarray(found["mask"]) > 0, float(found["score"])
 
@@ -222,7 +228,7 @@ def _instances(pipeline: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, 
 def _boxes(
     pipeline: Any, pixels: np.ndarray, boxes: np.ndarray, report: Callable[[int, int], None]
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """One mask in each box (n, 4), left, top, right, bottom. The image is embedded once."""
+    """Find one mask in each box (n, 4), left, top, right, bottom. The image is embedded once."""
     model, processor = pipeline.model, pipeline.image_processor
     inputs = processor(images=_picture(pixels), return_tensors="pt").to(model.device)
     sizes, scaled = inputs["original_sizes"].tolist(), inputs.get("reshaped_input_sizes")
@@ -230,7 +236,7 @@ def _boxes(
     with torch.inference_mode():
         embedded = model.get_image_embeddings(inputs["pixel_values"])
         seen = {"image_embeddings": embedded}
-        if isinstance(embedded, tuple):  # of SAM-HQ
+        if isinstance(embedded, tuple):  # SAM-HQ
             seen = {"image_embeddings": embedded[0], "intermediate_embeddings": embedded[1]}
         for start in range(0, len(boxes), PROMPTS):
             part = torch.tensor(boxes[None, start : start + PROMPTS], dtype=torch.float32) * grow
@@ -244,7 +250,7 @@ def _boxes(
 
 
 def _scale_to_input(inputs: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    """What coordinates (x, y, x, y) of the image are multiplied with to be those of the network's input."""
+    """Return the factors that convert image coordinates (x, y, x, y) to those of the network's input."""
     scaled = inputs.get("reshaped_input_sizes")
     height, width = inputs["pixel_values"].shape[-2:] if scaled is None else scaled[0].tolist()
     return torch.tensor([width / shape[1], height / shape[0]] * 2)
@@ -255,7 +261,7 @@ def _picture(pixels: np.ndarray) -> Any:
 
 
 def _built_mask_r_cnn(path: Path) -> torch.nn.Module:
-    """torchvision's Mask R-CNN on ResNet-50 with these weights, of its first or second version."""
+    """Return torchvision's Mask R-CNN on ResNet-50, first or second version, with these weights."""
     state = load_tensors(path)
     detection = import_module("torchvision.models.detection")
     is_second = "backbone.fpn.inner_blocks.0.1.weight" in state
@@ -263,7 +269,7 @@ def _built_mask_r_cnn(path: Path) -> torch.nn.Module:
     classes = len(state["roi_heads.box_predictor.cls_score.bias"])
     network = build(weights=None, weights_backbone=None, num_classes=classes, box_detections_per_img=MOST)
     network.load_state_dict(state)
-    # masks stay small until they are asked for: those of 2000 crystals would not fit
+    # masks stay small until they are needed: 2000 masks of full size would not fit into memory
     network.transform.postprocess = lambda found, sizes, _: [
         one | {"size": size} for one, size in zip(found, sizes, strict=True)
     ]
@@ -285,16 +291,14 @@ def _mask_r_cnn(network: Any, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, 
 
 
 def _by_network(network: torch.nn.Module, pyramid: Pyramid, settings: Settings, progress: Report) -> np.ndarray:
-    """Labels of the ground that a network draws, divided by its lines if it draws those first, else by distance."""
+    """Return labels of the ground that a network draws, divided by its lines, or by distance if it draws no lines."""
     try:
         maps = baselines.probabilities(pyramid, network, progress)
-    except (AssertionError, RuntimeError) as error:  # a Swin transformer takes tiles of its own size only
-        raise SettingsError(f"The network could not see this image ({reason(error)}).") from error
+    except (AssertionError, RuntimeError) as error:  # a Swin transformer only takes tiles of its own size
+        raise SettingsError(f"The network could not process this image ({reason(error)}).") from error
     least = settings.instances.min_area
     if len(maps) == 1:
         return baselines.split_by_distance(maps[0] > 0.5, least)
     if len(maps) == 2:
         return baselines.basins_between(maps[0], maps[1] > 0.5, baselines.BOUNDARY_THRESHOLD, least)
-    raise SettingsError(
-        f"A network must draw one map, the ground, or two, lines and ground; this one draws {len(maps)}."
-    )
+    raise SettingsError(f"A network must draw one map (ground) or two (lines, ground). This one draws {len(maps)}.")

@@ -1,4 +1,4 @@
-"""From fused maps to crystals."""
+"""Convert fused maps to crystals."""
 
 import numpy as np
 from scipy.special import expit
@@ -11,8 +11,8 @@ from crystalseg.segmentation.settings import Instances
 
 
 def instances(fused: Prediction, choice: Instances, as_cellpose: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Labels int32 (H, W) and each crystal's confidence float32 (n,) from the fused maps. `as_cellpose`: see
-    methods.Method; runs from before there was a flow threshold (None) were all traced our way."""
+    """Return labels, int32 (H, W), and each crystal's confidence, float32 (n,), from the fused maps. `as_cellpose`: see
+    `methods.Method`. Runs on record without a flow threshold (None) are always traced by `flows`."""
     limit = choice.flow_threshold
     if as_cellpose and limit is not None:
         labels = labels_as_cellpose(fused.flow, fused.foreground, choice.foreground_threshold, choice.min_area, limit)
@@ -27,9 +27,9 @@ def instances(fused: Prediction, choice: Instances, as_cellpose: bool = False) -
 
 
 def confidences(labels: np.ndarray, fused: Prediction) -> np.ndarray:
-    """Mean over a crystal of foreground probability × flow length, float32 (n,), 0..1.
+    """Return foreground probability × flow length, averaged over each crystal, float32 (n,), 0..1.
 
-    The flow is short where scales or tiles disagree. The figure orders crystals by doubt; it is no calibrated
+    The flow is short where scales or tiles disagree. The value ranks crystals by doubt; it is not a calibrated
     probability.
     """
     probability = expit(fused.foreground)

@@ -1,4 +1,4 @@
-"""Language models of the user's own, by a folder as from_pretrained of transformers reads it."""
+"""Language models of the user, in a folder that from_pretrained of transformers can read."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,22 +15,23 @@ LONGEST_ANSWER = 96  # tokens
 
 
 class LanguageModel:
-    """A model that answers text, or text and image; pixels: the image it is shown, uint8 (H, W, 3), if there is one.
-    SettingsError, in a sentence, if there is none at `path`."""
+    """A model that answers text, or text and an image. pixels: the image to show, uint8 (H, W, 3), if any. Raises
+    SettingsError if there is no model at `path`."""
 
     def __init__(self, path: Path, pixels: np.ndarray | None = None):
         if not (path / "config.json").is_file():
-            raise SettingsError(f"{path} holds no language model: give a folder as from_pretrained reads it.")
+            raise SettingsError(f"{path} holds no language model. Give a folder that from_pretrained can read.")
         self.path, self.pixels = path, pixels
         self.sees = any((path / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
 
     def __call__(self, task: str, examples: Sequence[tuple[str, str]], words: str) -> str:
-        """The model's answer to `words`, the likeliest, the same each time. SettingsError if it cannot be used."""
+        """Return the model's most likely answer to `words`; it is the same each time. Raises SettingsError if the model
+        cannot be used."""
         turns: list[dict] = []
         for said, answer in examples:
             turns += [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
         turns.append({"role": "user", "content": words})
-        turns[0]["content"] = f"{task}\n\n{turns[0]['content']}"  # not every model knows a role for tasks
+        turns[0]["content"] = f"{task}\n\n{turns[0]['content']}"  # not every model has a system role
         try:
             return self._answer(turns)
         except (*UNUSABLE, ImportError) as error:
@@ -51,5 +52,5 @@ class LanguageModel:
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path, task: str, since: int) -> Any:
-    """The pipeline, kept for the next wish until its files change."""
+    """Load the pipeline and keep it for the next request until its files change."""
     return pipeline_of(task, path)

@@ -1,7 +1,7 @@
-"""Masks of many crystals at one resolution: in a label image, or packed, where an image is too large for several such.
+"""Masks of many crystals at one resolution: as a label image, or packed if an image is too large for several of those.
 
-Both give `shape` (h, w), `boxes` int32 (n, 4), (top, left, bottom, right) with ends excluded, and of each crystal,
-numbered from 0, its `mask`; `overlaps` compares those of two resolutions.
+Both classes provide `shape` (h, w), `boxes` int32 (n, 4), (top, left, bottom, right) with ends excluded, and the `mask`
+of each crystal, numbered from 0. `overlaps` compares the masks of two resolutions.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from scipy.sparse import coo_array, csr_array
 
 
 class LabelMasks:
-    """The masks in labels int32 (h, w), 0 = background, 1..n."""
+    """The masks of labels int32 (h, w), 0 = background, 1..n."""
 
     def __init__(self, labels: np.ndarray):
         self.labels = labels
@@ -26,16 +26,16 @@ class LabelMasks:
         return boxes_of(self.labels)
 
     def mask(self, index: int) -> np.ndarray:
-        """bool (h, w) within its box."""
+        """Return a mask, bool (h, w), within its box."""
         top, left, bottom, right = self.boxes[index]
         return self.labels[top:bottom, left:right] == index + 1
 
     def painted(self) -> np.ndarray:
-        """The label image."""
+        """Return the label image."""
         return self.labels
 
     def counted(self, coarse: np.ndarray) -> tuple[csr_array, np.ndarray]:
-        """See `overlaps`."""
+        """Count shared pixels; see `overlaps`."""
         rows, columns = _nearest(coarse.shape, self.shape)
         fine = self.labels if coarse.shape == self.shape else self.labels[rows[:, None], columns]
         shape = (int(coarse.max()) + 1, len(self.boxes) + 1)
@@ -45,8 +45,8 @@ class LabelMasks:
 
 @dataclass(frozen=True)
 class PackedMasks:
-    """Masks of one bit a pixel: bits uint8, those of crystal k from byte starts[k] to starts[k + 1], int64 (n + 1,),
-    row by row of its box."""
+    """Masks with one bit per pixel. bits: uint8; those of crystal k lie from byte starts[k] to starts[k + 1], int64
+    (n + 1,), row by row of its box."""
 
     shape: tuple[int, int]
     boxes: np.ndarray
@@ -57,7 +57,7 @@ class PackedMasks:
     def of(
         labels: np.ndarray, wanted: Sequence[int], shape: tuple[int, int], place: tuple[int, int] = (0, 0)
     ) -> "PackedMasks":
-        """Those of the `wanted` labels of a part int32 (h, w) whose first pixel lies at `place` (y, x) of `shape`."""
+        """Pack the `wanted` labels of a part, int32 (h, w), whose first pixel lies at `place` (y, x) of `shape`."""
         inside = boxes_of(labels)[np.asarray(wanted, int) - 1]
         packed = [
             np.packbits(labels[top:bottom, left:right] == n)
@@ -69,7 +69,7 @@ class PackedMasks:
 
     @staticmethod
     def joined(parts: Sequence["PackedMasks"]) -> "PackedMasks":
-        """Those of several parts of one image, one after another."""
+        """Join the masks of several parts of one image, one part after another."""
         sizes = np.concatenate([np.diff(part.starts) for part in parts])
         return PackedMasks(
             parts[0].shape,
@@ -79,32 +79,32 @@ class PackedMasks:
         )
 
     def ordered(self) -> np.ndarray:
-        """The order in which `scipy.ndimage.label` and its like would number them, by their first pixels: int (n,)."""
+        """Return the order of the masks' first pixels, in which `scipy.ndimage.label` numbers labels: int (n,)."""
         first = [self.boxes[k, 1] + int(np.argmax(self.mask(k)[0])) for k in range(len(self.boxes))]
         return np.lexsort((first, self.boxes[:, 0]))
 
     def taken(self, order: np.ndarray) -> "PackedMasks":
-        """Those of the numbers `order` int (m,), in that order."""
+        """Return the masks with the numbers `order`, int (m,), in that order."""
         sizes = np.diff(self.starts)[order]
         starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
         source = np.repeat(self.starts[order] - starts[:-1], sizes) + np.arange(starts[-1])
         return PackedMasks(self.shape, self.boxes[order], self.bits[source], starts)
 
     def mask(self, index: int) -> np.ndarray:
-        """bool (h, w) within its box."""
+        """Return a mask, bool (h, w), within its box."""
         top, left, bottom, right = self.boxes[index].tolist()
         size = (bottom - top) * (right - left)
         bits = np.unpackbits(self.bits[self.starts[index] : self.starts[index + 1]], count=size)
         return bits.view(bool).reshape(bottom - top, right - left)
 
     def painted(self) -> np.ndarray:
-        """The label image, int32 (h, w), 1..n."""
+        """Return the label image, int32 (h, w), 1..n."""
         labels = np.zeros(self.shape, np.int32)
         _paint(labels, self.boxes, self.bits, self.starts)
         return labels
 
     def counted(self, coarse: np.ndarray) -> tuple[csr_array, np.ndarray]:
-        """See `overlaps`."""
+        """Count shared pixels; see `overlaps`."""
         rows, columns = _nearest(coarse.shape, self.shape)
         other, own, shared, areas = _count(coarse, rows, columns, self.boxes, self.bits, self.starts)
         shape = (int(coarse.max()), len(self.boxes))
@@ -115,20 +115,21 @@ Masks = LabelMasks | PackedMasks
 
 
 def boxes_of(labels: np.ndarray) -> np.ndarray:
-    """Bounding boxes of labels (h, w), 1..n, int32 (n, 4): top, left, bottom, right, ends excluded."""
+    """Return bounding boxes of labels (h, w), 1..n: int32 (n, 4), top, left, bottom, right, ends excluded."""
     found = [(r.start, c.start, r.stop, c.stop) for r, c in ndimage.find_objects(labels)]
     return np.array(found, np.int32).reshape(-1, 4)
 
 
 def overlaps(coarse: np.ndarray, fine: Masks) -> tuple[csr_array, np.ndarray]:
-    """Pixels that the masks of another resolution share with those of a label image `coarse` int32 (h, w), at its
-    resolution: (n of coarse, n of fine), and how many pixels each fine mask has there, int (n of fine,)."""
+    """Return the number of pixels that the labels of `coarse`, int32 (h, w), share with the masks of another
+    resolution, at the resolution of `coarse`: (n of coarse, n of fine), and the size of each fine mask there, int (n of
+    fine,)."""
     return fine.counted(coarse)
 
 
 def _nearest(shape: tuple[int, ...], source: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of an image of size `source` from which one of size `shape` takes its pixels, int64; as OpenCV's
-    INTER_NEAREST does."""
+    """Return the rows and columns of an image of size `source`, int64, from which an image of size `shape` takes its
+    pixels, as with OpenCV's INTER_NEAREST."""
     rows, columns = (
         np.minimum((np.arange(n) * (full / n)).astype(np.int64), full - 1)
         for n, full in zip(shape, source, strict=True)
@@ -137,7 +138,7 @@ def _nearest(shape: tuple[int, ...], source: tuple[int, int]) -> tuple[np.ndarra
 
 
 def nearest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) at another size, each pixel from one of theirs."""
+    """Resize labels (H, W); each pixel is copied from one of theirs."""
     rows, columns = _nearest(shape, labels.shape)
     return labels[rows[:, None], columns]
 
@@ -158,8 +159,9 @@ def _paint(labels: np.ndarray, boxes: np.ndarray, bits: np.ndarray, starts: np.n
 def _count(
     coarse: np.ndarray, rows: np.ndarray, columns: np.ndarray, boxes: np.ndarray, bits: np.ndarray, starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels of `coarse`, numbers of masks and pixels shared, of each pair that shares some; and each mask's pixels at
-    that resolution, whose pixel (y, x) shows pixel (rows[y], columns[x]) of theirs."""
+    """Return each pair of a label of `coarse` and a mask that share pixels, with the number of pixels they share, and
+    the size of each mask at the resolution of `coarse`, whose pixel (y, x) shows pixel (rows[y], columns[x]) of
+    them."""
     others = np.empty(1024, np.int64)
     owns = np.empty(1024, np.int64)
     shares = np.empty(1024, np.int64)

@@ -1,13 +1,13 @@
-"""Memory that was freed, given back to the system."""
+"""Return freed memory to the system."""
 
 import contextlib
 import ctypes
 
 
 def give_back() -> None:
-    """Have the C library return what it keeps of freed memory: glibc holds on to gigabytes after large images.
+    """Make the C library release freed memory, of which glibc keeps gigabytes after large images.
 
-    Elsewhere nothing happens.
+    With other C libraries this does nothing.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -32,7 +32,7 @@ from crystalseg.segmentation.precision import best_device
 from crystalseg.segmentation.scales import SIZE_THRESHOLDS
 from crystalseg.segmentation.settings import Settings
 
-# What each weights file is loaded into, from what is in it.
+# For each weights file, how its network is built from its contents.
 BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "cellpose": lambda state: CPNet(flow_inputs(state)),
     "folded": lambda _: FoldedCPNet(),
@@ -47,12 +47,12 @@ BUILD: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "boundary-sa2": SA2Net.shaped,
     "clicks": lambda _: ClickNet(),
 }
-_JUDGE = "judge."  # begins the names of a judge's weights in the file of a model
-REQUIRED = ("cellpose", "sima")  # a folder of weights has these at least
+_JUDGE = "judge."  # prefix of the judge's weights in a model file
+REQUIRED = ("cellpose", "sima")  # a folder of weights has at least these
 
 
 class Networks(Mapping[str, nn.Module]):
-    """Networks by name, each made when it is first asked for: a run needs two of many."""
+    """Networks by name. Each is built on first use, because a run needs only two of many."""
 
     def __init__(self, makers: Mapping[str, Callable[[], nn.Module]]):
         self._makers = {name: cache(make) for name, make in makers.items()}
@@ -73,7 +73,7 @@ class Networks(Mapping[str, nn.Module]):
     def with_others(
         before: Mapping[str, nn.Module], others: Mapping[str, nn.Module], without: Collection[str] = ()
     ) -> "Networks":
-        """Those `before`, but `without` some, with others in the place of some of them."""
+        """Return the networks of `before` except `without`, with `others` replacing some of them."""
         kept: dict[str, Callable[[], nn.Module]] = {
             name: partial(before.__getitem__, name) for name in before if name not in without
         }
@@ -82,10 +82,10 @@ class Networks(Mapping[str, nn.Module]):
 
 @dataclass(frozen=True)
 class Models:
-    """The networks, ready on a device, by the name of their weights; `models["sima"]` is one of them, or WeightsError
-    with the remedy if there are no weights for it. size_thresholds: those (%) that each network of size levels was
-    trained for, by name, if others than SIZE_THRESHOLDS; hashes: SHA-256 of each weights file; versions: their names
-    and versions in words."""
+    """The networks, ready on a device, by the name of their weights; for example `models["sima"]`. A name without
+    weights raises WeightsError with the remedy. size_thresholds: the size thresholds (%) that each network of size
+    levels was trained for, by name, if they differ from SIZE_THRESHOLDS; hashes: SHA-256 of each weights file;
+    versions: their names and versions in words."""
 
     networks: Mapping[str, nn.Module]
     device: torch.device
@@ -95,36 +95,36 @@ class Models:
 
     def __getitem__(self, name: str) -> nn.Module:
         if name not in self.networks:
-            raise WeightsError(f"This method needs {name} weights: train them (python -m crystalseg train {name}).")
+            raise WeightsError(f"This method needs {name} weights. Train them with: python -m crystalseg train {name}")
         return self.networks[name]
 
     def levels_of(self, name: str) -> tuple[float, ...]:
-        """The size limits (%) that a network of size levels was trained for."""
+        """Return the size thresholds (%) that a network of size levels was trained for."""
         return self.size_thresholds.get(name, SIZE_THRESHOLDS)
 
     def judge(self, settings: Settings) -> Confidence:
-        """The network that judges what SiMA+'s flow network proposes."""
+        """Return the network that judges the proposals of SiMA+'s flow network."""
         network = self[JUDGES[settings.architecture]]
         assert isinstance(network, Confidence)
         return network
 
     def used_by(self, settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
-        """Hashes and versions of the weights that a run uses, by name."""
+        """Return hashes and versions of the weights that a run uses, by name."""
         hashes, versions = (
             {n: facts[n] for n in settings.networks if n in facts} for facts in (self.hashes, self.versions)
         )
         return hashes, versions
 
     def parameters(self, settings: Settings) -> int:
-        """How many parameters the networks of a run have together."""
+        """Return the total number of parameters of a run's networks."""
         used = [self.networks[name] for name in settings.networks if name in self.networks]
         return sum(p.numel() for network in used for p in network.parameters())
 
 
 @dataclass(frozen=True)
 class Taught:
-    """A model on record, to run in place of the shipped weights of its architecture. reference: NAME:VERSION; network:
-    its architecture; sha256, data: of its weights file, which may hold a judge of its own (`one_state`)."""
+    """A model on record that replaces the shipped weights of its architecture. reference: NAME:VERSION; network: its
+    architecture; sha256, data: of its weights file, which may include a judge of its own (`one_state`)."""
 
     reference: str
     network: str
@@ -132,7 +132,8 @@ class Taught:
     data: bytes = field(repr=False)
 
     def networks(self) -> dict[str, nn.Module]:
-        """Its networks by the name of the weights they stand for, on the CPU; WeightsError if they do not fit."""
+        """Return its networks by the name of the weights they replace, on the CPU. Raises WeightsError if they do not
+        fit."""
         what = f"Model {self.reference}"
         state, _ = weights_in(self.data, self.network, what)
         judge = {key.removeprefix(_JUDGE): values for key, values in state.items() if key.startswith(_JUDGE)}
@@ -142,13 +143,13 @@ class Taught:
 
 
 def one_state(flow: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a flow network and of the judge of its proposals, for one file."""
+    """Return the weights of a flow network and of the judge of its proposals, for one file."""
     return {**flow, **{_JUDGE + key: values for key, values in judge.items()}}
 
 
 def load_judge(settings: Settings, taught: Taught | None = None, directory: Path = DIRECTORY) -> Confidence:
-    """The network that judges proposals, alone, on the CPU: enough for `pipeline.rethreshold`. That of the model
-    `taught`, if it has its own."""
+    """Load only the network that judges proposals, on the CPU; `pipeline.rethreshold` needs no other. If the model
+    `taught` has a judge of its own, return that judge."""
     name = JUDGES[settings.architecture]
     own = taught.networks() if taught else {}
     network = own[name] if name in own else load_network(directory / f"{name}.safetensors", name)
@@ -157,7 +158,7 @@ def load_judge(settings: Settings, taught: Taught | None = None, directory: Path
 
 
 def load_clicks(directory: Path = DIRECTORY) -> ClickNet | None:
-    """The network that makes a crystal from clicks, alone, on the CPU; None if there are no weights for it."""
+    """Load only the network that makes a crystal from clicks, on the CPU, or return None if it has no weights."""
     if not (directory / "clicks.safetensors").is_file():
         return None
     network = load_network(directory / "clicks.safetensors", "clicks")
@@ -166,12 +167,12 @@ def load_clicks(directory: Path = DIRECTORY) -> ClickNet | None:
 
 
 def with_taught(models: Models, taught: Taught | None) -> Models:
-    """The same networks, with the weights of `taught` in place of those of its architecture, and of its judge if it has
-    its own; WeightsError if they do not fit."""
+    """Return the networks with the weights of `taught` in place of those of its architecture, and of the judge if
+    `taught` has one. Raises WeightsError if they do not fit."""
     if taught is None:
         return models
     own = {name: _ready(network, models.device) for name, network in taught.networks().items()}
-    # the SizeModel reads the style vectors of our CPNet only
+    # the SizeModel only reads the style vectors of our CPNet
     networks = Networks.with_others(models.networks, own, ("size",) if taught.network == "cellpose" else ())
     return replace(
         models,
@@ -182,7 +183,7 @@ def with_taught(models: Models, taught: Taught | None) -> Models:
 
 
 def with_network(models: Models, name: str, network: nn.Module) -> Models:
-    """The same networks with another one in the place of `name`, ready as it is."""
+    """Return the networks with `network`, which must be ready, in place of `name`."""
     return replace(models, networks=Networks.with_others(models.networks, {name: network}))
 
 
@@ -191,7 +192,7 @@ def _ready(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
-    """The network of that name with these weights, for inference."""
+    """Return the network of that name with these weights, for inference."""
     try:
         network = BUILD[name](state)
         network.load_state_dict(state)
@@ -201,21 +202,22 @@ def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
 
 
 def load_network(path: Path, name: str) -> nn.Module:
-    """The network called `name` (of BUILD) with the weights of a file, on the CPU, for inference; WeightsError if there
-    is no such file or it holds others."""
+    """Load the network called `name` (of BUILD) from a weights file, on the CPU, for inference. Raises WeightsError if
+    the file does not exist or holds other weights."""
     state, _ = load_weights(path, name)
     try:
         return _built(name, state, str(path))
     except WeightsError as error:
-        remedy = f"take the file that came with this one, or remove it and train (python -m crystalseg train {name})"
-        raise WeightsError(f"{path} is of another version of crystalseg: {remedy}.") from error
+        remedy = f"Use the file that came with this version, or remove it and train (python -m crystalseg train {name})"
+        raise WeightsError(f"{path} belongs to another version of crystalseg. {remedy}.") from error
 
 
 def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Path | None = None) -> Models:
-    """The shipped networks (or those in another directory) for inference; WeightsError if a file is missing.
+    """Load the shipped networks, or those in another directory, for inference. Raises WeightsError if a file is
+    missing.
 
-    Only those of REQUIRED must be there; methods that need another file say so. `flow_file`: a Cellpose 2 or 3 model
-    file, with two channels or three, to be used instead of our CPNet.
+    Only those of REQUIRED must be there; a method that needs another file raises its own error. `flow_file`: a Cellpose
+    2 or 3 model file, with two or three channels, that replaces our CPNet.
 
     >>> from crystalseg import load_models
     >>> models = load_models(device="cpu")
@@ -226,7 +228,7 @@ def load_models(directory: Path = DIRECTORY, device: str = "auto", flow_file: Pa
     path = {name: directory / f"{name}.safetensors" for name in BUILD}
     given = {name: p for name, p in path.items() if name in REQUIRED or p.is_file()}
     if flow_file is not None:
-        # the SizeModel reads the style vectors of our CPNet only
+        # the SizeModel only reads the style vectors of our CPNet
         given = {name: p for name, p in given.items() if name not in ("cellpose", "size")}
     cards = {name: load_weights(p, name)[1] for name, p in given.items()}
     hashes = {name: file_hash(p) for name, p in given.items()}

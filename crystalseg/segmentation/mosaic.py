@@ -1,7 +1,7 @@
-"""SiMA+ on images whose maps do not fit into memory: scale by scale, band by band, window by window.
+"""Run SiMA+ on images whose maps do not fit into memory: scale by scale, band by band, window by window.
 
-What is found is what `sima_plus.run` finds, except where a flow runs further than a window reads. Maps are not kept;
-proposals are, one bit a pixel, so that the choice among them is made over the whole image at once.
+The result equals that of `sima_plus.run`, except where a flow extends further than a window reads. Maps are not kept.
+Proposals are kept with one bit per pixel, so the choice among them considers the whole image at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,35 +35,36 @@ from crystalseg.segmentation.windows import (
     nothing,
 )
 
-WHOLE = 32e6  # px; larger images are segmented window by window
-MOST = 100e6  # px for methods that cannot
+WHOLE = 32e6  # px; larger images are segmented in windows
+MOST = 100e6  # px; largest image for methods that cannot work in windows
 
 
 class Compute(Protocol):
-    """Where the work is done; results come in the order of what is asked."""
+    """Where the work is done. Results come in the order of the requests."""
 
     def tiles(self, stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The flow network on batches of tiles float32 (b, 3, h, w): its maps (b, K, h, w), the flow of unit length."""
+        """Run the flow network on batches of tiles float32 (b, 3, h, w): its maps (b, K, h, w), with flow of unit
+        length."""
 
     def windows(self, tasks: Iterable[Task], choices: Sequence[Instances]) -> Iterator[list[WindowProposals]]:
-        """What each window proposes with each of the choices."""
+        """Return the proposals of each window for each of the choices."""
 
 
 class BandCache(Protocol):
-    """What was found already, by scale and band, if a run was interrupted."""
+    """Results of an interrupted run, by scale and band."""
 
     def bands(self, scale: int) -> int:
-        """How many bands of a scale are there, from the top."""
+        """Return how many bands of a scale are finished, from the top."""
 
     def get(self, scale: int, band: int) -> list[WindowProposals]:
-        """What was found there with each of the choices."""
+        """Return the proposals of a band for each of the choices."""
 
     def put(self, scale: int, band: int, found: list[WindowProposals]) -> None:
-        """Keep it."""
+        """Keep the proposals of a band."""
 
 
 class Here:
-    """Everything in this process."""
+    """Does all work in this process."""
 
     def __init__(self, pyramid: Pyramid, settings: Settings):
         self._pyramid, self._network = pyramid, settings.architecture
@@ -77,7 +78,7 @@ class Here:
 
 
 class InMemory:
-    """Nothing outlasts the run."""
+    """Keeps results for this run only."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int], list[WindowProposals]] = {}
@@ -100,17 +101,18 @@ def run(
     compute: Compute | None = None,
     kept: BandCache | None = None,
 ) -> Segmentation:
-    """As `sima_plus.run`, without the maps. SettingsError for resize factors that cannot be done in windows."""
+    """Like `sima_plus.run`, without the maps. Raises SettingsError for resize factors that do not work in windows."""
     shape, effort = pyramid.shape, EFFORTS[settings.effort]
     factors = settings.scales.octaves(shape)
     _check(factors, shape)
     whole, finer = settings.steps(shape)
     usual = Instances() if finer else settings.instances
-    # Where to look more finely, the usual thresholds tell, see sima_plus.run; they may not find what is asked for.
+    # The usual thresholds decide where to look more finely (see sima_plus.run); they may differ from the requested
+    # ones.
     choices = [usual] if _alike(usual, settings.instances) else [usual, settings.instances]
     work = _Work(pyramid, choices, compute or Here(pyramid, settings), kept or InMemory(), clock, progress)
     judge = pyramid.models.judge(settings)
-    # how much is enlarged is seen late: as much as the rest, if anything
+    # The share to enlarge is known late; until then assume that it costs as much as the rest.
     work.total = looks(shape, factors) * (2 if ENLARGED in finer else 1)
     used = whole
     scales = [work.scale(k, factor, pyramid.grid(factor).corners) for k, factor in enumerate(whole)]
@@ -142,7 +144,7 @@ def _chosen(
     instances: Instances,
     shape: tuple[int, int],
 ) -> Chosen:
-    """The surest of what all scales' windows propose with one of the choices."""
+    """Return the surest proposals of the windows of all scales, for one of the choices."""
     found = [scale[choice] for scale in scales]
     masks = [f.masks for f in found]
     features = features_of(masks, [f.quality for f in found], [f.figures for f in found])
@@ -151,26 +153,27 @@ def _chosen(
 
 
 def _alike(one: Instances, other: Instances) -> bool:
-    """Whether the same is proposed with both; what is taken of it may differ."""
+    """Return whether both choices lead to the same proposals; the selection may still differ."""
     return one == replace(other, min_confidence=one.min_confidence, flow_threshold=one.flow_threshold)
 
 
 def _check(factors: Sequence[float], shape: tuple[int, int]) -> None:
     if max(factors) > 1:
         raise SettingsError(
-            f"Resize factors above 1 are for images up to {WHOLE / 1e6:.0f} megapixels; without factors of your own, a "
-            "larger one is enlarged where its small crystals are."
+            f"Resize factors above 1 are for images of up to {WHOLE / 1e6:.0f} megapixels. Without your own factors, a "
+            "larger image is enlarged automatically where it has small crystals."
         )
     most = CORE + 2 * REACH  # one window
     if min(factors) * max(shape) > most:
         raise SettingsError(
-            f"On an image of {shape[1]} × {shape[0]} px the first resize factor must be {most / max(shape):.2g} or "
-            "less, so that one scale shows the largest crystals whole; leave the factors to the program."
+            f"For an image of {shape[1]} × {shape[0]} px, the first resize factor must be at most "
+            f"{most / max(shape):.2g}, so that one scale shows the largest crystals whole. Or let the program choose "
+            "the factors."
         )
 
 
 class _Work:
-    """The scales of one image, one after another. total, done: tiles."""
+    """The scales of one image, one after another. total, done: numbers of tiles."""
 
     def __init__(
         self,
@@ -186,7 +189,7 @@ class _Work:
         self.total = self.done = 0
 
     def scale(self, index: int, factor: float, corners: list[tuple[int, int]]) -> list[WindowProposals]:
-        """What the windows of a scale propose with each of the choices; its tiles are those at `corners`."""
+        """Return the proposals of a scale's windows for each of the choices; `corners` are the corners of its tiles."""
         grid = self.pyramid.grid(factor)
         shape = grid.height, grid.width
         cores = band_cuts(shape)
@@ -215,8 +218,8 @@ class _Work:
     def _rows(
         self, level: Level, grid: Grid, corners: list[tuple[int, int]], core: int, stage: str
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The scale's maps as `tiling.blended_rows` gives them, whole from where a band is read whose core begins at
-        row `core`. Batches are those of a run from the beginning: numbers must not depend on where one went on."""
+        """Yield the maps of a scale like `tiling.blended_rows`, complete from the rows that the band with the core at
+        row `core` reads. The batches equal those of an uninterrupted run, because they affect the numbers."""
         needed = [k for k, (y, _) in enumerate(corners) if y + grid.sides[0] > core - REACH]
         first = needed[0] // BATCH * BATCH if needed else len(corners)
         self.done += first

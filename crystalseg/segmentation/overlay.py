@@ -1,4 +1,4 @@
-"""What is drawn over a micrograph: outlines, maps."""
+"""Draw outlines and maps over a micrograph."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ OUTLINE = (255, 214, 10)
 
 
 def boundaries(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
-    """Inner outline of every crystal, bool (H, W)."""
+    """Return the inner outline of every crystal, bool (H, W)."""
     edge = np.zeros(labels.shape, bool)
     for ours, theirs in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = labels[ours] != labels[theirs]
@@ -23,7 +23,7 @@ def boundaries(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
 
 
 def outlined(image: np.ndarray, labels: np.ndarray, opacity: float = 0.0, thickness: int | None = None) -> np.ndarray:
-    """The image with crystals outlined, and filled by size at `opacity` 0..1."""
+    """Return the image with crystals outlined, and filled in the colour of their size at `opacity` 0..1."""
     picture = image.copy()
     if opacity > 0 and labels.any():
         area = areas(labels)
@@ -39,13 +39,13 @@ def outlined(image: np.ndarray, labels: np.ndarray, opacity: float = 0.0, thickn
 
 
 def overlay(image: np.ndarray, picture: np.ndarray, opacity: float) -> np.ndarray:
-    """`picture`, resized to the image, over the image at `opacity` 0..1."""
+    """Return the image with `picture`, resized to the image, over it at `opacity` 0..1."""
     picture = cv2.resize(picture, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return cv2.addWeighted(image, 1 - opacity, picture, opacity, 0)
 
 
 def fit(picture: np.ndarray, longest: int) -> np.ndarray:
-    """The picture reduced so that its longer side is at most `longest` px."""
+    """Return the picture, reduced so that its longer side is at most `longest` px."""
     factor = longest / max(picture.shape[:2])
     if factor >= 1:
         return picture

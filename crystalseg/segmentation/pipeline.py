@@ -1,4 +1,4 @@
-"""`segment`: the one road from a Micrograph to a Segmentation, by any method (paper section III, figure 2)."""
+"""`segment`: the one pipeline from a Micrograph to a Segmentation, for every method (paper section III, figure 2)."""
 
 import math
 from collections.abc import Callable
@@ -33,12 +33,14 @@ def segment(
     compute: Compute | None = None,
     kept: BandCache | None = None,
 ) -> Segmentation:
-    """Segment a micrograph's crystals by any of methods.METHODS; see `Segmentation`, whose settings name the resize
-    factors that were used. Methods without a flow network leave the flow zero. Of more than mosaic.WHOLE px, SiMA+
-    keeps no maps; SettingsError for other methods on more than mosaic.MOST.
+    """Segment the crystals of a micrograph by one of methods.METHODS.
 
-    `progress` is called after every batch of tiles and stage; it may raise `Cancelled`. `pyramid`: of this image, if
-    there is one already. `models`: None will do for methods that need no network. `compute`, `kept`: see mosaic.run.
+    Returns a `Segmentation`, whose settings name the resize factors that were used. Methods without a flow network
+    leave the flow zero. For images larger than mosaic.WHOLE px, SiMA+ keeps no maps. Other methods raise SettingsError
+    for images larger than mosaic.MOST px.
+
+    `progress` is called after every batch of tiles and every stage; it may raise `Cancelled`. `pyramid`: an existing
+    pyramid of this image. `models` may be None for methods that need no network. `compute`, `kept`: see `mosaic.run`.
 
     >>> import numpy as np
     >>> from crystalseg import Settings, load_models, read_micrograph, segment
@@ -53,8 +55,8 @@ def segment(
     pixels = math.prod(micrograph.shape)
     if pixels > mosaic.MOST and not method_of(settings.method).selects:
         raise SettingsError(
-            f"{pixels / 1e6:.0f} megapixels are a mosaic: it is segmented by SiMA+; for another method crop it to "
-            f"{mosaic.MOST / 1e6:.0f}."
+            f"An image of {pixels / 1e6:.0f} megapixels is a mosaic, which only SiMA+ can segment. For another method, "
+            f"crop it to {mosaic.MOST / 1e6:.0f} megapixels."
         )
     if pixels > mosaic.WHOLE and settings.instances.holes == "kept":
         raise SettingsError(
@@ -64,7 +66,7 @@ def segment(
     clock = Clock()
     run = RUNS[settings.method.partition(":")[0]]
     pyramid = pyramid or Pyramid(models, micrograph.pixels)
-    # Levels of an image are read in colour: a network of two channels still sees it whole.
+    # Limits are computed from the colour image, so a network with two channels still uses all of it.
     if pixels > mosaic.WHOLE and method_of(settings.method).selects and pyramid.takes_colour(settings.architecture):
         run = partial(mosaic.run, compute=compute, kept=kept)
     try:
@@ -84,7 +86,7 @@ def segment(
 def _by_fusion(
     pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]
 ) -> Segmentation:
-    """The scales' flows added up, and the sum traced (paper section III-B)."""
+    """Fuse the flows of the scales and trace the result (paper section III-B)."""
     choice = settings.scales
     factors = settings.ladder(pyramid.shape)
     shares: list[np.ndarray | None] = [None] * len(factors)
@@ -106,7 +108,7 @@ def _by_fusion(
     return Segmentation(labels, confidence, fused, scales, attention, settings)
 
 
-# How each method runs.
+# The function that runs each method.
 RUNS: dict[str, Callable[[Pyramid, Settings, Clock, Callable[[Progress], None]], Segmentation]] = {
     "sima-plus": sima_plus.run,
     "sima": _by_fusion,
@@ -128,11 +130,11 @@ RUNS: dict[str, Callable[[Pyramid, Settings, Clock, Callable[[Progress], None]],
 def rethreshold(
     segmentation: Segmentation, pixels: np.ndarray, choice: Instances, confidence: Confidence | None
 ) -> Segmentation:
-    """The same run on the same `pixels`, uint8 (H, W, 3), with other thresholds, from the kept maps; the flow network
-    does not run. `confidence`: SiMA+ needs it, unless only the lowest confidence rises.
+    """Apply other thresholds to a run on the same `pixels`, uint8 (H, W, 3), using the kept maps. The flow network does
+    not run again. `confidence`: needed for SiMA+, unless only the lowest confidence rises.
 
-    Methods without a flow field have no foreground threshold to change; there only smaller crystals and those of less
-    confidence are dropped, from the labels the run gave.
+    Methods without a flow field have no foreground threshold to change. For them, crystals that are too small or not
+    confident enough are dropped from the labels of the run.
     """
     settings = replace(segmentation.settings, instances=choice)
     if segmentation.settings.instances.holes != choice.holes:

@@ -1,25 +1,25 @@
-"""The number type networks compute in."""
+"""The number type in which networks compute."""
 
 import torch
 
 
 def best_device() -> torch.device:
-    """A GPU where there is one."""
+    """Return a GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bf16 where the hardware computes in it; elsewhere it would only be slower."""
+    """Return bf16 autocast where the hardware computes in bf16; on other hardware bf16 would only be slower."""
     return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device))
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether the hardware does."""
+    """Return whether the hardware computes in bf16."""
     return device.type == "cuda" or (torch.backends.cpu.get_cpu_capability() == "AVX512" and _has_bf16())
 
 
 def words(device: torch.device, exact: bool = False) -> str:
-    """What networks compute on, and in which number type, for the record; `exact`: in float32 everywhere."""
+    """Return the device and number type of the networks, for the record; `exact`: float32 everywhere."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     return f"{name}, {'bfloat16' if computes_in_bf16(device) and not exact else 'float32'}"
 

@@ -1,4 +1,4 @@
-"""How far a run is, how long it took, and how it is stopped."""
+"""Report the progress and timing of a run, and stop it."""
 
 import time
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """stage: what is being done, in words; done of total: tiles in this stage; share: of the whole run, 0..1."""
+    """Progress of a run. stage: current stage, in words; done of total: tiles in this stage; share: of the run,
+    0..1."""
 
     stage: str
     done: int
@@ -19,7 +20,7 @@ class Cancelled(Exception):  # noqa: N818 - not an error
 
 
 class Clock:
-    """Seconds by stage."""
+    """Measures seconds by stage."""
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}

@@ -1,11 +1,12 @@
-"""SiMA+: each crystal from the scale that shows it best.
+"""SiMA+: take each crystal from the scale that shows it best.
 
-Every scale proposes crystals from its own flow. A proposal is described by a small picture of itself, with what the
-flow network said about it, and by a few figures: how well the flow fits the crystal's shape, and what the other scales
-say of it. A small network turns both into the quality to expect (after Huang et al. 2019, Mask Scoring R-CNN), and the
-best proposals are taken first. The paper instead adds up the flows of all scales, with weights by size in per cent of
-the image; flows of different scales for one crystal then disturb each other, and the scale that suits a percentage
-depends on the size of the image.
+Every scale proposes crystals from its own flow. A proposal is described by a small picture, which includes the output
+of the flow network, and by a few figures: how well the flow fits the crystal's shape, and what the other scales propose
+in the same place. A small network predicts the quality of the proposal from both (after Huang et al. 2019, Mask Scoring
+R-CNN), and the best proposals are taken first.
+
+The paper instead adds the flows of all scales, with weights by size in per cent of the image. Flows of different scales
+for one crystal then disturb each other, and the scale that suits a percentage depends on the size of the image.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,26 +35,26 @@ FEATURES = (
     "border",  # 1 if it touches the image's border
     "factor",  # octaves of the scale's resize factor, divided by 2; at most 0, the finest the network was trained on
 )
-# Two more follow where the flow network gives outlines: the mean probability of an outline along its own, 0..1, and
-# inside it, 0..1, as where two crystals were taken for one.
-# What a proposal's picture shows: the image, what the flow network said, the proposal and its neighbours; outlines, if
-# the network gives them, come last.
+# Flow networks with outlines add two features: the mean outline probability along the proposal's own outline, 0..1, and
+# inside it, 0..1, which is high where one proposal covers two crystals.
+# Channels of a proposal's picture: the image, the output of the flow network, the proposal and its neighbours. If the
+# network gives outlines, they come last.
 CHANNELS = ("red", "green", "blue", "foreground", "fit", "length", "divergence", "own", "others")
-FIT_EXTENT = 96  # px; a fit needs no more of a shape (docs/performance.md)
-PATCH = 48  # px, side of that picture
-CONTEXT = 1.5  # its side as a multiple of the proposal's longer side
-SMALLEST = 12  # px² at a scale's own resolution; less has no shape
-LARGEST = 1.25 * TILE  # px there; except on the coarsest scale, what exceeds the tile was never seen whole
-# Crystals narrower than this (square root of the area) at the image's own resolution show better enlarged.
+FIT_EXTENT = 96  # px; a shape needs no more resolution for its fit (docs/performance.md)
+PATCH = 48  # px, side of the picture
+CONTEXT = 1.5  # side of the picture as a multiple of the proposal's longer side
+SMALLEST = 12  # px² at a scale's own resolution; smaller pieces have no shape
+LARGEST = 1.25 * TILE  # px at that resolution; except at the coarsest scale, no tile shows larger crystals whole
+# Crystals narrower than this (square root of the area) at the image's own resolution are seen better when enlarged.
 SMALL = 20  # px
-# Where they are fewer than this share of all crystals, they are too often pieces of larger ones.
+# If they are less than this share of all crystals, they are too often pieces of larger ones.
 LEAST_SMALL = 0.25
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """Crystals proposed by one scale, and what it alone says of them, at its resolution: labels int32 (h, w); fit
-    float32 (h, w), see `flow_fit`; quality (n,), see `fit_quality`; figures (n, k), FEATURES from `size` on."""
+    """Crystals that one scale proposes, with its own figures, at its resolution. labels: int32 (h, w); fit: float32
+    (h, w), see `flow_fit`; quality: (n,), see `fit_quality`; figures: (n, k), FEATURES from `size` on."""
 
     labels: np.ndarray
     fit: np.ndarray
@@ -63,8 +64,8 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Crystals proposed by one scale, compared with those of others: labels int32 (h, w); features float32 (n, k),
-    FEATURES and, with outlines, two more; fit float32 (h, w), see `flow_fit`."""
+    """Crystals that one scale proposes, compared with those of other scales. labels: int32 (h, w); features: float32
+    (n, k), FEATURES and, with outlines, two more; fit: float32 (h, w), see `flow_fit`."""
 
     labels: np.ndarray
     features: np.ndarray
@@ -72,39 +73,39 @@ class Candidates:
 
     @property
     def masks(self) -> LabelMasks:
-        """Those of the labels."""
+        """Return the masks of the labels."""
         return LabelMasks(self.labels)
 
 
 def propose(scales: Sequence[ScalePrediction], foreground_threshold: float, min_area: int) -> list[Candidates]:
-    """What each scale takes for crystals, coarsest scale first. `min_area`: px² of the image, not of the scale."""
+    """Return the proposals of each scale, coarsest scale first. `min_area`: px² of the image, not of the scale."""
     return compared([proposed(scale, k == 0, foreground_threshold, min_area) for k, scale in enumerate(scales)])
 
 
 def proposed(scale: ScalePrediction, is_coarsest: bool, foreground_threshold: float, min_area: int) -> Proposed:
-    """What a scale alone takes for crystals."""
+    """Return the proposals of one scale with its own figures."""
     labels = traced(scale, is_coarsest, foreground_threshold, min_area)
     fit = flow_fit(labels, scale)
     return Proposed(labels, fit, fit_quality(labels, scale, fit), own_figures(labels, scale))
 
 
 def traced(scale: ScalePrediction, is_coarsest: bool, foreground_threshold: float, min_area: int) -> np.ndarray:
-    """The crystals a scale proposes, int32 (h, w), 1..n. `min_area`: px² of the image, not of the scale."""
+    """Return the crystals that a scale proposes, int32 (h, w), 1..n. `min_area`: px² of the image, not of the scale."""
     smallest = max(SMALLEST, round(min_area * scale.factor**2))
     foreground = np.where(scale.covered, scale.foreground, NOTHING)
     labels = labels_from_flows(scale.flow, foreground, foreground_threshold, smallest)
     if not is_coarsest and scale.factor > 1:
-        # What is not small shows in the image itself, where no pixel is made up.
+        # Larger crystals are visible in the image itself, which has no interpolated pixels.
         labels = keep_labels(labels, _width(labels) < 1.5 * SMALL * scale.factor)
     if not scale.covered.all():
-        # What reaches the edge of the computed tiles may be a piece of something larger.
+        # A proposal at the edge of the computed tiles may be a piece of something larger.
         inside = ndimage.binary_erosion(scale.covered, border_value=True)
         labels = keep_labels(labels, ~np.isin(np.arange(labels.max()) + 1, labels[~inside]))
     return labels if is_coarsest else _without_large(labels)
 
 
 def compared(scales: Sequence[Proposed]) -> list[Candidates]:
-    """What each scale proposes, coarsest scale first, with what the others say of it."""
+    """Compare the proposals of the scales with each other, coarsest scale first."""
     features = features_of(
         [LabelMasks(scale.labels) for scale in scales],
         [scale.quality for scale in scales],
@@ -116,7 +117,8 @@ def compared(scales: Sequence[Proposed]) -> list[Candidates]:
 def features_of(
     masks: Sequence[Masks], quality: Sequence[np.ndarray], figures: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """`Candidates.features` of each scale's masks, coarsest scale first, from the quality and figures of `Proposed`."""
+    """Return `Candidates.features` of each scale's masks, coarsest scale first, from quality and figures of
+    `Proposed`."""
     relations = _relations(masks, quality)
     return [
         np.column_stack((np.log(q / (1 - q)), others, own)).astype(np.float32)
@@ -125,22 +127,22 @@ def features_of(
 
 
 def small_crystals(labels: np.ndarray) -> np.ndarray:
-    """Where crystals narrower than SMALL are among labels int32 (H, W) of the image, bool (H, W); nowhere if they are
-    less than LEAST_SMALL of all."""
+    """Return where the crystals narrower than SMALL are in labels int32 (H, W) of the image, bool (H, W). The result is
+    empty if they are less than LEAST_SMALL of all crystals."""
     small = _width(labels) < SMALL
     many = small.sum() >= LEAST_SMALL * len(small)
     return np.concatenate(([False], small & many))[labels]
 
 
 def critical(labels: np.ndarray, confidence: np.ndarray, factor: float, effort: Effort) -> np.ndarray:
-    """Where to look more finely than at a resize factor: the doubtful and the small ones of the crystals int32 (H, W),
-    whose confidence is float (n,); bool (H, W)."""
+    """Return where to look more finely than at a resize factor: at doubtful and small crystals of labels int32 (H, W)
+    with confidence float (n,); bool (H, W)."""
     small = _width(labels) * factor < effort.width
     return np.concatenate(([False], small | (confidence < (effort.doubt or 0))))[labels]
 
 
 def _width(labels: np.ndarray) -> np.ndarray:
-    """Square root of each label's area, (n,)."""
+    """Return the square root of each label's area, (n,)."""
     return np.sqrt(areas(labels)[1:])
 
 
@@ -152,10 +154,11 @@ def _without_large(labels: np.ndarray) -> np.ndarray:
 def own_figures(
     labels: np.ndarray, scale: ScalePrediction, whole: int = 0, edges: Sequence[bool] = (True, True, True, True)
 ) -> np.ndarray:
-    """size, share, border and factor of each label, (n, 4), and edge and crossed, (n, 6), if there are outlines.
+    """Return size, share, border and factor of each label, (n, 4), with edge and crossed, (n, 6), if there are
+    outlines.
 
-    `whole`: pixels of the scale of which this is a part; `edges`: whether its top, bottom, left and right are the
-    image's.
+    `whole`: number of pixels of the complete scale; `edges`: whether top, bottom, left and right of this part are edges
+    of the image.
     """
     area = areas(labels)[1:]
     border = np.zeros(len(area) + 1)
@@ -168,7 +171,7 @@ def own_figures(
 
 
 def _outlined(labels: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """edge and crossed of each label, (n,) each."""
+    """Return edge and crossed of each label, (n,) each."""
     probability = expit(outline)
     line = find_boundaries(labels, mode="inner")
     deep = ~ndimage.binary_dilation(line, iterations=3)
@@ -180,7 +183,7 @@ def _outlined(labels: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _relations(masks: Sequence[Masks], quality: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """support, rival and parts of each mask, (n, 3), compared at the coarser resolution of each two scales.
+    """Return support, rival and parts of each mask, (n, 3); two scales are compared at the coarser resolution.
 
     `quality`: of each mask, (n,), 0..1.
     """
@@ -204,7 +207,7 @@ def _relate(
     shared: np.ndarray,
     quality: np.ndarray,
 ) -> None:
-    """Bring `table` (n, 3) up to date with pairs of overlapping masks; `quality` is that of the others."""
+    """Update `table` (n, 3) with pairs of overlapping masks; `quality` is the quality of the other masks."""
     mine, theirs = areas[0][own], areas[1][other]
     np.maximum.at(table[:, 0], own, shared / (mine + theirs - shared))
     holds = (theirs >= 2 * mine) & (shared > 0.5 * mine)
@@ -215,21 +218,21 @@ def _relate(
 
 
 def flow_fit(labels: np.ndarray, scale: ScalePrediction) -> np.ndarray:
-    """The flow's component along the flow that the labels' shapes have, -1..1, float32 (h, w)."""
+    """Return the component of the flow along the flow of the labels' own shapes, -1..1, float32 (h, w)."""
     return np.clip((scale.flow * flows_from_labels(labels, FIT_EXTENT)).sum(axis=0), -1, 1)
 
 
 def fit_quality(labels: np.ndarray, scale: ScalePrediction, fit: np.ndarray) -> np.ndarray:
-    """Mean foreground probability × mean `flow_fit` of each label, (n,), inside 0..1: short flow, flow to another place
-    and doubtful foreground all lower it."""
+    """Return mean foreground probability × mean `flow_fit` of each label, (n,), clipped to 0..1. Short flow, flow
+    toward another place and doubtful foreground lower it."""
     return np.clip(means(labels, expit(scale.foreground)) * means(labels, fit), 1e-3, 1 - 1e-3)
 
 
 def patches(
     candidates: Candidates | Proposed, scale: ScalePrediction, picture: np.ndarray, wanted: Sequence[int]
 ) -> Iterator[np.ndarray]:
-    """The picture of each of the `wanted` labels, float32 (len(CHANNELS), PATCH, PATCH), or a channel more with
-    outlines: the label in the middle, with some ground around it, what lies outside the image being zero.
+    """Return the picture of each `wanted` label, float32 (len(CHANNELS), PATCH, PATCH), with one more channel if there
+    are outlines. The label is in the middle, with some ground around it; pixels outside the image are zero.
 
     `picture`: float32 (3, h, w), normalised, at the scale's resolution.
     """

@@ -1,4 +1,4 @@
-"""One image as the networks see it, at any resize factor."""
+"""One image as the input of the networks, at any resize factor."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -25,9 +25,9 @@ BATCH = 8
 
 
 class Pyramid:
-    """One image as the networks see it, at any resize factor.
+    """One image as the input of the networks, at any resize factor.
 
-    All methods share it; what is normalised once per image is kept here.
+    All methods share it. It keeps whatever is normalised once per image.
     """
 
     def __init__(self, models: Models | None, pixels: np.ndarray):
@@ -40,18 +40,18 @@ class Pyramid:
 
     @property
     def models(self) -> Models:
-        """The networks; WeightsError if there are none."""
+        """The networks. Raises WeightsError if none were loaded."""
         if self._models is None:
-            raise WeightsError("This method needs networks, and none were loaded.")
+            raise WeightsError("This method needs networks, but none were loaded.")
         return self._models
 
     def picture(self) -> np.ndarray:
-        """The image in colour, float32 (3, H, W), normalised."""
+        """The colour image, float32 (3, H, W), normalised."""
         return normalise(self.pixels, *self._limits)
 
     def attention(self, network: str) -> np.ndarray:
-        """A network of size levels (`Method.attention`) on the whole image: maps float32 (N + 1, h, w), 0..1, longer
-        side 224."""
+        """Return the maps of a network of size levels (`Method.attention`) for the whole image, float32 (N + 1, h, w),
+        0..1, with a longer side of 224."""
         _, (h, w) = place(self.shape, SIDE)
         small = normalise(cv2.resize(self.pixels, (w, h), interpolation=cv2.INTER_AREA), *self._limits)
         padded = np.pad(small, ((0, 0), (0, SIDE - h), (0, SIDE - w)))
@@ -59,23 +59,23 @@ class Pyramid:
 
     @property
     def device(self) -> torch.device:
-        """What the networks run on: the models' device, or the CPU once that had not memory enough."""
+        """The device of the networks: the models' device, or the CPU after that device ran out of memory."""
         return torch.device("cpu") if self._fell_back else self.models.device
 
     def device_words(self, exact: bool = False) -> str:
-        """`device` and number type for the record; `exact`: as of `run`."""
+        """Return `device` and number type in words, for the record; `exact`: as in `run`."""
         more = f", as the memory of {words(self.models.device, exact)} was not enough" if self._fell_back else ""
         return words(self.device, exact) + more
 
     def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray, exact: bool = False) -> np.ndarray:
-        """`network` on float32 (b, c, h, w) or vectors (b, c), as float32 array; `exact`: in float32 everywhere.
+        """Run `network` on float32 (b, c, h, w) or vectors (b, c) and return a float32 array; `exact`: in float32 only.
 
-        Where a GPU's memory is not enough, halves of the batch are tried, and at last the CPU, until `restore`.
+        If a GPU runs out of memory, the batch is halved repeatedly. If that fails, the CPU is used until `restore`.
         """
         try:
             return self._run(network, stack, exact)
         except torch.OutOfMemoryError:
-            pass  # out of the handler, which holds on to the tensors
+            pass  # leave the handler, which keeps references to the tensors
         if self.models.device.type == "cuda":
             torch.cuda.empty_cache()
         if len(stack) > 1:
@@ -99,18 +99,18 @@ class Pyramid:
             network.to(self.device)
 
     def restore(self) -> None:
-        """After a run: the networks are where the models say."""
+        """Move the networks back to the models' device after a run."""
         if self._fell_back:
             self._fell_back = False
             self._move()
 
     def grid(self, factor: float) -> Grid:
-        """The tiles at a resize factor."""
+        """Return the tiles at a resize factor."""
         return grid_at(self.shape, factor)
 
     @cached_property
     def _gray(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """What Cellpose's own networks take, gray and a second channel, which stays empty, (H, W, 2); its limits."""
+        """The input of Cellpose's own networks, (H, W, 2): gray and an empty second channel; and its limits."""
         gray = self.pixels.mean(axis=2, dtype=np.float32)
         pixels = np.stack((gray, np.zeros_like(gray)), axis=2)
         return pixels, limits(pixels)
@@ -119,23 +119,23 @@ class Pyramid:
         return cast(CPNet | FoldedCPNet, self.models[name])
 
     def takes_colour(self, network: str) -> bool:
-        """Whether a flow network takes the image in colour; others take two channels, as Cellpose's own do."""
+        """Return whether a flow network takes colour; others take two channels, as Cellpose's own networks do."""
         return self._flow_network(network).inputs == 3
 
     def resized(self, network: str, factor: float) -> np.ndarray:
-        """A flow network's input float32 (c, h, w) at a resize factor, normalised."""
+        """Return the normalised input of a flow network, float32 (c, h, w), at a resize factor."""
         grid = self.grid(factor)
         given = (self.pixels, self._limits) if self.takes_colour(network) else self._gray
         return resized(given[0], (grid.height, grid.width), given[1])
 
     def maps(self, network: str, stack: np.ndarray, exact: bool = False) -> np.ndarray:
-        """A flow network's maps float32 (b, K, h, w) of tiles float32 (b, c, h, w); `exact`: as of `run`."""
+        """Return a flow network's maps, float32 (b, K, h, w), of tiles float32 (b, c, h, w); `exact`: as in `run`."""
         y = self.run(self._flow_network(network).maps, stack, exact)
         y[:, :2] /= 5  # the network's target is 5 × the unit flow
         return y
 
     def level(self, factor: float) -> "Level":
-        """The image at a resize factor, to be read part by part."""
+        """Return the image at a resize factor, for reading part by part."""
         grid = self.grid(factor)
         return Level(self.pixels, (grid.height, grid.width), self._limits)
 
@@ -147,8 +147,8 @@ class Pyramid:
         report: Callable[[int], None] = lambda _: None,
         exact: bool = False,
     ) -> ScalePrediction:
-        """A flow network at a resize factor, on all tiles or those at `corners`; `report(n)` after each batch of n
-        tiles. `network`: one of methods.FLOW_NETWORKS; `exact`: as of `run`."""
+        """Run a flow network at a resize factor, on all tiles or those at `corners`; call `report(n)` after each batch
+        of n tiles. `network`: one of methods.FLOW_NETWORKS; `exact`: as in `run`."""
         grid = self.grid(factor)
 
         def predict(stack: np.ndarray) -> np.ndarray:
@@ -163,8 +163,8 @@ class Pyramid:
 
 
 class Level:
-    """An image uint8 (H, W, 3) at the size of `shape`, read part by part: no larger, or exactly twice as large. span:
-    its limits (`tiling.limits`)."""
+    """An image, uint8 (H, W, 3), at the size `shape`, read part by part. The size must not be larger than the image, or
+    must be exactly twice as large. span: its limits (`tiling.limits`)."""
 
     def __init__(self, pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]):
         self.shape, self.span = shape, span
@@ -172,10 +172,10 @@ class Level:
         self._pixels = pixels if self._doubled else scaled(pixels, shape)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Part of it, uint8 (h, w, 3)."""
+        """Return a part, uint8 (h, w, 3)."""
         if not self._doubled:
             return self._pixels[rows, columns]
-        # a pixel more on each side, from which those at the part's edge are interpolated
+        # one more pixel on each side, for interpolating the pixels at the edge of the part
         first = [max(0, s.start // 2 - 1) for s in (rows, columns)]
         last = [min(n, s.stop // 2 + 2) for s, n in zip((rows, columns), self._pixels.shape, strict=False)]
         part = self._pixels[first[0] : last[0], first[1] : last[1]]
@@ -184,7 +184,7 @@ class Level:
         return large[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
 
     def stacks(self, grid: Grid, corners: list[tuple[int, int]]) -> Iterator[np.ndarray]:
-        """Its tiles at `corners`, BATCH at once, normalised and zero outside the image: float32 (b, 3, h, w)."""
+        """Yield batches of BATCH tiles at `corners`, normalised and zero outside the image: float32 (b, 3, h, w)."""
         for i in range(0, len(corners), BATCH):
             stack = np.zeros((len(corners[i : i + BATCH]), 3, *grid.sides), np.float32)
             for piece, corner in zip(stack, corners[i : i + BATCH], strict=True):
@@ -194,12 +194,12 @@ class Level:
 
 
 def resized(pixels: np.ndarray, shape: tuple[int, int], span: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The image (H, W, c) at another size, normalised: float32 (c, h, w)."""
+    """Return the image (H, W, c) at another size, normalised: float32 (c, h, w)."""
     return normalise(scaled(pixels, shape), *span)
 
 
 def scaled(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The image (H, W, c) at another size: (h, w, c)."""
+    """Return the image (H, W, c) at another size: (h, w, c)."""
     if shape == pixels.shape[:2]:
         return pixels
     smaller = any(part < whole for part, whole in zip(shape, pixels.shape[:2], strict=True))
@@ -208,13 +208,13 @@ def scaled(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def relevant_tiles(grid: Grid, share: np.ndarray, relevance: float) -> list[tuple[int, int]]:
-    """The grid's corners whose tile has a pixel where `share` (h, w), 0..1, reaches `relevance`."""
+    """Return the corners of tiles with a pixel where `share` (h, w), 0..1, reaches `relevance`."""
     h, w = share.shape
     up, across = h / grid.height, w / grid.width
 
     def matters(corner: tuple[int, int]) -> bool:
         rows, columns = grid.inside(corner)[0]
-        # One map pixel of margin: the map is interpolated when it is enlarged.
+        # The map is interpolated when it is enlarged, so add one map pixel of margin.
         near = share[
             max(0, int(rows.start * up) - 1) : int(np.ceil(rows.stop * up)) + 1,
             max(0, int(columns.start * across) - 1) : int(np.ceil(columns.stop * across)) + 1,
@@ -235,9 +235,9 @@ def predict_scales(
     span: tuple[float, float] = (0.0, 0.95),
     exact: bool = False,
 ) -> tuple[ScalePrediction, ...]:
-    """A flow network at all factors; with a share map, only on the tiles where it reaches `relevance`.
+    """Run a flow network at all factors; with a share map, only on tiles where it reaches `relevance`.
 
-    `span`: the progress, 0..1, at the beginning and the end; `exact`: as of `Pyramid.run`.
+    `span`: progress, 0..1, at start and end; `exact`: as in `Pyramid.run`.
     """
     grids = [pyramid.grid(factor) for factor in factors]
     plans = [

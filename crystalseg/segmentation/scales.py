@@ -1,4 +1,4 @@
-"""The ladder of resolutions at which an image is seen, and what a setting that is refused is told by."""
+"""The ladder of resolutions at which an image is seen, and the error for a refused setting."""
 
 import itertools
 import math
@@ -8,21 +8,21 @@ from typing import Any
 from crystalseg.errors import UserError
 from crystalseg.segmentation.tiling import TILE
 
-# Size limits of SiMA's levels, % of the longer image side (paper section III-B1).
+# Size thresholds of SiMA's levels, % of the longer image side (paper section III-B1).
 SIZE_THRESHOLDS = (100.0, 50.0, 25.0, 12.5)
-# Resize factors and size thresholds of the paper (section IV-B, table I); None is its rule for r_1.
+# Resize factors and size thresholds of the paper (section IV-B, table I); None stands for the paper's rule for r_1.
 FACTORS = (None, 0.5, 0.75, 1.0)
 _SIZE_THRESHOLDS = {1: (100.0,), 2: (100.0, 25.0), 3: (100.0, 50.0, 25.0), 4: SIZE_THRESHOLDS}
-# The coarsest rung of SiMA+ still shows the longer side of the image with this many px.
+# At the coarsest rung of SiMA+, the longer side of the image has at least this many px.
 COARSEST_SIDE = 128
 
 
 class SettingsError(UserError):
-    """A setting out of its range; the message is one sentence for the user."""
+    """A setting out of its range. The message is one sentence for the user."""
 
 
 def within(value: Any, low: float, high: float, whole: bool = False) -> bool:
-    """Whether a value is a number, not true or false, from `low` to `high`, and a `whole` one if that is asked."""
+    """Return whether a value is a number (not a bool) from `low` to `high`, and whole if `whole` is set."""
     return isinstance(value, int if whole else int | float) and not isinstance(value, bool) and low <= value <= high
 
 
@@ -37,9 +37,10 @@ def _numbers(name: str, values: Any) -> tuple:
 class Scales:
     """The ladder of resolutions (paper sections III-B and IV-B).
 
-    factors: resize factors r_1 < ... < r_N, () for the method's own; None in first place is the paper's rule (see
-    `ladder`). thresholds: as many size limits, % of the longer image side, descending from 100; () for the paper's.
-    tile_relevance: with SiMA, a tile is computed where its scale has at least this share of the weight, 0 to 0.2.
+    factors: resize factors r_1 < ... < r_N, or () for those of the method; None in first place stands for the paper's
+    rule (see `ladder`). thresholds: one size threshold per factor, % of the longer image side, descending from 100, or
+    () for the paper's. tile_relevance: with SiMA, a tile is computed where its scale has at least this share of the
+    weight, 0 to 0.2.
     """
 
     factors: tuple[float | None, ...] = ()
@@ -69,15 +70,16 @@ class Scales:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """The size thresholds in use: the paper's for up to four factors, then one an octave."""
+        """The size thresholds in use: the paper's for up to four factors, then one per octave."""
         number = len(self.factors or FACTORS)
         return self.thresholds or _SIZE_THRESHOLDS.get(number) or tuple(100 * 0.5**i for i in range(number))
 
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
-        """The factors for an (H, W) image: an automatic r_1 fits the longer side into 224 px (paper section IV-B).
+        """Return the factors for an (H, W) image. An automatic r_1 fits the longer side into 224 px (paper section
+        IV-B).
 
-        Where that would not be below r_2 (small images), r_1 is half of r_2, so that the order of sizes is kept; for
-        the paper's r_2 = 0.5 this is its 0.25 for images no larger than 224.
+        If that would not be below r_2 (small images), r_1 is half of r_2, which keeps the order of sizes. For the
+        paper's r_2 = 0.5, this gives its 0.25 for images no larger than 224.
         """
         factors = self.factors or FACTORS
         given = tuple(factor for factor in factors if factor is not None)
@@ -89,9 +91,9 @@ class Scales:
         return (fit if fit < given[0] else given[0] / 2, *given)
 
     def octaves(self, shape: tuple[int, int]) -> tuple[float, ...]:
-        """SiMA+'s factors, unless the user gave some: halved from 1 while the longer side keeps COARSEST_SIDE px.
+        """Return SiMA+'s factors, unless the user gave some: 1, halved while the longer side keeps COARSEST_SIDE px.
 
-        Where small crystals are, `sima_plus.enlarged` adds one.
+        `effort.ENLARGED` is added where small crystals are.
         """
         if self.factors:
             return self.ladder(shape)

@@ -1,4 +1,4 @@
-"""What a run gives. Without torch: pages that only show results start quickly."""
+"""The result of a run, without torch, so that pages that only show results start quickly."""
 
 from dataclasses import dataclass, field
 
@@ -10,16 +10,16 @@ from crystalseg.segmentation.settings import Settings
 
 @dataclass(frozen=True)
 class Segmentation:
-    """labels int32 (H, W), 0 = background, 1..n; confidence float32 (n,), 0..1, the probability that a crystal is right
-    with SiMA+, a figure to order them by with other methods; fused Prediction at full size; scales: each scale's
-    prediction at its own resolution; attention float32 (N + 1, h, w), the weight of each scale and the background,
-    or None if all are equal; timings: seconds a stage; hashes, versions: of the weights the method used;
-    device: what its networks computed on and in which number type, in words.
+    """The result of a run. labels: int32 (H, W), 0 = background, 1..n; confidence: float32 (n,), 0..1, with SiMA+ the
+    probability that a crystal is right, with other methods a value for ranking; fused: Prediction at full size; scales:
+    each scale's prediction at its own resolution; attention: float32 (N + 1, h, w), the weight of each scale and the
+    background, or None if all weights are equal; timings: seconds per stage; hashes, versions: of the weights that the
+    method used; device: the device and number type of its networks, in words.
 
-    Of a mosaic no maps are kept: fused is zero, scales is empty, and ladder names the resize factors.
+    For a mosaic no maps are kept: fused is zero, scales is empty, and ladder gives the resize factors.
 
-    With SiMA+ also, of each crystal, origin int (n,): the scale it was taken from, and features float32 (n, k):
-    the figures it was judged by (proposals.FEATURES, and two more if its network gives outlines)."""
+    SiMA+ also gives for each crystal: origin, int (n,), the scale it was taken from; features, float32 (n, k), the
+    figures by which it was judged (proposals.FEATURES, and two more if the network gives outlines)."""
 
     labels: np.ndarray
     confidence: np.ndarray

@@ -1,4 +1,4 @@
-"""Which proposals become crystals: the surest first, where no surer one lies."""
+"""Select the proposals that become crystals: the surest first, unless a surer one is already there."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,12 +8,12 @@ import numpy as np
 
 from crystalseg.segmentation.masks import nearest
 
-# Share of a proposal that surer ones have to leave, in one piece; a ring about a finer scale's crystal is none.
+# Share of a proposal that surer ones must leave, in one piece; a ring around a crystal of a finer scale does not count.
 LEAST_LEFT = 0.7
 
 
 class Shapes(Protocol):
-    """What is selected from, as the kinds of masks.py give it: masks of an image of `shape`, and their boxes."""
+    """The masks to select from, as in masks.py: the masks in an image of `shape`, and their boxes."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -22,7 +22,7 @@ class Shapes(Protocol):
     def boxes(self) -> np.ndarray: ...
 
     def mask(self, index: int) -> np.ndarray:
-        """bool (h, w) within its box."""
+        """Return a mask, bool (h, w), within its box."""
 
 
 def select(
@@ -33,11 +33,11 @@ def select(
     lowest: float,
     least_left: float = LEAST_LEFT,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Take proposals of at least `lowest` score, the best first, where they do not lie on those taken before.
+    """Take proposals with a score of at least `lowest`, the best first, where they do not overlap those already taken.
 
-    `masks`: each scale's proposals; `scores`: theirs, (n,) each; `least_left`: share of a proposal that those taken
-    have to leave, in one piece. Returns labels int32 (H, W), 0 = background, 1..n by descending score; their scores
-    float32 (n,); and what each was: int (n, 2), which of the `masks` and its number there, from 0.
+    `masks`: the proposals of each scale; `scores`: their scores, (n,) per scale; `least_left`: the share of a proposal
+    that must remain, in one piece. Returns labels int32 (H, W), 0 = background, 1..n by descending score; their scores
+    float32 (n,); and the source of each, int (n, 2): the index in `masks`, and its number there, from 0.
     """
     taken = np.zeros(shape, np.int32)
     source = np.concatenate([np.full(len(s), k) for k, s in enumerate(scores)])
@@ -67,8 +67,8 @@ def select(
 def full_size(
     mask: np.ndarray, box: Sequence[int], own: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[slice, slice, np.ndarray]:
-    """A mask bool (h, w) at `box` (top, left, bottom, right) of an image of size `own`, at the resolution of `shape`
-    and with smooth edges: rows, columns (slices) and bool mask."""
+    """Return a mask, bool (h, w) at `box` (top, left, bottom, right) of an image of size `own`, at the resolution of
+    `shape` with smooth edges: rows, columns (slices) and bool mask."""
     edges = list(zip(box[:2], box[2:], strict=True))
     if own == tuple(shape):
         return slice(*edges[0]), slice(*edges[1]), mask
@@ -77,12 +77,12 @@ def full_size(
     for (low, high), z, full in zip(edges, zoom, shape, strict=True):
         start, stop = max(0, int((low - 1) * z)), min(full, int(np.ceil((high + 1) * z)))
         slices.append(slice(start, stop))
-        # the part's coordinate of the first full pixel, both counted from pixel centres
+        # coordinate in the part of the first full pixel; both are counted from pixel centres
         first.append((start + 0.5) / z - 0.5 - low)
     part = mask.astype(np.float32)
     matrix = np.array([[1 / zoom[1], 0, first[1]], [0, 1 / zoom[0], first[0]]])
     size = (slices[1].stop - slices[1].start, slices[0].stop - slices[0].start)
-    # At the image's border the crystal goes on, elsewhere there is nothing beyond its box.
+    # The crystal continues beyond the image border, but not beyond the other sides of its box.
     padded = np.pad(part, 1)
     for axis, ((low, high), length) in enumerate(zip(edges, own, strict=True)):
         view = np.moveaxis(padded, axis, 0)
@@ -96,13 +96,13 @@ def full_size(
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest 4-connected piece of a mask bool (h, w)."""
+    """Return the largest 4-connected piece of a mask, bool (h, w)."""
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return pieces == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]) if len(stats) > 1 else mask
 
 
 def winners(labels: np.ndarray, origin: np.ndarray, count: int, longest: int = 448) -> np.ndarray:
-    """Which scale won where, as maps like the attention's: float32 (count + 1, h, w), the last for the background."""
+    """Return which scale won where, as maps like the attention: float32 (count + 1, h, w), the last for background."""
     factor = min(1.0, longest / max(labels.shape))
     size = (max(1, round(labels.shape[1] * factor)), max(1, round(labels.shape[0] * factor)))
     of = np.concatenate(([count], origin)).astype(int)[nearest(labels, size[::-1])]

@@ -1,4 +1,4 @@
-"""What a user may choose, as frozen dataclasses that validate themselves."""
+"""The choices of a run, as frozen dataclasses that validate themselves."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs.names import visible
@@ -27,25 +28,28 @@ Holes = Literal["filled", "kept"]
 
 
 def _named(value: object) -> str:
-    """A value that is refused, in so many characters that a sentence stays one."""
+    """Quote a refused value, shortened so that the sentence around it stays readable."""
     text = visible(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-# What a model on record may be called; as a flow network it has architecture and version about it.
+# The pattern for names of models on record. As a flow network, a name stands between its architecture and its version.
 MODEL_NAME = r"\w[\w .-]{0,39}"
 _NETWORK = re.compile(rf"({'|'.join(FLOW_NETWORKS)})(:{MODEL_NAME}:[1-9]\d{{0,5}})?")
 
 
 @dataclass(frozen=True)
 class Instances:
-    """From the fused maps to crystals.
+    """How the combined maps become crystals.
 
-    foreground_threshold: h, on the foreground logit (paper: 0). min_area: smallest crystal kept, px². min_confidence:
-    SiMA+ drops crystals of less confidence, 0 to 1. flow_threshold: the other methods with a flow network drop crystals
-    whose flow differs from the predicted one by more (flows.flow_errors), 0 to 3, as Cellpose does; 0 keeps all; None,
-    as in runs from before there was the choice, drops by min_confidence instead. holes: `filled` gives a crystal the
-    area that its outline encloses; `kept` leaves out what in it is no foreground, from min_area on.
+    foreground_threshold: h, on the foreground logit (paper: 0).
+    min_area: smallest crystal that is kept, px².
+    min_confidence: SiMA+ drops crystals of lower confidence, 0 to 1.
+    flow_threshold: the other methods with a flow network drop crystals whose flow differs from the predicted one by
+        more than this (flows.flow_errors), 0 to 3, as Cellpose does. 0 keeps all crystals. None stands for runs that
+        were recorded without this choice: they drop crystals by min_confidence instead.
+    holes: `filled` gives a crystal the whole area inside its outline; `kept` leaves out parts inside it that are not
+        foreground, from min_area on.
     """
 
     foreground_threshold: float = 0.0
@@ -69,12 +73,12 @@ class Instances:
 
     @property
     def checks_flow(self) -> bool:
-        """Whether the flow threshold is in force; with it came Cellpose's own tracking in float32."""
+        """Whether the flow threshold is in force. Runs with it also track flows in float32, as Cellpose does."""
         return self.flow_threshold is not None
 
     @property
     def words(self) -> str:
-        """The thresholds for people, with all digits; keys are `canonical` JSON."""
+        """Return the thresholds in words for people, with all digits. Keys are `canonical` JSON."""
         limit = "" if self.flow_threshold is None else f", flow error to {number_words(self.flow_threshold)}"
         confidence = f"confidence from {number_words(self.min_confidence)}"
         holes = "" if self.holes == "filled" else ", holes kept"
@@ -85,19 +89,27 @@ class Instances:
 class Measuring:
     """How crystals are counted.
 
-    border_rule: `exclude` leaves out crystals cut by the image border and corrects for their loss (ISO 13322-1,
-    Miles–Lantuéjoul); `include` counts every crystal as it is seen. only: which crystals count, in words that
-    `measurement.query.parse` reads; kept as the filter that they become; "" for all.
+    border_rule: `exclude` leaves out crystals that the image border cuts, and corrects for their loss (ISO 13322-1,
+        Miles–Lantuéjoul); `include` counts every crystal as it is seen.
+    only: which crystals count, in words that `measurement.query.parse` reads. It is kept as the filter that the words
+        become; "" counts all.
+    convention: how crystals are measured, `boundaries.CONVENTION`. It is no choice: it is that of the version that made
+        the run.
     """
 
     border_rule: BorderRule = "exclude"
     only: str = ""
+    convention: int = CONVENTION
 
     def __post_init__(self) -> None:
         if not isinstance(self.border_rule, str) or self.border_rule not in get_args(BorderRule):
             raise SettingsError(f"The border rule must be one of {', '.join(get_args(BorderRule))}.")
         if not isinstance(self.only, str):
             raise SettingsError("The selection of crystals must be a text, such as “only round ones above 20 µm”.")
+        if not within(self.convention, 1, CONVENTION, whole=True):
+            raise SettingsError(
+                f"The convention of measuring must be 1 to {CONVENTION}; a later version may know more."
+            )
         try:
             object.__setattr__(self, "only", parse(self.only).text)
         except QueryError as error:
@@ -106,10 +118,12 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Settings:
-    """All choices of a run; `to_json` and `from_json` reproduce it. method: a name of methods.METHODS; network: the
-    flow network of SiMA+, one of methods.FLOW_NETWORKS, or `folded:NAME:VERSION` for one with the weights of a model on
-    record, which every method of its architecture then runs; effort: a name of effort.EFFORTS, how much of an image
-    SiMA+ looks at how finely.
+    """All choices of a run. `to_json` and `from_json` reproduce them.
+
+    method: a name from methods.METHODS.
+    network: the flow network of SiMA+, one of methods.FLOW_NETWORKS. `folded:NAME:VERSION` is such a network with the
+        weights of a model on record; every method of that architecture then runs it.
+    effort: a name from effort.EFFORTS. It says how much of an image SiMA+ looks at, and how finely.
 
     >>> from crystalseg import Settings
     >>> settings = Settings("sima-plus", effort="quick")
@@ -137,13 +151,14 @@ class Settings:
 
     @property
     def short_method(self) -> str:
-        """As `called` reads it: with flow network and effort where these are not the usual ones, `sima-plus@cellpose`,
-        `sima-plus/quick`."""
+        """Return the name that `called` reads. It includes flow network and effort only where they differ from the
+        defaults: `sima-plus@cellpose`, `sima-plus/quick`."""
         return self._named(self._chooses_network and self.network != Settings.network)
 
     @property
     def full_method(self) -> str:
-        """As validations name it: as `short_method`, but with any flow network that is a choice, `sima-plus@folded`."""
+        """Return the name that validations use: `short_method`, but with every flow network that the user can choose,
+        such as `sima-plus@folded`."""
         return self._named(self._chooses_network)
 
     @property
@@ -157,54 +172,55 @@ class Settings:
 
     @property
     def drops_by_confidence(self) -> bool:
-        """Whether the lowest confidence decides which crystals are kept, as with SiMA+ and in older runs; else the
-        flow's error does."""
+        """Whether the lowest confidence decides which crystals are kept, as with SiMA+ and in older runs. Otherwise the
+        error of the flow decides."""
         return method_of(self.method).runs_sima_plus or not self.instances.checks_flow
 
     @property
     def conditions(self) -> Conditions:
-        """What beside method and weights decides which crystals are found and how they count: a validation holds under
-        these only."""
+        """Return everything other than method and weights that decides which crystals are found and how they count. A
+        validation holds under these conditions only."""
         limit = "min_confidence" if self.drops_by_confidence else "flow_threshold"
         decides = {name: getattr(self.instances, name) for name in ("foreground_threshold", "min_area", limit)}
         decides |= {"border_rule": self.measuring.border_rule, "factors": self.scales.factors}
         if method_of(self.method).attention:
             decides |= {"size_thresholds": self.scales.levels, "tile_relevance": self.scales.tile_relevance}
-        if self.instances.holes == "filled":  # as in all validations from before there was the choice
+        if self.instances.holes == "filled":  # as in all validations that were recorded without this choice
             return Conditions(canonical(decides), conditions_text(self))
         return Conditions(canonical(decides | {"holes": self.instances.holes}), "")
 
     @property
     def architecture(self) -> str:
-        """Of its flow network, whatever the weights."""
+        """The architecture of the flow network, whatever its weights."""
         return architecture_of(self.network)
 
     @property
     def model(self) -> str:
-        """The model on record that the method runs, `NAME:VERSION`; "" if none."""
+        """The model on record that the method runs, `NAME:VERSION`; "" if there is none."""
         return model_of(self.network) if self.architecture in self.networks else ""
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The weights that the method needs, by name."""
+        """The names of the weights that the method needs."""
         return networks_of(self.method, self.network)
 
     def ladder(self, shape: tuple[int, int]) -> tuple[float, ...]:
-        """The resize factors of one of methods.LADDERS for an (H, W) image."""
+        """Return the resize factors of one of methods.LADDERS for an (H, W) image."""
         return self.scales.octaves(shape) if method_of(self.method).selects else self.scales.ladder(shape)
 
     def steps(self, shape: tuple[int, int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """SiMA+'s resize factors for an (H, W) image: those at which all of it is seen, and those at which only some
-        places may be; it is enlarged only where the user chose no factors."""
+        """Return SiMA+'s resize factors for an (H, W) image: those at which the whole image is seen, and those at which
+        only some places may be seen. The image is enlarged only if the user chose no factors."""
         return divided(self.scales.octaves(shape), EFFORTS[self.effort], not self.scales.factors)
 
     @staticmethod
     def called(name: str, **more: Any) -> "Settings":
-        """The settings of a method by its name, with flow network and effort as in `full_method` if these are not the
-        usual ones: `sima-plus`, `sima-plus@cellpose`, `sima-plus/quick`. more: the other settings."""
+        """Return the settings of a method by its name: `sima-plus`, `sima-plus@cellpose`, `sima-plus/quick`. The name
+        includes flow network and effort, as in `full_method`, where they differ from the defaults. `more`: the other
+        settings."""
         known = METHODS.get(name.partition(":")[0])
         if known and known.model:
-            return Settings(name, **more)  # a path, which may have all of these signs
+            return Settings(name, **more)  # a path, which may contain all of these signs
         rest, _, effort = name.rpartition("/")
         if effort in EFFORTS:
             more["effort"] = effort
@@ -218,31 +234,44 @@ class Settings:
 
     @staticmethod
     def from_json(text: str) -> "Settings":
-        """Settings from `to_json`'s text; SettingsError names what is unknown or out of range."""
+        """Read settings from the text of `to_json`. Raises SettingsError, which names what is unknown or out of
+        range."""
         return Settings.from_dict(read_json(text, "The settings are"))
 
     @staticmethod
     def from_dict(given: Any) -> "Settings":
-        """As `from_json`, of what its text says."""
+        """Do as `from_json`, from the parsed JSON."""
         return replace(Settings(), **_sections(given))
 
     @staticmethod
     def on_record(given: dict) -> "Settings":
-        """As `from_dict`, of settings that an earlier version may have written."""
+        """Do as `from_dict`, from settings that an earlier version may have written."""
         return Settings.from_dict(as_then(given))
 
 
 def as_then(given: dict) -> dict:
-    """What `Settings` on record say, with what was not yet a choice when they were written: there was CPNet only, and
-    the lowest confidence in place of the flow threshold."""
-    instances = given.get("instances", {}) if isinstance(given, dict) else None
-    if not isinstance(instances, dict):
-        return given  # refused by who reads it
-    return {"network": "cellpose"} | given | {"instances": {"flow_threshold": None} | instances}
+    """Return `Settings` on record, completed by the values in force where a choice did not exist when they were
+    written: the only network was CPNet, the lowest confidence stood in place of the flow threshold, crystals were
+    measured by the first convention, and the form factor was called circularity."""
+    if not isinstance(given, dict):
+        return given  # the reader of the settings refuses it
+    instances, measuring = (given.get(name, {}) for name in ("instances", "measuring"))
+    if not isinstance(instances, dict) or not isinstance(measuring, dict):
+        return given
+    if "convention" not in measuring:
+        only = measuring.get("only", "")
+        only = only.replace("circularity", "form_factor") if isinstance(only, str) else only
+        measuring = measuring | {"only": only, "convention": 1}
+    return {
+        "network": "cellpose",
+        **given,
+        "instances": {"flow_threshold": None} | instances,
+        "measuring": measuring,
+    }
 
 
 def read_json(text: str, what: str) -> Any:
-    """What a JSON text says; SettingsError, beginning with `what`, if it is none."""
+    """Parse a JSON text. Raises SettingsError, which begins with `what`, if it is not JSON."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

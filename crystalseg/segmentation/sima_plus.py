@@ -1,4 +1,4 @@
-"""SiMA+ from predictions to a segmentation: proposals judged by the confidence network, the surest taken."""
+"""SiMA+ from predictions to a segmentation: the confidence network judges the proposals, and the surest are taken."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -31,19 +31,20 @@ from crystalseg.segmentation.selection import select, winners
 from crystalseg.segmentation.settings import Instances, Settings, SettingsError
 from crystalseg.segmentation.tiling import limits
 
-JUDGED = 256  # proposals judged at once
-LEAST_FIT = 0.3  # least foreground × fit, where nothing else judges
+JUDGED = 256  # proposals per batch of the judge
+LEAST_FIT = 0.3  # least foreground × fit where there is no judge
 
 
 def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[Progress], None]) -> Segmentation:
-    """SiMA+. Unless the user chose the factors, a last one enlarges the tiles where small crystals are. With less than
-    a thorough effort the finer factors see only the tiles where they matter."""
+    """Run SiMA+. Unless the user chose the factors, a final factor enlarges the tiles with small crystals. Unless the
+    effort is thorough, the finer factors only see the tiles where they matter."""
     judge_network = pyramid.models.judge(settings)
     network, effort = settings.architecture, EFFORTS[settings.effort]
     whole, finer = settings.steps(pyramid.shape)
     ends = np.linspace(0.95 / (len(finer) + 1), 0.95, len(finer) + 1)
     scales = predict_scales(pyramid, network, whole, [None] * len(whole), 0.0, clock, progress, (0, ends[0]))
-    # Where to look more finely, the usual thresholds tell: others are then only another look at the same maps.
+    # The usual thresholds decide where to look more finely, so that other thresholds only give another view of the
+    # maps.
     chooser = Chooser(judge_network, pyramid.pixels, Instances() if finer else settings.instances)
     chooser.add(scales)
     for factor, span in zip(finer, itertools.pairwise(ends), strict=True):
@@ -64,8 +65,8 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
 
 
 def places(chosen: Callable[[float | None], "Chosen"], factor: float, last: float, effort: Effort) -> np.ndarray:
-    """Where an image is looked at with a finer `factor` after the `last` one, bool (H, W). chosen: the surest above a
-    confidence of what was proposed until now, None for the usual one."""
+    """Return where an image needs a look at a finer `factor` after the `last` one, bool (H, W). chosen: returns the
+    surest of the proposals above a confidence, or above the usual confidence for None."""
     if factor == ENLARGED:
         return small_crystals(chosen(None).labels)
     doubtful = chosen(LEAST_CONFIDENCE)
@@ -75,14 +76,14 @@ def places(chosen: Callable[[float | None], "Chosen"], factor: float, last: floa
 def rethreshold(
     segmentation: Segmentation, pixels: np.ndarray, settings: Settings, confidence: Confidence | None
 ) -> Segmentation:
-    """The same run with the thresholds of `settings`, from the kept maps."""
+    """Apply the thresholds of `settings` to a run, using the kept maps."""
     choice = settings.instances
     chosen = _surer(segmentation, choice)
     if chosen is None:
         if confidence is None:
-            raise WeightsError("Other thresholds need the network that judges proposals.")
+            raise WeightsError("Other thresholds need the network that judges proposals, which is not loaded.")
         if not segmentation.scales:
-            raise SettingsError("The maps of a mosaic are not kept: measure it again with these thresholds.")
+            raise SettingsError("The maps of a mosaic are not kept. Measure it again with these thresholds.")
         chosen = choose(confidence, segmentation.scales, pixels, choice)
     new = (
         _segmentation(segmentation.scales, chosen, settings)
@@ -100,8 +101,8 @@ def rethreshold(
 
 @dataclass(frozen=True)
 class Chosen:
-    """What `select` takes of the proposals: labels int32 (H, W); of each crystal its confidence float32 (n,), the scale
-    it comes from int (n,), and its figures float32 (n, k), see proposals.FEATURES."""
+    """The proposals that `select` takes. labels: int32 (H, W); confidence: of each crystal, float32 (n,); origin: the
+    scale it comes from, int (n,); features: its figures, float32 (n, k), see proposals.FEATURES."""
 
     labels: np.ndarray
     confidence: np.ndarray
@@ -110,8 +111,8 @@ class Chosen:
 
 
 class Chooser:
-    """Chooses among the proposals of scales as these come, coarsest first. What one scale says alone is worked out
-    once, also if further scales come later and all are compared anew. pixels: the image, uint8 (H, W, 3)."""
+    """Chooses among the proposals of scales as they arrive, coarsest first. The figures of a single scale are computed
+    once, even if more scales arrive later and all are compared again. pixels: the image, uint8 (H, W, 3)."""
 
     def __init__(self, confidence: Confidence, pixels: np.ndarray, choice: Instances):
         self.confidence, self.pixels, self.choice = confidence, pixels, choice
@@ -121,7 +122,7 @@ class Chooser:
         self._chosen: dict[float | None, Chosen] = {}
 
     def add(self, scales: Sequence[ScalePrediction]) -> None:
-        """Further scales."""
+        """Add further scales."""
         self._chosen.clear()
         for scale in scales:
             is_first = not self._proposed
@@ -131,7 +132,7 @@ class Chooser:
             self._seen.append(looked(self.confidence, own, scale, picture))
 
     def chosen(self, lowest: float | None = None) -> Chosen:
-        """The surest of all scales; those above the `lowest` confidence, if it is given."""
+        """Return the surest proposals of all scales, above the confidence `lowest` if it is given."""
         if lowest not in self._chosen:
             choice = self.choice if lowest is None else replace(self.choice, min_confidence=lowest)
             candidates = compared(self._proposed)
@@ -150,7 +151,7 @@ def surest(
     shape: tuple[int, int],
     choice: Instances,
 ) -> Chosen:
-    """Each scale's proposals judged by their features and what was `looked` at, and the surest taken. shape: (H, W)."""
+    """Judge each scale's proposals by their features and by `looked`, and take the surest. shape: (H, W)."""
     scores = [_scores(confidence, *each) for each in zip(seen, features, strict=True)]
     labels, sure, sources = select(masks, scores, shape, choice.min_area, choice.min_confidence)
     own = np.array([features[k][number] for k, number in sources], np.float32)
@@ -158,14 +159,15 @@ def surest(
 
 
 def choose(confidence: Confidence, scales: Sequence[ScalePrediction], pixels: np.ndarray, choice: Instances) -> Chosen:
-    """Proposals of every scale, judged, the surest taken."""
+    """Judge the proposals of every scale and take the surest."""
     chooser = Chooser(confidence, pixels, choice)
     chooser.add(scales)
     return chooser.chosen()
 
 
 def chosen_by_fit(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> np.ndarray:
-    """Labels int32 (H, W) of the proposals of most foreground × fit: what a flow network is worth without a judge."""
+    """Return labels, int32 (H, W), of the proposals with the highest foreground × fit: a flow network without a
+    judge."""
     choice = Instances()
     candidates = propose(scales, choice.foreground_threshold, choice.min_area)
     quality = [expit(c.features[:, FEATURES.index("quality")]) for c in candidates]
@@ -175,7 +177,7 @@ def chosen_by_fit(scales: Sequence[ScalePrediction], shape: tuple[int, int]) -> 
 def judge(
     confidence: Confidence, candidates: Sequence[Candidates], scales: Sequence[ScalePrediction], pixels: np.ndarray
 ) -> list[np.ndarray]:
-    """The probability that each scale's proposals are right, float32 (n,), in the image uint8 (H, W, 3)."""
+    """Return the probability that each scale's proposals are right, float32 (n,), for the image uint8 (H, W, 3)."""
     span = limits(pixels)
     scores = []
     for one, scale in zip(candidates, scales, strict=True):
@@ -191,7 +193,7 @@ def looked(
     picture: np.ndarray,
     wanted: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """What the network sees in the pictures of a scale's proposals, or of those `wanted`: (n, k). `picture`: see
+    """Return what the network sees in the pictures of a scale's proposals, or of those `wanted`: (n, k). `picture`: see
     proposals.patches."""
     wanted = range(1, int(candidates.labels.max()) + 1) if wanted is None else wanted
     device = confidence.line.device
@@ -205,7 +207,7 @@ def looked(
 
 
 def _scores(confidence: Confidence, seen: torch.Tensor, features: np.ndarray) -> np.ndarray:
-    """The probability that each proposal of a scale is right, float32 (n,)."""
+    """Return the probability that each proposal of a scale is right, float32 (n,)."""
     scores = [np.zeros(0, np.float32)]
     for part in _parts(np.arange(len(features))):
         with torch.inference_mode():
@@ -215,7 +217,7 @@ def _scores(confidence: Confidence, seen: torch.Tensor, features: np.ndarray) ->
 
 
 def _parts(values: np.ndarray) -> list[np.ndarray]:
-    """As many of them as are judged at once, JUDGED or a few more."""
+    """Split values into parts that are judged at once, of JUDGED or a few more values."""
     return np.array_split(values, max(1, len(values) // JUDGED)) if len(values) else []
 
 
@@ -235,7 +237,7 @@ def _segmentation(scales: tuple[ScalePrediction, ...], chosen: Chosen, settings:
 
 
 def without_maps(chosen: Chosen, settings: Settings, factors: Sequence[float]) -> Segmentation:
-    """The result for an image whose maps are not kept."""
+    """Return the result for an image whose maps are not kept."""
     return Segmentation(
         chosen.labels,
         chosen.confidence,
@@ -250,18 +252,18 @@ def without_maps(chosen: Chosen, settings: Settings, factors: Sequence[float]) -
 
 
 def _weights(chosen: Chosen, count: int) -> np.ndarray:
-    """Of `count` scales, see selection.winners; where no crystal was found, all are shown alike."""
+    """Return `selection.winners` of `count` scales, or equal weights if no crystal was found."""
     weights = winners(chosen.labels, chosen.origin, count)
     weights[:-1] += weights[-1] / count
     return weights
 
 
 def _surer(segmentation: Segmentation, choice: Instances) -> Chosen | None:
-    """What SiMA+ chooses with a higher least confidence, if nothing else changes: the surest were taken first, so that
-    the others never had a say in them."""
+    """Return the choice of SiMA+ if only the least confidence rises, else None. The surest proposals were taken first,
+    so the others had no influence on them."""
     before, origin, features = segmentation.settings.instances, segmentation.origin, segmentation.features
     if origin is None or features is None:
-        return None  # labels brought back from the record
+        return None  # labels reopened from the record
     if choice != replace(before, min_confidence=choice.min_confidence) or choice.min_confidence < before.min_confidence:
         return None
     count = int((segmentation.confidence >= choice.min_confidence).sum())

@@ -1,4 +1,4 @@
-"""Image to overlapping tiles and tiles back to one blended map (paper section III-A, Stringer et al. 2021)."""
+"""Divide an image into overlapping tiles and blend tiles into one map (paper section III-A, Stringer et al. 2021)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -6,33 +6,35 @@ from dataclasses import dataclass
 import numpy as np
 
 TILE = 224
-OVERLAP = 0.1  # share of a tile shared with its neighbour, at least (Cellpose's default)
-_TAPER_WIDTH, _TAPER_INSET = 7.5, 20.0  # px, of Cellpose's taper mask
+OVERLAP = 0.1  # least share of a tile that its neighbour also covers (Cellpose's default)
+_TAPER_WIDTH, _TAPER_INSET = 7.5, 20.0  # px; parameters of Cellpose's taper mask
 
 
 def limits(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 1st and 99th percentile of each channel of uint8 (H, W, 3), float32 (3,) each, as Cellpose normalises."""
+    """Return the 1st and 99th percentile of each channel of uint8 (H, W, 3), float32 (3,) each, as Cellpose uses
+    them."""
     low, high = np.percentile(image[::2, ::2], (1, 99), axis=(0, 1)).astype(np.float32)
     return low, high
 
 
 def normalise(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Network input: uint8 (H, W, 3) -> float32 (3, H, W) with `low` at 0 and `high` at 1.
+    """Normalise uint8 (H, W, 3) to network input float32 (3, H, W), with `low` at 0 and `high` at 1.
 
-    A channel that spans less than four gray levels is not stretched further, so that a blank image stays blank.
+    A channel that spans less than four gray levels is not stretched further, so a blank image stays blank.
     """
     normalised = np.empty((image.shape[2], *image.shape[:2]), np.float32)
     span = np.maximum(high - low, np.float32(4))
-    for k, channel in enumerate(normalised):  # one after the other, as they lie in the result: four times as fast
+    for k, channel in enumerate(normalised):  # in memory order: four times as fast
         np.subtract(image[..., k], low[k], out=channel)
         channel /= span[k]
     return normalised
 
 
 def taper(height: int, width: int) -> np.ndarray:
-    """Blending weight of a tile, float32 (height, width): about 1 inside, falling sigmoidally to its borders.
+    """Return the blending weight of a tile, float32 (height, width): about 1 inside, falling sigmoidally to its
+    borders.
 
-    A tile smaller than TILE has the middle of a whole tile's weight, as in Cellpose.
+    A tile smaller than TILE gets the middle of the weight of a full tile, as in Cellpose.
     """
 
     def profile(n: int) -> np.ndarray:
@@ -46,10 +48,10 @@ def taper(height: int, width: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles covering an (H, W) image and a margin of zeros around it, as Cellpose lays them.
+    """Tiles that cover an (H, W) image and a margin of zeros around it, as Cellpose places them.
 
     The margin is at least half of `multiple` on each side and makes the sides multiples of it. Tiles have up to `tile`
-    px a side and share at least `overlap` of it. Corners are in the image's coordinates, so that the first lie outside.
+    px a side and overlap by at least `overlap` of that. Corners are in image coordinates, so the first lie outside.
     """
 
     height: int
@@ -75,11 +77,11 @@ class Grid:
 
     @property
     def corners(self) -> list[tuple[int, int]]:
-        """Top-left corners (y, x), row by row."""
+        """The top-left corners (y, x), row by row."""
         return [(y, x) for y in self._starts(self.height) for x in self._starts(self.width)]
 
     def inside(self, corner: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Rows and columns of the image that the tile at `corner` covers, and the same part in the tile."""
+        """Return the rows and columns of the image that the tile at `corner` covers, and the same part in the tile."""
         image, tile = [], []
         for start, side, length in zip(corner, self.sides, (self.height, self.width), strict=True):
             low, high = max(start, 0), min(start + side, length)
@@ -88,7 +90,7 @@ class Grid:
         return (image[0], image[1]), (tile[0], tile[1])
 
     def cut(self, array: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
-        """The tile (C, h, w) of `array` (C, H, W) at `corner`, zero outside the image."""
+        """Return the tile (C, h, w) of `array` (C, H, W) at `corner`, zero outside the image."""
         image, tile = self.inside(corner)
         piece = np.zeros((len(array), *self.sides), array.dtype)
         piece[:, *tile] = array[:, *image]
@@ -96,17 +98,17 @@ class Grid:
 
 
 def grid_at(shape: tuple[int, int], factor: float) -> Grid:
-    """The tiles of an (H, W) image at a resize factor."""
+    """Return the tiles of an (H, W) image at a resize factor."""
     return Grid(*(max(1, round(length * factor)) for length in shape))
 
 
 def looks(shape: tuple[int, int], factors: Iterable[float]) -> int:
-    """How many tiles an (H, W) image has at all resize factors together."""
+    """Return the total number of tiles of an (H, W) image at all resize factors."""
     return sum(len(grid_at(shape, factor).corners) for factor in factors)
 
 
 def tiles(grid: Grid, array: np.ndarray, corners: list[tuple[int, int]], batch: int) -> Iterator[np.ndarray]:
-    """Batches (b, C, h, w), b up to `batch`, of the tiles of `array` at `corners`."""
+    """Yield batches (b, C, h, w), b up to `batch`, of the tiles of `array` at `corners`."""
     for i in range(0, len(corners), batch):
         yield np.stack([grid.cut(array, corner) for corner in corners[i : i + batch]])
 
@@ -114,16 +116,16 @@ def tiles(grid: Grid, array: np.ndarray, corners: list[tuple[int, int]], batch: 
 def blended_rows(
     grid: Grid, corners: list[tuple[int, int]], results: Iterable[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The `results` float32 (K, h, w) of the tiles at `corners`, in the grid's order, blended from top to bottom.
+    """Blend the `results` float32 (K, h, w) of the tiles at `corners`, in the order of the grid, from top to bottom.
 
-    Gives all rows of the image, some at a time, as soon as no further tile reaches them: float32 (K, n, W), zero where
-    no tile came, and covered bool (n, W). Nothing if there is no tile.
+    Yields all rows of the image, a few at a time, as soon as no further tile reaches them: float32 (K, n, W), zero
+    where there was no tile, and covered, bool (n, W). Yields nothing if there is no tile.
     """
     weight = taper(*grid.sides)
     high = grid.sides[0]
     sums = np.zeros((high, grid.width), np.float32)
     total: np.ndarray | None = None
-    top = 0  # row of the image in the first row of both
+    top = 0  # row of the image that the first row of both holds
     for corner, result in zip(corners, results, strict=True):
         if total is None:
             total = np.zeros((len(result), high, grid.width), np.float32)
@@ -146,7 +148,7 @@ def blended_rows(
 
 
 def _divided(total: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weighted mean, zero where there is no weight, and where there is some."""
+    """Return the weighted mean, zero where there is no weight, and where there is weight."""
     covered = sums > 0
     return np.divide(total, sums, out=np.zeros_like(total), where=covered), covered
 
@@ -160,8 +162,8 @@ def blend(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run `predict`, (b, C, h, w) -> (b, K, h, w), on tiles of `array` (C, H, W) and blend the results.
 
-    `corners` limits the work to some of the grid's tiles. Returns the map float32 (K, H, W), zero where no tile came,
-    and covered bool (H, W).
+    `corners` selects some of the grid's tiles. Returns the map, float32 (K, H, W), zero where there was no tile, and
+    covered, bool (H, W).
     """
     corners = grid.corners if corners is None else corners
     results = (result for stack in tiles(grid, array, corners, batch) for result in predict(stack))

@@ -1,7 +1,7 @@
-"""The texts by which the record looked up settings up to release 0.1, which keys (`canonical`) have replaced.
+"""The texts by which the record looked up settings up to release 0.1, before keys (`canonical`) replaced them.
 
-Corrections and validations written then carry these texts and nothing else. They are looked up by them for ever: the
-wording is frozen, and tests hold it to the letter. What people read is worded elsewhere.
+Corrections and validations of that time carry only these texts and are looked up by them for ever. The wording is
+frozen, and tests hold it to the letter. Texts for people are worded elsewhere.
 """
 
 from typing import TYPE_CHECKING
@@ -18,14 +18,14 @@ DEFAULT_SETTINGS = (
 
 
 def instances_text(instances: "Instances") -> str:
-    """By what an entry of the log of corrections names the thresholds."""
+    """Return the text by which an entry in the log of corrections names the thresholds."""
     limit = "" if instances.flow_threshold is None else f", flow error to {instances.flow_threshold:g}"
     confidence = f"confidence from {instances.min_confidence:g}"
     return f"h {instances.foreground_threshold:g}, from {instances.min_area} px², {confidence}{limit}"
 
 
 def conditions_text(settings: "Settings") -> str:
-    """By what a validation names the settings under which it holds."""
+    """Return the text by which a validation names the settings under which it holds."""
     chosen, scales = settings.instances, [f"{f:g}" if f else "by size" for f in settings.scales.factors]
     return ", ".join(
         (

@@ -1,7 +1,7 @@
-"""A scale of an image too large for memory: its maps as bands of rows, its proposals from overlapping windows.
+"""One scale of an image too large for memory: its maps as bands of rows, its proposals from overlapping windows.
 
-A window proposes what has its middle in its core, and reads as far around it as that can depend on: windows together
-propose what the whole scale does, each crystal once, also one across the corners of four.
+A window proposes the crystals whose middle lies in its core, and reads as far around the core as they can depend on.
+All windows together propose what the whole scale would: each crystal once, including crystals across a corner of four.
 """
 
 import itertools
@@ -19,17 +19,18 @@ from crystalseg.segmentation.settings import Instances
 from crystalseg.segmentation.sima_plus import looked
 from crystalseg.segmentation.tiling import TILE, normalise
 
-CORE = 2048  # px, side of a window's core
-SEEN = int(CONTEXT / 2 * LARGEST) + 4  # px from a core to the end of the pictures of what has its middle in it
-REACH = 512  # px from a core to the end of what is read: SEEN, and the largest crystal that may be in such a picture
-BUFFER = 84_000_000  # px of a band with its reach, of which each takes 17 bytes
+CORE = 2048  # px; side of a window's core
+SEEN = int(CONTEXT / 2 * LARGEST) + 4  # px around a core that pictures of its proposals show
+REACH = 512  # px around a core that are read: SEEN and the largest crystal in such a picture
+BUFFER = 84_000_000  # px of a band with its reach, at 17 bytes each
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right, ends excluded
 
 
 @dataclass(frozen=True)
 class Window:
-    """Part of a scale: core and read, boxes at the scale's resolution; near: the part whose image it sees."""
+    """A part of a scale. core, read: boxes at the scale's resolution; near: the box of the image pixels that it
+    sees."""
 
     core: Box
     read: Box
@@ -37,14 +38,14 @@ class Window:
 
     @staticmethod
     def around(core: Box, shape: tuple[int, int]) -> "Window":
-        """The window of a core in a scale of size `shape`."""
+        """Return the window of a core in a scale of size `shape`."""
         return Window(core, _grown(core, REACH, shape), _grown(core, SEEN, shape))
 
 
 @dataclass(frozen=True)
 class WindowProposals:
-    """What was proposed in some windows of a scale: masks; quality and figures as in `Proposed`, float64; seen float32
-    (n, k): what the judging network saw in their pictures."""
+    """The proposals of some windows of a scale. masks: their masks; quality, figures: as in `Proposed`, float64; seen:
+    float32 (n, k), what the judge saw in their pictures."""
 
     masks: PackedMasks
     quality: np.ndarray
@@ -53,7 +54,7 @@ class WindowProposals:
 
     @staticmethod
     def joined(parts: Sequence["WindowProposals"]) -> "WindowProposals":
-        """What several windows found together, numbered as in a label image of the whole scale."""
+        """Join the proposals of several windows, numbered as in a label image of the whole scale."""
         masks = PackedMasks.joined([part.masks for part in parts])
         order = masks.ordered()
         filled = [part for part in parts if len(part.quality)] or parts[:1]
@@ -65,8 +66,8 @@ class WindowProposals:
 
 @dataclass(frozen=True)
 class Task:
-    """What a window needs: its place in a scale of size shape; maps float32 (K, h, w) and covered bool (h, w) of what
-    it reads; pixels uint8 (h, w, 3), resized, of what is near, and span, their limits (`tiling.limits`)."""
+    """The input of a window: its place in a scale of size shape; maps: float32 (K, h, w) and covered: bool (h, w) of
+    the part it reads; pixels: uint8 (h, w, 3), resized, of the part `near`; span: their limits (`tiling.limits`)."""
 
     window: Window
     shape: tuple[int, int]
@@ -79,7 +80,7 @@ class Task:
 
 
 def find(task: Task, choice: Instances, judge: Confidence) -> WindowProposals:
-    """The proposals of a window, as `sima_plus.Chooser` finds those of a whole scale."""
+    """Return the proposals of a window, as `sima_plus.Chooser` finds those of a whole scale."""
     window, maps = task.window, task.maps
     scale = ScalePrediction(task.factor, maps[:2], maps[2], task.covered, maps[3] if len(maps) > 3 else None)
     labels = traced(scale, task.is_coarsest, choice.foreground_threshold, choice.min_area)
@@ -102,8 +103,8 @@ def find(task: Task, choice: Instances, judge: Confidence) -> WindowProposals:
 
 
 def _in_core(boxes: np.ndarray, core: Box) -> np.ndarray:
-    """Numbers of the boxes int (n, 4) whose middle lies in a core."""
-    middle = boxes[:, :2] + boxes[:, 2:]  # twice
+    """Return the numbers of the boxes, int (n, 4), whose middle lies in a core."""
+    middle = boxes[:, :2] + boxes[:, 2:]  # times two
     inside = (middle >= 2 * np.array(core[:2])) & (middle < 2 * np.array(core[2:]))
     return np.flatnonzero(inside.all(axis=1))
 
@@ -114,28 +115,28 @@ def _grown(core: Box, by: int, shape: tuple[int, int]) -> Box:
 
 
 def _within(box: Box, outer: Box) -> tuple[slice, slice]:
-    """Rows and columns of a box, counted from the corner of one around it."""
+    """Return the rows and columns of a box, counted from the corner of a box around it."""
     top, left, bottom, right = box
     return slice(top - outer[0], bottom - outer[0]), slice(left - outer[1], right - outer[1])
 
 
 def cuts(length: int, core: int) -> list[tuple[int, int]]:
-    """Beginnings and ends of cores along a side; one, if what it would read is not much more."""
+    """Return start and end of the cores along a side. A single core is used if it would not read much more."""
     count = 1 if length <= core + 2 * REACH else -(-length // core)
     edges = [length * k // count for k in range(count + 1)]
     return list(itertools.pairwise(edges))
 
 
 def band_cuts(shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """Rows of the cores of a scale's windows, a pair a band."""
+    """Return the rows of the cores of a scale's windows, one pair per band."""
     height, width = shape
     return cuts(height, int(np.clip(BUFFER / width - 2 * REACH, TILE, CORE)))
 
 
 @dataclass(frozen=True)
 class Band:
-    """Maps float32 (K, h, W) and covered bool (h, W) of the rows that the windows of a band read, from row `top` on;
-    core: first and last + 1 of the rows of its cores. The arrays are used again for the next."""
+    """Maps, float32 (K, h, W), and covered, bool (h, W), of the rows that the windows of a band read, from row `top`
+    on. core: first and last + 1 of the rows of its cores. The next band reuses the arrays."""
 
     core: tuple[int, int]
     top: int
@@ -146,8 +147,8 @@ class Band:
 def banded(
     rows: Iterable[tuple[np.ndarray, np.ndarray]], height: int, cores: Sequence[tuple[int, int]]
 ) -> Iterator[Band]:
-    """Bands, of a scale `height` px high, for neighbouring `cores` (see `band_cuts`) from its rows, which come as
-    `tiling.blended_rows` gives them."""
+    """Yield the bands of a scale `height` px high for neighbouring `cores` (see `band_cuts`), from its rows as
+    `tiling.blended_rows` yields them."""
     left = list(cores)
     first, filled, row = max(0, left[0][0] - REACH), 0, 0
     buffer: tuple[np.ndarray, np.ndarray] | None = None
@@ -171,12 +172,12 @@ def banded(
 
 
 def columns_of(band: Band, shape: tuple[int, int]) -> list[Window]:
-    """The windows of a band of a scale of size `shape`, from left to right."""
+    """Return the windows of a band, in a scale of size `shape`, from left to right."""
     top, bottom = band.core
     return [Window.around((top, left, bottom, right), shape) for left, right in cuts(shape[1], CORE)]
 
 
 def nothing(shape: tuple[int, int]) -> WindowProposals:
-    """What is found where nothing was computed."""
+    """Return the proposals of a scale in which nothing was computed."""
     masks = PackedMasks(shape, np.zeros((0, 4), np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
     return WindowProposals(masks, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0), np.float32))

@@ -9,25 +9,25 @@ from crystalseg.synthetic.packing import POLYCRYSTALS, Kind
 
 @dataclass(frozen=True)
 class Look:
-    """How the crystals appear. Intensities are shares of full scale, lengths px.
+    """How the crystals appear. Intensities are shares of full scale, lengths are px.
 
-    crystal, matrix: mean RGB colour of crystals and of what lies between or around them.
-    colour_spread: standard deviation of a crystal's colour about the mean (polarised light: large).
+    crystal, matrix: mean RGB colour of crystals and of the matrix between or around them.
+    colour_spread: standard deviation of a crystal's colour about the mean (large in polarised light).
     brightness_spread: standard deviation of a crystal's brightness.
     grain_texture, matrix_texture: standard deviation of the texture inside crystals and in the matrix.
     texture_scale: coarseness of the texture.
     line: brightness of the boundary line relative to the crystal, negative = dark; line_width: its width.
-    vanishing: share of boundary length, roughly, where the line fades away, 0 to 1.
+    vanishing: approximate share of the boundary length where the line fades away, 0 to 1.
     rim: brightening toward a particle's edge (SEM edge effect); shading: strength of light from one side.
-    scratches, pores, impurities: their number; mark_size: median radius of a pore, impurities are larger.
+    scratches, pores, impurities: their numbers; mark_size: median radius of a pore; impurities are larger.
     unevenness: amplitude of slow brightness changes over the image.
     blur: standard deviation of the point spread; noise: standard deviation of the camera noise.
     gray: whether the image is gray.
     phases: mean colours of further phases; each is as likely as `crystal`.
     tone: contrast of twins, lamellae or facets within crystals.
-    relief: strength of light and shadow on crystals of different height, as of interference contrast (DIC).
+    relief: strength of light and shadow on crystals of different height, as in interference contrast (DIC).
     groove: brightness of the shoulders on both sides of a boundary line, as of a thermally etched groove.
-    streaks: how much longer than wide the matrix's texture is, 1 for none.
+    streaks: length ÷ width of the matrix's texture; 1 is no streaks.
     """
 
     crystal: tuple[float, float, float] = (0.7, 0.65, 0.6)
@@ -58,15 +58,17 @@ class Look:
 
 
 def random_look(rng: np.random.Generator, kind: Kind, diameter: float) -> Look:
-    """A look typical of the kind: etched, polarised or SEM for polycrystals; SEM or daylight for particles.
+    """Draw a look that is typical of the kind: etched, polarised or SEM for polycrystals; SEM or daylight for
+    particles.
 
-    Crystals can always be traced in it: images that no person could label teach and tell nothing.
+    Crystals can always be traced in it: networks can neither learn from nor be judged on images that no person could
+    label.
     """
     return _traceable(_random_look(rng, kind), kind, diameter)
 
 
 def _traceable(look: Look, kind: Kind, diameter: float) -> Look:
-    """The look with as much less haze and clutter, and as much more contrast, as a person needs to trace boundaries."""
+    """Reduce haze and clutter of a look, and raise its contrast, as far as a person needs to trace boundaries."""
     blur = min(look.blur, max(0.4, diameter / 16))
     width = min(look.line_width, max(1.2, diameter / 6))
     look = replace(look, blur=blur, line_width=width, mark_size=min(look.mark_size, 0.06 * diameter))
@@ -76,7 +78,7 @@ def _traceable(look: Look, kind: Kind, diameter: float) -> Look:
     contrast = 0.05 + 1.5 * haze
     if not look.line:
         return replace(look, colour_spread=max(look.colour_spread, contrast))
-    # How much of the line's depth the blur leaves (both are about Gaussian).
+    # The share of the line's depth that the blur leaves. Line and blur are both roughly Gaussian.
     left = 1 / np.hypot(1, blur / (width / 2**1.5))
     quiet = min(1.0, (0.6 * left - 0.05) / (contrast - 0.05))
     depth = max(abs(look.line), min(contrast / left, 0.6))
@@ -159,7 +161,7 @@ def _pebbles(rng: np.random.Generator, common: Look) -> Look:
 def _polycrystal(rng: np.random.Generator, common: Look) -> Look:
     style = rng.choice(["etched", "polarised", "sem"], p=(0.5, 0.3, 0.2))
     base = np.clip(rng.uniform(0.35, 0.8) + rng.normal(0, 0.06, 3), 0.25, 0.85)
-    # A grain lies in dark or bright resin, with contrast to it nearly always.
+    # A grain lies in dark or bright resin, and nearly always has contrast to it.
     matrix = np.clip(base + rng.choice([-1, 1], p=(0.8, 0.2)) * rng.uniform(0.15, 0.7) + rng.normal(0, 0.03, 3), 0, 1)
     common = replace(common, crystal=tuple(base), matrix=tuple(matrix))
     if style == "polarised":

@@ -1,8 +1,8 @@
-"""Synthetic micrographs with exact labels: for training, for tests, and for trying the tool.
+"""Draw synthetic micrographs with exact labels: for training, for tests, and for trying the tool.
 
-`draw` makes one from a seed: a `Structure` says where the crystals are, a `Look` how the microscope shows them.
-Both are drawn at random unless given. Polycrystals are Laguerre (power) tessellations of randomly packed discs with
-log-normal diameters; particles are irregular discs that may lie over one another.
+`draw` makes one from a seed. A `Structure` says where the crystals are, a `Look` how the microscope shows them. Both
+are drawn at random unless they are given. Polycrystals are Laguerre (power) tessellations of randomly packed discs with
+log-normal diameters. Particles are irregular discs that may lie over one another.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from crystalseg.synthetic.techniques import with_technique
 
 @dataclass(frozen=True)
 class Synthetic:
-    """image uint8 (H, W, 3) RGB; labels int32 (H, W), 0 = background, 1..n; and what they were drawn from."""
+    """A drawn micrograph. image: uint8 (H, W, 3) RGB. labels: int32 (H, W), 0 = background, 1..n. structure, look: what
+    it was drawn from."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -33,8 +34,8 @@ def draw(
     structure: Structure | None = None,
     look: Look | None = None,
 ) -> Synthetic:
-    """One synthetic micrograph of `shape` (H, W); the same arguments give the same pixels. The look of a structure that
-    is given is the usual one of its kind, unless it is given too."""
+    """Draw one synthetic micrograph of `shape` (H, W). The same arguments give the same pixels. If only a structure is
+    given, the look is a usual one for its kind."""
     rng = np.random.default_rng(seed)
     any_technique = structure is None
     structure = structure or random_structure(rng, shape)

@@ -1,4 +1,4 @@
-"""A structure carried out: which crystal each pixel of a synthetic micrograph belongs to."""
+"""Turn a structure into geometry: find the crystal to which each pixel of a synthetic micrograph belongs."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from crystalseg.synthetic import habits
 from crystalseg.synthetic.packing import GROWN, ON_GROUND, Geometry, laguerre, pack, paint, smooth_noise
 from crystalseg.synthetic.structure import Structure
 
-MIN_AREA = 15  # px², smaller pieces are not labelled; the real label sets have the same limit
+MIN_AREA = 15  # px²; smaller pieces are not labelled, as in the labelled sets of real images
 MAX_CRYSTALS = 3000
 
 
@@ -38,7 +38,7 @@ def place_polycrystal(rng: np.random.Generator, shape: tuple[int, int], structur
 
 
 def _sites(rng: np.random.Generator, shape: tuple[int, int], structure: Structure) -> np.ndarray:
-    """Packed discs (n, 3) of y, x, r, largest first, whose power diagram is the polycrystal."""
+    """Pack discs (n, 3), y, x, r, the largest first. Their power diagram is the polycrystal."""
     h, w = shape
     if structure.kind == "single":
         return np.array([[h / 2, w / 2, 1.0]])
@@ -57,7 +57,8 @@ def _sites(rng: np.random.Generator, shape: tuple[int, int], structure: Structur
 def _columns(
     rng: np.random.Generator, shape: tuple[int, int], structure: Structure
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grains long in one direction: a polycrystal on a wider grid, narrowed; sites, owner and gap as of `laguerre`."""
+    """Make grains that are long in one direction: a polycrystal on a wider grid, narrowed. Returns sites, and owner and
+    gap as `laguerre` does."""
     upright = rng.random() < 0.5
     h, w = shape if upright else shape[::-1]
     wide = round(w * structure.elongation)
@@ -77,7 +78,7 @@ def _columns(
 def _bent(
     rng: np.random.Generator, owner: np.ndarray, gap: np.ndarray, bend: float, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boundaries displaced by noise of `bend` px, whose features are about `scale` px wide."""
+    """Displace boundaries by noise of `bend` px with features about `scale` px wide."""
     h, w = shape = owner.shape
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     x += bend * smooth_noise(rng, shape, scale)
@@ -94,7 +95,7 @@ def place_particles(rng: np.random.Generator, shape: tuple[int, int], structure:
     if structure.kind == "agglomerates":
         ys, xs = habits.heap(rng, shape, len(radii), tries)
     else:
-        # Centres may lie outside, so that the image's edge cuts particles as it does in a real field.
+        # Centres may lie outside, so that the edge of the image cuts particles as it does in a real field.
         ys = rng.uniform(-0.1, 1.1, (len(radii), tries)) * h
         xs = rng.uniform(-0.1, 1.1, (len(radii), tries)) * w
     tolerance = 1.0 if structure.kind == "precipitates" else rng.uniform(0.7, 1.0)
@@ -114,7 +115,7 @@ def place_particles(rng: np.random.Generator, shape: tuple[int, int], structure:
 
 
 def _rounded(rng: np.random.Generator, structure: Structure, count: int) -> np.ndarray:
-    """Radius by angle, float (count, 48), of irregular discs."""
+    """Draw irregular discs: radius by angle, float (count, 48)."""
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     outlines = np.ones((count, 48))
     for k in range(2, 8):
@@ -131,7 +132,7 @@ def labels_of(geometry: Geometry, structure: Structure) -> np.ndarray:
 
 
 def _radii(rng: np.random.Generator, structure: Structure, area: float, largest: float) -> np.ndarray:
-    """Log-normal radii, descending, whose discs cover `area` × coverage."""
+    """Draw log-normal radii, in descending order, whose discs cover `area` × coverage."""
     mean_area = np.pi / 4 * structure.diameter**2 * np.exp(2 * structure.spread**2)
     n = int(np.clip(1.5 * structure.coverage * area / mean_area + 10, 10, 2 * MAX_CRYSTALS))
     radii = structure.diameter / 2 * np.exp(structure.spread * rng.standard_normal(n))
@@ -141,7 +142,7 @@ def _radii(rng: np.random.Generator, structure: Structure, area: float, largest:
 
 
 def _blob(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A grain's outline: a wobbly ellipse in the middle of the image, bool (H, W)."""
+    """Draw the outline of a grain: a wobbly ellipse in the middle of the image, bool (H, W)."""
     h, w = shape
     y = (np.arange(h, dtype=np.float32)[:, None] - h / 2) / (h / 2)
     x = (np.arange(w, dtype=np.float32)[None] - w / 2) / (w / 2)

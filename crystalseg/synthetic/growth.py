@@ -1,4 +1,4 @@
-"""Synthetic series whose growth law and tracks are known: grains moved by curvature, and particles that ripen."""
+"""Synthetic series whose growth law and tracks are known: grains that curvature moves, and particles that ripen."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,8 @@ from skimage.segmentation import find_boundaries
 
 @dataclass(frozen=True)
 class GrowthSeries:
-    """labels int32 (frames, H, W), where a crystal has the same number in all frames; seconds (frames,)."""
+    """A series with known truth. labels: int32 (frames, H, W); a crystal has the same number in all frames. seconds:
+    (frames,)."""
 
     labels: np.ndarray
     seconds: np.ndarray
@@ -20,12 +21,13 @@ class GrowthSeries:
 def curvature_growth(
     seed: int, side: int, grains: int, frames: int, steps: int = 1, sigma: float = 4.0, before: int = 0
 ) -> GrowthSeries:
-    """A polycrystal whose boundaries move by their curvature, all alike: n = 2, the mean area grows linearly in time.
+    """Grow a polycrystal whose boundaries move by their curvature, all alike: n = 2, and the mean area grows linearly
+    in time.
 
-    By threshold dynamics (Merriman, Bence & Osher 1994; Esedoglu & Otto 2015, Comm. Pure Appl. Math. 68, 808): each
-    grain's indicator is blurred for a moment (`sigma`, px), and each pixel goes to the grain of the largest. The image
-    repeats at its edges. A step lasts sigma² / 2 in units of px² over mobility times energy; there are `steps` a frame,
-    and some `before` the first, in which the structure of a Voronoi diagram becomes one of growth.
+    The method is threshold dynamics (Merriman, Bence & Osher 1994; Esedoglu & Otto 2015, Comm. Pure Appl. Math. 68,
+    808): each grain's indicator is blurred by `sigma`, px, and each pixel goes to the grain with the largest value. The
+    image is periodic. A step takes sigma² / 2, in units of px² over mobility times energy. There are `steps` steps a
+    frame, and `before` steps before the first frame, in which a Voronoi diagram becomes a structure of grain growth.
     """
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, side, (grains, 2))
@@ -64,10 +66,13 @@ def _step(labels: np.ndarray, sigma: float, reach: int) -> np.ndarray:
 def ripening(
     seed: int, side: int, particles: int, frames: int, radius: float = 6.0, growth: float = 2.0
 ) -> GrowthSeries:
-    """Particles in a matrix that ripen by diffusion: n = 3. Each radius follows dR/dt = (1/R*)·(1/R) − 1/R², with the
-    mean radius for R* (Lifshitz & Slyozov 1961; Wagner 1961), from the stationary distribution of the theory, until the
-    mean is `growth` times as large; time is in units in which R*³ grows by 4/9 a second. Middles stay; particles that
-    would touch are left out from the beginning."""
+    """Ripen particles in a matrix by diffusion: n = 3.
+
+    Each radius follows dR/dt = (1/R*)·(1/R) − 1/R², where R* is the mean radius (Lifshitz & Slyozov 1961; Wagner 1961).
+    The radii start from the stationary distribution of the theory and change until their mean is `growth` times as
+    large. Time is in units in which R*³ grows by 4/9 a second. Centres do not move. Particles that would touch are left
+    out from the beginning.
+    """
     rng = np.random.default_rng(seed)
     radii = radius * _stationary(particles, rng)
     total = (growth**3 - 1) * radii.mean() ** 3 * 9 / 4
@@ -89,7 +94,7 @@ def ripening(
 
 
 def _stationary(count: int, rng: np.random.Generator) -> np.ndarray:
-    """R / R* drawn from the distribution that ripening tends to, which ends at 3/2."""
+    """Draw R / R* from the distribution that ripening tends to, which ends at 3/2."""
     z = np.linspace(1e-3, 1.5 - 1e-3, 4000)
     density = z**2 * (3 / (3 + z)) ** (7 / 3) * (1.5 / (1.5 - z)) ** (11 / 3) * np.exp(-z / (1.5 - z))
     share = np.cumsum(density)
@@ -97,7 +102,7 @@ def _stationary(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _apart(radii: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Middles (n, 2) of discs that never touch each other or the edge, px; NaN for those without room."""
+    """Place discs that never touch each other or the edge: centres (n, 2), px; NaN for discs without room."""
     middles = np.full((len(radii), 2), np.nan)
     for k in np.argsort(-radii):
         room = radii[k] + 2
@@ -126,8 +131,8 @@ def _discs(side: int, middles: np.ndarray, radii: np.ndarray) -> np.ndarray:
 def pictures(
     growth: GrowthSeries, seed: int, drift: tuple[float, float] = (0.0, 0.0), noise: float = 6.0
 ) -> np.ndarray:
-    """The frames as a microscope might show them, uint8 (frames, H, W, 3): each crystal keeps its shade of gray, lines
-    between crystals and the ground are dark. drift: px (dy, dx) a frame, by whole pixels."""
+    """Show the frames as a microscope might, uint8 (frames, H, W, 3). Each crystal keeps its shade of gray; the lines
+    between crystals and the ground are dark. `drift`: px (dy, dx) per frame, in whole pixels."""
     rng = np.random.default_rng(seed)
     shades = np.concatenate(([35.0], rng.uniform(110, 220, growth.labels.max())))
     shown = []

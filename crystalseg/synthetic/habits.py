@@ -1,4 +1,5 @@
-"""Shapes that crystals have by nature: outlines of particles, and what runs through crystals without dividing them."""
+"""Shapes that crystals have by nature: outlines of particles, and bands that run through crystals without dividing
+them."""
 
 import cv2
 import numpy as np
@@ -6,11 +7,12 @@ import numpy as np
 from crystalseg.synthetic.packing import smooth_noise
 from crystalseg.synthetic.structure import Structure
 
-ANGLES = 96  # of an outline, about a particle's centre
+ANGLES = 96  # angles of an outline around a particle's centre
 
 
 def outlines_of(rng: np.random.Generator, structure: Structure, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Radius by angle from -π, float (count, ANGLES), mean square 1, and the brightness (-1 to 1) of the facet there.
+    """Draw outlines: radius by angle from -π, float (count, ANGLES), mean square 1, and the brightness (-1 to 1) of the
+    facet at each angle.
 
     `faceted`: convex polygons of 4 to 8 sides; `laths`: rectangles and needles; `dendrites`: 4 or 6 arms.
     """
@@ -33,7 +35,7 @@ def outlines_of(rng: np.random.Generator, structure: Structure, count: int) -> t
 
 
 def _polygon(rng: np.random.Generator, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A convex polygon about the origin: radius by angle, and a random brightness for each side."""
+    """Draw a convex polygon around the origin: radius by angle, and a random brightness for each side."""
     sides = int(rng.integers(4, 9))
     normals = (np.arange(sides) + rng.uniform(-0.25, 0.25, sides)) * 2 * np.pi / sides
     away = rng.uniform(0.75, 1.15, (sides, 1))
@@ -43,7 +45,8 @@ def _polygon(rng: np.random.Generator, angle: np.ndarray) -> tuple[np.ndarray, n
 
 
 def facets(owner: np.ndarray, slope: np.ndarray, tone: np.ndarray, stretch: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Brightness of the facet that each pixel lies on, float32 (H, W); `slope`, `stretch` and `turn` as of `paint`."""
+    """Return the brightness of the facet on which each pixel lies, float32 (H, W). `slope`, `stretch` and `turn` are
+    those of `paint`."""
     tone, stretch, turn = (np.concatenate((np.zeros_like(a[:1]), a)) for a in (tone, stretch, turn))
     cos, sin = np.cos(turn)[owner], np.sin(turn)[owner]
     along = (cos * slope[1] + sin * slope[0]) / np.maximum(stretch, 1e-6)[owner]
@@ -53,7 +56,7 @@ def facets(owner: np.ndarray, slope: np.ndarray, tone: np.ndarray, stretch: np.n
 
 
 def heap(rng: np.random.Generator, shape: tuple[int, int], count: int, tries: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places (y, x), each (count, tries), about one to six points: agglomerates on a plain ground."""
+    """Draw places (y, x), each (count, tries), around one to six points: agglomerates on a plain ground."""
     heaps = rng.uniform(0, 1, (rng.integers(1, 7), 2)) * shape
     width = min(shape) * rng.uniform(0.04, 0.2)
     middle = heaps[rng.integers(len(heaps), size=(count, tries))]
@@ -62,7 +65,7 @@ def heap(rng: np.random.Generator, shape: tuple[int, int], count: int, tries: in
 
 
 def bands(rng: np.random.Generator, owner: np.ndarray, structure: Structure, sites: np.ndarray) -> np.ndarray:
-    """Twins (one to three straight bands in about half of the crystals) or lamellae, float32 (H, W), -1 to 1."""
+    """Draw twins (one to three straight bands in about half of the crystals) or lamellae: float32 (H, W), -1 to 1."""
     n = len(sites) + 1
     y, x = np.mgrid[: owner.shape[0], : owner.shape[1]].astype(np.float32)
     turn = rng.uniform(0, np.pi, n).astype(np.float32)
@@ -84,7 +87,8 @@ def bands(rng: np.random.Generator, owner: np.ndarray, structure: Structure, sit
 
 
 def pores_on(rng: np.random.Generator, gap: np.ndarray, structure: Structure) -> np.ndarray:
-    """Pores of a polycrystal, most of them where crystals meet: bool (H, W) of about the share asked for."""
+    """Draw pores of a polycrystal, most of them where crystals meet: bool (H, W), with about the share that the
+    structure asks for."""
     pores = np.zeros(gap.shape, np.uint8)
     places = np.argwhere(gap < 1.5)
     if not len(places):

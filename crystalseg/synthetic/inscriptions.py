@@ -1,5 +1,5 @@
-"""Things on a micrograph that are not crystals: letters, arrows, scale bars, frames, insets, data bars; and pictures
-that show no crystal at all."""
+"""Draw things on a micrograph that are not crystals: letters, arrows, scale bars, frames, insets and data bars. Draw
+also pictures that show no crystal at all."""
 
 import cv2
 import numpy as np
@@ -12,10 +12,10 @@ GROUNDS = ("plain", "textured", "film", "holes", "cracked", "dusty")
 
 
 def inscribe(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A micrograph uint8 (H, W, 3) and its labels int32 (H, W), with what people and microscopes add to a picture.
+    """Add to a micrograph, uint8 (H, W, 3) with labels int32 (H, W), what people and microscopes draw on a picture.
 
-    Letters, arrows, scale bars and frames are drawn over crystals and change no label. A data bar or an inset hides
-    what is under it, so that the labels are 0 there. If it divides a crystal, each visible piece gets its own label.
+    Letters, arrows, scale bars and frames are drawn over crystals and change no label. A data bar or an inset hides the
+    crystals under it, so the labels are 0 there. If it divides a crystal, each visible piece gets a label of its own.
     """
     image, covered = image.copy(), np.zeros(labels.shape, bool)
     if rng.random() < 0.35:
@@ -30,8 +30,8 @@ def inscribe(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) ->
 
 
 def draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A picture uint8 (H, W, 3) that shows no crystal: a plain or textured ground, a carbon film, a film with holes,
-    cracks, or dust."""
+    """Draw a picture, uint8 (H, W, 3), that shows no crystal: a plain or textured ground, a carbon film, a film with
+    holes, cracks, or dust."""
     kind = GROUNDS[rng.integers(len(GROUNDS))]
     level = float(rng.uniform(0.05, 0.9))
     light = np.full(shape, level, np.float32)
@@ -42,7 +42,7 @@ def draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     if kind == "holes":
         field = smooth_noise(rng, shape, float(rng.uniform(0.04, 0.15)) * min(shape))
         edge = rng.uniform(0.02, 0.3)
-        # a lacey film: ridges of a slow field, dark or bright against what is seen through it
+        # A lacey film: ridges of a slow field, dark or bright against the background behind it.
         light += rng.choice([-1, 1]) * rng.uniform(0.1, 0.4) * np.exp(-np.square(field / edge))
     if kind == "cracked":
         field = smooth_noise(rng, shape, float(rng.uniform(0.1, 0.3)) * min(shape))
@@ -61,7 +61,7 @@ def draw_ground(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _ink(image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
-    """White or black, whichever contrasts with the picture in most cases, or in a quarter of cases a colour."""
+    """Return white or black, usually the one that contrasts with the picture, or a colour in a quarter of cases."""
     if rng.random() < 0.25:
         red, green, blue = ((255, 0, 0), (255, 255, 0), (0, 255, 255), (0, 0, 255))[rng.integers(4)]
         return red, green, blue
@@ -70,7 +70,7 @@ def _ink(image: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _place(image: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A random place (x, y), more often near the edges, where letters usually are."""
+    """Draw a random place (x, y). It is more often near the edges, where letters usually are."""
     height, width = image.shape[:2]
     share = rng.beta(0.6, 0.6, 2)
     return int(share[0] * 0.85 * width), int((0.1 + share[1] * 0.88) * height)
@@ -114,7 +114,7 @@ def _scale_bar(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
-    """A rectangle, solid or dashed, or a circle that marks a part of the image."""
+    """Draw a rectangle, solid or dashed, or a circle that marks a part of the image."""
     x, y = _place(image, rng)
     size = (rng.uniform(0.1, 0.4, 2) * image.shape[1::-1]).astype(int)
     ink, thick = _ink(image, rng), int(rng.integers(1, 4))
@@ -130,7 +130,7 @@ def _frame(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _inset(image: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-    """A picture of something else in a corner, with or without a frame: a diffraction pattern, a curve, or ground."""
+    """Draw another picture in a corner, with or without a frame: a diffraction pattern, a curve, or ground."""
     height, width = image.shape[:2]
     h, w = (max(24, int(n * rng.uniform(0.15, 0.4))) for n in (height, width))
     top, left = int(rng.choice([0, max(0, height - h)])), int(rng.choice([0, max(0, width - w)]))
@@ -163,7 +163,7 @@ def _inset(image: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _data_bar(image: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-    """The strip with the microscope's settings, of any gray, along any edge."""
+    """Draw the strip with the microscope's settings, of any gray, along any edge."""
     side = rng.choice(4, p=(0.7, 0.15, 0.075, 0.075))  # below, above, left, right
     length = image.shape[0] if side < 2 else image.shape[1]
     deep = max(12, int(length * rng.uniform(0.05, 0.14)))

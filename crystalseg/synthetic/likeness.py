@@ -1,4 +1,5 @@
-"""Synthetic images like a material: its own crystals and ground, from areas with labels, put together anew.
+"""Draw synthetic images like a material: its own crystals and ground, taken from areas with labels, in a new
+arrangement.
 
 Crystals on a ground are cut out and pasted elsewhere, turned, mirrored and scaled a little (Ghiasi et al. 2021, Simple
 Copy-Paste). Where crystals fill the area, a polycrystal of the measured sizes is drawn and filled with their texture.
@@ -19,20 +20,20 @@ from crystalseg.micrographs.labels import bounding_box, tidy
 from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.structure import Structure
 
-LEAST_CRYSTALS = 8  # of fewer, an image would show the same ones again and again
-DENSE = 0.8  # share of crystals above which there is no ground to paste on
-TRIES, MOST_HIDDEN = 12, 0.25  # places tried for a crystal, and the share of others' pixels it may lie on
+LEAST_CRYSTALS = 8  # with fewer, an image would show the same crystals again and again
+DENSE = 0.8  # coverage above which there is no ground to paste on
+TRIES, MOST_HIDDEN = 12, 0.25  # places tried for a crystal, and the largest share of it that may hide others
 CONTACT = 2  # px between crystals that touch
-EDGE = 3  # px about crystals that are no ground: their edges shine
-SCALED = 0.15  # standard deviation of the logarithm of its scale
-SMALLEST = 15  # px²; what is left of a crystal under others is labelled from this area on
-SIMILAR = 5  # crystals of nearest size, of which one lends its texture
-CONTEXT = 2  # px about a crystal that are cut out with it
+EDGE = 3  # px around a crystal that do not count as ground, because edges shine
+SCALED = 0.15  # standard deviation of the logarithm of a crystal's scale
+SMALLEST = 15  # px², the least visible part of a hidden crystal that is labelled
+SIMILAR = 5  # one of this many crystals of the nearest size lends its texture
+CONTEXT = 2  # px around a crystal that are cut out with it
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A crystal cut out: pixels uint8 (h, w, 3), mask bool (h, w)."""
+    """A crystal that was cut out. pixels: uint8 (h, w, 3). mask: bool (h, w)."""
 
     pixels: np.ndarray
     mask: np.ndarray
@@ -44,9 +45,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Likeness:
-    """What is known of a material. pieces: its whole crystals; grounds: uint8 (h, w, 3) each, without crystals;
-    coverage: share of the area that crystals take; touching: share of crystals that touch another; structure: as a
-    polycrystal."""
+    """What is known about a material. pieces: its whole crystals. grounds: uint8 (h, w, 3) each, without crystals.
+    coverage: share of the area that crystals take. touching: share of crystals that touch another. structure: its
+    description as a polycrystal."""
 
     pieces: tuple[Piece, ...]
     grounds: tuple[np.ndarray, ...]
@@ -55,7 +56,7 @@ class Likeness:
     structure: Structure
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """An image uint8 (H, W, 3) and its labels int32 (H, W)."""
+        """Draw an image uint8 (H, W, 3) and its labels int32 (H, W)."""
         image = _spread(rng, self.grounds[rng.integers(len(self.grounds))], shape)
         drawn = self._filled if self.coverage > DENSE else self._pasted
         labels = drawn(rng, image)
@@ -90,8 +91,8 @@ class Likeness:
 
 
 def likeness_of(images: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Likeness | None:
-    """Of a material shown by pixels uint8 (H, W, 3), labels int32 (H, W) and where these are right, bool (H, W); None
-    if there are too few whole crystals."""
+    """Find the likeness of a material from images: pixels uint8 (H, W, 3), labels int32 (H, W), and bool (H, W) where
+    the labels are right. Returns None if there are too few whole crystals."""
     pieces: list[Piece] = []
     grounds, touching = [], []
     crystal, known, outlines = 0, 0, 0.0
@@ -121,7 +122,7 @@ def likeness_of(images: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> 
 
 
 def _touching(labels: np.ndarray) -> np.ndarray:
-    """Whether each label has another within CONTACT, bool (n,)."""
+    """Whether each label has another one within CONTACT: bool (n,)."""
     window = np.ones((2 * CONTACT + 1, 2 * CONTACT + 1))
     above = ndimage.grey_dilation(labels, footprint=window)
     below = ndimage.grey_erosion(np.where(labels > 0, labels, labels.max() + 1), footprint=window)
@@ -130,7 +131,8 @@ def _touching(labels: np.ndarray) -> np.ndarray:
 
 
 def _cut(pixels: np.ndarray, region: Any) -> Piece | None:
-    """A crystal, as `regionprops` gives it, with a little about it; None if the image's border may cut it."""
+    """Cut out a crystal, as `regionprops` gives it, with a small margin. Returns None if the image border may
+    cut it."""
     top, left, bottom, right = region.bbox
     rows, columns = slice(top - CONTEXT, bottom + CONTEXT), slice(left - CONTEXT, right + CONTEXT)
     if min(rows.start, columns.start) < 0 or rows.stop > pixels.shape[0] or columns.stop > pixels.shape[1]:
@@ -139,7 +141,7 @@ def _cut(pixels: np.ndarray, region: Any) -> Piece | None:
 
 
 def _reflected(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Pixels where they are known, and elsewhere their mirror image about the nearest known one."""
+    """Return the pixels where they are known, and elsewhere their mirror image about the nearest known pixel."""
     _, nearest = ndimage.distance_transform_edt(~known, return_indices=True)
     mirrored = 2 * nearest - np.indices(known.shape)
     for axis, length in enumerate(known.shape):
@@ -149,12 +151,12 @@ def _reflected(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _spread(rng: np.random.Generator, ground: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A part of a ground, mirrored and repeated until it fills `shape`."""
+    """Mirror and repeat a part of a ground until it fills `shape`."""
     ground = np.rot90(ground, int(rng.integers(4)))
     edges = []
     for have, want in zip(ground.shape[:2], shape, strict=True):
         first = int(rng.integers(have))
-        at = np.arange(first, first + want) % (2 * have)  # there and back
+        at = np.arange(first, first + want) % (2 * have)  # forward and back
         edges.append(np.where(at < have, at, 2 * have - 1 - at))
     return np.ascontiguousarray(ground[np.ix_(*edges)])
 
@@ -179,8 +181,8 @@ def _paste(
     number: int,
     beside: tuple[float, float, float] | None,
 ) -> tuple[float, float, float] | None:
-    """Put a crystal where it lies least on others, or `beside` one (its middle y, x and radius, px); its own middle and
-    radius, None if there is no place. Image and labels are changed."""
+    """Paste a crystal where it hides the least of others, or `beside` one (its centre y, x and its radius, px). Changes
+    image and labels. Returns the centre and radius of the pasted crystal, or None if there is no place."""
     sides = np.array(piece.mask.shape)
     free = np.array(labels.shape) - sides
     if (free <= 0).any() or not piece.area:

@@ -1,4 +1,4 @@
-"""Geometry behind the synthetic micrographs: random packing, Laguerre tessellation, painted particles, smooth noise."""
+"""The geometry behind synthetic micrographs: random packing, Laguerre tessellation, painted particles, smooth noise."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,14 +23,15 @@ Kind = Literal[
 ]
 POLYCRYSTALS = ("polycrystal", "grain", "single", "cluster", "columnar")
 ON_GROUND = ("grain", "single", "cluster")  # polycrystals that do not fill the image
-GROWN = ("faceted", "laths", "dendrites")  # particles of a shape of their own
+GROWN = ("faceted", "laths", "dendrites")  # particles with a shape of their own
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """owner int32 (H, W): which crystal, 0 = matrix; gap float32: distance to the nearest other crystal's edge (px);
-    edge float32: 0 at a particle's centre to 1 at its edge; slope float32 (2, H, W): where on the particle (dy, dx);
-    tone float32 (H, W), -1 to 1: what differs in brightness within a crystal, as twins, lamellae and facets do."""
+    """Where each pixel lies. owner: int32 (H, W), the crystal, 0 = matrix. gap: float32, distance to the nearest edge
+    of another crystal, px. edge: float32, from 0 at a particle's centre to 1 at its edge. slope: float32 (2, H, W), the
+    place on the particle (dy, dx). tone: float32 (H, W), -1 to 1, differences of brightness within a crystal, as twins,
+    lamellae and facets make them."""
 
     owner: np.ndarray
     count: int
@@ -42,7 +43,8 @@ class Geometry:
 
 @njit(cache=True, nogil=True)
 def pack(radii: np.ndarray, ys: np.ndarray, xs: np.ndarray, tolerance: float) -> np.ndarray:
-    """Random sequential packing, largest first: (n, 3) of y, x, r. `ys`, `xs` (n, tries) are the places to try."""
+    """Pack discs at random and in sequence, the largest first: (n, 3) of y, x, r. `ys`, `xs`, (n, tries), are the
+    places to try."""
     placed = np.empty((len(radii), 3))
     n = 0
     for i in range(len(radii)):
@@ -63,7 +65,7 @@ def pack(radii: np.ndarray, ys: np.ndarray, xs: np.ndarray, tolerance: float) ->
 
 @njit(cache=True, nogil=True)
 def laguerre(sites: np.ndarray, h: int, w: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Power diagram of `sites` (n, 3) y, x, r on an h × w grid.
+    """Compute the power diagram of `sites`, (n, 3) of y, x, r, on an h × w grid.
 
     Returns owner int32 (1..n) and the distance to the nearest cell wall, float32, exact below `margin`. Seeds that
     cannot matter inside a block of 16 × 16 are left out: the power difference of two seeds is linear in space.
@@ -112,7 +114,7 @@ def laguerre(sites: np.ndarray, h: int, w: int, margin: float) -> tuple[np.ndarr
 
 @njit(cache=True, nogil=True)
 def _reach(dy: float, dx: float, outline: np.ndarray, long: float, short: float, cos: float, sin: float) -> float:
-    """Where a point (dy, dx) from a particle's centre lies: below 1 inside its outline, above 1 outside."""
+    """Return where a point (dy, dx) from a particle's centre lies: below 1 inside its outline, above 1 outside."""
     u = (cos * dx + sin * dy) / long
     v = (cos * dy - sin * dx) / short
     rho = np.sqrt(u * u + v * v)
@@ -135,10 +137,10 @@ def paint(
     turn: np.ndarray,
     overlap: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Paint particles over one another: owner int32, edge float32, slope float32 (2, h, w); see `Geometry`.
+    """Paint particles over one another. Returns owner int32, edge float32 and slope float32 (2, h, w); see `Geometry`.
 
-    `outlines` (n, angles): radius by angle from -π, a share of the site's; a particle of which more than the share
-    `overlap` would lie over others is left out.
+    `outlines` (n, angles): radius by angle from -π, as a share of the site's radius. A particle is left out if more
+    than the share `overlap` of it would lie over others.
     """
     owner = np.zeros((h, w), np.int32)
     edge = np.zeros((h, w), np.float32)
@@ -171,7 +173,7 @@ def paint(
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
-    """Noise of about unit variance whose features are about `scale` px wide, float32 (H, W)."""
+    """Return noise of about unit variance with features about `scale` px wide: float32 (H, W)."""
     coarse = tuple(int(np.ceil(s / scale)) + 3 for s in shape)
     noise = rng.standard_normal(coarse, dtype=np.float32)
     if scale <= 1:

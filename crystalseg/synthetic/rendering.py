@@ -1,4 +1,4 @@
-"""The picture of a geometry with a look."""
+"""Render a geometry with a look."""
 
 import cv2
 import numpy as np
@@ -8,12 +8,12 @@ from crystalseg.synthetic.packing import Geometry, smooth_noise
 
 
 def render(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.ndarray:
-    """Picture uint8 (H, W, 3) of the geometry."""
+    """Render the picture, uint8 (H, W, 3), of a geometry."""
     owner = geometry.owner
     shape = owner.shape
     image = _colours(rng, geometry, look)[owner]
 
-    # Changes of brightness common to all channels are collected in one plane.
+    # One plane collects all changes of brightness that the channels share.
     texture = smooth_noise(rng, shape, look.texture_scale) + 0.5 * smooth_noise(rng, shape, 3 * look.texture_scale)
     if look.streaks > 1:
         texture = np.where(owner > 0, texture, _streaked(rng, shape, look))
@@ -53,7 +53,8 @@ def render(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.ndarr
 
 
 def _colours(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.ndarray:
-    """Matrix and crystals, float32 (n + 1, 3): of six colours drawn the one least like the neighbours'."""
+    """Choose the colours of matrix and crystals, float32 (n + 1, 3): of six random colours, the one least like those of
+    the neighbours."""
     n = geometry.count + 1
     brightness = rng.normal(0, look.brightness_spread, (n, 6, 1))
     middle = np.array((look.crystal, *look.phases))
@@ -73,19 +74,20 @@ def _colours(rng: np.random.Generator, geometry: Geometry, look: Look) -> np.nda
 
 
 def _streaked(rng: np.random.Generator, shape: tuple[int, int], look: Look) -> np.ndarray:
-    """Texture whose features are longer than wide and bend a little, as of a lamellar or rolled matrix."""
+    """Return a texture whose features are longer than wide and bend a little, as in a lamellar or rolled matrix."""
     turn = rng.uniform(0, np.pi)
     bend = rng.uniform(0, 12) * smooth_noise(rng, shape, max(30.0, min(shape) / 5))
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     along, across = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x + bend
-    side = 512  # of the noise, which is repeated
+    side = 512  # side of the noise, which is repeated
     noise = smooth_noise(rng, (side, side), max(look.texture_scale, 1.5))
     column, row = (along / look.streaks % side).astype(np.float32), (across % side).astype(np.float32)
     return cv2.remap(noise, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def _relief(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
-    """Slope of a surface on which each crystal has its height, towards a random direction, float32 (H, W)."""
+    """Return the slope, towards a random direction, of a surface on which each crystal has its own height: float32 (H,
+    W)."""
     height = rng.uniform(-1, 1, geometry.count + 1).astype(np.float32)[geometry.owner]
     height = cv2.GaussianBlur(height, (0, 0), float(rng.uniform(0.8, 2.5)))
     down, right = np.gradient(height)
@@ -94,7 +96,7 @@ def _relief(rng: np.random.Generator, geometry: Geometry) -> np.ndarray:
 
 
 def _adjacent(owner: np.ndarray) -> np.ndarray:
-    """Pairs (k, 2) of owners that share an edge, the lower first, sorted by the higher."""
+    """Return pairs (k, 2) of owners that share an edge, the lower first, sorted by the higher."""
     low, high = (
         np.concatenate([f(a, b).ravel() for a, b in ((owner[1:], owner[:-1]), (owner[:, 1:], owner[:, :-1]))])
         for f in (np.minimum, np.maximum)
@@ -104,7 +106,7 @@ def _adjacent(owner: np.ndarray) -> np.ndarray:
 
 
 def _marks(rng: np.random.Generator, shape: tuple[int, int], look: Look) -> np.ndarray:
-    """Scratches, pores and impurities as a change of brightness, float32 (H, W)."""
+    """Draw scratches, pores and impurities as a change of brightness: float32 (H, W)."""
     h, w = shape
     marks = np.zeros(shape, np.float32)
     direction = rng.uniform(0, np.pi)

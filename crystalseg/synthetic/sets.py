@@ -1,4 +1,5 @@
-"""Sets of synthetic micrographs, by seed and number: mixed ones, flat ones, grains as in the paper (section IV-A)."""
+"""Sets of synthetic micrographs, by seed and index: mixed ones, flat ones, and grains as in the paper (section
+IV-A)."""
 
 from dataclasses import replace
 
@@ -14,18 +15,18 @@ FLAT_KINDS: tuple[Kind, ...] = ("powder", "precipitates", "precipitates", "pebbl
 
 
 def _set_seed(seed: int, index: int) -> int:
-    """Odd, so that no image of a set is one that training draws (those have even seeds)."""
+    """Return an odd seed. Training draws from even seeds, so no image of a set is a training image."""
     return 2 * (1_000_003 * seed + index) + 1
 
 
 def sides_about(side: float, rng: np.random.Generator, spread: float) -> tuple[int, int]:
-    """Height and width of an image whose sides are about `side` px, each off by a factor of up to exp(± spread)."""
+    """Draw height and width of an image with sides of about `side` px, each off by a factor of up to exp(± spread)."""
     height, width = np.exp(rng.uniform(-spread, spread, 2))
     return int(side * height), int(side * width)
 
 
 def draw_random(seed: int, index: int) -> Synthetic:
-    """Image `index` of the mixed set `seed`: any kind, sides of 256 to 1200 px."""
+    """Draw image `index` of the mixed set `seed`: any kind, sides of 256 to 1200 px."""
     number = _set_seed(seed, index)
     rng = np.random.default_rng((number, 1))
     side = np.exp(rng.uniform(np.log(256), np.log(1200)))
@@ -33,9 +34,9 @@ def draw_random(seed: int, index: int) -> Synthetic:
 
 
 def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
-    """Image `index` of the grain set `seed`: a cut-out of one grain as in the paper (section IV-A), of class 1, 2 or 3.
+    """Draw image `index` of the grain set `seed`: one grain as cut out in the paper (section IV-A), of class 1, 2 or 3.
 
-    Sides of 150 to 1800 px, crystals of 8 px and more. Grains are drawn until one is of the class.
+    Sides are 150 to 1800 px, crystals are 8 px or more. Grains are drawn until one has the class.
     """
     rng = np.random.default_rng((_set_seed(seed, index), size_class))
     while True:
@@ -45,7 +46,7 @@ def draw_grain(seed: int, index: int, size_class: int) -> Synthetic:
 
 
 def draw_flat(seed: int, index: int) -> Synthetic:
-    """Image `index` of the set of flat pictures `seed`, see `random_flat`; sides of 256 to 900 px."""
+    """Draw image `index` of the set of flat pictures `seed` (see `random_flat`); sides of 256 to 900 px."""
     rng = np.random.default_rng((_set_seed(seed, index), 2))
     side = np.exp(rng.uniform(np.log(256), np.log(900)))
     shape = sides_about(side, rng, 0.2)
@@ -53,10 +54,10 @@ def draw_flat(seed: int, index: int) -> Synthetic:
 
 
 def random_flat(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Structure, Look]:
-    """Particles of one brightness on a ground of another, either of them the darker, with little or nothing else to
-    see: inclusions, nodules of graphite, what a threshold would find. Arguments for `draw`.
+    """Draw particles of one brightness on a ground of another, either of them the darker, with little or nothing else
+    to see: inclusions, graphite nodules, anything that a threshold would find. Returns arguments for `draw`.
 
-    They are few enough to lie apart, for without a line those that touch could not be told apart.
+    The particles are few enough to lie apart: without a line between them, touching particles could not be told apart.
     """
     structure = random_structure(rng, shape, FLAT_KINDS[rng.integers(len(FLAT_KINDS))])
     ground = rng.uniform(0, 1)
@@ -84,8 +85,9 @@ def random_flat(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Struc
 
 
 def random_grain(rng: np.random.Generator, size_class: int) -> tuple[tuple[int, int], Structure, Look]:
-    """Shape, structure and look of a grain that probably is of class 1, 2 or 3; arguments for `draw`."""
-    # Sides and diameters were set so that the average crystal size of each class comes near the paper's table III.
+    """Draw shape, structure and look of a grain that probably has class 1, 2 or 3. Returns arguments for `draw`."""
+    # Sides and diameters were chosen so that the average crystal size of each class is near that in the paper's table
+    # III.
     low, high = {1: (150, 800), 2: (600, 1800), 3: (300, 1400)}[size_class]
     side = np.exp(rng.uniform(np.log(low), np.log(high)))
     height, width = sides_about(side, rng, 0.2)

@@ -14,21 +14,21 @@ Bands = Literal["", "twins", "lamellae"]
 
 @dataclass(frozen=True)
 class Structure:
-    """Where the crystals are. Lengths in px.
+    """Where the crystals are. Lengths are px.
 
     kind: `polycrystal` fills the image; `grain` is a polycrystal on a background; `single` is one crystal on a
         background; `cluster` is a grain with one huge crystal among tiny ones; `columnar` is a polycrystal of grains
-        long in one direction; `powder`, `pebbles` and `precipitates` are particles on a matrix; `faceted` are
-        idiomorphic crystals, `laths` also needles, `dendrites` have arms; `agglomerates` lie in heaps.
+        that are long in one direction; `powder`, `pebbles` and `precipitates` are particles on a matrix; `faceted` are
+        idiomorphic crystals, `laths` include needles, `dendrites` have arms; `agglomerates` lie in heaps.
     diameter: median crystal diameter before packing (of the tiny crystals in a `cluster`).
     spread: standard deviation of the logarithm of the diameter.
-    coverage: share of the area that the packed discs are asked to cover, 0 to 1.
+    coverage: share of the area that the packed discs should cover, 0 to 1.
     boundary: width of the unlabelled line between adjacent crystals of a polycrystal (paper: about 5 px).
     waviness: amplitude of boundary undulation, as a share of the diameter.
     elongation: ratio of long to short axis of particles and columnar grains.
     irregularity: relative amplitude of a particle's outline about its ellipse.
     raggedness: amplitude of fine indentations of a polycrystal's boundaries, as a share of the diameter.
-    bands: stripes within crystals that do not divide them: annealing `twins`, or `lamellae` as of pearlite.
+    bands: stripes within crystals that do not divide them: annealing `twins`, or `lamellae` as in pearlite.
     porosity: share of a polycrystal's area that is pores on its boundaries.
     """
 
@@ -46,8 +46,8 @@ class Structure:
 
 
 def random_structure(rng: np.random.Generator, shape: tuple[int, int], kind: Kind | None = None) -> Structure:
-    """A structure typical of its kind for an image of `shape`; the kind too is drawn unless given, and then also what
-    only some specimens have: ragged boundaries, twins, lamellae, pores."""
+    """Draw a structure that is typical of its kind, for an image of `shape`. The kind is drawn too unless it is given.
+    Some structures have features that only some specimens have: ragged boundaries, twins, lamellae, pores."""
     if kind is None:
         kind = get_args(Kind)[rng.choice(len(SHARES), p=SHARES)]
         return _with_habit(rng, random_structure(rng, shape, kind))

@@ -1,4 +1,4 @@
-"""What only some specimens and some ways of looking show: phases, interference colours, relief, grooves, dark field."""
+"""Features that only some specimens and techniques show: phases, interference colours, relief, grooves, dark field."""
 
 from dataclasses import replace
 
@@ -12,7 +12,8 @@ POLYCRYSTALLINE = ("two phases", "interference", "relief", "grooved", "dark fiel
 
 
 def with_technique(rng: np.random.Generator, look: Look, structure: Structure) -> Look:
-    """The look, in about half of all cases as another technique or a specimen of several phases would show it."""
+    """Return the look as it is, or, in about half of all cases, as another technique or a specimen of several phases
+    shows it."""
     tone, streaks = rng.choice([-1, 1]) * rng.uniform(0.03, 0.18), rng.choice([1.0, 1.0, rng.uniform(2, 8)])
     look = replace(look, tone=float(tone), streaks=float(streaks))
     if structure.kind in (*GROWN, "agglomerates"):
@@ -32,7 +33,7 @@ def _polycrystal(rng: np.random.Generator, look: Look, technique: str) -> Look:
         other = np.clip(np.mean(look.crystal) + rng.choice([-1, 1]) * rng.uniform(0.2, 0.5), 0.05, 0.95)
         return replace(look, phases=((float(other),) * 3,), line=look.line or -0.25)
     if technique == "interference":
-        # hues of one series, as a retardation plate gives them; some hardly differ
+        # Hues of one series, as a retardation plate gives them. Some hardly differ.
         base, axis = np.array(look.crystal), rng.normal(0, 1, (2, 3))
         hues = base + rng.uniform(-1, 1, (rng.integers(2, 5), 2)) @ axis * rng.uniform(0.08, 0.22)
         return replace(
@@ -53,7 +54,7 @@ def _polycrystal(rng: np.random.Generator, look: Look, technique: str) -> Look:
 
 
 def _particles(rng: np.random.Generator, look: Look) -> Look:
-    """Bright on dark or dark on bright, in relief or flat, on a ground of any brightness."""
+    """Draw particles bright on dark or dark on bright, in relief or flat, on a ground of any brightness."""
     ground = float(rng.uniform(0.03, 0.9))
     apart = rng.uniform(0.15, 0.5) * (1 if ground < 0.4 else -1 if ground > 0.6 else rng.choice([-1, 1]))
     return replace(

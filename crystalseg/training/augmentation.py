@@ -1,4 +1,4 @@
-"""Augmentation: one random similarity transform (paper section IV-B), and another picture of the same (`imaging`)."""
+"""Augmentation: a random similarity transform (paper section IV-B) and a change of the picture (`imaging`)."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from crystalseg.segmentation.tiling import normalise
 from crystalseg.training.data import LabelledImage
 from crystalseg.training.imaging import imaged
 
-CLOSE = 2  # px from a labelled outline; no other outline is that close, even where lines are open
+CLOSE = 2  # px from a labelled outline; no other outline is this close, even where lines are open
 Point = Sequence[float] | np.ndarray
 
 
 def _random_point(shape: tuple[int, int], reach: float, rng: np.random.Generator) -> list[float]:
-    """A point (y, x) that keeps about a third of `reach` from the image's border where the image is large enough."""
+    """Draw a point (y, x) about a third of `reach` or more from the image's border, where the image is large enough."""
     point = []
     for length in shape:
         margin = min(0.35 * reach, length / 2)
@@ -25,13 +25,14 @@ def _random_point(shape: tuple[int, int], reach: float, rng: np.random.Generator
 
 
 def _window(shape: tuple[int, int], reach: float, point: Point) -> tuple[slice, slice, np.ndarray]:
-    """The part of an image within `reach` px of a point (y, x), and that point (x, y) inside the part."""
+    """Return the part of an image within `reach` px of a point (y, x), and that point (x, y) inside the part."""
     cuts = [slice(max(0, int(p - reach)), min(n, int(p + reach) + 2)) for p, n in zip(point, shape, strict=True)]
     return cuts[0], cuts[1], np.array([point[1] - cuts[1].start, point[0] - cuts[0].start])
 
 
 def _isometry(rng: np.random.Generator) -> np.ndarray:
-    """A random rotation, mirrored half of the time, 2 × 2 on (x, y). Half are by right angles: no interpolation."""
+    """Draw a random rotation, mirrored half of the time, 2 × 2 on (x, y). Half are by right angles, without
+    interpolation."""
     angle = rng.integers(4) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return turn @ np.diag([rng.choice([-1.0, 1.0]), 1.0])
@@ -44,10 +45,10 @@ def transform(
     rng: np.random.Generator,
     point: Point | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-    """Scale by `factor`, turn, mirror and cut a `size` × `size` patch about `point` (y, x), else at a random place.
+    """Scale by `factor`, turn, mirror and cut a `size` × `size` patch around `point` (y, x), or around a random place.
 
-    Returns image float32 (3, size, size), labels int32 (size, size), flow float32 (2, size, size) or None, and
-    valid bool (size, size): False where the patch lies outside the image, or of it where the labels may be wrong.
+    Returns image float32 (3, size, size), labels int32 (size, size), flow float32 (2, size, size) or None, and valid
+    bool (size, size). `valid` is False where the patch lies outside the image or where the labels may be wrong.
     """
     reach = 0.75 * size / factor
     middle = _random_point(s.labels.shape, reach, rng) if point is None else point
@@ -94,14 +95,19 @@ def flow_patch(
     empty: float = 0.0,
     busy: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """An item of a flow network: image (3, size, size) and target (5, size, size) = dy, dx, foreground, outline, valid;
-    None if unusable. The outline is 1 on an outline, 0 elsewhere, and -1 where the labels may be missing one.
+    """Make a training item of a flow network: image (3, size, size) and target (5, size, size) = dy, dx, foreground,
+    outline, valid. Returns None if it is unusable. The outline is 1 on an outline, 0 elsewhere, and -1 where the labels
+    may be missing one.
 
-    The image is scaled so that its mean crystal diameter is `diameter` × a log-uniform factor from `scales`; with
-    probability `whole`, so that nearly all of the image fits the patch, as on the ladder's lowest rung; with
-    probability `focus`, so that one crystal, each octave of sizes being as likely, has 0.4 to 1.8 × `diameter` and
-    lies near the middle; with probability `empty`, about a place without a crystal, which in a share `busy` of these is
-    a place with something else to see. Of an image without crystals every patch is of this last kind.
+    By default the image is scaled so that its mean crystal diameter is `diameter` × a log-uniform factor from `scales`.
+    The other arguments are probabilities of other patches:
+
+    whole: nearly the whole image fits the patch, as on the lowest rung of the ladder.
+    focus: one crystal near the middle has 0.4 to 1.8 × `diameter`; each octave of sizes is equally likely.
+    empty: the patch lies around a place without a crystal. `busy` is the share of these places where there is something
+        else to see.
+
+    An image without crystals gives only patches of the last kind.
     """
     point = None
     kind = rng.random()
@@ -133,8 +139,8 @@ def flow_patch(
 
 
 def _place_on_ground(s: LabelledImage, rng: np.random.Generator, busy: float) -> np.ndarray:
-    """A place (y, x) without a crystal: a random one, or with probability `busy` one drawn in proportion to the squared
-    local contrast. Letters, bars, films and dirt are then drawn more often than empty ground."""
+    """Draw a place (y, x) without a crystal: a random one, or with probability `busy` one drawn in proportion to the
+    squared local contrast. The latter favours letters, bars, films and dirt over empty ground."""
     ground = np.argwhere(s.ground[::4, ::4])
     if busy and rng.random() < busy:
         gray = cv2.cvtColor(s.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -148,13 +154,13 @@ def _place_on_ground(s: LabelledImage, rng: np.random.Generator, busy: float) ->
 
 
 def _within(labels: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """The pixels inside crystals that are more than CLOSE px from an outline, bool (H, W)."""
+    """Return the pixels inside crystals that are more than CLOSE px from an outline: bool (H, W)."""
     reach = np.ones((2 * CLOSE + 1,) * 2, np.uint8)
     return (labels > 0) & (cv2.dilate(outline.astype(np.uint8), reach) == 0)
 
 
 def _any_octave(diameters: np.ndarray, rng: np.random.Generator) -> int:
-    """A random index, each octave of the diameters being as likely."""
+    """Draw a random index so that each octave of the diameters is equally likely."""
     octave = np.floor(np.log2(diameters))
     return int(rng.choice(np.flatnonzero(octave == rng.choice(np.unique(octave)))))
 
@@ -162,10 +168,10 @@ def _any_octave(diameters: np.ndarray, rng: np.random.Generator) -> int:
 def attention_item(
     s: LabelledImage, rng: np.random.Generator, size: int, thresholds: Sequence[float], scales: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A SiMA item: the whole image, its longer side scaled to `size` × a factor from `scales`, and the level maps.
+    """Make a SiMA item: the whole image, its longer side scaled to `size` × a factor from `scales`, and the level maps.
 
-    Returns image float32 (3, size, size) and truth float32 (N + 1, size, size). Around the image there is background,
-    as in inference, where zeros are padded.
+    Returns image float32 (3, size, size) and truth float32 (N + 1, size, size). The area around the image is
+    background, as in inference, where zeros are padded.
     """
     longer = max(s.labels.shape)
     if longer > 448 and rng.random() < 0.3:
@@ -177,7 +183,8 @@ def attention_item(
 
 
 def _part(s: LabelledImage, rng: np.random.Generator) -> LabelledImage:
-    """A random window of half to all of each side: one image then shows its crystals at several relative sizes."""
+    """Cut a random window of half to all of each side, so that one image shows its crystals at several relative
+    sizes."""
     cuts = []
     for length in s.labels.shape:
         n = int(length * rng.uniform(0.4, 1))

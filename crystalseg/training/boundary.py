@@ -1,4 +1,4 @@
-"""Training the boundary network (paper section IV-B, "Boundary model", after Yu et al.)."""
+"""Train the boundary network (paper section IV-B, "Boundary model", after Yu et al.)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,14 @@ from crystalseg.training.losses import mean_of_valid, supervised_deeply
 
 @dataclass(frozen=True)
 class Recipe:
-    """patch: side of the training patches, px (paper: 512); scales: range of the random factor on the image; synthetic:
-    share of synthetic images; topology: weight of the centreline dice against the dice loss (Shit et al. 2021: 0.5);
-    rounds: iterations of the soft skeleton, at least half the lines' width."""
+    """How the boundary network is trained.
+
+    patch: side of the training patches, px (paper: 512).
+    scales: range of the random factor on the image.
+    synthetic: share of synthetic images.
+    topology: weight of the centreline dice against the dice loss (Shit et al. 2021: 0.5).
+    rounds: iterations of the soft skeleton, at least half the width of the lines.
+    """
 
     patch: int = 256
     scales: tuple[float, float] = (0.75, 1.25)
@@ -35,7 +40,8 @@ class Recipe:
 
 
 def soft_skeleton(x: Tensor, rounds: int) -> Tensor:
-    """Differentiable skeleton of (B, 1, H, W) in 0..1 by repeated soft opening (Shit et al. 2021, algorithm 1)."""
+    """Compute a differentiable skeleton of (B, 1, H, W) in 0..1 by repeated soft opening (Shit et al. 2021, algorithm
+    1)."""
 
     def erode(y: Tensor) -> Tensor:
         return -torch.maximum(
@@ -54,7 +60,7 @@ def soft_skeleton(x: Tensor, rounds: int) -> Tensor:
 
 
 def loss_of(network: Callable[[Tensor], Tensor], image: Tensor, target: Tensor, topology: float, rounds: int) -> Tensor:
-    """Cross-entropy of both maps, plus dice and centreline dice of the lines.
+    """Compute the cross-entropy of both maps plus dice and centreline dice of the lines.
 
     `image` (B, 3, H, W); `target` (B, 3, H, W): line, foreground, valid. Invalid pixels do not count.
     """
@@ -75,7 +81,8 @@ def loss_of(network: Callable[[Tensor], Tensor], image: Tensor, target: Tensor, 
 def boundary_patch(
     s: LabelledImage, rng: np.random.Generator, size: int, scales: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """An item: image (3, size, size) and target (3, size, size) = line, foreground, valid; None if mostly outside."""
+    """Make an item: image (3, size, size) and target (3, size, size) = line, foreground, valid. Returns None if it is
+    mostly outside the image."""
     image, labels, _, valid = transform(s, float(np.exp(rng.uniform(*np.log(scales)))), size, rng)
     if valid.mean() < 0.3:
         return None
@@ -89,7 +96,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item
 
 
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48) -> list[tuple[Tensor, Tensor]]:
-    """Fixed patches, every second one of a folder."""
+    """Return fixed patches, every second one from a folder."""
 
     return fixed_batches(
         folders, Synthetic(1, False, pool=24, reuse=2), every_second, partial(_augment, recipe=recipe), count
@@ -97,8 +104,8 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48)
 
 
 def train(arguments: TrainingArguments, name: str = "boundary") -> Path:
-    """Train the boundary network, or SA2-Net in its place (`boundary-sa2`); returns the path of the weights kept,
-    `<output>/<name>.safetensors`."""
+    """Train the boundary network, or SA2-Net in its place (`boundary-sa2`). Returns the path of the weights that are
+    kept, `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = build_boundary() if name == "boundary" else SA2Net(2)

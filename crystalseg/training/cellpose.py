@@ -1,4 +1,4 @@
-"""Training CPNet (paper sections III-A and IV-B)."""
+"""Train CPNet (paper sections III-A and IV-B)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from crystalseg.training.losses import mean_of_valid
 
 @dataclass(frozen=True)
 class Recipe:
-    """What CPNet sees. The defaults are the paper's where it gives them.
+    """How CPNet is trained. The defaults are the paper's where it states them.
 
-    diameter: d, px, the mean crystal diameter that images are scaled to (paper: 50).
-    scales: range of the random factor on top (paper: 0.75 to 1.25).
+    diameter: d, px, the mean crystal diameter to which images are scaled (paper: 50).
+    scales: range of an additional random factor (paper: 0.75 to 1.25).
     patch, last_patch: side of the training patches, px, and in the last `finish` share of the schedule (paper: 224).
-    whole: share of patches that show nearly the whole image, as the ladder's lowest rung does (paper: none).
-    focus: share of patches about one crystal, of any size in the image, scaled to about `diameter` (paper: none).
+    whole: share of patches that show nearly the whole image, as the lowest rung of the ladder does (paper: none).
+    focus: share of patches around one crystal of any size, scaled to about `diameter` (paper: none).
     synthetic: share of patches from the generator, if folders are given too.
     """
 
@@ -40,9 +40,10 @@ class Recipe:
 
 
 def flow_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Cellpose's loss: mean squared error of 5 × flow, halved, plus binary cross-entropy of the foreground.
+    """Compute Cellpose's loss: half the mean squared error of 5 × flow, plus the binary cross-entropy of the
+    foreground.
 
-    `output` (B, 3, H, W): 5 × dy, 5 × dx, foreground logit; `target` (B, 5, H, W): dy, dx, foreground, outline (not
+    `output` (B, 3, H, W): 5 × dy, 5 × dx, foreground logit. `target` (B, 5, H, W): dy, dx, foreground, outline (not
     learnt here), valid. Invalid pixels do not count.
     """
     valid = target[:, 4:]
@@ -52,7 +53,7 @@ def flow_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def loss_of(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
-    """`flow_loss` of CPNet on image (B, 3, H, W)."""
+    """Compute `flow_loss` of CPNet on an image (B, 3, H, W)."""
     return flow_loss(network(image)[0].float(), target)
 
 
@@ -63,7 +64,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Reci
 def validation_batches(
     folders: Sequence[Path], augment: Callable[..., Item | None], count: int = 96, size: int = 128
 ) -> list[tuple[Tensor, Tensor]]:
-    """Fixed patches for a flow network: of each folder one in turn, then two synthetic ones."""
+    """Return fixed patches for a flow network: in turn one from each folder, then two synthetic ones."""
 
     def turn(k: int, folders: int) -> int | None:
         place = k % (folders + 2)
@@ -74,7 +75,7 @@ def validation_batches(
 
 
 def train(arguments: TrainingArguments) -> Path:
-    """Train CPNet; returns the path of the weights kept, `<output>/cellpose.safetensors`."""
+    """Train CPNet. Returns the path of the weights that are kept, `<output>/cellpose.safetensors`."""
     choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = CPNet(diameter=choice.diameter)
@@ -82,7 +83,7 @@ def train(arguments: TrainingArguments) -> Path:
 
     def stream(progress: float) -> tuple[Stream, int]:
         size = choice.last_patch if progress > 1 - choice.finish else choice.patch
-        # The work of a step stays the same when the patch grows.
+        # A step takes the same work when the patch grows.
         batch = max(1, round(limit.batch * (choice.patch / size) ** 2))
         seed = limit.seed + int(1e6 * progress)
         return Stream(source, partial(_augment, size=size, recipe=choice), seed), batch

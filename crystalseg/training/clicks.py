@@ -1,5 +1,5 @@
-"""Training ClickNet: clicks that are drawn, and those a user would add where the answer is wrong (after MST, arXiv
-2401.04403; the clicks as in Sofiiuk et al. 2022)."""
+"""Train ClickNet on simulated clicks, including those that a user would add where the answer is wrong (after MST, arXiv
+2401.04403; clicks as in Sofiiuk et al. 2022)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,22 @@ from crystalseg.training.data import Item, Stream, endless_images, stacked
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 
 LEVELS = 3  # resolutions of an item
-FILLS = 0.45  # share of a window's side that a crystal has at the resolution that suits it
-WHOLE = 0.97  # share of a crystal that a window must show to be asked for its mask
+FILLS = 0.45  # share of a window's side that a crystal fills at the resolution that suits it
+WHOLE = 0.97  # share of a crystal that a window must show before it is asked for a mask
 SMALLEST = 5  # px, the least width of a crystal that is clicked
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """synthetic: share of synthetic images; sides, crop: as of `data.endless_images`; pool: images held; reuse: clicks
-    before another image comes. blind: share of the items that do not see what the flow network says, so that pictures
-    alone are enough. more: share of the steps in which a wrong answer gets further clicks, up to `most`. margin: of the
-    triplet loss, in cosine. network: the flow network, by its weights. helped: as of ClickNet."""
+    """How ClickNet is trained.
+
+    synthetic: share of synthetic images. sides, crop: as for `data.endless_images`.
+    pool: number of images held. reuse: number of clicks before an image is replaced.
+    blind: share of items that do not see the output of the flow network, so that pictures alone are enough.
+    more: share of steps in which a wrong answer gets further clicks, up to `most`.
+    margin: of the triplet loss, in cosine.
+    network: the flow network, by the name of its weights. helped: as for ClickNet.
+    """
 
     synthetic: float = 0.5
     sides: tuple[int, int] = (200, 900)
@@ -49,8 +54,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Clickable:
-    """An image as ClickNet sees it; labels int32 (H, W); the crystals that may be clicked, by octave of their size; and
-    the boxes of all."""
+    """An image as ClickNet sees it: labels int32 (H, W), the crystals that may be clicked by octave of their size, and
+    the bounding boxes of all crystals."""
 
     seen: Seen
     labels: np.ndarray
@@ -70,7 +75,7 @@ class Clickable:
 
 
 class Pool:
-    """Draws images from a pool that is slowly renewed."""
+    """Draws images from a pool that is renewed slowly."""
 
     def __init__(self, folders: Sequence[Path], recipe: Recipe, seed: int):
         torch.set_num_threads(1)
@@ -96,15 +101,16 @@ def _length(box: tuple[slice, slice]) -> int:
 
 
 def item_of(image: Clickable, rng: np.random.Generator, recipe: Recipe) -> Item:
-    """One click in one crystal: windows (LEVELS × CHANNELS, SIDE, SIDE) and target (LEVELS, 2, SIDE, SIDE), its mask
-    and, everywhere, the share of it that the window shows."""
+    """Draw one click in one crystal: windows (LEVELS × CHANNELS, SIDE, SIDE) and target (LEVELS, 2, SIDE, SIDE). The
+    target holds the mask of the crystal and, in every pixel, the share of the crystal that the window shows."""
     octave = image.octaves[rng.integers(len(image.octaves))]
     number = octave[rng.integers(len(octave))]
     box = image.boxes[number - 1]
     assert box is not None
     mask = image.labels[box] == number
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    # anywhere in the crystal, rather in its middle; one in three where it is deepest
+    # The click lies anywhere in the crystal, more often near its middle; one in three lies where the crystal is
+    # deepest.
     chance = (depth == depth.max()) if rng.random() < 0.33 else depth
     place = rng.choice(depth.size, p=(chance / chance.sum()).ravel())
     y, x = (int(p) + edge.start for p, edge in zip(np.unravel_index(place, depth.shape), box, strict=True))
@@ -127,7 +133,7 @@ def item_of(image: Clickable, rng: np.random.Generator, recipe: Recipe) -> Item:
 
 
 def _changed(shown: np.ndarray, target: np.ndarray, rng: np.random.Generator, recipe: Recipe) -> Item:
-    """Turned, mirrored, in other brightness and contrast, now and then without what the flow network says."""
+    """Turn, mirror and change brightness and contrast. Now and then hide the output of the flow network."""
     turns = int(rng.integers(4))
     dy, dx = shown[:, 3].copy(), shown[:, 4].copy()
     for _ in range(turns):  # a quarter turn takes x to -y
@@ -151,8 +157,9 @@ def _changed(shown: np.ndarray, target: np.ndarray, rng: np.random.Generator, re
 
 
 def loss_of(network: ClickNet, image: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
-    """Cross-entropy and dice of the masks where a window shows the crystal, cross-entropy of their IoU, and the triplet
-    loss of the tokens. `image` (B, K × CHANNELS, SIDE, SIDE), `target` (B, K, 2, SIDE, SIDE)."""
+    """Compute the loss: cross-entropy and dice of the masks where a window shows the crystal, the cross-entropy of
+    their IoU, and the triplet loss of the tokens. `image` (B, K × CHANNELS, SIDE, SIDE); `target` (B, K, 2, SIDE,
+    SIDE)."""
     image = image.unflatten(1, (-1, CHANNELS))
     if network.training and torch.rand(()).item() < recipe.more:
         network.eval()
@@ -172,14 +179,15 @@ def loss_of(network: ClickNet, image: Tensor, target: Tensor, recipe: Recipe) ->
 
 
 def iou_of(found: Tensor, truth: Tensor) -> Tensor:
-    """IoU of masks bool (B, K, h, w), each."""
+    """Compute the IoU of each pair of masks, bool (B, K, h, w)."""
     both, either = (found & truth).sum(dim=(2, 3)), (found | truth).sum(dim=(2, 3))
     return both / either.clamp(min=1)
 
 
 def triplet(alike: Tensor, truth: Tensor, margin: float) -> Tensor:
-    """Tokens of the crystal must be more like the clicked ones than the others, by `margin`: the mean likeness of its
-    own against that of the half of the others that is most like them. alike (B, K, tokens), truth (B, K, h, w)."""
+    """Compute the triplet loss. Tokens of the crystal must be more similar to the clicked tokens than other tokens are,
+    by `margin`. It compares the mean similarity of the crystal's own tokens with that of the more similar half of the
+    others. `alike` (B, K, tokens); `truth` (B, K, h, w)."""
     share = functional.avg_pool2d(truth, PATCH).flatten(2)
     own, other = (share > 0.5).float(), (share < 0.05).float()
     near = (alike * own).sum(dim=2) / own.sum(dim=2).clamp(min=1)
@@ -190,8 +198,8 @@ def triplet(alike: Tensor, truth: Tensor, margin: float) -> Tensor:
 
 
 def with_more_clicks(network: Callable, image: Tensor, target: Tensor) -> Tensor:
-    """The windows with one more click, in the middle of the largest piece that is wrong where the crystal is seen best,
-    and with the answer of that resolution as the mask before."""
+    """Add one click to the windows, in the middle of the largest wrong piece at the resolution that sees the crystal
+    best. The answer at that resolution becomes the previous mask."""
     logits, quality, _ = network(image)
     best = (quality + 20 * (target[:, :, 1, 0, 0] >= WHOLE)).argmax(dim=1).tolist()
     image = image.clone()
@@ -213,7 +221,7 @@ def with_more_clicks(network: Callable, image: Tensor, target: Tensor) -> Tensor
 
 
 def _zoomed(mask: Tensor, zoom: float) -> Tensor:
-    """A mask (1, 1, SIDE, SIDE) enlarged about its middle, (SIDE, SIDE), zero beyond."""
+    """Enlarge a mask (1, 1, SIDE, SIDE) about its middle. Returns (SIDE, SIDE), zero beyond the mask."""
     if zoom == 1:
         return mask[0, 0]
     theta = torch.tensor([[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]], device=mask.device)
@@ -227,7 +235,7 @@ def _zoomed(mask: Tensor, zoom: float) -> Tensor:
 def validation_batches(
     folders: Sequence[Path], recipe: Recipe, images: int = 24, count: int = 192
 ) -> list[tuple[Tensor, Tensor]]:
-    """Fixed items: crystals of the folders' images and of synthetic ones that training never sees."""
+    """Return fixed items: crystals from the folders' images, and from synthetic images that training never sees."""
     pool = Pool(folders, recipe, seed=1_000_001)
     seen = [Clickable.of(*next(pool.images)[:2], pool.models, recipe.network) for _ in range(images)]
     seen = [image for image in seen if image.octaves]
@@ -236,7 +244,7 @@ def validation_batches(
 
 
 def train(arguments: TrainingArguments) -> Path:
-    """Train ClickNet; returns the path of the weights kept, `<output>/clicks.safetensors`."""
+    """Train ClickNet. Returns the path of the weights that are kept, `<output>/clicks.safetensors`."""
     choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     torch.manual_seed(limit.seed)
     network = ClickNet(choice.helped)

@@ -1,6 +1,6 @@
-"""Training the confidence of SiMA+: what the flow network proposes on images with known truth, and what of it is right.
+"""Train the confidence of SiMA+: learn which proposals of a flow network are right, from images with known truth.
 
-The flow network must be the one the confidence will judge; it is trained first.
+Train the flow network first: the confidence must learn from the flow network that it will judge.
 """
 
 import copy
@@ -37,19 +37,26 @@ from crystalseg.training.data import MOST_PIXELS, endless_images
 from crystalseg.training.loop import TrainingArguments, changed, save_trained
 from crystalseg.training.sources import name_of, read_source
 
-GRAINS_SEED = 77  # of the grains for Platt scaling; the benchmark has another
+GRAINS_SEED = 77  # seed of the grains for Platt scaling; the benchmark uses another
 COLLECTING, LEARNING = 0.55, 0.3  # shares of the minutes, if given; the rest is for Platt scaling
-TRIED = 10  # steps by which the time of one is judged
+TRIED = 10  # steps that are timed to find how long one takes
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """images: number of training images; 0 only scales the network there is (Platt), as for another flow network or
-    material. crop: range of the longest side cut from real ones, px; sides: range of the synthetic ones' sides, px;
-    synthetic: their share, half of them grains. proposals: the most taken from one scale of an image. epochs, batch,
-    learning_rate: of the training; average: decay, a step, of the moving average of the weights, which is kept. grains:
-    number of grains drawn for Platt scaling; lowest: confidence above which crystals are selected for it. minutes: if
-    positive, less images and steps are taken where these would last longer. seed: of images and initial weights."""
+    """How the confidence is trained.
+
+    images: number of training images. With 0, an existing network is only Platt-scaled, for another flow network or
+        material.
+    crop: range of the longest side cut from real images, px. sides: range of the sides of synthetic images, px.
+    synthetic: share of synthetic images; half of them are grains.
+    proposals: the most proposals taken from one scale of an image.
+    epochs, batch, learning_rate: of the training.
+    average: decay per step of the moving average of the weights; the average is kept.
+    grains: number of grains drawn for Platt scaling. lowest: crystals above this confidence are selected for it.
+    minutes: if positive, fewer images and steps are taken where the full numbers would take longer.
+    seed: of images and initial weights.
+    """
 
     images: int = 240
     crop: tuple[int, int] = (400, 900)
@@ -68,8 +75,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Judged:
-    """One image uint8 (H, W, 3), its true labels, what each scale predicts and proposes there, and each proposal's best
-    IoU with a true crystal, (n,). checked: bool (H, W), where the labels are right, None for everywhere."""
+    """One image uint8 (H, W, 3), its true labels, what each scale predicts and proposes there, and the best IoU of each
+    proposal with a true crystal, (n,). checked: bool (H, W), where the labels are right, or None if they are right
+    everywhere."""
 
     pixels: np.ndarray
     truth: np.ndarray
@@ -79,7 +87,7 @@ class Judged:
     checked: np.ndarray | None = None
 
     def known(self, labels: np.ndarray, count: int) -> np.ndarray:
-        """Which of labels 1..count, integer (h, w), lie where the truth is known; bool (count,)."""
+        """Whether each of the labels 1..count, integer (h, w), lies where the truth is known: bool (count,)."""
         if self.checked is None:
             return np.ones(count, bool)
         size = labels.shape[::-1]
@@ -89,8 +97,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Examples:
-    """Proposals to learn from: pictures float16 (n, channels, 48, 48), features float32 (n, figures), target float32
-    (n,): the IoU of those that are right, else 0; weight float32 (n,); images: how many they are of."""
+    """Proposals to learn from. pictures: float16 (n, channels, 48, 48). features: float32 (n, figures). target: float32
+    (n,), the IoU of right proposals, else 0. weight: float32 (n,). images: the number of images that they come from."""
 
     pictures: np.ndarray
     features: np.ndarray
@@ -102,11 +110,11 @@ class Examples:
 def proposals(
     models: Models, network: str, pixels: np.ndarray, truth: np.ndarray, checked: np.ndarray | None = None
 ) -> Judged:
-    """What every scale of a flow network proposes on an image uint8 (H, W, 3), and how good it is by labels int32
-    (H, W), right where `checked`."""
+    """Collect the proposals of every scale of a flow network on an image uint8 (H, W, 3). They are scored against
+    labels int32 (H, W), which are right where `checked`."""
     pyramid, choice = Pyramid(models, pixels), Instances()
     scales = tuple(pyramid.flow(network, factor) for factor in Scales().octaves(pyramid.shape))
-    # where to enlarge is decided by foreground and fit, so that it does not depend on an earlier confidence
+    # Foreground and fit decide where to enlarge, so that the result does not depend on an earlier confidence.
     small = small_crystals(chosen_by_fit(scales, pyramid.shape))
     if small.any():
         scales += (pyramid.flow(network, ENLARGED, relevant_tiles(pyramid.grid(ENLARGED), small, 1.0)),)
@@ -121,9 +129,10 @@ def _best_iou(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
-    """Up to `most` proposals of each scale of each image.
+    """Take up to `most` proposals of each scale of each image.
 
-    A proposal weighs 1 / sqrt(n) of its image's n: images of thousands of crystals would otherwise be all that counts.
+    A proposal weighs 1 / sqrt(n), where n is the number of proposals of its image. Otherwise images with thousands of
+    crystals would outweigh all others.
     """
     rng = np.random.default_rng(seed)
     pictures: list[np.ndarray] = []
@@ -151,16 +160,16 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
 
 
 def fit(network: Confidence, data: Examples, recipe: Recipe, began: float = 0.0) -> None:
-    """Train by cross-entropy on the IoU of what is right, so that of several right proposals the better comes first.
-    Pictures are turned, mirrored, and changed in brightness and contrast. `began`: of `time.monotonic`, s, from which
-    the recipe's minutes count."""
+    """Train by cross-entropy on the IoU of right proposals, so that the better of several right proposals ranks first.
+    Pictures are turned, mirrored, and changed in brightness and contrast. `began`: the value of `time.monotonic`, s,
+    from which the recipe's minutes count."""
     rng = np.random.default_rng(recipe.seed)
     device = network.line.device
     steps = max(1, recipe.epochs * len(data.target) // recipe.batch)
     if recipe.minutes:
         steps = min(steps, _affordable(network, data, recipe, began))
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
-    whole = max(steps, 20)  # a tenth of ten steps would be a warm-up of none, which the schedule divides by
+    whole = max(steps, 20)  # a tenth of ten steps would give a warm-up of zero, by which the schedule divides
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=whole, pct_start=0.1)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     network.train()
@@ -189,7 +198,7 @@ def fit(network: Confidence, data: Examples, recipe: Recipe, began: float = 0.0)
 
 
 def _affordable(network: Confidence, data: Examples, recipe: Recipe, began: float) -> int:
-    """How many steps there is time for, by what a few take."""
+    """Return how many steps there is time for, judged by the time that a few take."""
     trial = replace(recipe, epochs=1, minutes=0.0)
     few = min(len(data.target), TRIED * recipe.batch)
     part = Examples(data.pictures[:few], data.features[:few], data.target[:few], data.weight[:few], data.images)
@@ -213,8 +222,8 @@ def _minimise(parameters: list[Tensor], loss: Callable[[], Tensor]) -> None:
 
 
 def selected(network: Confidence, images: Sequence[Judged], lowest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence (n,) of the crystals SiMA+ selects in all images, where truth is known, and whether each is right,
-    bool (n,)."""
+    """Return the confidence (n,) of the crystals that SiMA+ selects in all images where the truth is known, and whether
+    each is right: bool (n,)."""
     sure, right = [], []
     for image in images:
         scores = judge(network, image.candidates, image.scales, image.pixels)
@@ -227,8 +236,8 @@ def selected(network: Confidence, images: Sequence[Judged], lowest: float) -> tu
 
 
 def error_of_kinds(network: Confidence, images: Sequence[Judged], kinds: Sequence[str], lowest: float) -> pd.DataFrame:
-    """Of each kind of image: crystals selected, their mean confidence, the share of them that is right, and the
-    expected calibration error. kinds: of the first images; the others are drawn."""
+    """Return for each kind of image the number of selected crystals, their mean confidence, the share that is right,
+    and the expected calibration error. `kinds`: the kinds of the first images; the others are drawn."""
     rows = {}
     named = [*kinds, *["drawn"] * (len(images) - len(kinds))]
     for kind in dict.fromkeys(named):
@@ -240,11 +249,12 @@ def error_of_kinds(network: Confidence, images: Sequence[Judged], kinds: Sequenc
 
 
 def platt_scale(network: Confidence, images: Sequence[Judged], lowest: float) -> None:
-    """Stretch and shift the logits so that they are true of the crystals selected in `images` (Platt 1999): the surest
-    of several proposals is more often wrong than its own figures say. The order of proposals stays."""
+    """Scale and shift the logits so that they are true of the crystals selected in `images` (Platt 1999). The most
+    certain of several proposals is wrong more often than its own confidence says. The order of proposals stays the
+    same."""
     sure, right = selected(network, images, lowest)
     if right.all() or not right.any():
-        return  # no line can be drawn
+        return  # no line can be fitted
     logit = torch.logit(torch.from_numpy(sure), eps=1e-6)
     target = torch.from_numpy(right).float()
     line = torch.tensor([1.0, 0.0], requires_grad=True)
@@ -254,10 +264,12 @@ def platt_scale(network: Confidence, images: Sequence[Judged], lowest: float) ->
 
 
 def train(arguments: TrainingArguments, network: str = "cellpose") -> Path:
-    """Train the confidence of a flow network's proposals; returns the path of its weights. `arguments.start`: folder of
-    the networks it will judge, else the shipped ones. Validation folders and fresh grains are what it is Platt-scaled
-    on; the loss on record is the expected calibration error there, and `experiment reliability` tells that on other
-    images."""
+    """Train the confidence of a flow network's proposals. Returns the path of its weights.
+
+    `arguments.start`: the folder of the networks that it will judge, or None for the shipped ones. The validation
+    folders and fresh grains are used for Platt scaling. The loss on record is the expected calibration error on them;
+    `experiment reliability` measures it on other images.
+    """
     choice = changed(Recipe(), arguments.recipe)
     if not (arguments.validation or choice.grains):
         raise UserError("The confidence needs images for its Platt scaling: give --validation or ask for grains.")
@@ -298,7 +310,7 @@ def _proposed(models: Models, network: str, arguments: TrainingArguments, recipe
 
 
 def _until(deadline: float, recipe: Recipe, images: Iterator[Judged]) -> Iterator[Judged]:
-    """All images, or if minutes are given those until the deadline, at least one."""
+    """Yield all images, or, if minutes are given, those until the deadline, at least one."""
     for image in images:
         yield image
         if recipe.minutes and time.monotonic() > deadline:

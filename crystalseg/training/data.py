@@ -1,4 +1,4 @@
-"""Where training images come from: folders of labelled images, and the synthetic generator."""
+"""The training images: folders of labelled images, and the synthetic generator."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -22,19 +22,23 @@ from crystalseg.synthetic.sets import random_flat, random_grain, sides_about
 from crystalseg.synthetic.structure import Structure
 from crystalseg.training.sources import read_source, shares, source_of
 
-FLAT_SHARE = 0.15  # of the synthetic images, but of those drawn as grains
-INSCRIBED_SHARE = 0.25  # of the synthetic images: those with letters, bars and insets
-BARE_SHARE = 0.04  # of the synthetic images: those without crystals
-MOST_PIXELS = 1_500_000  # of a synthetic image that is seen whole
-Item = tuple[np.ndarray, np.ndarray]  # what a network learns from: image and target, (C, H, W) each
+FLAT_SHARE = 0.15  # share of the synthetic images that are flat, apart from those drawn as grains
+INSCRIBED_SHARE = 0.25  # share of the synthetic images with letters, bars and insets
+BARE_SHARE = 0.04  # share of the synthetic images without crystals
+MOST_PIXELS = 1_500_000  # px of a synthetic image that is seen whole
+Item = tuple[np.ndarray, np.ndarray]  # the item that a network learns from: image and target, (C, H, W) each
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """image uint8 (H, W, 3) RGB; labels int32 (H, W); flow float32 (2, H, W) or None; low, high: the image's 1st and
-    99th percentile per channel; crystals float32 (n, 3): centroid y, x and equivalent circular diameter, px. valid bool
-    (H, W), where the labels are right, or None if everywhere; only crystals there count. open_lines: whether crystals
-    may touch where the labels have no boundary (`sources.Source`)."""
+    """A labelled image to train on.
+
+    image: uint8 (H, W, 3) RGB. labels: int32 (H, W). flow: float32 (2, H, W) or None.
+    low, high: the image's 1st and 99th percentile per channel.
+    crystals: float32 (n, 3), centroid y, x and equivalent circular diameter, px.
+    valid: bool (H, W), where the labels are right, or None if everywhere; only crystals there count.
+    open_lines: whether crystals may touch where the labels have no boundary (`sources.Source`).
+    """
 
     image: np.ndarray
     labels: np.ndarray
@@ -47,20 +51,20 @@ class LabelledImage:
 
     @property
     def diameter(self) -> float:
-        """Mean diameter, px; 0 if there is no crystal."""
+        """The mean diameter, px; 0 if there is no crystal."""
         return float(self.crystals[:, 2].mean()) if len(self.crystals) else 0.0
 
     @property
     def ground(self) -> np.ndarray:
-        """Where there surely is no crystal, bool (H, W)."""
+        """Return where there certainly is no crystal: bool (H, W)."""
         return self.labels == 0 if self.valid is None else (self.labels == 0) & self.valid
 
 
 def labelled_image(
     image: np.ndarray, labels: np.ndarray, with_flow: bool, valid: np.ndarray | None = None, open_lines: bool = False
 ) -> LabelledImage:
-    """An image uint8 (H, W, 3) with its labels int32 (H, W), right where `valid`, and with their flow if that is
-    learnt."""
+    """Make a LabelledImage from an image uint8 (H, W, 3) and its labels int32 (H, W), which are right where `valid`.
+    `with_flow`: whether a network learns the flow, so that it is computed."""
     flow = flows_from_labels(labels) if with_flow else None
     crystals = _crystals(labels if valid is None else inside(labels, valid))
     return LabelledImage(image, labels, flow, *limits(image), crystals, valid, open_lines)
@@ -79,9 +83,9 @@ def _crystals(labels: np.ndarray) -> np.ndarray:
 def drawn_image(
     rng: np.random.Generator, shape: tuple[int, int], structure: Structure | None = None, look: Look | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A synthetic image uint8 (H, W, 3) of `shape` and its labels int32 (H, W). A share INSCRIBED_SHARE has letters,
-    bars and insets on it, a share BARE_SHARE shows no crystal. Its seed is even; validation and test sets have odd
-    seeds."""
+    """Draw a synthetic image uint8 (H, W, 3) of `shape` and its labels int32 (H, W). The share INSCRIBED_SHARE has
+    letters, bars and insets on it; the share BARE_SHARE shows no crystal. The seed is even; validation and test sets
+    have odd seeds."""
     number = 2 * int(rng.integers(2**60))
     if rng.random() < BARE_SHARE:
         pixels, labels = draw_ground(rng, shape), np.zeros(shape, np.int32)
@@ -92,12 +96,12 @@ def drawn_image(
 
 
 class Synthetic:
-    """A slowly renewed pool of synthetic images: drawing each patch from a new image would cost too much."""
+    """A pool of synthetic images that is renewed slowly. A new image for every patch would cost too much time."""
 
     def __init__(
         self, seed: int, with_flow: bool, sides: tuple[int, int] = (224, 900), pool: int = 400, reuse: int = 6
     ):
-        """`sides`: shortest and longest image side, px; `reuse`: how often, on average, an image is used."""
+        """`sides`: shortest and longest image side, px. `reuse`: how often an image is used on average."""
         self.seed, self.with_flow, self.sides, self.size, self.reuse = seed, with_flow, sides, pool, reuse
         self.pool: list[LabelledImage] = []
 
@@ -118,7 +122,7 @@ class Synthetic:
 
 
 def labelled_images(folders: Sequence[Path], with_flow: bool) -> list[list[LabelledImage]]:
-    """All images of each folder."""
+    """Read all images of each folder."""
     return [
         [
             labelled_image(m.pixels, labels, with_flow, right, source_of(folder).labels == "open")
@@ -129,8 +133,8 @@ def labelled_images(folders: Sequence[Path], with_flow: bool) -> list[list[Label
 
 
 class Mixture:
-    """Draws from the synthetic pool with probability `synthetic`, else from one of the folders, as often as
-    `sources.shares` says, each of its images being as likely."""
+    """Draws from the synthetic pool with probability `synthetic`, else from one of the folders. `sources.shares` says
+    how often each folder is drawn; each image of a folder is equally likely."""
 
     def __init__(self, folders: Sequence[Path], synthetic: float, seed: int, with_flow: bool):
         self.sets = labelled_images(folders, with_flow)
@@ -148,10 +152,10 @@ class Mixture:
 def endless_images(
     folders: Sequence[Path], synthetic: float, sides: tuple[int, int], crop: tuple[int, int], seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Endless synthetic images, a share `synthetic`, half of them grains, and crops of the folders' images, drawn as
-    often as `sources.shares` says: pixels uint8 (H, W, 3), labels int32 (H, W), and where they are right, bool (H, W),
-    or None if everywhere. sides: range of the synthetic ones' sides, px; crop: range of the longest side cut from real
-    ones. Seeds are even, as in all training."""
+    """Yield images without end: synthetic ones, a share `synthetic`, half of them grains; and crops of the folders'
+    images, each folder as often as `sources.shares` says. An item is pixels uint8 (H, W, 3), labels int32 (H, W), and
+    where the labels are right, bool (H, W), or None if everywhere. `sides`: range of the sides of synthetic images, px.
+    `crop`: range of the longest side cut from real images, px. Seeds are even, as in all training."""
     rng = np.random.default_rng(seed)
     sets = [read_source(folder) for folder in folders]
     often = shares(folders)
@@ -178,7 +182,7 @@ def endless_images(
 
 
 class Stream(IterableDataset):
-    """Endless augmented items; the source is made in the worker process, so that it is held only once."""
+    """Augmented items without end. The source is made in the worker process, so that memory holds it only once."""
 
     def __init__(self, source: Callable[[], Callable], augment: Callable, seed: int):
         self.source, self.augment, self.seed = source, augment, seed
@@ -195,8 +199,8 @@ class Stream(IterableDataset):
 
 
 class NumberedStream(Stream):
-    """A Stream that begins with batch number `start`, of `batch` items, and gives the same as if it had begun at 0,
-    however many workers prepare it."""
+    """A Stream that begins with batch number `start`, of `batch` items. It gives the same items as one that began at 0,
+    however many workers prepare them."""
 
     def __init__(self, source: Callable[[], Callable], augment: Callable, seed: int, start: int, batch: int):
         super().__init__(source, augment, seed)
@@ -223,9 +227,10 @@ def fixed_batches(
     augment: Callable[[LabelledImage, np.random.Generator], Item | None],
     count: int,
 ) -> list[tuple[Tensor, Tensor]]:
-    """`count` items for validation, always the same: of the folders, and of synthetic images that training never sees.
+    """Return `count` items for validation, always the same: from the folders, and from synthetic images that training
+    never sees.
 
-    `turn(k, n)`: which of the n folders item k is taken from, None for the generator.
+    `turn(k, n)`: which of the n folders item k is taken from, or None for the generator.
     """
     rng = np.random.default_rng(1)
     sets = labelled_images(folders, generator.with_flow)
@@ -240,12 +245,12 @@ def fixed_batches(
 
 
 def every_second(k: int, folders: int) -> int | None:
-    """A turn of `fixed_batches`: every second item of a folder."""
+    """A turn of `fixed_batches`: every second item comes from a folder."""
     return k % folders if folders and k % 2 else None
 
 
 def stacked(items: list[Item], size: int = 16) -> list[tuple[Tensor, Tensor]]:
-    """Items as batches of up to `size`."""
+    """Stack items into batches of up to `size`."""
     parts = [items[k : k + size] for k in range(0, len(items), size)]
     return [
         (torch.from_numpy(np.stack([image for image, _ in part])), torch.from_numpy(np.stack([t for _, t in part])))

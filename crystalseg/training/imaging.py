@@ -1,12 +1,12 @@
-"""What microscopes, cameras and files do to a picture, which goes further than the paper's ± 20 % of brightness and
-contrast (section IV-B)."""
+"""Imitate what microscopes, cameras and files do to a picture. This goes further than the paper's ± 20 % of brightness
+and contrast (section IV-B)."""
 
 import cv2
 import numpy as np
 
 
 def imaged(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A normalised picture float32 (3, H, W) as another microscope, camera or file might have given it."""
+    """Change a normalised picture, float32 (3, H, W), as another microscope, camera or file might have done."""
     x = x.astype(np.float32)
     if rng.random() < 0.2:
         x = np.repeat(x.mean(axis=0, keepdims=True), 3, axis=0)
@@ -43,14 +43,14 @@ def imaged(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _illumination(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A slow change of brightness over the patch, as of a tilted lamp or a vignette."""
+    """Return a slow change of brightness over the patch, as from a tilted lamp or a vignette."""
     y, x = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None]
     a, b, c = rng.normal(0, 0.12, 3)
     return (a * y + b * x + c * (y * y + x * x - 0.67)).astype(np.float32)
 
 
 def _scratches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Polishing scratches and cracks that cross crystals without ending them."""
+    """Return polishing scratches and cracks that cross crystals without dividing them."""
     marks = np.zeros(shape, np.float32)
     direction = rng.uniform(0, np.pi)
     for _ in range(rng.integers(1, 7)):
@@ -71,7 +71,8 @@ def _scratches(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _stripes(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Curtaining of an ion-milled section, or the streaks of a charging one: stripes that run through everything."""
+    """Return stripes that run through everything: curtaining of an ion-milled section, or the streaks of a charging
+    one."""
     upright = rng.random() < 0.6
     across, along = shape[::-1] if upright else shape
     profile = cv2.GaussianBlur(rng.normal(0, 1, (across, 1)), (1, 0), 0, sigmaY=float(rng.uniform(0.7, 6)))
@@ -84,14 +85,14 @@ def _stripes(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _seam(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A step of brightness along a straight line, where two fields were stitched."""
+    """Return a step of brightness along a straight line, where two fields were stitched."""
     step = np.zeros(shape, np.float32)
     step[:, : int(rng.uniform(0.1, 0.9) * shape[1])] = rng.choice([-1, 1]) * rng.uniform(0.05, 0.25)
     return step if rng.random() < 0.5 else cv2.resize(np.ascontiguousarray(step.T), shape[::-1])
 
 
 def _highlights(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Glare: round spots so bright that nothing is seen in their middle."""
+    """Return glare: round spots so bright that their middle shows nothing."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     glare = np.zeros(shape)
     for _ in range(rng.integers(1, 4)):
@@ -101,14 +102,14 @@ def _highlights(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _tilted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus more and more towards one side, as of a specimen that lies aslant."""
+    """Blur the picture more and more towards one side, as with a tilted specimen."""
     soft = np.stack([cv2.GaussianBlur(channel, (0, 0), float(rng.uniform(1.5, 3))) for channel in x.astype(np.float32)])
     share = np.linspace(0, 1, x.shape[2])[:: rng.choice([-1, 1])][None, None]
     return x * (1 - share) + soft * share
 
 
 def _inscribed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """With a scale bar and a number burnt in, which are not crystals."""
+    """Burn in a scale bar and a number, which are not crystals."""
     height, width = x.shape[1:]
     ink = np.zeros((height, width), np.uint8)
     left, top = int(rng.uniform(0, 0.7 * width)), int(rng.uniform(0.1, 0.95) * height)
@@ -120,7 +121,7 @@ def _inscribed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _compressed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As a JPEG file gives it back."""
+    """Return the picture as a JPEG file stores it."""
     picture = (np.clip((x.transpose(1, 2, 0) + 0.5) / 2, 0, 1) * 255).astype(np.uint8)
     packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 85))])[1]
     back = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))

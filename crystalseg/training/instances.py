@@ -1,4 +1,4 @@
-"""Training instance models of other families from scratch: Mask R-CNN (He et al. 2017) and Mask2Former (Cheng et al.
+"""Train instance models of other families from scratch: Mask R-CNN (He et al. 2017) and Mask2Former (Cheng et al.
 2022), as their libraries build them, for the methods `hub:PATH`."""
 
 from collections.abc import Sequence
@@ -19,14 +19,19 @@ from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 
-MOST = 100  # crystals of a patch that are learnt, the largest first: Mask2Former has no more queries
+MOST = 100  # crystals of a patch that are learnt, the largest first; Mask2Former has no more queries
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """patch: side of the training patches, px; side: to what shorter side the model's library brings an image, px,
-    before patches are cut; scales: range of the random factor on that; synthetic: share of synthetic images; least:
-    px² of the smallest crystal learnt."""
+    """How an instance model is trained.
+
+    patch: side of the training patches, px.
+    side: the shorter side, px, to which the model's library scales an image before patches are cut.
+    scales: range of an additional random factor.
+    synthetic: share of synthetic images.
+    least: px², the smallest crystal that is learnt.
+    """
 
     patch: int = 256
     side: int = 800
@@ -36,8 +41,8 @@ class Recipe:
 
 
 def instance_patch(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item | None:
-    """An item: image (3, patch, patch), 0..1 as the file has it, and labels (1, patch, patch) of its crystals, 1..n;
-    None if there are none, or it is mostly outside."""
+    """Make an item: image (3, patch, patch), 0..1 with the file's values, and labels (1, patch, patch) of its crystals,
+    1..n. Returns None if there are no crystals, or if the patch is mostly outside the image."""
     raw = replace(s, low=np.zeros(3, np.float32), high=np.full(3, 255, np.float32))
     factor = recipe.side / min(s.labels.shape) * float(np.exp(rng.uniform(*np.log(recipe.scales))))
     image, labels, _, valid = transform(raw, factor, recipe.patch, rng)
@@ -52,7 +57,7 @@ def instance_patch(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -
 
 
 def _masks(labels: Tensor) -> Tensor:
-    """Labels (h, w) as masks, bool (n, h, w)."""
+    """Turn labels (h, w) into masks, bool (n, h, w)."""
     return labels == torch.arange(1, int(labels.max()) + 1, device=labels.device)[:, None, None]
 
 
@@ -60,16 +65,17 @@ def _masks(labels: Tensor) -> Tensor:
 
 
 def build_mask_r_cnn(recipe: Recipe) -> nn.Module:
-    """torchvision's, on ResNet-50 with a feature pyramid; one class, crystal."""
+    """Build torchvision's Mask R-CNN on ResNet-50 with a feature pyramid, and one class, crystal."""
     detection = import_module("torchvision.models.detection")
-    # half the samples an image: a patch is a tenth of the images that the usual numbers are for
+    # Half as many samples per image: a patch has a tenth of the area of the images for which the usual numbers are
+    # meant.
     fewer = {"rpn_batch_size_per_image": 128, "box_batch_size_per_image": 128, "rpn_post_nms_top_n_train": 500}
     sides = {"min_size": recipe.patch, "max_size": recipe.patch}
     return detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2, **sides, **fewer)
 
 
 def mask_r_cnn_loss(network: Any, image: Tensor, target: Tensor) -> Tensor:
-    """The sum of the library's losses, also in validation, where batch norm keeps its statistics."""
+    """Return the sum of the library's losses, also in validation, where batch norm keeps its statistics."""
     targets = []
     for labels in target[:, 0]:
         boxes = find_objects(labels.cpu().numpy().astype(np.int32))
@@ -92,7 +98,8 @@ def mask_r_cnn_loss(network: Any, image: Tensor, target: Tensor) -> Tensor:
 
 
 def build_mask2former() -> Any:
-    """transformers', on a Swin transformer of half the width of the smallest published one; one class, crystal."""
+    """Build transformers' Mask2Former on a Swin transformer of half the width of the smallest published one, with one
+    class, crystal."""
     transformers = import_module("transformers")
     backbone = transformers.SwinConfig(
         embed_dim=48,
@@ -117,14 +124,14 @@ def build_mask2former() -> Any:
 
 
 def mask2former_loss(network: Any, image: Tensor, target: Tensor) -> Tensor:
-    """The library's loss of classes and masks."""
+    """Return the library's loss of classes and masks."""
     masks = [_masks(labels).float() for labels in target[:, 0]]
     classes = [torch.zeros(len(m), dtype=torch.int64, device=image.device) for m in masks]
     return network(pixel_values=_standardised(image), mask_labels=masks, class_labels=classes).loss
 
 
 def _standardised(image: Tensor) -> Tensor:
-    """As the processor that `save_mask2former` writes does it, with the usual means of photographs."""
+    """Standardise as the processor that `save_mask2former` writes does, with the usual means of photographs."""
     mean, std = (torch.tensor(v, device=image.device)[:, None, None] for v in (_MEAN, _STD))
     return (image - mean) / std
 
@@ -133,7 +140,8 @@ _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def save_mask2former(path: Path, recipe: Recipe) -> Path:
-    """The trained weights at `path` with configuration and processor as `from_pretrained` reads them: the folder."""
+    """Save the trained weights at `path` with configuration and processor, as `from_pretrained` reads them. Returns the
+    folder."""
     network = build_mask2former()
     network.load_state_dict(load_weights(path, path.stem)[0])
     folder = path.with_suffix("")
@@ -149,7 +157,7 @@ def save_mask2former(path: Path, recipe: Recipe) -> Path:
 
 
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 32) -> list[tuple[Tensor, Tensor]]:
-    """Fixed patches, every second one of a folder."""
+    """Return fixed patches, every second one from a folder."""
 
     return fixed_batches(
         folders, Synthetic(1, False, pool=24, reuse=2), every_second, partial(instance_patch, recipe=recipe), count
@@ -157,7 +165,7 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 32)
 
 
 def train(arguments: TrainingArguments, name: str) -> Path:
-    """Train `mask-r-cnn` or `mask2former`; returns what `hub:PATH` takes: a file of weights, or a folder."""
+    """Train `mask-r-cnn` or `mask2former`. Returns what `hub:PATH` takes: a file of weights, or a folder."""
     is_former = name == "mask2former"
     choice = changed(Recipe(side=512) if is_former else Recipe(), arguments.recipe)
     limit = changed(Schedule(), arguments.schedule)

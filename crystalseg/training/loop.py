@@ -1,4 +1,4 @@
-"""The training loop that CPNet and SiMA share: schedule, checkpoints, a live loss line, weights kept."""
+"""The training loop that the networks share: schedule, checkpoints, a live loss line, and the weights to keep."""
 
 import datetime
 import json
@@ -34,10 +34,12 @@ S = TypeVar("S", bound="DataclassInstance")
 class Schedule:
     """How long and how to train.
 
-    steps: optimiser steps; minutes: if positive, wall-clock training time that replaces `steps` for the schedule.
-    batch: items a step; learning_rate: the peak, reached after `warmup` (share of the schedule), then a cosine to zero.
-    every: steps between validations; seed: of data and initial weights. average: decay, a step, of the moving average
-    of the weights, which is what is validated and kept; 0 keeps the last weights.
+    steps: optimiser steps. minutes: if positive, the wall-clock training time that replaces `steps` in the schedule.
+    batch: items per step.
+    learning_rate: the peak. It is reached after `warmup` (share of the schedule); a cosine to zero follows.
+    every: steps between validations. seed: of data and initial weights.
+    average: decay per step of the moving average of the weights. The average is validated and kept; 0 keeps the last
+        weights.
     """
 
     steps: int = 20_000
@@ -52,11 +54,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainingArguments:
-    """What to train on and where to. Folders hold labelled images, `<id>.png` and `<id>_label.png`.
+    """What to train on, and where to write. Folders hold labelled images, `<id>.png` and `<id>_label.png`.
 
-    output: folder for weights, checkpoint and loss curve. folders, validation: training and validation images. start:
-    weights to begin from (for the SizeModel: the CPNet whose styles are used), or None. recipe, schedule: changes
-    to the defaults, JSON. deadline: of `time.monotonic`, s, at which training stops to be gone on with.
+    output: folder for weights, checkpoint and loss curve.
+    folders, validation: training and validation images.
+    start: weights to begin from (for the SizeModel: the CPNet whose styles are used), or None.
+    recipe, schedule: changes to the defaults, JSON.
+    deadline: the value of `time.monotonic`, s, at which training stops, to be resumed later.
     """
 
     output: Path
@@ -69,7 +73,8 @@ class TrainingArguments:
 
 
 def changed(settings: S, text: str) -> S:
-    """A copy of a settings dataclass with the changes in `text`, a JSON object; UserError names an unknown key."""
+    """Return a copy of a settings dataclass with the changes in `text`, a JSON object. Raises UserError, which names an
+    unknown key."""
     try:
         changes = json.loads(text)
     except json.JSONDecodeError as error:
@@ -81,7 +86,7 @@ def changed(settings: S, text: str) -> S:
 
 
 def rate(progress: float, schedule: Schedule) -> float:
-    """Learning rate at `progress` 0..1: linear warm-up, then cosine decay (paper section IV-B)."""
+    """Return the learning rate at `progress` 0..1: linear warm-up, then cosine decay (paper section IV-B)."""
     if progress < schedule.warmup:
         return schedule.learning_rate * max(progress, 1e-3) / schedule.warmup
     along = (progress - schedule.warmup) / (1 - schedule.warmup)
@@ -89,7 +94,8 @@ def rate(progress: float, schedule: Schedule) -> float:
 
 
 def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
-    """Endless batches prepared in another process, or in nearly as many as there are cores if a GPU waits for them."""
+    """Yield batches without end. Another process prepares them, or nearly as many processes as there are cores if a GPU
+    waits for them."""
     gpu = torch.cuda.is_available()
     loader = DataLoader(
         stream,
@@ -97,16 +103,16 @@ def batches(stream: Stream, size: int) -> Iterator[list[Tensor]]:
         num_workers=max(1, (os.cpu_count() or 1) - 2) if gpu else 1,
         prefetch_factor=6,
         pin_memory=gpu,
-        # Spawned, because a forked copy of this process would inherit its thread pools' locks.
+        # Spawned, because a forked copy of this process would inherit the locks of its thread pools.
         multiprocessing_context="spawn",
     )
     return iter(loader)
 
 
 class Trainer:
-    """A network on its way: optimiser, moving average, how far it is, and the files from which it goes on.
+    """A network in training: optimiser, moving average, progress, and the files from which training resumes.
 
-    Everything needed to go on after an interruption is in `folder/<name>.pt`, the curve in `folder/<name>.csv`.
+    Everything needed to resume is in `folder/<name>.pt`, the curve is in `folder/<name>.csv`.
     """
 
     def __init__(
@@ -140,12 +146,12 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """How many were taken."""
+        """The number of steps that were taken."""
         return int(self.state["step"])
 
     @property
     def progress(self) -> float:
-        """Share of the schedule that is done."""
+        """The share of the schedule that is done."""
         if self.schedule.minutes > 0:
             return self.state["seconds"] / 60 / self.schedule.minutes
         return self.state["step"] / self.schedule.steps
@@ -156,7 +162,7 @@ class Trainer:
             return self.loss_of(module, image, target.to(self.device, non_blocking=True))
 
     def step(self, image: Tensor, target: Tensor) -> None:
-        """One step of the optimiser on a batch."""
+        """Take one step of the optimiser on a batch."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate(self.progress, self.schedule)
         loss = self._loss(self.network, image, target)
@@ -173,8 +179,8 @@ class Trainer:
         batches: list[tuple[Tensor, Tensor]],
         score: Callable[[nn.Module], Mapping[str, float]] = lambda _: {},
     ) -> dict[str, float]:
-        """The averaged weights' loss on these batches, NaN if there are none, and what `score` says of them; a row of
-        the curve, which is also written and printed."""
+        """Return the averaged weights' loss on these batches, NaN if there are none, and the figures of `score`. They
+        are also written as a row of the curve and printed."""
         self.mean.eval()
         with torch.inference_mode():
             losses = [self._loss(self.mean, *pair).item() for pair in batches]
@@ -185,7 +191,7 @@ class Trainer:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
             "loss": float(np.mean(self.running)) if self.running else float("nan"),
             "validation_loss": float(np.mean(losses)) if losses else float("nan"),
-            # share of the time in which the device had no data
+            # the share of the time in which the device had no data
             "waited": self.state["waited"] / self.state["seconds"],
             **scores,
         }
@@ -195,7 +201,7 @@ class Trainer:
         return row
 
     def save(self) -> None:
-        """Everything needed to go on, atomically."""
+        """Save everything needed to resume, atomically."""
         saved = {
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
@@ -217,11 +223,12 @@ def fit(
     keep: Callable[[nn.Module, dict], None],
     deadline: float = math.inf,
 ) -> None:
-    """Train `network` and call `keep(network, record)` whenever the validation loss is the lowest so far, and at the
-    end: on images, weights at the end of a schedule were never behind those of lower loss before (docs/results.md).
+    """Train `network`. Call `keep(network, record)` whenever the validation loss is the lowest so far, and at the end:
+    measured on images, the weights at the end of a schedule were never behind earlier ones of lower loss
+    (docs/results.md).
 
-    `stream(progress)` names the data stream and batch size at that progress, 0..1; a new one is opened when it
-    changes. `loss_of(network, image, target)` is a scalar. Calling `fit` again resumes, also after the `deadline`.
+    `stream(progress)` names the data stream and batch size at that progress, 0..1; a new stream is opened when it
+    changes. `loss_of(network, image, target)` is a scalar. Another call of `fit` resumes, also after the `deadline`.
     """
     trainer = Trainer(network, loss_of, schedule, folder, name)
     state = trainer.state
@@ -261,7 +268,7 @@ def fit_and_keep(
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
     validation: list[tuple[Tensor, Tensor]],
 ) -> Path:
-    """`fit`, beginning with the weights that the arguments name, if any; returns the path of those kept,
+    """Run `fit` from the start weights that the arguments name, if any. Returns the path of the weights that are kept,
     `<name>.safetensors` in the output folder. `recipe`, a dataclass, goes into their card."""
     if arguments.start is not None:
         network.load_state_dict(load_weights(arguments.start, name)[0])
@@ -274,7 +281,8 @@ def fit_and_keep(
 def save_trained(
     path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict
 ) -> None:
-    """Write the network's weights to `path` with a card that says what they were trained on and what they reached."""
+    """Write the network's weights to `path` with a card that says what they were trained on and which loss they
+    reached."""
     data = described([Path(f) for f in folders], settings.get("synthetic", 0.5))
     metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
     today = datetime.date.today().isoformat()

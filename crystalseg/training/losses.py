@@ -1,4 +1,4 @@
-"""What losses share."""
+"""Parts that several losses share."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from crystalseg.networks.sa2 import SA2Net
 
 
 def mean_of_valid(loss: Tensor, valid: Tensor) -> Tensor:
-    """Mean of a loss per pixel (B, C, H, W) over all maps and the pixels where `valid` (B, 1, H, W) is 1, not 0; 0 if
-    there are none."""
+    """Return the mean of a loss per pixel, (B, C, H, W), over all maps and the pixels where `valid`, (B, 1, H, W), is
+    1; 0 if there are none."""
     return (loss * valid).sum() / (loss.shape[1] * valid.sum().clamp(min=1))
 
 
 def supervised_deeply(loss_of: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]) -> Callable:
-    """A loss `(network, image, target)` that, while an SA2-Net learns, is the mean over all levels of its decoder (Fiaz
-    et al. 2023); the same loss for other networks, and in validation."""
+    """Turn a loss into one `(network, image, target)` that, while an SA2-Net learns, is the mean over all levels of its
+    decoder (Fiaz et al. 2023). It is the same loss for other networks and in validation."""
 
     def mean_of_stages(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
         if not (network.training and isinstance(network, SA2Net)):

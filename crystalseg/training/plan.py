@@ -1,7 +1,7 @@
-"""All networks in a given time, on whatever device there is: `train all`.
+"""Train all networks in a given time, on whatever device there is: `train all`.
 
-A plan for a GPU that is lent for half an hour, and for nights on a processor alike. It goes in steps of a few minutes,
-each a call of its own, and is gone on with where it stopped.
+The plan serves a GPU for half an hour as well as nights on a processor. Each call takes a step of a few minutes and
+resumes where the last one stopped.
 """
 
 import json
@@ -37,8 +37,9 @@ TRAIN: dict[str, Callable[[TrainingArguments], Path]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One network's part of the time, and what is changed of its recipe and schedule; batch: a step's items on a
-    processor and on a GPU, 0 where there are no steps. whole: whether it cannot be interrupted."""
+    """The training of one network within the plan. It says which share of the time the network gets and what changes in
+    its recipe and schedule. batch: items per step on a processor and on a GPU, or 0 if there are no steps. whole:
+    whether the training cannot be interrupted."""
 
     name: str
     share: float
@@ -50,7 +51,7 @@ class Stage:
 
 _NEAR = {"scales": [0.2, 2.0], "whole": 0.1, "focus": 0.55, "patch": 128, "last_patch": 224, "finish": 0.15}
 _AVERAGED = {"average": 0.998, "every": 200}
-# In this order: a judge needs its flow network, the SizeModel CPNet's styles.
+# In this order, because a judge needs its flow network, and the SizeModel needs CPNet's styles.
 STAGES = (
     Stage("folded", 0.26, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
     Stage("efficientnet", 0.2, {}, {**_AVERAGED, "average": 0.999}, (8, 64)),
@@ -68,11 +69,11 @@ STAGES = (
 
 
 def train_all(arguments: TrainingArguments, minutes: float, step: float) -> list[str]:
-    """Train every network within `minutes`, of which this call takes up to `step`; returns the names of those that are
-    not done: call again. `arguments.start`: folder of weights to begin from, or None; its recipe and schedule do not
-    count.
+    """Train every network within `minutes`, of which this call takes up to `step`. Returns the names of the networks
+    that are not done; call again to continue. `arguments.start`: folder of weights to begin from, or None. The recipe
+    and schedule of the arguments are ignored.
 
-    What is done stands in `<output>/plan.json`.
+    `<output>/plan.json` says what is done.
     """
     arguments.output.mkdir(parents=True, exist_ok=True)
     progress = arguments.output / "plan.json"

@@ -1,4 +1,4 @@
-"""Training SiMA (paper sections III-B1 and IV-B)."""
+"""Train SiMA (paper sections III-B1 and IV-B)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,12 @@ from crystalseg.training.losses import supervised_deeply
 
 @dataclass(frozen=True)
 class Recipe:
-    """What SiMA sees. The defaults are the paper's where it gives them.
+    """How SiMA is trained. The defaults are the paper's where it states them.
 
-    thresholds: size limits, % of the image side. weights: of the loss, a map each, background last.
-    scales: range of the random factor on the image scaled to 224 px. synthetic: share of synthetic images.
+    thresholds: size limits, % of the image side.
+    weights: weight of each map in the loss, background last.
+    scales: range of the random factor on the image scaled to 224 px.
+    synthetic: share of synthetic images.
     encoder: pretrained encoder weights by name (paper: "imagenet"), or None.
     """
 
@@ -37,7 +39,7 @@ class Recipe:
 
 
 def loss_of(network: Callable[[Tensor], Tensor], image: Tensor, target: Tensor, weights: Sequence[float]) -> Tensor:
-    """Weighted mean over the maps of their per-pixel binary cross-entropy.
+    """Return the weighted mean over the maps of their per-pixel binary cross-entropy.
 
     `image` (B, 3, H, W); `target` (B, N + 1, H, W), 0 or 1.
     """
@@ -51,7 +53,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item
 
 
 def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64) -> list[tuple[Tensor, Tensor]]:
-    """Fixed items, every second one of a folder."""
+    """Return fixed items, every second one from a folder."""
 
     def turn(k: int, folders: int) -> int | None:
         place = k % (2 * folders + 1)
@@ -61,7 +63,7 @@ def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64)
 
 
 def train(arguments: TrainingArguments, name: str = "sima") -> Path:
-    """Train SiMA, or SA2-Net in its place (`sima-sa2`); returns the path of the weights kept,
+    """Train SiMA, or SA2-Net in its place (`sima-sa2`). Returns the path of the weights that are kept,
     `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     if len(choice.weights) != len(choice.thresholds) + 1:

@@ -1,4 +1,4 @@
-"""Training the SizeModel on the style vectors of a trained CPNet."""
+"""Train the SizeModel on the style vectors of a trained CPNet."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +18,13 @@ from crystalseg.training.loop import Schedule, TrainingArguments, changed, save_
 
 @dataclass(frozen=True)
 class Recipe:
-    """diameters: range of mean crystal diameters shown, px, log-uniform; patch: side of the patches, px; patches: their
-    number; synthetic: share from the generator; ridge: the penalty (Cellpose: 1)."""
+    """How the SizeModel is trained.
+
+    diameters: range of mean crystal diameters that are shown, px, log-uniform.
+    patch: side of the patches, px. patches: their number.
+    synthetic: share of patches from the generator.
+    ridge: the penalty (Cellpose: 1).
+    """
 
     diameters: tuple[float, float] = (12.0, 200.0)
     patch: int = 224
@@ -29,14 +34,15 @@ class Recipe:
 
 
 def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
-    """Style vectors (n, 256) of random patches and the mean diameter (n,) of the whole crystals at their scale, px."""
+    """Return style vectors (n, 256) of random patches, and the mean diameter (n,), px, of the whole crystals at their
+    scale."""
     rng = np.random.default_rng(seed)
     styles: list[Tensor] = []
     diameters: list[float] = []
     while len(styles) < recipe.patches:
         s = source(rng)
         wanted = np.exp(rng.uniform(*np.log(recipe.diameters)))
-        # the limits that `flow_patch` puts on the factor would make the wanted diameter untrue
+        # The limits that `flow_patch` puts on the factor would change the wanted diameter.
         if s.diameter == 0 or not 48 / max(s.labels.shape) < wanted / s.diameter < 5:
             continue
         item = flow_patch(s, rng, recipe.patch, wanted, (1.0, 1.0 + 1e-9))
@@ -49,7 +55,7 @@ def _styles(network: CPNet, source: Mixture, recipe: Recipe, seed: int) -> tuple
 
 
 def train(arguments: TrainingArguments) -> Path:
-    """Fit the SizeModel; returns the path of its weights. The loss on record is the median error of the diameter."""
+    """Fit the SizeModel. Returns the path of its weights. The loss on record is the median error of the diameter."""
     choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     network = CPNet().eval()
     network.load_state_dict(load_weights(arguments.start or DIRECTORY / "cellpose.safetensors", "cellpose")[0])

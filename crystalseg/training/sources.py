@@ -16,7 +16,7 @@ from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.pairs import read_labels, read_pairs
 
 PARTS = ("train", "val", "test")
-# A label with open lines whose solidity is lower probably is several crystals: a tenth of the polarised set's labels.
+# A label with open lines and a lower solidity is probably several crystals: a tenth of the polarised set's labels.
 COMPACT = 0.6
 Labels = Literal["complete", "visible", "open"]
 

@@ -1,6 +1,6 @@
-"""Teaching the judge of a flow network's proposals one material, once the flow network has learnt it.
+"""Teach the judge of a flow network's proposals one material, after the flow network has learnt it.
 
-On a material that it has not seen it is mostly the choice among proposals that is wrong, not the proposals.
+On a material that it has not seen, mostly the choice among the proposals is wrong, not the proposals themselves.
 """
 
 import copy
@@ -17,12 +17,12 @@ from crystalseg.segmentation.settings import Settings
 from crystalseg.synthetic.drawing import draw
 from crystalseg.training.confidence import Judged, Recipe, examples, fit, platt_scale, proposals
 
-STEPS = 350  # at most
+STEPS = 350  # the most steps
 DRAWN, DRAWN_SIDE = 12, 320  # synthetic images that are rehearsed, and their side, px
-SEED = 3_000_000  # of these, even numbers from here on
-MOST_PIXELS = 3_000_000  # of checked areas that are looked at
-MARGIN = 64  # px about a checked area that are looked at with it
-LEAST_RIGHT = 20  # right proposals: of fewer nothing is learnt
+SEED = 3_000_000  # seed of these images; only even numbers from here on are used
+MOST_PIXELS = 3_000_000  # px of checked areas that are used at most
+MARGIN = 64  # px around a checked area that are read with it
+LEAST_RIGHT = 20  # the least number of right proposals; with fewer, nothing is learnt
 
 
 def learn_judge(
@@ -32,9 +32,9 @@ def learn_judge(
     seed: int = 0,
     rehearsed: Sequence[Annotation] = (),
 ) -> Confidence:
-    """A copy of the judge of a flow network (`folded` or `cellpose`), taught which of the network's proposals are right
-    in the checked areas, rehearsing those in others, and Platt-scaled; as it was if too few are right. The same is
-    learnt each time on one device."""
+    """Return a copy of the judge of a flow network (`folded` or `cellpose`) that has learnt which of the network's
+    proposals are right in the checked areas. It rehearses the annotations in `rehearsed` and is Platt-scaled. If too
+    few proposals are right, the copy is unchanged. On one device, repeated calls learn the same."""
 
     def proposed(one: Annotation) -> Judged:
         return proposals(models, network, one.micrograph.pixels, one.labels, one.checked)
@@ -56,15 +56,15 @@ def learn_judge(
     epochs = min(recipe.epochs, int(np.ceil(STEPS * recipe.batch / len(data.target))))
     for layer in judge.modules():
         if isinstance(layer, nn.Dropout):
-            layer.p = 0.0  # it draws from a generator that all threads share: no two would learn the same
+            layer.p = 0.0  # dropout draws from a generator that all threads share: no two runs would learn the same
     fit(judge, data, replace(recipe, epochs=epochs, seed=seed))
-    # on what was learnt: with those that are rehearsed, lest a few crystals that it now knows by heart make it too sure
+    # Scaled on what was learnt and on what is rehearsed: a few crystals known by heart alone would make it too certain.
     platt_scale(judge, [*own, *others], recipe.lowest)
     return judge
 
 
 def _some(annotations: Sequence[Annotation], rng: np.random.Generator) -> Iterator[Annotation]:
-    """Annotations in any order, until enough of them was checked."""
+    """Yield annotations in random order until enough of their area was used."""
     pixels = 0
     for index in rng.permutation(len(annotations)):
         yield annotations[index]

@@ -1,10 +1,10 @@
-"""Teaching a flow network one material from a few checked areas: `learn`, which can be stopped and gone on with.
+"""Teach a flow network one material from a few checked areas. `learn` can be stopped and resumed.
 
-It starts from weights that know many materials. Patches of the checked areas are mixed with synthetic images: with any,
-and real ones of other materials, so that what the weights knew is not forgotten (rehearsal: Robins 1995, Connection
-Science 7:123), and with some made of the material's own crystals and ground, so that a few crystals are seen in many
-ways. Whatever interrupts it, the same patches follow in the same order: on a device that computes the same each time
-the weights become the same.
+The network starts from weights that know many materials. Patches of the checked areas are mixed with two other kinds.
+Synthetic images of any kind and real ones of other materials keep what the weights knew (rehearsal: Robins 1995,
+Connection Science 7:123). Images made of the material's own crystals and ground show a few crystals in many ways. After
+an interruption the same patches follow in the same order, so that the weights become the same on a device that computes
+the same each time.
 """
 
 import time
@@ -30,15 +30,20 @@ from crystalseg.training.loop import Schedule, Trainer, batches
 
 LESSONS = 96  # synthetic images that are rehearsed
 ALIKE, ALIKE_SIDE = 48, 384  # images like the material, and their side, px
-SEED = 2_000_000  # even numbers from here on; what is scored to see what was forgotten is drawn by odd ones
+SEED = 2_000_000  # even numbers from here on; images that measure forgetting have odd seeds
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """network: `folded` or `cellpose`; steps: of the optimiser; patch: side, px; batch: patches a step; learning_rate:
-    the peak; synthetic, rehearsed: shares of patches that rehearse, of drawn images and of real ones of other
-    materials; alike: share of those like the material; every: steps between looks at the areas left out; average: see
-    Schedule; seed: of the patches."""
+    """How a material is taught.
+
+    network: `folded` or `cellpose`. steps: of the optimiser.
+    patch: side, px. batch: patches per step. learning_rate: the peak.
+    synthetic, rehearsed: shares of patches that rehearse drawn images and real ones of other materials.
+    alike: share of patches from images like the material.
+    every: steps between validations on the areas left out.
+    average: see Schedule. seed: of the patches.
+    """
 
     network: str = "folded"
     steps: int = 600
@@ -53,7 +58,7 @@ class Recipe:
     seed: int = 0
 
 
-# How a flow network is made and what it learns by.
+# How each flow network is made, and its loss.
 NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tensor, Tensor], Tensor]]] = {
     "folded": (FoldedCPNet, partial(folded.loss_of, outline=folded.Recipe().outline)),
     "cellpose": (CPNet, cellpose.loss_of),
@@ -62,8 +67,9 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tenso
 
 
 class Lessons:
-    """Draws a checked area, each image as often, or with the recipe's shares as probabilities one of LESSONS drawn
-    images, one of `rehearsed`, or one of ALIKE images made of what was checked, if that is enough."""
+    """Draws a checked area, each image equally often. With the recipe's shares as probabilities it draws instead one of
+    LESSONS drawn images, one of `rehearsed`, or one of ALIKE images made from the checked areas, if these are enough.
+    """
 
     def __init__(self, annotations: Sequence[Annotation], rehearsed: Sequence[Annotation], recipe: Recipe):
         self.own = [learnt_from(one) for one in annotations]
@@ -99,7 +105,7 @@ class Lessons:
 
 
 def learnt_from(one: Annotation) -> LabelledImage:
-    """An annotation as networks learn from it."""
+    """Turn an annotation into a LabelledImage, from which networks learn."""
     return labelled_image(one.micrograph.pixels, one.labels, True, one.checked)
 
 
@@ -109,7 +115,7 @@ def _patch(s: LabelledImage, rng: np.random.Generator, size: int) -> Item | None
 
 
 def left_out_batches(annotations: Sequence[Annotation], size: int, each: int = 8) -> list[tuple[Tensor, Tensor]]:
-    """Fixed patches of checked areas, `each` of an image."""
+    """Return fixed patches of checked areas, `each` per image."""
     rng = np.random.default_rng(1)
     items: list[Item] = []
     for image in map(learnt_from, annotations):
@@ -122,7 +128,7 @@ def left_out_batches(annotations: Sequence[Annotation], size: int, each: int = 8
 
 
 def begin(network: str, state: Mapping[str, Tensor]) -> nn.Module:
-    """A flow network with the weights it starts from."""
+    """Make a flow network with the weights from which it starts."""
     made = NETWORKS[network][0]()
     made.load_state_dict(state)
     return made
@@ -138,12 +144,12 @@ def learn(
     go_on: Callable[[int], bool] = lambda _: True,
     rehearsed: Sequence[Annotation] = (),
 ) -> tuple[dict[str, Tensor], int] | None:
-    """Teach `network` the annotations, while it rehearses others; returns its averaged weights and the step they are
-    of; None if `go_on(step)` said no: called again with the same `folder` it goes on.
+    """Teach `network` the annotations while it rehearses others. Returns its averaged weights and the step that they
+    belong to. Returns None if `go_on(step)` returned False; another call with the same `folder` resumes.
 
-    The curve is in `<folder>/learn.csv`; `score` adds figures of the averaged network to its rows. Of what was seen at
-    the areas `left_out`, the weights with the highest `pq` are returned, or if that is not scored with the lowest loss;
-    those of the last step if nothing was left out.
+    The curve is in `<folder>/learn.csv`; `score` adds figures of the averaged network to its rows. The returned weights
+    are those with the highest `pq` on the areas `left_out`, or with the lowest loss if `pq` is not scored, or those of
+    the last step if nothing was left out.
     """
     schedule = Schedule(
         recipe.steps, batch=recipe.batch, learning_rate=recipe.learning_rate, warmup=0.05, average=recipe.average
@@ -180,8 +186,8 @@ def learn(
 
 
 def _train_weights_only(network: nn.Module) -> None:
-    """Batch norm keeps the statistics of all materials: those of patches of which most are of one would make it forget
-    the others."""
+    """Keep the batch norm statistics of all materials. Statistics of patches that mostly show one material would make
+    the network forget the others."""
     network.train()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):

@@ -1,5 +1,6 @@
-"""The only Streamlit code of the package: what the pages share.
+"""The only Streamlit code of the package: everything that the pages share.
 
-In come clicks and choices; out go widgets, charts, the image viewer, and calls into the other rooms. What is worked
-on lives in `session`, what all sessions share in `shared`. This room must not know how anything is computed.
+The input is clicks and choices. The output is widgets, charts, the image viewer, and calls into the other packages.
+`session` holds what one session works on, `shared` what all sessions share. This package must not know how anything is
+computed.
 """

@@ -1,4 +1,4 @@
-"""Who is at the browser: signed in by OpenID Connect where that is configured, else whoever sits at this machine."""
+"""The person at the browser: signed in by OpenID Connect if that is configured, else whoever uses this machine."""
 
 import time
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from crystalseg.ui.choices import choices, kept
 from crystalseg.ui.plain import plain
 from crystalseg.ui.shared import engine
 
-SIGNED_IN_HOURS = 12.0  # then one signs in again
-SIGNING_MINUTES = 15.0  # a signature needs a sign-in no older (21 CFR 11.200 (a)(1))
+SIGNED_IN_HOURS = 12.0  # after this time a person must sign in again
+SIGNING_MINUTES = 15.0  # greatest age of a sign-in for a signature (21 CFR 11.200 (a)(1))
 
 
 def is_configured() -> bool:
-    """Whether people sign in: `[auth]` is among Streamlit's secrets."""
+    """Return whether people sign in: whether `[auth]` is among Streamlit's secrets."""
     try:
         return "auth" in st.secrets
     except StreamlitSecretNotFoundError:
@@ -26,20 +26,20 @@ def is_configured() -> bool:
 
 
 def claims() -> Mapping[str, Any]:
-    """What the provider says of who signed in; nothing if nobody did."""
+    """Return the claims of the provider about the person signed in, or an empty mapping."""
     return st.user.to_dict() if st.user.get("is_logged_in") else {}
 
 
 def identity_of(said: Mapping[str, Any]) -> str:
-    """By what a person is known: their e-mail address, unless the provider says that it is not theirs for certain; else
-    issuer and subject, which are never given to another."""
+    """Return the identity of a person: the e-mail address, unless the provider does not vouch for it; else issuer and
+    subject, which are never given to another person."""
     if said.get("email") and said.get("email_verified") is not False:
         return str(said["email"]).strip().lower()
     return f"{said.get('iss', '')}#{said.get('sub', '')}".lower()
 
 
 def person() -> Person:
-    """Who it is, with the role they have now; without sign-in, whoever is at this machine may do everything."""
+    """Return the person with their current role. Without sign-in, the person at this machine may do everything."""
     if not is_configured():
         return Person("", choices().fields.get("who", "").strip(), "administrator", time.time())
     said = claims()
@@ -51,29 +51,29 @@ def person() -> Person:
 
 
 def require(role: str) -> None:
-    """The page ends, with what to do, for who may not do what needs `role`."""
+    """End the page for people who may not do what needs `role`, and tell them what to do."""
     who = person()
     if who.may(role):
         return
     if is_configured() and not who.identity:
         st.title("crystalseg")
-        st.markdown("Crystal sizes from micrographs. What is measured here goes on record with your name.")
+        st.markdown("Measure crystal sizes in micrographs. Your measurements go on record with your name.")
         st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login)
         st.stop()
     _note(who)
     if not who.role:
         st.error(
-            f"You are signed in as {plain(who.identity)}, who has no role here: ask an administrator for one.",
+            f"You are signed in as {plain(who.identity)}, but have no role here. Ask an administrator for one.",
             icon=":material/block:",
         )
         st.button("Sign out", icon=":material/logout:", on_click=st.logout)
     else:
-        st.error(f"This needs the role of {role}; yours is {who.role}.", icon=":material/block:")
+        st.error(f"This needs the role {role}. Your role is {who.role}.", icon=":material/block:")
     st.stop()
 
 
 def badge() -> None:
-    """In the sidebar: who is signed in, and the way out."""
+    """Show in the sidebar who is signed in, with a button to sign out."""
     if not is_configured():
         return
     who = person()
@@ -91,7 +91,7 @@ def _note(who: Person) -> None:
 
 
 def name_box(key: str, help: str = "", placeholder: str = "") -> str:
-    """The name that goes on record: typed, or without a choice that of who is signed in."""
+    """Return the name for the record: typed by the user, or that of the person signed in, who has no choice."""
     if not is_configured():
         return st.text_input("Your name", help=help, placeholder=placeholder, **kept(key, "")).strip()
     who = str(person())
@@ -100,9 +100,9 @@ def name_box(key: str, help: str = "", placeholder: str = "") -> str:
 
 
 def can_sign() -> bool:
-    """Whether a signature may be given now; else a button to sign in again, which a signature needs."""
+    """Return whether the person may sign now. If not, show a button to sign in again, which a signature requires."""
     if not is_configured() or time.time() - person().since < 60 * SIGNING_MINUTES:
         return True
-    st.caption(f"To sign, sign in again: it was more than {SIGNING_MINUTES:.0f} minutes ago.")
+    st.caption(f"To sign, sign in again. Your last sign-in is more than {SIGNING_MINUTES:.0f} minutes old.")
     st.button("Sign in again", icon=":material/login:", on_click=st.login, key="again")
     return False

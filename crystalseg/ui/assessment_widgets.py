@@ -26,7 +26,7 @@ OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not
 
 
 def verdict(assessment: Assessment) -> None:
-    """The verdict on the profile's limits, and why."""
+    """Show the verdict against the profile's limits, with its reasons."""
     outcome = assessment.outcome or "not decidable"
     show = {"pass": st.success, "fail": st.error}.get(outcome, st.warning)
     show(f"**{outcome.upper()}** against the profile's limits", icon=OUTCOMES[outcome])
@@ -34,7 +34,7 @@ def verdict(assessment: Assessment) -> None:
 
 
 def _test_lines(field: Field, pixels: np.ndarray) -> None:
-    """The lines and circles of the intercept methods, drawn, and what each counted."""
+    """Draw the lines and circles of the intercept methods and list the counts of each."""
     picture = outlined(pixels, field.kept_labels)
     for column, pattern in zip(st.columns(2), get_args(Pattern), strict=True):
         intercepts = field.intercepts(pattern)
@@ -45,13 +45,13 @@ def _test_lines(field: Field, pixels: np.ndarray) -> None:
 
 
 def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> None:
-    """Figures by standard with their uncertainty, and the budget."""
+    """Show figures by standard with their uncertainty, and the budget."""
     for note in assessment.notes:
         st.info(plain(note), icon=":material/info:")
     budgets = list(assessment.budgets.values())
     st.dataframe(pd.DataFrame(figure_rows(budgets), columns=list(FIGURE_COLUMNS)), hide_index=True, height=420)
     if not all(b.complete for b in budgets):
-        st.caption("≥: a part of the uncertainty is not known, see below.")
+        st.caption("≥: part of the uncertainty is unknown, see below.")
     if st.toggle("Show the test lines and circles as they were counted"):
         _test_lines(field, pixels)
     with st.expander("Uncertainty budget", icon=":material/balance:"):
@@ -59,7 +59,7 @@ def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> Non
             (b.figure.words, c.source, uncertainty(b, c.standard), c.kind, c.how) for b in budgets for c in b.components
         ]
         st.dataframe(pd.DataFrame(parts, columns=["figure", "source", "u", "type", "from"]), hide_index=True)
-        st.caption("U = k · √Σu²; k is 2 where all of u is well known, larger where few fields, images or lines tell.")
+        st.caption("U = k · √Σu². k is 2 if all of u is well known, and larger if few fields, images or lines tell.")
         st.caption(
             "Segmentation: choose a profile that names the kind of material, and validate the method on labelled "
             "images of it (python -m crystalseg validate). Calibration: state the uncertainty of the pixel size."

@@ -1,4 +1,4 @@
-"""What a batch wrote: its table, all files in one, and its large images."""
+"""The results of a batch: its table, all files in one, and its large images."""
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +10,7 @@ from crystalseg.ui.downloads import offer
 
 
 def show(one: Work) -> None:
-    """The results of a batch that is not under way."""
+    """Show the results of a batch that is not running."""
     offer(
         st,
         "All results (ZIP)",
@@ -27,7 +27,7 @@ def show(one: Work) -> None:
 
 
 def _large(one: Work) -> None:
-    """Those of its images that were measured in windows, field by field."""
+    """Show the images of the batch that were measured in windows, field by field."""
     runs = {run.image_name: run for run in one.runs(shared.engine()) if large_images.is_kept(one, run)}
     if not runs:
         return

@@ -28,7 +28,7 @@ CUMULATIVE_AXIS = {
 def distribution_chart(
     crystals: pd.DataFrame, shape: tuple[int, int], rule: str, weighting: str, logarithmic: bool
 ) -> go.Figure:
-    """Histogram and cumulative curve of the diameters, weighted by `number` or `area`."""
+    """Return a histogram and cumulative curve of the diameters, weighted by `number` or `area`."""
     sizes, weights, areas, unit = sizes_and_weights(crystals, shape, rule)
     if weighting == "area":
         weights = weights * areas
@@ -39,7 +39,7 @@ def distribution_chart(
         f"{a:.4g} to {b:.4g} {unit}: {100 * s:.1f} %" for a, b, s in zip(edges[:-1], edges[1:], share, strict=True)
     ]
     chart = go.Figure()
-    if logarithmic:  # bar widths on a logarithmic axis are not even: draw steps
+    if logarithmic:  # bars on a logarithmic axis have uneven widths, so draw steps
         x, y = np.repeat(edges, 2), np.concatenate(([0], np.repeat(100 * share, 2), [0]))
         chart.add_scatter(x=x, y=y, fill="tozeroy", mode="lines", name="share, %", line={"width": 1}, hoverinfo="skip")
         chart.add_scatter(
@@ -73,7 +73,7 @@ def distribution_chart(
 
 
 def cumulative_chart(compared: Sequence[Compared], rule: str) -> go.Figure:
-    """Cumulative number distributions of several methods over each other."""
+    """Return the cumulative number distributions of several methods in one chart."""
     chart = go.Figure()
     unit = "px"
     for k, method in enumerate(compared):
@@ -97,7 +97,7 @@ def cumulative_chart(compared: Sequence[Compared], rule: str) -> go.Figure:
 
 
 def agreement_chart(agreement: Agreement, images: Sequence[str], first: str, second: str, unit: str) -> go.Figure:
-    """Bland and Altman's plot of the average sizes that two methods give, a point an image."""
+    """Return the Bland–Altman plot of the average sizes by two methods, one point per image."""
     chart = go.Figure()
     chart.add_scatter(
         x=agreement.mean,
@@ -131,8 +131,8 @@ def control_charts(
     words: str,
     unit: str,
 ) -> go.Figure:
-    """Individuals above, moving range below; `names`: of each value, some lines; `signals`: by place,
-    what is out of control there; `changes`: places from which on it was measured in another way."""
+    """Return a chart of individuals above a moving-range chart. names: a few lines for each value; signals: what is out
+    of control, by index; changes: indices from which another way of measuring was used."""
     number = list(range(1, len(values) + 1))
     hover = ["<br>".join(map(in_chart, lines)) for lines in names]
     drawn = make_subplots(2, 1, shared_xaxes=True, row_heights=(0.65, 0.35), vertical_spacing=0.06)
@@ -148,6 +148,17 @@ def control_charts(
         col=1,
     )
     drawn.add_scatter(x=number[1:], y=chart.ranges, mode="lines+markers", name="moving range", row=2, col=1)
+    wide = [k for k in range(1, len(values)) if chart.ranges[k - 1] > chart.range_limit]
+    drawn.add_scatter(
+        x=[k + 1 for k in wide],
+        y=[chart.ranges[k - 1] for k in wide],
+        mode="markers",
+        name="signal",
+        marker={"color": ACCENT, "size": 12, "symbol": "diamond"},
+        hovertext=[signals[k] for k in wide],
+        row=2,
+        col=1,
+    )
     for row, level, dash in (
         (1, chart.centre, "solid"),
         (1, chart.limits[0], "dash"),
@@ -166,7 +177,7 @@ def control_charts(
 
 
 def months_chart(table: pd.DataFrame, weighting: str, unit: str) -> go.Figure:
-    """D10, D50 and D90 by `number` or `area` of each month. table: of `months.of_months`."""
+    """Return D10, D50 and D90 by `number` or `area` of each month. table: from `months.of_months`."""
     chart = go.Figure()
     hover = [f"{r.runs:,} runs, {r.crystals:,} crystals" for r in table.itertuples()]
     for share, dash in ((90, "dot"), (50, "solid"), (10, "dot")):
@@ -190,7 +201,7 @@ def months_chart(table: pd.DataFrame, weighting: str, unit: str) -> go.Figure:
 
 
 def learning_chart(curves: Mapping[int, pd.DataFrame]) -> go.Figure:
-    """How a model learns: the loss of each part by step, and PQ where it was looked at areas left out."""
+    """Return the learning curve of a model: the loss of each part by step, and its PQ on areas that were left out."""
     chart = make_subplots(specs=[[{"secondary_y": True}]])
     colours = [f"rgb{colour}" for colour in CATEGORIES[1:]]
     for place, (part, rows) in enumerate(curves.items()):
@@ -202,7 +213,7 @@ def learning_chart(curves: Mapping[int, pd.DataFrame]) -> go.Figure:
             chart.add_scatter(
                 x=rows["step"],
                 y=rows["pq"],
-                name=f"part {part + 1}, PQ of what is left out",
+                name=f"part {part + 1}, PQ of areas left out",
                 mode="lines+markers",
                 line=seen,
                 secondary_y=True,

@@ -1,5 +1,7 @@
-"""What a person chose in this session: one object, which outlives the widgets. Streamlit forgets a widget's value when
-its page is left, and a widget that is drawn again shows what stands here."""
+"""The choices of a person in this session, in one object that outlives the widgets.
+
+Streamlit forgets the value of a widget when its page is left. A widget that is drawn again shows the value held here.
+"""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -10,14 +12,14 @@ import streamlit as st
 from crystalseg.record.profiles import Profile
 from crystalseg.ui.drafts import ProfileDraft, SettingsDraft
 
-NUMBER = "%.15g"  # the format of fields: no digit of a number is hidden
+NUMBER = "%.15g"  # format of number fields that hides no digit
 _NOTHING = object()
 
 
 @dataclass
 class Choices:
-    """settings: of the next run, and how a finished one is shown; profile: the one being edited; fields: what stands in
-    each of the other widgets, by its key."""
+    """The choices of a session. settings: of the next run, and for showing a finished one; profile: being edited;
+    fields: the values of all other widgets, by key."""
 
     settings: SettingsDraft = field(default_factory=SettingsDraft)
     profile: ProfileDraft = field(default_factory=lambda: ProfileDraft(Profile("my product")))
@@ -25,12 +27,12 @@ class Choices:
 
 
 def choices() -> Choices:
-    """Of this session."""
+    """Return the choices of this session."""
     return st.session_state.setdefault("choices", Choices())
 
 
 def linked(key: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
-    """Arguments for a widget that shows `value`, which is held elsewhere, and gives to `write` what a person enters."""
+    """Return arguments for a widget that shows `value`, held elsewhere, and passes what a person enters to `write`."""
     if st.session_state.get(key, _NOTHING) != value:
         st.session_state[key] = value
     return {"key": key, "on_change": _entered, "args": (key, write)}
@@ -41,8 +43,8 @@ def _entered(key: str, write: Callable[[Any], None]) -> None:
 
 
 def kept(key: str, value: Any = None, offered: Collection | None = None) -> dict[str, Any]:
-    """Arguments for a widget whose value the session keeps under its key; until somebody enters one it shows `value`.
-    offered: among what it is a choice, or several; what is offered no more is not chosen any longer."""
+    """Return arguments for a widget whose value the session keeps under its key. Until somebody enters a value it shows
+    `value`. offered: the options of a choice, or of several; a choice that is no longer offered is dropped."""
     held = choices().fields
     now = held.get(key, value)
     if offered is not None:

@@ -1,4 +1,4 @@
-"""One click, one crystal: the clicks of a session on the Correct page, and what the network sees of its images."""
+"""One click, one crystal: the clicks of a session on the Correct page, and its images as the network sees them."""
 
 import threading
 from concurrent.futures import Future
@@ -12,16 +12,16 @@ from crystalseg.execution.corrected import Corrected
 from crystalseg.record.store import now
 from crystalseg.segmentation.corrections.correction import CorrectionError
 
-if TYPE_CHECKING:  # it loads torch
+if TYPE_CHECKING:  # importing it loads torch
     from crystalseg.segmentation.corrections.clicks import Network, Seen
 
 _KEY = "clicks"
-LARGEST = 32_000_000  # px; what is seen of an image takes 19 bytes a pixel
+LARGEST = 32_000_000  # px; the network's view of an image takes 19 bytes per pixel
 
 
 @cache
 def _network() -> "Network | None":
-    """The network, or None where there are no weights for it."""
+    """Return the network, or None if it has no weights."""
     from crystalseg.segmentation.models import load_clicks
 
     return load_clicks()
@@ -29,7 +29,8 @@ def _network() -> "Network | None":
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _seen(job: str, _corrected: Corrected) -> "Future[Seen]":
-    """A job's image as the network sees it, made in the background, so that the first click is as quick as the next."""
+    """Start to prepare a job's image for the network in the background, so that the first click is as fast as
+    others."""
     seen: Future[Seen] = Future()
 
     def make() -> None:
@@ -39,7 +40,7 @@ def _seen(job: str, _corrected: Corrected) -> "Future[Seen]":
         try:
             _network()
             seen.set_result(Seen.of(evidence.pixels, evidence.scales))
-        except Exception as error:  # whoever asks for it is told
+        except Exception as error:  # passed on to the caller of the future
             seen.set_exception(error)
 
     threading.Thread(target=make, daemon=True).start()
@@ -47,21 +48,21 @@ def _seen(job: str, _corrected: Corrected) -> "Future[Seen]":
 
 
 def prepare(corrected: Corrected) -> None:
-    """Begin with what clicks will need."""
+    """Start to prepare what clicks will need."""
     if corrected.history.labels.size <= LARGEST:
         _seen(corrected.job, corrected)
 
 
 def click(corrected: Corrected, edit: dict, who: str) -> None:
-    """The crystal under a click, or mended by it, as `edit["role"]` says; CorrectionError if nothing is found, or no
-    network can be asked."""
+    """Draw the crystal under a click, or refine it, as `edit["role"]` says. Raises CorrectionError if nothing is found
+    or no network is available."""
     from crystalseg.segmentation.corrections.clicks import Clicks
 
     network = _network()
     if network is None:
-        raise CorrectionError("There are no weights for clicks (weights/clicks.safetensors): use add or draw instead.")
+        raise CorrectionError("There are no weights for clicks (weights/clicks.safetensors). Use add or draw instead.")
     if corrected.history.labels.size > LARGEST:
-        raise CorrectionError(f"Images of more than {LARGEST / 1e6:.0f} megapixels take no clicks: use add or draw.")
+        raise CorrectionError(f"Images of more than {LARGEST / 1e6:.0f} megapixels take no clicks. Use add or draw.")
 
     point = tuple(edit["points"][0])
     result = corrected.job, corrected.choice
@@ -80,5 +81,5 @@ def click(corrected: Corrected, edit: dict, who: str) -> None:
 
 
 def forget() -> None:
-    """The next click begins a crystal."""
+    """Let the next click start a new crystal."""
     st.session_state.pop(_KEY, None)

@@ -1,4 +1,4 @@
-"""The buttons behind which files are."""
+"""Download buttons."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,10 +17,11 @@ def offer(
     kind: str | None = None,
     **look: Any,
 ) -> None:
-    """A download button at `place`: the page or a column of it; `data` may be made when it is clicked.
+    """Show a download button at `place`, the page or a column of it. `data` may be a function that makes it on a click.
 
-    The click does not draw the page anew. Streamlit drops what it has not yet sent when a page starts anew, with it
-    the answer that the file is ready: a file made in no time never came, and its button stayed busy for minutes.
+    The click does not rerun the page. When a page starts to rerun, Streamlit drops everything it has not sent,
+    including the message that the file is ready. A file made quickly would then never arrive, and its button would stay
+    busy.
     """
     place.download_button(words, data, name, kind, on_click="ignore", **look)
 
@@ -28,8 +29,8 @@ def offer(
 def offer_each(
     rows: Iterable[Handout], make: Callable[[Handout], bytes], stem: str, across: int = 3, key: str = ""
 ) -> None:
-    """A button for each of these, in `across` columns; `stem`: what the files' names begin with; `key`: where the page
-    offers several such lists."""
+    """Show a button for each handout, in `across` columns. stem: start of the file names; key: distinguishes lists on a
+    page with several of them."""
     columns = st.columns(across)
     for k, row in enumerate(rows):
         offer(

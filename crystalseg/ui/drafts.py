@@ -1,7 +1,7 @@
-"""Settings and profiles while somebody chooses them, apart from any widget.
+"""Drafts of settings and profiles while somebody edits them, independent of any widget.
 
-A draft holds what it began with and, by field, what was changed since, as it stands in the field. A field that nobody
-changed keeps its value to the last digit, whatever a widget shows of it.
+A draft holds its base and, by field, the changes to it as they stand in the field. A field that nobody changed keeps
+its value to the last digit, whatever a widget shows of it.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 def text_of(numbers: tuple[float | None, ...]) -> str:
-    """Numbers as `numbers_of` reads them, all digits; None is `auto`."""
+    """Return numbers as text with all digits, as `numbers_of` reads it; None is `auto`."""
     return ", ".join("auto" if number is None else repr(number).removesuffix(".0") for number in numbers)
 
 
 def numbers_of(text: str, name: str) -> tuple[float | None, ...]:
-    """The numbers of a text, between commas; between semicolons, a comma is a decimal one. SettingsError, beginning
-    with `name`, if a part is no number."""
+    """Return the numbers in a text, separated by commas. If semicolons separate them, a comma is a decimal comma.
+    Raises SettingsError, starting with `name`, if a part is not a number."""
     parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
     values: list[float | None] = []
     for word in (part.strip().rstrip("%").strip() for part in parts):
@@ -41,28 +41,28 @@ def numbers_of(text: str, name: str) -> tuple[float | None, ...]:
 
 @dataclass
 class _Draft(Generic[T]):
-    """base: what it began with; changed: by field, what stands there instead of what `base` says."""
+    """A draft. base: its initial value; changed: the changed fields, as they stand in the field."""
 
     base: T
     changed: dict[str, Any] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Callable[[T], Any]]:
-        """By the name of each field, what it shows of a value."""
+        """Return, for each field by name, the function that extracts what it shows from a value."""
         raise NotImplementedError
 
     def shown(self, name: str) -> Any:
-        """What stands in a field."""
+        """Return what a field shows."""
         return self.changed[name] if name in self.changed else self.fields()[name](self.base)
 
     def put(self, name: str, value: Any) -> None:
-        """Somebody wrote `value` into a field; what was there at first is no change."""
+        """Put `value`, which somebody entered, into a field. The initial content is not a change."""
         if value == self.fields()[name](self.base):
             self.changed.pop(name, None)
         else:
             self.changed[name] = value
 
     def start(self, base: T) -> None:
-        """Begin anew."""
+        """Restart with another base."""
         self.base, self.changed = base, {}
 
 
@@ -92,8 +92,8 @@ _INSTANCES = {
 
 @dataclass
 class SettingsDraft(_Draft[Settings]):
-    """Fields: method, own model, network, effort, factors, thresholds, foreground, min area, min confidence, flow
-    threshold, holes, border rule, only. Its parts can be had while another cannot be read."""
+    """A draft of settings. Fields: method, own model, network, effort, factors, thresholds, foreground, min area, min
+    confidence, flow threshold, holes, border rule, only. Each part is available even while another one is invalid."""
 
     base: Settings = field(default_factory=Settings)
 
@@ -102,11 +102,11 @@ class SettingsDraft(_Draft[Settings]):
 
     @property
     def names_model(self) -> bool:
-        """Whether the method or its model is another than at first."""
+        """Return whether the method or its model differs from the base."""
         return not {"method", "own model"}.isdisjoint(self.changed)
 
     def method(self) -> str:
-        """As `Settings.method` names it; SettingsError while its model is not named."""
+        """The method as `Settings.method` names it. Raises SettingsError while its model is not named."""
         if not self.names_model:
             return self.base.method
         name, model = self.shown("method"), self.shown("own model").strip()
@@ -117,7 +117,7 @@ class SettingsDraft(_Draft[Settings]):
         return f"{name}:{model}"
 
     def scales(self) -> Scales:
-        """SettingsError says what makes no sense."""
+        """The ladder of resolutions. SettingsError says what is invalid."""
         name = self.shown("method")
         if name not in LADDERS:
             return Scales() if "method" in self.changed else self.base.scales
@@ -129,18 +129,18 @@ class SettingsDraft(_Draft[Settings]):
         if "thresholds" in self.changed:
             thresholds = numbers_of(self.shown("thresholds"), "Size thresholds")
         if METHODS[name].fusion != "attention" and len(thresholds) != len(factors):
-            thresholds = ()  # of no use to the method, and not shown
+            thresholds = ()  # the method does not use them, and they are not shown
         if None in thresholds:
             raise SettingsError("Size thresholds must be numbers.")
         return Scales(factors, tuple(t for t in thresholds if t is not None), old.tile_relevance)
 
     def instances(self) -> Instances:
-        """SettingsError says what is out of range."""
+        """The thresholds for crystals. SettingsError says what is out of range."""
         changed = {_INSTANCES[name]: value for name, value in self.changed.items() if name in _INSTANCES}
         return replace(self.base.instances, **changed)
 
     def measuring(self) -> Measuring:
-        """SettingsError if the selection cannot be read."""
+        """The border rule and selection. Raises SettingsError if the selection cannot be read."""
         if self.changed.keys().isdisjoint(("border rule", "only")):
             return self.base.measuring
         return Measuring(
@@ -149,8 +149,8 @@ class SettingsDraft(_Draft[Settings]):
         )
 
     def settings(self, method: str = "") -> Settings:
-        """All of it, with another name of the same `method` if one is given; SettingsError says what is missing or
-        makes no sense."""
+        """Return the complete settings, with `method` as another name of the same method if given. SettingsError says
+        what is missing or invalid."""
         return Settings(
             method or self.method(),
             self.scales(),
@@ -175,9 +175,9 @@ _PROFILE: dict[str, Callable[[Profile], Any]] = {
 
 @dataclass
 class ProfileDraft(_Draft[Profile]):
-    """Fields: name, product, kind, default, limits, sections, four eyes, keep images; the settings have theirs.
-    beginnings: how often it was begun anew; began, table: its limits as the table that edits them was given and shows
-    them now, None before that."""
+    """A draft of a profile. Fields: name, product, kind, default, limits, sections, four eyes, keep images; settings
+    have a draft of their own. beginnings: number of restarts; began, table: the limits as the editing table first got
+    them and as it shows them now, None before."""
 
     settings: SettingsDraft = field(init=False)
     beginnings: int = 0
@@ -198,11 +198,11 @@ class ProfileDraft(_Draft[Profile]):
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything is, but its limits."""
+        """Return whether anything except the limits has changed."""
         return bool(self.changed or self.settings.changed)
 
     def profile(self, settings: Settings | None = None) -> Profile:
-        """All of it, with these `settings` if they are given; UserError says what is missing or makes no sense."""
+        """Return the complete profile, with `settings` if given. UserError says what is missing or invalid."""
         changed = {name.replace(" ", "_"): value for name, value in self.changed.items()}
         if "name" in changed:
             changed["name"] = changed["name"].strip()

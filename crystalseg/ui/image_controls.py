@@ -23,11 +23,11 @@ from crystalseg.ui.choices import NUMBER, kept, linked
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import refuse, telling
 
-SCALE_BAR_PX = 1000  # width at which the image is shown for marking its scale bar
+SCALE_BAR_PX = 1000  # width of the image for marking its scale bar
 
 
 def choose_micrographs() -> None:
-    """Upload, examples, and which micrograph is being worked on; in the sidebar."""
+    """Show uploads, examples and the choice of the current micrograph in the sidebar."""
     uploads = st.file_uploader(
         "Micrographs",
         type=list(FORMATS),
@@ -37,14 +37,16 @@ def choose_micrographs() -> None:
     for problem in session.add_uploads(uploads):
         refuse(problem)
     for upload in session.large_uploads().values():
-        st.info(plain(f"{upload.name} is large: Measure measures it window by window."), icon=":material/grid_on:")
+        st.info(plain(f"{upload.name} is large. The Measure page measures it in windows."), icon=":material/grid_on:")
     session.current()
     with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
         for title, path in examples.files().items():
             if st.button(title, width="stretch"):
                 st.session_state["current"] = session.add(path.read_bytes(), path.name)
         if st.button(
-            "synthetic polycrystal (0.5 µm/px)", width="stretch", help="One huge crystal among tiny ones, drawn anew."
+            "synthetic polycrystal (0.5 µm/px)",
+            width="stretch",
+            help="One huge crystal among tiny ones. Each click draws a new image.",
         ):
             st.session_state["current"] = _add_synthetic()
     held = session.items()
@@ -58,7 +60,7 @@ def choose_micrographs() -> None:
             format_func=lambda k: plain(_told_apart(k, held)),
         )
         st.session_state["current"] = chosen
-        if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay in the record."):
+        if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay on record."):
             session.remove(chosen)
             st.rerun()
 
@@ -79,13 +81,14 @@ def _add_synthetic() -> str:
 
 
 def choose_pixel_size(item: session.Item) -> None:
-    """Calibration by hand; what the file itself says is kept unless replaced."""
+    """Let the user calibrate by hand. The pixel size that the file states is kept unless replaced."""
     stated = item.original.calibration
     if stated:
         st.success(f"{stated.um_per_px:.5g} µm per pixel: {plain(stated.source)}.", icon=":material/straighten:")
     else:
         st.info(
-            "This file states no pixel size. Until you give one, all sizes are in pixels.", icon=":material/straighten:"
+            "This file states no pixel size. Until you enter one, all sizes are in pixels.",
+            icon=":material/straighten:",
         )
     saved = instruments.instruments(shared.engine())
     ways = [*(["saved calibration"] if saved else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
@@ -112,12 +115,12 @@ def choose_pixel_size(item: session.Item) -> None:
 
 
 def _typed(item: session.Item, how: str) -> Calibration | None:
-    """µm per pixel or pixels per mm, typed."""
+    """Return the typed µm per pixel or pixels per mm."""
     columns = st.columns(2)
     size, uncertainty = f"pixel size {how} {item.key}", f"uncertainty {how} {item.key}"
     value = columns[0].number_input(how, 0.0, None, format=NUMBER, **kept(size, 0.0))
     percent = columns[1].number_input(
-        "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, format=NUMBER, **kept(uncertainty)
+        "Its standard uncertainty, % (empty: unknown)", 0.0, 99.0, None, format=NUMBER, **kept(uncertainty)
     )
     make = from_um_per_px if how == "µm per pixel" else from_px_per_mm
     new = make(value) if value > 0 else None
@@ -125,14 +128,12 @@ def _typed(item: session.Item, how: str) -> Calibration | None:
 
 
 def _save_instrument(item: session.Item, new: Calibration) -> None:
-    """Keep the pixel size by name for later images of the same instrument and objective."""
+    """Save the pixel size by name for other images of the same instrument and objective."""
     with st.popover("Save it for this instrument", icon=":material/save:"):
         name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", key=f"name {item.key}")
         date = st.date_input("Date of the calibration", key=f"date {item.key}")
         length = st.number_input("Certified length, µm (0: none)", 0.0, None, 0.0, key=f"length {item.key}")
-        wide = st.number_input(
-            "Its standard uncertainty, µm (empty: not known)", 0.0, None, None, key=f"wide {item.key}"
-        )
+        wide = st.number_input("Its standard uncertainty, µm (empty: unknown)", 0.0, None, None, key=f"wide {item.key}")
         certificate = st.text_input("Certificate", key=f"certificate {item.key}")
         if st.button("Save", disabled=not name.strip(), key=f"save {item.key}"):
             instrument = Instrument(
@@ -151,7 +152,7 @@ def _save_instrument(item: session.Item, new: Calibration) -> None:
 def _scale_bar(item: session.Item) -> Calibration | None:
     st.caption("Drag from one end of the bar to the other, or type the ends.")
     pixels = item.original.pixels
-    # The bar is nearly always low in the image, where it can be shown larger.
+    # The bar is nearly always in the lowest part of the image, which can be shown larger.
     low = st.checkbox("Show the lowest third only", **kept(f"lowest third {item.key}", True))
     top = pixels.shape[0] * 2 // 3 if low else 0
     factor = SCALE_BAR_PX / pixels.shape[1]
@@ -160,10 +161,10 @@ def _scale_bar(item: session.Item) -> Calibration | None:
     if proposal is not None and ends != list(proposal):
         left, right = st.columns((3, 1), vertical_alignment="center")
         left.info(
-            f"This may be the bar: a stripe {proposal[2] - proposal[0]:.0f} px long, drawn in orange.",
+            f"This may be the scale bar: a stripe {proposal[2] - proposal[0]:.0f} px long, drawn in orange.",
             icon=":material/straighten:",
         )
-        if right.button("Take its ends", key=f"take {item.key}"):
+        if right.button("Use its ends", key=f"take {item.key}"):
             ends[:] = proposal
             st.rerun()
     shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -194,7 +195,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
         None,
         format=NUMBER,
         placeholder="not known",
-        help="Standard uncertainty of the length. Empty: not known; then the pixel size's is not known either.",
+        help="Standard uncertainty of the length. If empty, that of the pixel size is unknown too.",
         **kept(f"bar length ± {item.key}", None),
     )
     if length <= 0 or values == [0.0] * 4:
@@ -207,7 +208,7 @@ def _set(values: list, index: int, value: Any) -> None:
 
 
 def choose_region(item: session.Item) -> Micrograph | None:
-    """Data bar and rectangle; returns the part to be measured, or None with the reason shown."""
+    """Choose data bar and rectangle. Returns the part to measure, or None after showing why there is none."""
     height, width = item.original.shape
     if item.original.channels > 1:
         channels, now = item.original.channels, item.original.channel
@@ -219,7 +220,7 @@ def choose_region(item: session.Item) -> Micrograph | None:
     if item.bar is not None:
         st.checkbox(
             f"Leave out the data bar below row {item.bar}",
-            help="A band with writing was found at the lower edge. It is never measured as crystals while excluded.",
+            help="There is a band with text at the lower edge. While it is excluded, it is never measured as crystals.",
             **linked(f"exclude bar {item.key}", item.exclude_bar, partial(setattr, item, "exclude_bar")),
         )
 
@@ -246,13 +247,13 @@ EACH, BY_HAND = "as each image states", "given by hand"
 
 
 def pixel_size_of_all(key: str) -> Calibration | None:
-    """Of all images: as saved for an instrument, by hand, or None, which leaves it to each image. `key`: of the page's
-    widgets."""
+    """Return the pixel size for all images: that of a saved instrument, one given by hand, or None, which uses what
+    each image states. `key`: prefix of the page's widgets."""
     saved = instruments.instruments(shared.engine())
     how = st.selectbox(
         "Pixel size",
         [EACH, BY_HAND, *saved],
-        help="One that is given holds for all images; an image that states another is not measured.",
+        help="A pixel size given here applies to all images. An image that states another one is not measured.",
         **kept(f"{key} pixel size", EACH, [EACH, BY_HAND, *saved]),
     )
     if how == EACH:
@@ -261,6 +262,6 @@ def pixel_size_of_all(key: str) -> Calibration | None:
         return saved[how].calibration()
     um = st.number_input("µm per pixel", 0.0, None, format=NUMBER, **kept(f"{key} µm per pixel", 0.0))
     percent = st.number_input(
-        "Its standard uncertainty, % (empty: not known)", 0.0, 99.0, None, format=NUMBER, **kept(f"{key} uncertainty")
+        "Its standard uncertainty, % (empty: unknown)", 0.0, 99.0, None, format=NUMBER, **kept(f"{key} uncertainty")
     )
     return from_um_per_px(um, percent) if um > 0 else None

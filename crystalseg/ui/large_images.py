@@ -1,4 +1,4 @@
-"""Large images on the Measure page: measured window by window in the background, and looked at field by field."""
+"""Large images on the Measure page: measured in windows in the background, and shown field by field."""
 
 import glob
 from pathlib import Path
@@ -23,20 +23,20 @@ from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import SHOWN_PX, Crystals, Shown, viewer
 
-FIELDS = (1000, 2000, 4000)  # px, sides of the field that is looked at
-LARGEST_DOWNLOAD = 2**28  # bytes; larger files are fetched from the folder
+FIELDS = (1000, 2000, 4000)  # px; sides of the field shown
+LARGEST_DOWNLOAD = 2**28  # bytes; larger files must be copied from the folder
 CHOSEN, PATH = "large image", "large path"  # keys of widgets
 
 
 def choose() -> None:
-    """In the sidebar: a large image on this machine, and which of those measured is looked at."""
+    """Choose, in the sidebar, a large image on this machine, and which measured one is shown."""
     known = {one.folder.name: one.title for one in work.works("mosaic")}
     held = choices().fields
     with st.expander("Large images", expanded=bool(held.get(CHOSEN) or session.large_uploads())):
         st.text_input(
             "A file on this machine",
-            help="Stitched images of up to 1000 megapixels, measured window by window as if whole: TIFF, OME-TIFF, or "
-            "an OME-Zarr folder. Nothing is copied while it is read.",
+            help="Stitched images of up to 1000 megapixels, measured in windows with the result of the whole: TIFF, "
+            "OME-TIFF, or an OME-Zarr folder. The file is read in place, without a copy.",
             **kept(PATH, ""),
         )
         packed = st.file_uploader("Or an OME-Zarr folder packed as ZIP", type=["zip"])
@@ -53,7 +53,7 @@ def choose() -> None:
 
 
 def show() -> bool:
-    """The large image that was given or chosen, in the place of others; False if there is none."""
+    """Show the given or chosen large image in place of others. Returns False if there is none."""
     uploads, held = session.large_uploads(), choices().fields
     path = (held.get(PATH) or "").strip()
     chosen = [one for one in work.works("mosaic") if one.folder.name == held.get(CHOSEN)]
@@ -67,10 +67,10 @@ def show() -> bool:
 
 
 def _new(uploads: list[Any], path: str) -> None:
-    """Profile and pixel size of a large image; then it starts."""
+    """Choose profile and pixel size of a large image, and start it."""
     name = uploads[0].name if uploads else Path(path).name
     st.subheader(plain(name))
-    st.caption("A large image is measured window by window, in the background: it goes on when this page is closed.")
+    st.caption("A large image is measured in windows, in the background, even while this page is closed.")
     profile, calibration, workers = new_work.choose("mosaic", "0: one process with all cores. Each takes 1 to 2 GB.")
     start, leave, _ = st.columns((1, 1, 3))
     if start.button("Start", type="primary", icon=":material/play_arrow:"):
@@ -95,7 +95,7 @@ def _leave(chosen: str | None) -> None:
 
 
 def _look_at(one: Work) -> None:
-    """How far it is, and its result."""
+    """Show its progress, and its result."""
     left, right = st.columns((5, 1), vertical_alignment="center")
     left.subheader(plain(one.title))
     if right.button("Close", icon=":material/close:", key=f"close {one.folder.name}"):
@@ -108,7 +108,7 @@ def _look_at(one: Work) -> None:
 
 
 def is_kept(one: Work, run: Run) -> bool:
-    """Whether a run's result can be looked at field by field."""
+    """Return whether a run's result can be shown field by field."""
     return all(_file(one, run, ending).is_file() for ending in ("labels.ome.tif", "crystals.parquet"))
 
 
@@ -117,16 +117,16 @@ def _file(one: Work, run: Run, ending: str) -> Path:
 
 
 def result(one: Work, run: Run) -> None:
-    """Figures, the image with its field, distribution, and the files."""
+    """Show figures, the image with its field, distribution, and the files."""
     key = run.id
     if run.summary is None:
-        st.warning("No crystal counts.", icon=":material/search:")
+        st.warning("No crystal is counted.", icon=":material/search:")
     else:
         _figures(run.summary)
     labels = PyramidFile(_file(one, run, "labels.ome.tif"))
     image = PyramidFile(file) if (file := _file(one, run, "image.ome.tif")).is_file() else None
     if image is None:
-        st.info("The image was deleted, as its profile asks for; its crystals are shown.", icon=":material/hide_image:")
+        st.info("The image was deleted, as its profile demands. Its crystals are shown.", icon=":material/hide_image:")
     crystals = _table(str(_file(one, run, "crystals.parquet")))
     _fields(key, image, labels, crystals, run.um_per_px)
     rule = run.chosen.measuring.border_rule
@@ -135,7 +135,7 @@ def result(one: Work, run: Run) -> None:
 
 
 def _figures(summary: Summary) -> None:
-    """What is known of the sizes."""
+    """Show the size figures."""
     unit, average = summary.unit, summary.average
     columns = st.columns(4)
     columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent diameter.")
@@ -146,7 +146,7 @@ def _figures(summary: Summary) -> None:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _table(path: str) -> pd.DataFrame:
-    """The crystals of a large image."""
+    """Return the crystals of a large image."""
     return pd.read_parquet(path)
 
 
@@ -154,7 +154,7 @@ def _table(path: str) -> pd.DataFrame:
 def _fields(
     name: str, image: PyramidFile | None, labels: PyramidFile, crystals: pd.DataFrame, um_per_px: float | None
 ) -> None:
-    """The whole image, small, where a click chooses the field shown beside it at its own resolution."""
+    """Show the whole image, reduced. A click in it chooses the field that is shown beside it at full resolution."""
     height, width = labels.shape
     overview, field = st.columns((2, 5))
     with overview:
@@ -164,7 +164,7 @@ def _fields(
         key = f"middle {name}"
         y, x = st.session_state.setdefault(key, (height // 2, width // 2))
         top, left = (int(np.clip(c - side // 2, 0, max(0, n - side))) for c, n in ((y, height), (x, width)))
-        st.session_state[key] = (top + side // 2, left + side // 2)  # not beyond the edge
+        st.session_state[key] = (top + side // 2, left + side // 2)  # kept inside the edge
         box = (top, left, min(top + side, height), min(left + side, width))
         first, last = ((round(x / factor), round(y / factor)) for y, x in (box[:2], box[2:]))
         marked = cv2.rectangle(small.copy(), first, last, OUTLINE, max(1, len(small) // 150))
@@ -187,7 +187,7 @@ def _fields(
 
 
 def _moves(key: str, side: int) -> None:
-    """Buttons to the neighbouring fields."""
+    """Show buttons for moving to the neighbouring fields."""
 
     def move(down: int, across: int) -> None:
         y, x = st.session_state[key]
@@ -202,7 +202,7 @@ def _moves(key: str, side: int) -> None:
 def _pixels(
     image: PyramidFile | None, labels: PyramidFile, box: tuple[int, int, int, int], longest: int
 ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """As `PyramidFile.read` of the image; where that is gone, crystals in gray."""
+    """Like `PyramidFile.read` for the image; if the image is gone, crystals in gray."""
     if image is not None:
         return image.read(box, longest)
     numbers, part = labels.read(box, longest)
@@ -210,7 +210,7 @@ def _pixels(
 
 
 def _files(one: Work, run: Run) -> None:
-    """What was written, to take away."""
+    """Offer the files that were written."""
     stem = one.kind.results(one, run)
     written = sorted(stem.parent.glob(f"{glob.escape(stem.name)}_*.*"), key=lambda path: path.suffix != ".pdf")
     columns = st.columns(3)

@@ -1,4 +1,4 @@
-"""The crystals of many runs as one population a month."""
+"""Combine the crystals of many runs into one population per month."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,18 @@ from crystalseg.record import crystals, index, store
 from crystalseg.ui.charts import months_chart
 from crystalseg.ui.run_list import in_one_unit, say_ways
 
-NEEDED = ("created", "unit", "counted", "crystals", "method", "weights")  # of the index
+NEEDED = ("created", "unit", "counted", "crystals", "method", "weights")  # columns of the index
 
 
 @st.cache_data(max_entries=600, show_spinner=False)
 def _figures(month: str, key: str, _files: Sequence[str]) -> dict[str, float] | None:
-    """Of the crystals of a month's runs, by their files, which never change; key: made of these."""
+    """Return the figures of the crystals of a month's runs, by their immutable files; key: made from the files."""
     return crystals.of_month(month, _files)
 
 
 def of_months(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a month, the first first: runs, and the figures of `crystals.summed_up`. rows: of `index.runs`."""
+    """Return one row per month, oldest first: number of runs, and figures by `crystals.summed_up`. rows: of
+    `index.runs`."""
     table = []
     for month, of_month in rows.groupby(rows["created"].str[:7]):
         files = of_month["crystals"].to_list()
@@ -31,8 +32,8 @@ def of_months(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def months(engine: Engine, query: index.Query) -> None:
-    """Percentiles of all crystals of the runs found, month by month."""
-    if not st.toggle("Crystals by month", help="All crystals of the runs found, as one population a month."):
+    """Show percentiles of all crystals of the runs found, by month."""
+    if not st.toggle("Crystals by month", help="All crystals of the runs found, as one population per month."):
         return
     rows = index.runs(engine, query, only=NEEDED)
     rows = rows[rows["counted"].fillna(0) > 0]
@@ -40,14 +41,15 @@ def months(engine: Engine, query: index.Query) -> None:
     kept = alike[alike["crystals"] != ""]
     if len(kept) < len(rows):
         words = (
-            f"{len(rows) - len(kept):,} of {len(rows):,} runs are left out: not in {unit}, or of an earlier release."
+            f"{len(rows) - len(kept):,} of {len(rows):,} runs are left out, because they are not in {unit} or come "
+            "from an earlier release."
         )
         st.caption(words)
     if not len(kept):
         st.info("None of these runs has crystals on record.", icon=":material/search:")
         return
     say_ways(kept)
-    with st.spinner("Crystals are read…", show_time=True):
+    with st.spinner("Reading crystals…", show_time=True):
         table = of_months(kept)
     by = st.segmented_control("Weighted by", ["number", "area"], default="number", key="months by") or "number"
     st.plotly_chart(months_chart(table, by, unit), width="stretch")

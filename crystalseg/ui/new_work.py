@@ -1,4 +1,4 @@
-"""Long work that a page begins: what it needs, and where its images come from."""
+"""Widgets for starting long work: its settings, and the source of its images."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from crystalseg.ui.telling import refuse
 
 
 def choose(kind: str, words: str) -> tuple[Profile, Calibration | None, int]:
-    """Widgets for what work of that kind needs: profile, pixel size, and how many workers, of which `words` tell."""
+    """Show the widgets for work of a kind: profile, pixel size and number of workers, which `words` explain."""
     columns = st.columns(3)
     with columns[0]:
         name = settings_controls.profile_box(f"{kind} profile", "default settings")
@@ -36,9 +36,9 @@ def begin(
     workers: int | None,
     prepare: Callable[[Path, Path], object],
 ) -> Path | None:
-    """Begin work of that kind with the images uploaded, or those at a path of this machine; its folder. `prepare` gets
-    that and the images' place, and says what is asked for. None, with the reason shown, if it cannot be begun: nothing
-    of it is left then."""
+    """Start work of a kind with the uploaded images or those at a path of this machine, and return its folder.
+    `prepare` gets the folder and the place of the images, and writes the request. If it cannot start, None is returned
+    after showing the reason, and nothing of it is left."""
     account.require("operator")
     folder = work.new_folder(kind)
     try:
@@ -57,12 +57,12 @@ def begin(
 
 
 def given(kind: str, uploads: Sequence[Any], path: str, folder: Path) -> Path:
-    """Where the images are that a visitor gave for work in `folder`: what was uploaded, which is copied there, or what
-    is at a path that may be read here (`shared.server_path`). UserError if nothing is there."""
+    """Return the place of the images that a visitor gave for work in `folder`: copies of the uploads, or a path that
+    may be read here (`shared.server_path`). Raises UserError if nothing is there."""
     if not uploads:
         source = shared.server_path(path)
         if not source.exists():
-            raise UserError(f"There is no {source} on this machine: check how it is written.")
+            raise UserError(f"There is no {source} on this machine. Check the spelling.")
         return source
     place = folder / work.UPLOADS
     place.mkdir()

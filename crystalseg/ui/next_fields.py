@@ -1,4 +1,4 @@
-"""What to label next, among the runs on record: offered as crops, each a click away from the Correct page."""
+"""Suggest what to label next among the runs on record: crops, each with a button that opens it on the Correct page."""
 
 import numpy as np
 import streamlit as st
@@ -12,16 +12,16 @@ from crystalseg.ui import session, shared
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import telling
 
-AT_HAND = 20  # latest runs that are looked through
+AT_HAND = 20  # number of latest runs to search
 
 
 def show(material: str) -> None:
-    """Fields of the latest runs whose labels would teach a material most."""
+    """Show the fields of the latest runs whose labels would teach a material most."""
     engine = shared.engine()
     latest = index.runs(engine, most=AT_HAND)
     st.caption(
-        "Of the images measured lately, the parts where the crystals found are least sure and least like what is "
-        "labelled already. Correct one, mark it as checked, add it."
+        "These parts of recent images have crystals that are least certain and least similar to what is already "
+        "labelled. Correct a part, mark it as checked, and add it."
     )
     if latest.empty:
         st.info("Measure an image first.", icon=":material/straighten:")
@@ -35,11 +35,9 @@ def show(material: str) -> None:
     taught = tuple(one.files for one in annotations.annotations(engine, material))
     found = best(tuple(images), taught)
     if not found:
-        st.info("Fewer than three crystals lie together in any of them.", icon=":material/search:")
+        st.info("None of the images has three or more crystals close together.", icon=":material/search:")
         return
-    st.markdown(
-        f"**{sum(offer.minutes for offer in found):.0f} minutes of your time**, as an estimate, for all of them."
-    )
+    st.markdown(f"All of them take about **{sum(offer.minutes for offer in found):.0f} minutes of your time**.")
     columns = st.columns(3)
     for number, offer in enumerate(found):
         with columns[number % 3]:
@@ -47,7 +45,7 @@ def show(material: str) -> None:
 
 
 def one(offer: FieldOffer, name: str) -> None:
-    """A field, and the way to correct it."""
+    """Show a field, with a button to correct it."""
     st.image(crop(offer.key, offer.box), width="stretch")
     st.caption(
         plain(f"{name}: {offer.crystals} crystals, about {offer.wrong:.0f} of them wrong, {offer.minutes:.0f} min")
@@ -60,9 +58,9 @@ def one(offer: FieldOffer, name: str) -> None:
             st.switch_page("pages/correct.py")
 
 
-@st.cache_data(max_entries=8, show_spinner="Looking through the images …")
+@st.cache_data(max_entries=8, show_spinner="Searching the images…")
 def best(images: tuple[str, ...], taught: tuple[tuple[str, str], ...]) -> list[FieldOffer]:
-    """The fields to label next of these runs, where `taught` files are labelled already."""
+    """Return the fields of these runs to label next; `taught` are the files that are already labelled."""
     seen = []
     for run in images:
         reopened = _reopened(run)
@@ -78,15 +76,15 @@ def best(images: tuple[str, ...], taught: tuple[tuple[str, str], ...]) -> list[F
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def crop(run: str, box: tuple[int, int, int, int]) -> np.ndarray:
-    """A field with the crystals that were found outlined."""
+    """Return a field with its crystals outlined."""
     seen = _reopened(run)
-    assert seen is not None  # it was offered
+    assert seen is not None  # only reopened runs are offered
     cut = slice(box[0], box[2]), slice(box[1], box[3])
     return outlined(seen.pixels[cut], seen.labels[cut])
 
 
 def _reopened(run: str) -> Seen | None:
-    """A run's image and what was found in it; None if its image was not kept."""
+    """Return the image of a run and its crystals, or None if the image was not kept."""
     try:
         reopened = reopen(runs.find(shared.engine(), run))
     except StoreError:

@@ -1,4 +1,4 @@
-"""Widgets about runs: start, watch, cancel, and the frame of pages about a finished one."""
+"""Widgets for runs: start, progress, cancel, and the frame of pages about a finished run."""
 
 from collections.abc import Callable
 
@@ -15,14 +15,14 @@ from crystalseg.ui.telling import refuse
 
 
 def sidebar() -> None:
-    """What every page but Measure has at its side: the micrographs, and whose corrections these are."""
+    """Show what every page except Measure has in its sidebar: the micrographs, and which settings apply."""
     with st.sidebar:
         choose_micrographs()
-        st.caption(f"Thresholds ({session.instances().words}) and border rule are set on the Measure page.")
+        st.caption(f"Set thresholds ({session.instances().words}) and border rule on the Measure page.")
 
 
 def finished(item: session.Item) -> str | None:
-    """The job of a result to look at; None if there is none, and it says what to do."""
+    """Return the job of a result to show, or None after telling the user what to do."""
     job = item.shown()
     if job and job.active:
         watch(job.id)
@@ -32,13 +32,13 @@ def finished(item: session.Item) -> str | None:
     if job and job.status == "failed":
         refuse(job.error)
     st.info(
-        f"{plain(item.original.name)} is not measured yet: go to Measure and press Run.", icon=":material/straighten:"
+        f"{plain(item.original.name)} is not measured yet. Go to Measure and press Run.", icon=":material/straighten:"
     )
     return None
 
 
 def result_page(title: str, caption: str, show: Callable[[session.Item, str], None]) -> None:
-    """A page about the micrograph's finished run, which `show` draws of its job."""
+    """Draw a page about the micrograph's finished run; `show` draws the result of its job."""
     session.enter()
     sidebar()
     st.title(title)
@@ -51,7 +51,7 @@ def result_page(title: str, caption: str, show: Callable[[session.Item, str], No
 
 
 def run_button(item: session.Item, micrograph: Micrograph | None, settings: Settings | None) -> None:
-    """Start a run, or show the one in progress."""
+    """Show a button that starts a run, or the run in progress."""
     job = item.shown()
     if job and job.active:
         watch(job.id)
@@ -70,7 +70,7 @@ def run_button(item: session.Item, micrograph: Micrograph | None, settings: Sett
 
 
 def _cost(item: session.Item, shape: tuple[int, int], settings: Settings) -> str:
-    """What a run of an (H, W) image takes: how often the network looks, and how long by the last run of this image."""
+    """Return the cost of a run on an (H, W) image: number of tiles, and duration judging by the last run."""
     whole, finer = settings.steps(shape)
     least = looks(shape, whole)
     most = least + looks(shape, finer)
@@ -80,12 +80,12 @@ def _cost(item: session.Item, shape: tuple[int, int], settings: Settings) -> str
     seconds = _seconds_a_look(item)
     if seconds:
         times = f"{seconds * least:.0f}" if least == most else f"{seconds * least:.0f} to {seconds * most:.0f}"
-        text += f"; that takes it about {times} s, going by the last run"
+        text += f". Judging by the last run, this takes about {times} s"
     return f"{text}."
 
 
 def _seconds_a_look(item: session.Item) -> float | None:
-    """What a tile took in the run that is shown, if it was made here and now."""
+    """Return the seconds per tile of the run shown, if it was made on this machine in this session."""
     kept = shared.result(item.job) if item.job and not item.opener else None
     if kept is None or not method_of(kept[1].settings.method).selects:
         return None
@@ -97,7 +97,7 @@ def _seconds_a_look(item: session.Item) -> float | None:
 
 @st.fragment(run_every=1.0)
 def watch(job_id: str) -> None:
-    """The progress of a run, with a button to stop it."""
+    """Show the progress of a run, with a button to stop it."""
     job = shared.queue().job(job_id)
     if job is None or not job.active:
         st.rerun()

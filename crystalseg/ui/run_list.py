@@ -1,4 +1,4 @@
-"""Runs on record as a list that is searched and turned over."""
+"""The searchable list of runs on record, in pages."""
 
 import math
 
@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from crystalseg.record import index, store
 from crystalseg.ui.plain import plain
 
-A_PAGE = 100  # runs listed at once
+A_PAGE = 100  # runs per page
 WAYS_NAMED = 4
 SHOWN = (
     *("run", "created", "image", "sample", "average", "unit", "verdict", "counted", "profile", "method"),
@@ -18,24 +18,24 @@ SHOWN = (
 
 
 def listed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Runs of the index as they are shown."""
+    """Return runs of the index as the table to show."""
     when = rows["created"].str[:19].str.replace("T", " ")
     return rows[list(SHOWN)].assign(created=when).rename(columns={"created": "when, UTC"})
 
 
 def in_one_unit(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Those of the runs whose sizes are in the unit of most, and the unit: µm and px are not shown together."""
+    """Return the runs in the unit that most of them use, and that unit. µm and px are never shown together."""
     unit = next(iter(rows["unit"].mode()), "")
     return rows[rows["unit"] == unit], unit
 
 
 def ways(rows: pd.DataFrame) -> pd.Series:
-    """With what each run was measured: its method, network, model and weights, in words."""
+    """Return how each run was measured, in words: its method, network, model and weights."""
     return rows["method"] + (" (" + rows["weights"] + ")").where(rows["weights"] != "", "")
 
 
 def say_ways(rows: pd.DataFrame) -> None:
-    """A caption, if not all of the runs were measured in the same way: figures may differ by that alone."""
+    """Show a caption if the runs were measured in different ways, because that alone may change figures."""
     counts = ways(rows).value_counts(sort=False)
     if len(counts) > 1:
         listed = "; ".join(f"{way}, {count:,} run{'s' * (count != 1)}" for way, count in counts[:WAYS_NAMED].items())
@@ -47,27 +47,27 @@ def say_ways(rows: pd.DataFrame) -> None:
 
 
 def list_key(rows: pd.DataFrame) -> str:
-    """The widget's name for a list of these runs: what is chosen in it, by row, must not be taken for others when the
-    list changes, as it does with every new run."""
+    """Return the widget key for a list of these runs. Rows chosen in it must not select other runs when the list
+    changes, as it does with every new run."""
     return f"runs {store.digest(*rows['run'])}"
 
 
 def searched(engine: Engine) -> index.Query:
-    """What is searched for."""
+    """Show the search fields and return the query."""
     columns = st.columns((3, 2, 2))
     words = columns[0].text_input("Search", placeholder="image, sample, run, operator …").split()
     profiles = columns[1].multiselect("Profile", index.profiles_used(engine))
     verdicts = columns[2].multiselect("Verdict", ["pass", "fail", "not decidable"])
     every = st.toggle(
         "Every state of a measurement",
-        help="A run, and its reports with corrections or other thresholds, are one measurement: of its states the one "
-        "approved stands for it, else the last. On, all are listed and charted.",
+        help="A run and its reports with corrections or other thresholds are states of one measurement. Normally the "
+        "approved state represents it, or else the latest. Switch this on to list and chart all states.",
     )
     return index.Query(tuple(words), tuple(profiles), tuple(verdicts), every)
 
 
 def one_page(engine: Engine, query: index.Query) -> pd.DataFrame:
-    """The runs found, a page of them."""
+    """Return one page of the runs found."""
     found = index.count(engine, query)
     pages = max(1, math.ceil(found / A_PAGE))
     page = 1

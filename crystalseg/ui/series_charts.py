@@ -13,12 +13,12 @@ TIME = "time, s"
 
 
 def _along(frames: pd.DataFrame) -> tuple[pd.Series, str]:
-    """Against what a series is drawn: time, or the number of the frame where a time is missing."""
+    """Return the x values of a series: time, or frame number if a time is missing; and their name."""
     return (frames["frame"] + 1, "frame") if frames["seconds"].isna().any() else (frames["seconds"], TIME)
 
 
 def growth_chart(series: Series) -> go.Figure:
-    """Mean size with its 95 % interval, and the law."""
+    """Return the chart of the mean size with its 95 % interval, and the law."""
     frames = series.frames
     x, title = _along(frames)
     chart = go.Figure()
@@ -44,7 +44,7 @@ def growth_chart(series: Series) -> go.Figure:
 
 
 def events_chart(frames: pd.DataFrame, events: pd.DataFrame) -> go.Figure:
-    """How many crystals there are, and how many begin and end, frame by frame."""
+    """Return the chart of the number of crystals, and how many appear and disappear, by frame."""
     x, title = _along(frames)
     chart = make_subplots(specs=[[{"secondary_y": True}]])
     for name in events.columns.drop("frame"):
@@ -59,7 +59,7 @@ def events_chart(frames: pd.DataFrame, events: pd.DataFrame) -> go.Figure:
 
 
 def tracks_chart(curves: pd.DataFrame, unit: str) -> go.Figure:
-    """Growth curves of some crystals, in the colours of their tracks. curves: as `Series.curves`."""
+    """Return the growth curves of some crystals in the colours of their tracks. curves: as `Series.curves`."""
     column = "diameter_um" if unit == "µm" else "diameter_px"
     colours = colours_apart(1 + int(curves["track"].max() if len(curves) else 0))
     chart = go.Figure()

@@ -1,4 +1,4 @@
-"""What a browser session holds: its micrographs, and what is chosen on the pages."""
+"""The state of a browser session: its micrographs, and the choices on the pages."""
 
 import uuid
 from dataclasses import dataclass, field, replace
@@ -29,10 +29,10 @@ from crystalseg.ui.shared import engine, first_job, queue
 
 @dataclass
 class Item:
-    """One micrograph of the session. original: as read; bar: first row of the data bar found, or None; exclude_bar and
-    region (top, left, bottom, right) or None: what is measured; job: the run that is shown; runs: all, the latest of
-    each method; opener: the example that was there before the user chose anything; places: by name, what somebody went
-    to in it, with the result in which it is."""
+    """One micrograph of the session. original: as read; bar: first row of the data bar, or None; exclude_bar, region
+    (top, left, bottom, right) or None: define the part to measure; job: the run shown; runs: the latest run of each
+    method; opener: whether it is the example shown before the user chooses anything; places: where the user went in a
+    result, by name, with that result."""
 
     original: Micrograph
     bar: int | None
@@ -48,7 +48,7 @@ class Item:
         return f"{self.original.sha256}-{self.original.name}"
 
     def prepared(self) -> Micrograph:
-        """The part of the image that is to be measured; MicrographError if the region is unusable."""
+        """Return the part of the image to measure. Raises MicrographError if the region is unusable."""
         height, width = self.original.shape
         top, left, bottom, right = self.region or (0, 0, height, width)
         if self.bar is not None and self.exclude_bar:
@@ -63,40 +63,40 @@ class Item:
         self.bar, self.job, self.runs = find_data_bar(read.pixels), None, {}
 
     def calibrate(self, calibration: Calibration) -> None:
-        """Take another pixel size."""
+        """Set another pixel size."""
         self.original = replace(self.original, calibration=calibration)
 
     def shown(self) -> Job | None:
-        """The job of the run that is shown."""
+        """Return the job of the run shown."""
         return queue().job(self.job) if self.job else None
 
     def measured(self) -> Micrograph:
-        """The part of the image that the shown run measured, with the pixel size that may have been given since."""
+        """Return the part of the image that the shown run measured, with the current pixel size."""
         return replace(shared.finished(self.job or "")[0], calibration=self.original.calibration)
 
     def go_to(self, name: str, result: object, place: Any) -> None:
-        """Somebody went to a place in one of its results."""
+        """Note that the user went to a place in one of its results."""
         self.places[name] = result, place
 
     def place(self, name: str, result: object) -> Any:
-        """Where somebody went in this result; None if nowhere, or in another."""
+        """Return the place where the user went in this result, or None."""
         where, place = self.places.get(name, (None, None))
         return place if where == result else None
 
     def run(self, micrograph: Micrograph, settings: Settings, name: str = "") -> str:
-        """Queue a run; returns the job, by which it is also known under its `name`, else its method's."""
+        """Queue a run and return its job. It is also stored under `name`, or the name of its method."""
         job = queue().submit(micrograph, settings, who=who(), asker=asker())
         self.runs[name or settings.short_method] = job
         return job
 
 
 def items() -> dict[str, Item]:
-    """The micrographs of the session, by key."""
+    """Return the micrographs of the session, by key."""
     return st.session_state.setdefault("items", {})
 
 
 def add(data: bytes, name: str) -> str:
-    """Read a file into the session; returns its key. A file that is already there is left as it is."""
+    """Read a file into the session and return its key. A file that is already there stays unchanged."""
     micrograph = shared.decoder().read(data, name)
     store.put(data)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
@@ -106,15 +106,15 @@ def add(data: bytes, name: str) -> str:
 
 
 def forget_openers() -> None:
-    """The example goes when the user chooses something."""
+    """Remove the initial example when the user chooses something."""
     for key in [key for key, other in items().items() if other.opener]:
         del items()[key]
 
 
 def add_uploads(uploads: list) -> list[str]:
-    """Read new uploads; returns one sentence for each that cannot be used.
+    """Read new uploads. Returns one sentence for each upload that cannot be used.
 
-    What an upload became is kept by the session: the uploader forgets its files when another page is opened.
+    The session keeps the micrographs, because the uploader forgets its files when another page is opened.
     """
     seen: dict[str, str] = st.session_state.setdefault("uploads", {})
     problems = []
@@ -135,12 +135,12 @@ def add_uploads(uploads: list) -> list[str]:
 
 
 def large_uploads() -> dict[str, UploadedFile]:
-    """Uploads that are measured window by window, by the uploader's id, until somebody starts that or leaves it."""
+    """Return uploads to be measured in windows, by the uploader's id, until somebody starts or rejects that."""
     return st.session_state.setdefault("large uploads", {})
 
 
 def add_large_upload(upload: UploadedFile) -> None:
-    """One that is to be measured window by window, unless it was given already."""
+    """Add an upload to be measured in windows, unless it was given before."""
     given: set[str] = st.session_state.setdefault("large uploads given", set())
     if upload.file_id not in given:
         given.add(upload.file_id)
@@ -148,18 +148,18 @@ def add_large_upload(upload: UploadedFile) -> None:
 
 
 def forget_large_upload() -> None:
-    """The first of them was started, or left."""
+    """Forget the first of them, which was started or rejected."""
     for first in list(large_uploads())[:1]:
         del large_uploads()[first]
 
 
 def remove(key: str) -> None:
-    """Forget a micrograph; its runs stay in the record."""
+    """Remove a micrograph from the session; its runs stay on record."""
     items().pop(key, None)
 
 
 def current() -> Item:
-    """The micrograph being worked on: nobody meets an empty page."""
+    """Return the current micrograph. Without one, an example is loaded, so that nobody sees an empty page."""
     held = items()
     if not held:
         _first_example()
@@ -169,7 +169,7 @@ def current() -> Item:
 
 
 def _first_example() -> None:
-    """The example that is there at first, measured."""
+    """Load the initial example with its result."""
     micrograph = examples.first()
     job = first_job()
     item = Item(micrograph, find_data_bar(micrograph.pixels), job=job, opener=True)
@@ -178,8 +178,8 @@ def _first_example() -> None:
 
 
 def take_up(run: Run) -> Item:
-    """Work on with a run from the record: its image, pixel size, region, settings, and the corrections made to it.
-    StoreError if its image is not in the store."""
+    """Continue with a run on record: its image, pixel size, region, settings and corrections. Raises StoreError if its
+    image is not in the store."""
     whole = whole_image(run)
     item = Item(whole, find_data_bar(whole.pixels))
     height, width = whole.shape
@@ -202,39 +202,39 @@ def take_up(run: Run) -> Item:
 
 
 def instances() -> Instances:
-    """The thresholds chosen on any page."""
+    """Return the current thresholds, from any page."""
     return choices().settings.instances()
 
 
 def measuring() -> Measuring:
-    """The border rule and the selection chosen on any page, for the micrograph being worked on."""
+    """Return the current border rule and selection, from any page, for the current micrograph."""
     return measuring_of(choices().settings, current())
 
 
 def measuring_of(draft: SettingsDraft, item: Item | None) -> Measuring:
-    """Border rule and selection; without the selection if it cannot be read, or needs a pixel size that the image does
-    not have (`settings_controls.choose_measuring` says so)."""
+    """Return border rule and selection. The selection is left out if it cannot be read, or needs a pixel size that the
+    image does not have (`settings_controls.choose_measuring` tells the user)."""
     if selection_problem(draft.shown("only"), item):
         return Measuring(draft.shown("border rule"))
     return draft.measuring()
 
 
 def selection_problem(only: str, item: Item | None) -> str:
-    """What is wrong with a selection of crystals for an image, if that is known, in a sentence; "" if nothing."""
+    """Return what is wrong with a selection for an image, in a sentence, or "" if nothing is known to be wrong."""
     try:
         needs_um = parse(only).needs_pixel_size
     except QueryError as error:
         return str(error)
     if needs_um and item and not item.original.um_per_px:
-        return "A selection in µm needs a pixel size: give one for this image, or select in px."
+        return "A selection in µm needs a pixel size. Enter one for this image, or select in px."
     return ""
 
 
 def enter(role: str = "operator") -> None:
-    """Call first on every page: ends it for who may not do what needs `role`.
+    """End the page for people who may not do what needs `role`. Every page calls this first.
 
-    Also sees that the page has its navigation: Streamlit runs a page's file alone, without app.py, if its address is
-    the first that a new server is asked for. app.py then goes on to it.
+    It also ensures that the page has its navigation. If its address is the first that a new server gets, Streamlit runs
+    the page's file alone, without app.py; app.py then continues to it.
     """
     if not st.session_state.get("entered"):
         st.session_state["asked for"] = (st.context.url or "").rpartition("/")[2]
@@ -243,15 +243,15 @@ def enter(role: str = "operator") -> None:
 
 
 def asker() -> str:
-    """With whom turns are taken in the queue: who signed in, else this browser session."""
+    """Return the party that takes turns in the queue: the person signed in, else this browser session."""
     return account.person().identity or st.session_state.setdefault("asker", uuid.uuid4().hex)
 
 
 def who() -> str:
-    """Who it is, for the record: signed in, or the name the user gave."""
+    """Return the name for the record: the person signed in, or the name that the user gave."""
     return str(account.person())
 
 
 def profile() -> Profile | None:
-    """The profile that is worked with."""
+    """Return the current profile, or None."""
     return profiles(engine()).get(choices().fields.get("profile") or "")

@@ -1,7 +1,7 @@
 """Widgets that choose how to measure: profile, method, scales, thresholds, border rule.
 
-One form wherever settings are chosen: the widgets show a draft of settings and write to it; `place` tells those of one
-page from another's.
+All pages use the same form for settings. The widgets show a draft of settings and write to it; `place` distinguishes
+the widgets of different pages.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ RULES: dict[str, str] = {
 
 
 def choose_profile() -> None:
-    """A profile for all that follows, which sets every control to its settings; or a product, for its default."""
+    """Choose a profile, which sets every control to its settings, or a product, for its default profile."""
     profile_box("profile", "none: choose below", _apply_profile)
 
 
@@ -56,8 +56,8 @@ def _apply_profile() -> None:
 
 
 def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None) -> str | None:
-    """Product and profile; returns the profile's name, which the session keeps under `key`. Choosing a product takes
-    its default; `none` says what goes without a profile."""
+    """Choose product and profile. Returns the name of the profile, which the session keeps under `key`. Choosing a
+    product selects its default profile; `none` says what applies without a profile."""
     held, offered = choices().fields, profiles(shared.engine())
     products = sorted({profile.product for profile in offered.values() if profile.product})
     of_product = f"{key} product"
@@ -79,7 +79,7 @@ def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None)
             products,
             None,
             placeholder="any",
-            help="Choosing one takes its default profile.",
+            help="Choosing a product selects its default profile.",
             **linked(of_product, held[of_product], take_product),
         )
     names = [name for name, profile in offered.items() if held[of_product] in (None, profile.product)]
@@ -91,15 +91,15 @@ def profile_box(key: str, none: str, changed: Callable[[], None] = lambda: None)
         None,
         placeholder=none,
         disabled=not names,
-        help="Everything chosen once for a product, its limits too. Profiles are made on the Profiles page.",
+        help="All choices made once for a product, including its limits. Profiles are made on the Profiles page.",
         **linked(key, held[key], take),
     )
     return held[key]
 
 
 def flow_networks(chosen: str) -> dict[str, str]:
-    """What SiMA+ can run, as `Settings.network` names it, in words: the shipped networks, the latest version of each
-    model on record, and what is `chosen`."""
+    """Return the flow networks that SiMA+ can run, as `Settings.network` names them, with their words: the shipped
+    networks, the latest version of each model on record, and the `chosen` one."""
     offered = {name: f"{name}: {FLOW_NETWORKS[name]}" for name in networks_in()}
     latest: dict[str, Model] = {}
     for model in models(shared.engine()):
@@ -110,25 +110,25 @@ def flow_networks(chosen: str) -> dict[str, str]:
 
 
 def not_offered(network: str) -> str:
-    """Why a flow network would not be offered, in a sentence; "" if it would."""
+    """Return why a flow network is not offered, in a sentence, or "" if it is."""
     reference = model_of(network)
     if not reference:
         is_here = network in networks_in()
-        return "" if is_here else f"The weights of the flow network {network} are not installed: no run can use it."
+        return "" if is_here else f"The weights of the flow network {network} are not installed, so no run can use it."
     for model in models(shared.engine(), retired=True):
         if model.setting == network:
-            return f"Model {reference} is retired. Its runs can be computed as before." if model.retired else ""
-    return f"Model {reference} ({architecture_of(network)}) is not on record here: no run can use it."
+            return f"Model {reference} is retired. Its runs can still be computed again." if model.retired else ""
+    return f"Model {reference} ({architecture_of(network)}) is not on record here, so no run can use it."
 
 
 def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str | None:
-    """The method as `Settings.method` names it; None, with the reason shown, while it cannot be used. If it is not
-    `to_run` now, the model of a method that nobody changed is kept although it may not be used here."""
+    """Choose the method. Returns it as `Settings.method` names it, or None, after showing the reason, if it cannot be
+    used. If it is not `to_run` immediately, an unchanged method keeps its model even if it may not be used here."""
     name = draft.shown("method")
     st.selectbox(
         "Method",
         list(METHODS),
-        help="SiMA+ is the best on our test images; the others are there for comparison.",
+        help="SiMA+ is the best method on our test images. The others are there for comparison.",
         **_field(place, draft, "method"),
     )
     st.caption(METHODS[name].words)
@@ -141,8 +141,8 @@ def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str 
             "Flow network",
             list(offered),
             format_func=offered.__getitem__,
-            help="The shipped ones know many materials; models that know one better are made on the Teach page. A run "
-            "is computed again as it was only with the network that made it.",
+            help="The shipped networks know many materials. Models that know one material better are made on the Teach "
+            "page. To reproduce a run exactly, use the network that made it.",
             **_field(place, draft, "network"),
         )
         if why := not_offered(network):
@@ -152,7 +152,7 @@ def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str 
         st.select_slider(
             "Effort",
             list(EFFORTS),
-            help=f"What the network looks at. {each}. What it costs is said below Run.",
+            help=f"Which parts of the image the network looks at. {each}. The cost is shown below Run.",
             **_field(place, draft, "effort"),
         )
     if METHODS[name].model:
@@ -170,7 +170,7 @@ def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str 
             allowed = shared.model(model)
             if shared.is_missing(allowed):
                 st.warning(
-                    f"This machine has nothing at {plain(allowed)}: a run fails unless the one that computes does.",
+                    f"This machine has nothing at {plain(allowed)}. A run fails unless the machine that computes does.",
                     icon=":material/inventory_2:",
                 )
             return f"{name}:{allowed}" if to_run or draft.names_model else draft.method()
@@ -179,16 +179,16 @@ def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str 
 
 
 def choose_scales(place: str, draft: SettingsDraft) -> Scales | None:
-    """Resize factors and thresholds; None, with the reason shown, while they make no sense."""
+    """Choose resize factors and thresholds. Returns None, after showing the reason, if they are invalid."""
     chosen = METHODS[draft.shown("method")]
     if chosen.ladder:
         st.text_input(
             "Resize factors",
             placeholder="as many halvings as the image needs" if chosen.selects else text_of(FACTORS),
-            help="The image is analysed at each of these sizes, smallest first. Small factors see large crystals "
-            "whole, 1 sees the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: "
+            help="The image is analysed at each of these sizes, smallest first. Small factors show large crystals "
+            "whole, 1 shows the smallest. 'auto' shrinks the whole image to 224 px. Factors above 1 enlarge. Empty: "
             + (
-                "halved from 1 until the image is small; and 2 where crystals under 20 px are, if many are."
+                "halved from 1 until the image is small, and 2 where many crystals are narrower than 20 px."
                 if chosen.selects
                 else "the paper's."
             ),
@@ -198,8 +198,8 @@ def choose_scales(place: str, draft: SettingsDraft) -> Scales | None:
         st.text_input(
             "Size thresholds, % of the longer side",
             placeholder=_levels(draft),
-            help="As many as factors, from 100 down; empty: the paper's. Crystals longer than the second number are "
-            "taken from the first factor, and so on; the last factor takes all crystals up to the last number.",
+            help="One per factor, from 100 down; empty: those of the paper. Crystals longer than the second number "
+            "come from the first factor, and so on. The last factor covers all crystals up to the last number.",
             **_field(place, draft, "thresholds"),
         )
     with telling():
@@ -208,7 +208,7 @@ def choose_scales(place: str, draft: SettingsDraft) -> Scales | None:
 
 
 def _levels(draft: SettingsDraft) -> str:
-    """The thresholds in use where none are given."""
+    """Return the size thresholds that apply if none are given."""
     try:
         return text_of(draft.scales().levels)
     except SettingsError:
@@ -216,7 +216,8 @@ def _levels(draft: SettingsDraft) -> str:
 
 
 def choose_instances(place: str, draft: SettingsDraft) -> Instances:
-    """Foreground threshold, smallest area, and by what a method drops crystals: applied at once to a finished run."""
+    """Choose foreground threshold, smallest area and the limit for dropping crystals; a finished run shows them at
+    once."""
     method = draft.shown("method")
     st.slider(
         "Foreground threshold h",
@@ -224,14 +225,15 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
         10.0,
         step=0.1,
         format=NUMBER,
-        help="Higher: only pixels that surely are crystal count, so crystals shrink and faint ones vanish. Paper: 0.",
+        help="A higher value counts only pixels that surely belong to a crystal. Crystals shrink, faint ones "
+        "vanish. Paper: 0.",
         **_field(place, draft, "foreground"),
     )
     st.number_input(
         "Smallest crystal, px²",
         1,
         10**8,
-        help="Smaller pieces are dropped as noise, not measured.",
+        help="Smaller pieces are dropped as noise and not measured.",
         **_field(place, draft, "min area"),
     )
     by_confidence = method_of(method).runs_sima_plus
@@ -244,8 +246,8 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
             step=0.1,
             format=NUMBER,
             placeholder="none: by the lowest confidence",
-            help="As in Cellpose: crystals whose shape's flow differs from the predicted one by more than this are "
-            "dropped. 0 keeps all. Runs from before there was this choice dropped by their confidence.",
+            help="As in Cellpose: a crystal is dropped if the flow of its shape differs from the predicted flow by "
+            "more than this. 0 keeps all. Runs on record without this value dropped crystals by confidence.",
             **_field(place, draft, "flow threshold"),
         )
         by_confidence = draft.shown("flow threshold") is None
@@ -256,8 +258,8 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
             1.0,
             step=0.05,
             format=NUMBER,
-            help="Crystals the network is less sure of than this are dropped. 0 keeps all; hover over a crystal to see "
-            "its confidence.",
+            help="Crystals with a lower confidence are dropped. 0 keeps all. Hover over a crystal to see its "
+            "confidence.",
             **_field(place, draft, "min confidence"),
         )
     st.selectbox(
@@ -272,22 +274,22 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
 
 
 def choose_measuring(place: str, draft: SettingsDraft, item: session.Item | None = None) -> Measuring:
-    """The border rule, and in words which crystals count, all of them as long as that cannot be read or answered for
-    the micrograph `item`."""
+    """Choose the border rule and, in words, which crystals count. All crystals count while the words cannot be read, or
+    cannot be applied to the micrograph `item`."""
     st.selectbox(
         "Border rule",
         list(RULES),
         format_func=RULES.__getitem__,
-        help="Large crystals are cut by the image border more often than small ones. Leaving cut crystals out and "
-        "weighting the rest (Miles–Lantuéjoul, ISO 13322-1) makes up for that.",
+        help="The image border cuts large crystals more often than small ones. Leaving out cut crystals and weighting "
+        "the others (Miles–Lantuéjoul, ISO 13322-1) corrects for that.",
         **_field(place, draft, "border rule"),
     )
     st.text_input(
         "Count only",
         placeholder="all crystals",
-        help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known are {WORDS}. The others stay in "
-        "table and picture (grey where filled by size), as left out. A selection was not validated: its figures get no "
-        "verdict.",
+        help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known words: {WORDS}. The others stay in "
+        "table and picture as left out (grey where filled by size). A selection is not validated, so its figures get "
+        "no verdict.",
         **_field(place, draft, "only"),
     )
     words = draft.shown("only")
@@ -301,7 +303,7 @@ def choose_measuring(place: str, draft: SettingsDraft, item: session.Item | None
 
 
 def choose_settings(place: str, draft: SettingsDraft) -> Settings | None:
-    """All of it, for an image that is not known yet; None, with the reason shown, while it makes no sense."""
+    """Choose all settings, for an image that is not known yet. Returns None, after showing the reason, if invalid."""
     left, right = st.columns(2)
     with left:
         method = choose_method(place, draft, to_run=False)
@@ -321,7 +323,7 @@ def _field(place: str, draft: SettingsDraft, name: str) -> dict:
 
 
 def preview_scales(micrograph: Micrograph, settings: Settings) -> None:
-    """What each scale sees: the part of the image that one tile of the network covers at each factor."""
+    """Show what each scale sees: the part of the image that one tile of the network covers at each factor."""
     height, width = micrograph.shape
     factors = settings.ladder(micrograph.shape)
     for column, factor in zip(st.columns(len(factors)), factors, strict=True):
@@ -331,7 +333,7 @@ def preview_scales(micrograph: Micrograph, settings: Settings) -> None:
         with column:
             st.image(_as_seen(piece, factor), width="stretch")
             unit = f" = {side * micrograph.um_per_px:.4g} µm" if micrograph.um_per_px else ""
-            st.caption(f"× {factor:.3g}: one look covers {side} px{unit}")
+            st.caption(f"× {factor:.3g}: one tile covers {side} px{unit}")
 
 
 def _as_seen(piece: np.ndarray, factor: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What all sessions share: the queue, the record, and results of runs held in memory."""
+"""Everything that all sessions share: the queue, the record, and results of runs held in memory."""
 
 import re
 from collections.abc import Callable
@@ -36,29 +36,29 @@ from crystalseg.ui.plain import plain
 
 @st.cache_resource(show_spinner=False)
 def queue() -> Queue:
-    """The queue of runs."""
+    """Return the queue of runs."""
     return Queue()
 
 
 @st.cache_resource(show_spinner=False)
 def decoder() -> Decoder:
-    """What reads uploads."""
+    """Return the process that decodes uploads."""
     return Decoder()
 
 
 def engine() -> Engine:
-    """The record."""
+    """Return the database of the record."""
     return queue().engine
 
 
 @st.cache_resource(show_spinner=False)
 def first_job() -> str:
-    """The run of the example that is there when the app opens."""
+    """Return the job of the example that the app shows first."""
     return first_run.first_job(queue())
 
 
 def guarded(page: Callable[[], None]) -> None:
-    """Run a page; whatever goes wrong is told in one sentence, and a fault of the program is logged."""
+    """Run a page. Every failure is shown as one sentence, and a fault of the program is logged."""
     try:
         page()
     except Exception as error:
@@ -66,33 +66,33 @@ def guarded(page: Callable[[], None]) -> None:
 
 
 def server_path(text: str) -> Path:
-    """A file or folder of the server's machine that a visitor names: any, where the app listens to this machine only,
-    else one below the folders that $CRYSTALSEG_FOLDERS names. UserError says so, whatever is there."""
+    """Return a file or folder on the server that a visitor names. If the app listens only to this machine, any path is
+    allowed; otherwise it must be in the folders of $CRYSTALSEG_FOLDERS. UserError does not reveal whether it exists."""
     path = Path(text).expanduser()
     if st.get_option("server.address") in ("localhost", "127.0.0.1", "::1"):
         return path
     if any(path.resolve().is_relative_to(folder) for folder in environment.folders()):
         return path
-    raise UserError("This server offers no such file or folder: upload it, or ask whoever runs the server.")
+    raise UserError("This server offers no such file or folder. Upload it, or ask whoever runs the server.")
 
 
 def model(name: str) -> str:
-    """A model that a visitor names: one that the cellpose package knows, or a file or folder that may be read here."""
+    """Return the model that a visitor names: one that the cellpose package knows, or a path that may be read here."""
     return name if re.fullmatch(r"\w+", name) else str(server_path(name))
 
 
 def is_missing(allowed: str) -> bool:
-    """Whether this machine has no file or folder of a model, as `model` gave it."""
+    """Return whether this machine lacks the file or folder of a model, as `model` returned it."""
     return not re.fullmatch(r"\w+", allowed) and not Path(allowed).exists()
 
 
 def result(job: str) -> tuple[Micrograph, Segmentation] | None:
-    """A finished job's micrograph and segmentation, shared by all sessions: do not change the arrays. None as long as
-    its files are not there."""
+    """Return a finished job's micrograph and segmentation, or None while its files are missing. All sessions share the
+    arrays; do not change them."""
     try:
         return _kept(job)
     except LookupError:
-        return None  # and asked for again the next time: they may be computed meanwhile
+        return None  # not cached: the files may be computed meanwhile
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -104,16 +104,16 @@ def _kept(job: str) -> tuple[Micrograph, Segmentation]:
 
 
 def finished(job: str) -> tuple[Micrograph, Segmentation]:
-    """As `result`, of a job whose files are there; UserError if they were cleared meanwhile."""
+    """Like `result`, for a job whose files exist. Raises UserError if they were cleared in the meantime."""
     kept = result(job)
     if kept is None:
-        raise UserError("The maps of this run were cleared to save space: run it again.")
+        raise UserError("The maps of this run were cleared to save space. Run it again.")
     return kept
 
 
 def on_record(job: str) -> Reopened | None:
-    """A job's run as it is on record, to look at while its maps are computed; None if there is none, or if corrections
-    were made to it, which need the maps."""
+    """Return a job's run on record, to show while its maps are computed. None if there is none, or if it has
+    corrections, which need the maps."""
     entries = ledger.entries(engine(), "run", job)
     if not entries or correction_log(engine(), job):
         return None
@@ -127,7 +127,7 @@ def _reopened(job: str) -> Reopened:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def with_instances(job: str, choice: Instances) -> Segmentation:
-    """The job's segmentation with these thresholds, from the kept maps; torch is loaded only if they changed."""
+    """Return the job's segmentation with these thresholds, from the kept maps. Loads torch only if they changed."""
     micrograph, segmentation = finished(job)
     if segmentation.settings.instances == choice:
         return segmentation
@@ -140,20 +140,20 @@ def with_instances(job: str, choice: Instances) -> Segmentation:
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def frame(run: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """As `series.frame`, shared by all sessions: do not change the arrays."""
+    """Like `series.frame`. All sessions share the arrays; do not change them."""
     return series.frame(engine(), run)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def table(job: str, choice: Instances, um_per_px: float | None) -> pd.DataFrame:
-    """The crystals of a job with these thresholds, as the method found them."""
+    """Return the crystals of a job with these thresholds, without corrections."""
     segmentation = with_instances(job, choice)
     return measure_crystals(segmentation.labels, um_per_px, segmentation.confidence)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def corrected(job: str, choice: Instances) -> Corrected:
-    """The job's result with these thresholds and the corrections on record for them."""
+    """Return the job's result with these thresholds and the corrections on record for them."""
     return reopen_corrected(engine(), job, with_instances(job, choice), finished(job)[0])
 
 
@@ -166,6 +166,6 @@ def assessment(
     validation: Validation | None,
     _field: Field,
 ) -> Assessment | None:
-    """Figures, uncertainty and verdict of a field whose labels `version` names."""
+    """Return figures, uncertainty and verdict of a field; `version` identifies its labels."""
     uncertainty = calibration.uncertainty if calibration else None
     return assess([_field], rule, uncertainty, validation, profile.limits)

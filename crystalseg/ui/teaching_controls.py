@@ -1,4 +1,4 @@
-"""Widgets about what models are taught: the material, and what was checked of an image."""
+"""Widgets for teaching: the material, and what was checked in an image."""
 
 import numpy as np
 import streamlit as st
@@ -14,15 +14,15 @@ from crystalseg.ui.plain import plain
 
 
 def materials() -> list[str]:
-    """Those that something was labelled or taught for."""
+    """Return the materials that something was labelled or taught for."""
     engine = shared.engine()
     named = [one.material for one in annotations(engine)] + [model.material for model in models(engine, retired=True)]
     return [name for name in dict.fromkeys(named) if name]
 
 
 def choose_material(key: str, first: bool = False) -> str:
-    """A material, one that is known or a new name; "" while there is none. At first it is that of another page, or the
-    `first` one."""
+    """Choose a material, known or new; "" while there is none. The initial choice is that of another page, or the
+    `first` material."""
     held = st.session_state
     known = materials()
     wanted = held.get("material")
@@ -35,25 +35,25 @@ def choose_material(key: str, first: bool = False) -> str:
         key=key,
         accept_new_options=True,
         placeholder="a name, such as: fused magnesia",
-        help="What is taught together. Type a name to begin a new one.",
+        help="What is taught together. Type a name to start a new material.",
     )
     held["material"] = (name or "").strip()
     return held["material"]
 
 
 def add_checked(corrected: Corrected, micrograph: Micrograph, who: str) -> None:
-    """What was corrected becomes something to teach with, for a material: the checked areas, or all of it."""
+    """Let the user add the checked areas, or the whole image, to what is taught for a material."""
     engine = shared.engine()
     areas = checked.polygons(engine, corrected.job)
     st.markdown("**Teach a model with this**")
     if areas:
         words = f"{len(areas)} area{'s' if len(areas) > 1 else ''} checked."
-        st.caption(f"{words} Nothing else of the image is learnt.")
+        st.caption(f"{words} Nothing else in the image is learnt.")
         if st.button("Clear the areas", icon=":material/ink_eraser:", disabled=not who):
             checked.clear(engine, corrected.job, who)
             st.rerun()
     else:
-        st.caption("Drag round a part with the tool *checked*, R, once every crystal in it is right; 20 are a start.")
+        st.caption("Drag around a part with the tool *checked* (R) once every crystal in it is right. Start with 20.")
     whole = not areas and st.checkbox("All of the image is right", key=f"all checked {corrected.job}")
     material = choose_material("correct material")
     ready = bool((areas or whole) and material and who)
@@ -68,6 +68,6 @@ def add_checked(corrected: Corrected, micrograph: Micrograph, who: str) -> None:
         st.error(plain(error), icon=":material/block:")
         return
     st.success(
-        plain(f"{kept.crystals} crystals of {kept.name} teach {material}: go to the Teach page."),
+        plain(f"{kept.crystals} crystals of {kept.name} teach {material}. Continue on the Teach page."),
         icon=":material/check:",
     )

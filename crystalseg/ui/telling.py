@@ -1,4 +1,4 @@
-"""What cannot be done, told on a page in the sentence of its error."""
+"""Show errors on a page as the sentences that they carry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from crystalseg.ui.plain import plain
 
 
 def refuse(why: object) -> None:
-    """A sentence in red."""
+    """Show a sentence in red."""
     st.error(plain(why), icon=":material/block:")
 
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """What cannot be done in here, or in a function that this decorates, is told in its sentence; the page goes on
-    behind, and the function returns None."""
+    """Show a UserError of this block, or of a function that this decorates, as its sentence. The page continues, and
+    the function returns None."""
     try:
         yield
     except UserError as error:

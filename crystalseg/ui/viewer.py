@@ -1,6 +1,6 @@
-"""The image viewer: a Components v2 component of ours (viewer_js) and what is sent to it.
+"""The image viewer: a Components v2 component of ours (viewer_js), and the data sent to it.
 
-Pictures go to the browser as files it may keep, not inside the messages of every click.
+Pictures go to the browser as files that it may cache, not inside the message of every click.
 """
 
 from collections.abc import Sequence
@@ -18,31 +18,31 @@ from crystalseg.segmentation.colormap import colours_by_size, flow_wheel
 from crystalseg.segmentation.diagnostics import FOREGROUND_RANGE, Layer
 from crystalseg.segmentation.overlay import fit
 
-SHOWN_PX = 2000  # longer side of the picture sent to the browser: a 4 MP image as it is, a 16 MP one at half size
+SHOWN_PX = 2000  # longer side of the picture sent to the browser: a 4 MP image unchanged, a 16 MP image at half size
 LAYER_PX = 1400  # longer side of a layer
-# Tools of correction: name, key, words, and what they mean. Those with a dot act on the chosen crystals at once.
-NOT_COUNTED = (128, 128, 128)  # the colour of pores, artefacts and what was left out
+# Tools of correction: name, key, words and explanation. Tools with a dot act on the chosen crystals at once.
+NOT_COUNTED = (128, 128, 128)  # the colour of pores, artefacts and crystals left out
 TOOLS = (
     ("select", "v", "select", "Click a crystal; Shift-click for more."),
     ("join", "j", "join", "Click on the line between two halves of a crystal."),
     (".merge", "m", "merge chosen", "Merge the chosen crystals (Shift-click to choose several)."),
-    ("split", "s", "split", "Click once in each of the two crystals that were taken for one."),
+    ("split", "s", "split", "Click once in each of two crystals that were found as one."),
     ("cut", "c", "cut", "Drag a line across a crystal."),
-    ("add", "a", "add", "Click inside a crystal that was missed: what the flow network saw there is taken."),
+    ("add", "a", "add", "Click inside a missed crystal: it is taken from the output of the flow network."),
     (
         *("click", "w", "click"),
-        "Click inside a crystal that was missed or is drawn wrongly: a network draws it. Shift-click: not here. "
-        "Ctrl-click: here too.",
+        "Click inside a crystal that was missed or drawn wrongly: a network draws it. Shift-click: exclude this place. "
+        "Ctrl-click: include this place too.",
     ),
-    ("lasso", "l", "draw", "Drag round a crystal: the chosen one is redrawn, or a new one is drawn."),
-    ("check", "r", "checked", "Drag round an area in which every crystal is right: models are taught with it."),
+    ("lasso", "l", "draw", "Drag around a crystal: the chosen crystal is redrawn, or a new one is drawn."),
+    ("check", "r", "checked", "Drag around an area in which every crystal is right: models are taught with it."),
     (".delete", "Delete", "delete", "Delete the chosen crystals."),
-    (".mark pore", "p", "pore", "Mark the chosen as pore: left out of the statistics."),
-    (".mark artefact", "x", "artefact", "Mark the chosen as artefact: left out of the statistics."),
-    (".mark crystal", "k", "crystal", "Mark the chosen as crystal again."),
-    (".accept", "Enter", "accept", "The chosen are right as they are."),
-    (".undo", "z", "undo", "Take the last correction back."),
-    (".redo", "y", "redo", "Do it again."),
+    (".mark pore", "p", "pore", "Mark the chosen crystals as pores, which are left out of the statistics."),
+    (".mark artefact", "x", "artefact", "Mark the chosen crystals as artefacts, which are left out of the statistics."),
+    (".mark crystal", "k", "crystal", "Mark the chosen ones as crystals again."),
+    (".accept", "Enter", "accept", "Accept the chosen crystals as they are."),
+    (".undo", "z", "undo", "Undo the last correction."),
+    (".redo", "y", "redo", "Redo the correction that was undone."),
 )
 
 
@@ -107,7 +107,7 @@ canvas:focus-visible { outline: 2px solid var(--st-primary-color); }
 .tip { position: absolute; z-index: 10; pointer-events: none; background: rgba(20, 24, 28, 0.92); color: #fff;
   padding: 0.4rem 0.6rem; border-radius: 0.4rem; line-height: 1.35; white-space: nowrap; }
 """
-_PARTS = ("drawing", "crystals", "input", "viewer")  # the last one is the component and knows the others
+_PARTS = ("drawing", "crystals", "input", "viewer")  # the last one is the component and uses the others
 _SOURCES = Path(__file__).with_name("viewer_js")
 _component = st.components.v2.component(
     "crystalseg_viewer",
@@ -116,8 +116,8 @@ _component = st.components.v2.component(
     js="\n".join((_SOURCES / f"{part}.js").read_text() for part in _PARTS),
 )
 _NOTES = {
-    "flow": "Colour: the direction in which the network sees the crystal's centre. Dark: not sure, or nothing.",
-    "foreground": "Orange: above the threshold, taken for crystal. Blue: below.",
+    "flow": "Colour: the direction in which the network sees the crystal's centre. Dark: uncertain, or no crystal.",
+    "foreground": "Orange: above the threshold, taken as crystal. Blue: below.",
     "heat": "Dark blue: no, yellow: yes.",
     "categories": "",
 }
@@ -125,7 +125,7 @@ _NOTES = {
 
 @dataclass(frozen=True)
 class Crystals:
-    """A set of crystals to show: labels int32 (H, W), their table, a title, and a name for caches."""
+    """A set of crystals to show. labels: int32 (H, W); their table; a title; version: their key in caches."""
 
     labels: np.ndarray
     table: pd.DataFrame
@@ -135,12 +135,12 @@ class Crystals:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is laid over and around the image.
+    """The content over and around the image.
 
-    layers: to choose from; layer: the one shown first; tiles: names and boxes; paths: colours and points (k, 2), y, x;
-    arrangements: of `one`, `side`, `swipe`; tools: names of TOOLS; focus: a crystal to go to (token, id, box), picked:
-    crystals to choose (token, ids), each again when its token changes; many: several may be chosen; reports: whether
-    a choice comes back at once.
+    layers: those to choose from; layer: the one shown first; tiles: names and boxes; paths: colours and points (k, 2),
+    y, x; arrangements: of `one`, `side`, `swipe`; tools: names of TOOLS; focus: a crystal to go to (token, id, box);
+    picked: crystals to choose (token, ids); a new token repeats either. many: whether several crystals may be chosen;
+    reports: whether a choice is returned at once.
     """
 
     layers: Sequence[Layer] = ()
@@ -158,8 +158,8 @@ class Shown:
 
 @dataclass(frozen=True)
 class Answer:
-    """selected: ids of the crystals clicked; point: (y, x) of the click, px, or None; edit: a correction asked
-    for, once: a dict of kind, ids, points (y, x) and mark, or None."""
+    """The answer of the viewer. selected: ids of the clicked crystals; point: (y, x) of the click, px, or None; edit: a
+    requested correction, returned once, as a dict of kind, ids, points (y, x) and mark, or None."""
 
     selected: tuple[int, ...] = ()
     point: tuple[float, float] | None = None
@@ -167,7 +167,7 @@ class Answer:
 
 
 def _file(data: bytes, kind: str, name: str) -> str:
-    """Hand a picture to Streamlit's file server; returns its address, relative to the page."""
+    """Hand a picture to Streamlit's file server and return its address, relative to the page."""
     if not runtime.exists():
         return ""
     return "." + runtime.get_instance().media_file_mgr.add(data, f"image/{kind}", f"crystalseg {name}")
@@ -190,7 +190,7 @@ def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes,
     small = _shown.labels
     if small.shape[::-1] != tuple(size):
         small = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-    # an id's lowest byte is red
+    # red holds the lowest byte of an id
     ids = cv2.cvtColor(small.astype("<i4").view(np.uint8).reshape(*small.shape, 4), cv2.COLOR_RGBA2RGB)
     table = _shown.table
     colours = colours_by_size(table["equivalent_diameter_px"].to_numpy())
@@ -204,7 +204,7 @@ def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes,
 
 
 def _tip(row: Any) -> list[str]:
-    """A crystal's figures, a line each."""
+    """Return the figures of a crystal, one per line."""
     unit, suffix = ("µm", "um") if hasattr(row, "equivalent_diameter_um") else ("px", "px")
     lines = [
         f"{row.kind} {row.id}",
@@ -218,7 +218,7 @@ def _tip(row: Any) -> list[str]:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _layers(key: str, _layers: Sequence[Layer]) -> list[tuple[dict, bytes]]:
-    """What the browser needs of each layer; foreground as gray levels, so that its threshold can be tried there."""
+    """Return the data of each layer for the browser; foreground as gray levels, to try its threshold there."""
     encoded = []
     for layer in _layers:
         if layer.kind == "foreground":
@@ -250,10 +250,10 @@ def viewer(
     shown: Shown = Shown(),
     key: str = "viewer",
 ) -> Answer:
-    """Show an image, uint8 (H, W, 3), with crystals and layers; returns what the user did.
+    """Show an image, uint8 (H, W, 3), with crystals and layers, and return what the user did.
 
-    `picture` names the pixels, `shown.layers_key` the layers and each set's version its labels: keys for caches here
-    and in the browser.
+    Keys for caches here and in the browser: `picture` for the pixels, `shown.layers_key` for the layers, and the
+    version of each set for its labels.
     """
     image, size = _picture(picture, pixels)
     encoded = [_crystals(s.version, size, s) for s in sets]

@@ -1,4 +1,4 @@
-"""A selection in any words, by a language model of the user's own: it becomes the filter in “Count only”."""
+"""Make a selection from any words with the user's own language model; the result is the filter in “Count only”."""
 
 import streamlit as st
 
@@ -11,17 +11,17 @@ from crystalseg.ui.plain import plain
 
 
 def ask_a_model(place: str, draft: SettingsDraft, item: session.Item | None) -> None:
-    """Words and the folder of a model, which puts what it makes of them into the field “Count only” of the draft; it is
-    shown the micrograph, if there is one."""
+    """Show fields for words and the folder of a model, which writes its filter into the field “Count only” of the
+    draft. The model also gets the micrograph, if there is one."""
     problem = f"{place} wish problem"
 
     def ask() -> None:
         held = choices().fields
         words, folder = held.get(f"{place} wish", "").strip(), held.get(f"{place} wish model", "").strip()
         if not words or not folder:
-            st.session_state[problem] = "Say what to count, and which model shall make a filter of it."
+            st.session_state[problem] = "Say what to count, and which model should make the filter."
             return
-        from crystalseg.segmentation.language import LanguageModel  # it loads torch
+        from crystalseg.segmentation.language import LanguageModel  # importing it loads torch
 
         try:
             model = LanguageModel(shared.server_path(folder), item.original.pixels if item else None)
@@ -33,9 +33,9 @@ def ask_a_model(place: str, draft: SettingsDraft, item: session.Item | None) -> 
         st.text_input("Wish", placeholder="leave out what looks like dirt", **kept(f"{place} wish", ""))
         st.text_input(
             "Folder of the model",
-            help="On the computer that runs crystalseg, as from_pretrained of transformers reads it; a model that "
-            "takes images too is shown this one. Nothing is downloaded. Its answer counts only if it is a filter, "
-            "which then stands above, to be read and changed; the filter is what goes on record.",
+            help="A folder on the computer that runs crystalseg, as from_pretrained of transformers reads it. A model "
+            "that takes images also gets this micrograph. Nothing is downloaded. Its answer is only used if it is a "
+            "filter, which you can then read and change above. The filter goes on record.",
             **kept(f"{place} wish model", ""),
         )
         st.button("Ask it for a filter", on_click=ask, icon=":material/translate:", key=f"{place} ask")

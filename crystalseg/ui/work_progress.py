@@ -1,4 +1,4 @@
-"""How far long work is, whatever kind it is of, with the buttons that stop it and go on with it."""
+"""The progress of long work of any kind, with buttons that stop and continue it."""
 
 import pandas as pd
 import streamlit as st
@@ -12,14 +12,14 @@ from crystalseg.ui.telling import refuse
 
 
 def show(one: Work) -> State:
-    """How far work is: looks again by itself as long as it is under way, and draws the page anew once it is not."""
+    """Show the progress of work. It updates itself while the work runs, and redraws the page when it has ended."""
     state = one.state(shared.engine())
     st.fragment(_progress, run_every=1.0 if state.is_active else None)(one, state.is_active)
     return state
 
 
 def words(one: Work, state: State) -> str:
-    """How far it is: its status, what is under way, how many parts are done, and how long it will take."""
+    """Return the progress in words: status, current step, number of finished parts, and time left."""
     count = f"{state.done} of {state.total} {one.kind.parts}" if state.total else ""
     if count and state.reasons:
         count += f", {len(state.reasons)} failed"
@@ -27,7 +27,7 @@ def words(one: Work, state: State) -> str:
 
 
 def time_left(seconds: float) -> str:
-    """In words; "" if it is not known."""
+    """Return the time left in words, or "" if it is unknown."""
     if seconds != seconds:
         return ""
     if seconds < 90:
@@ -58,13 +58,13 @@ def _buttons(one: Work, state: State) -> None:
         if right.button("Cancel", icon=":material/stop_circle:", key=f"cancel {key}", disabled=waits):
             _stop(one, "cancelled")
         if waits:
-            st.caption("It stops after what is under way; what is done is kept.")
+            st.caption("It stops after the current step. Finished parts are kept.")
         return
     if left.button("Go on", icon=":material/play_arrow:", key=f"go {key}"):
         account.require("operator")
         work.start(one)
         st.rerun()
-    help_ = "Removes its folder with the images uploaded for it; what was measured stays on record."
+    help_ = "Removes its folder with the images uploaded for it. What was measured stays on record."
     if right.button("Discard", icon=":material/delete:", key=f"discard {key}", help=help_):
         account.require("operator")
         work.discard(one)
@@ -73,4 +73,4 @@ def _buttons(one: Work, state: State) -> None:
 
 def _stop(one: Work, what: str) -> None:
     account.require("operator")
-    work.stop(one, what, shared.engine())  # which is shown when it looks again
+    work.stop(one, what, shared.engine())  # shown at the next update

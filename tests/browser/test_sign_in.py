@@ -82,7 +82,7 @@ def test_roles_from_the_first_administrator_to_a_signature(address):
     with chromium() as browser:
         # the same address, but nobody checked that it is hers: no role, nothing to see
         eve = signed_in(browser, address, "eve")
-        expect(eve.get_by_text("who has no role here")).to_be_visible()
+        expect(eve.get_by_text("but have no role here")).to_be_visible()
         expect(eve.get_by_text("Audit")).to_have_count(0)
 
         ada = signed_in(browser, address, "ada")

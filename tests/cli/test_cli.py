@@ -136,7 +136,7 @@ def test_a_profile_validated_can_be_judged(tmp_path):
     assert "--kind NAME" in here("validate", tmp_path, "--method", "watershed").stderr
     segment = ("segment", tmp_path / "0.png", "--out", tmp_path / "out", "--profile", "p")
     said = here("validate", tmp_path, "--kind", "discs", "--method", "watershed").stdout
-    assert "watershed on 3 images of discs: kept in" in said
+    assert "watershed on 3 images of discs: saved to" in said
     assert "had other thresholds (h 0, from 15 px²" in no_verdict(made)
     assert "Verdict: not decidable. " in here(*segment).stdout
     assert here("validate", tmp_path, "--profile", "p").returncode == 0
@@ -219,7 +219,7 @@ def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
     for given, words in (
         ((None, None, "SEM 3"), "There is no calibration 'SEM 3'; there are: SEM 2."),
         ((1.0, None, "SEM 2"), "not both"),
-        ((None, 1.0, ""), "give both"),
+        ((None, 1.0, ""), "Give both"),
     ):
         with pytest.raises(UserError, match=words):
             calibration_from(open_database(), *given)

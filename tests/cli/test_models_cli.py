@@ -59,7 +59,7 @@ def test_a_model_is_taught_used_shared_and_retired(folder, tmp_path, monkeypatch
     ("arguments", "words"),
     [
         (("teach", "steel"), "There is no labelled image of steel yet"),
-        (("teach", "steel", "--go-on"), "no model is being taught"),
+        (("teach", "steel", "--go-on"), "holds no lesson"),
         (("teach", "a/b", "--go-on"), "1 to 40 letters"),
         (("teach", "steel", "--data", "nowhere"), "no <id>.png with an <id>_label.png beside it"),
         (("models", "share", "nowhere"), "There is no folder nowhere: make it first"),

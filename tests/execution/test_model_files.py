@@ -62,7 +62,7 @@ def test_machines_that_share_a_folder_have_the_same_models(made, tmp_path, monke
         "notes.safetensors is no exported model: export it on the Teach page or with `models export`."
     ]
     (folder / "notes.safetensors").write_bytes(exported(made)[:2000])  # it is being copied
-    assert exchange(engine, folder).refused == ["notes.safetensors is no safetensors file, or is damaged."]
+    assert exchange(engine, folder).refused == ["notes.safetensors is not a safetensors file, or is damaged."]
     (folder / "notes.safetensors").write_bytes(b"")
     assert exchange(engine, folder).refused == ["notes.safetensors is not a Cellpose 2 or 3 model file (EOFError)."]
     (folder / "notes.safetensors").unlink()
@@ -107,7 +107,7 @@ def test_a_cellpose_model_file_is_kept_without_what_could_execute_code(tmp_path)
     [
         (b"", "is not a Cellpose 2 or 3 model file"),
         (b"not a model at all", "is not a Cellpose 2 or 3 model file"),
-        (b"\x20\0\0\0\0\0\0\0{broken", "no safetensors file"),
+        (b"\x20\0\0\0\0\0\0\0{broken", "not a safetensors file"),
     ],
 )
 def test_what_is_no_model_is_refused(data, words):

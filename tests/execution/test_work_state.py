@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from filelock import FileLock
 
-from crystalseg.execution.work_state import LOCK, State, WorkError, ask, is_locked, locked, state_of, working
+from crystalseg.execution.work_state import LOCK, State, WorkError, ask, is_done, is_locked, locked, state_of, working
 
 
 def test_one_at_a_time_works_in_a_folder(tmp_path):
@@ -43,6 +43,13 @@ def test_the_time_left_follows_from_the_rate(tmp_path, monkeypatch):
         assert state_of(tmp_path).left == 80  # also while nothing is told
     assert (state_of(tmp_path).status, state_of(tmp_path).share) == ("done", 1)
     assert state_of(tmp_path).left != state_of(tmp_path).left
+
+
+def test_whoever_holds_the_lock_sees_whether_the_work_is_done(tmp_path):
+    with working(tmp_path):
+        assert not is_done(tmp_path)
+    with locked(tmp_path):
+        assert is_done(tmp_path)
 
 
 def test_how_work_ends_is_in_its_state(tmp_path):

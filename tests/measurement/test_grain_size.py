@@ -7,11 +7,10 @@ from scipy import stats
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.distribution import sizes_and_weights
 from crystalseg.measurement.grain_size import (
-    duplex,
     g_of_area,
     g_of_count,
     g_of_intercept,
-    largest_grain,
+    outliers,
     planimetric,
     precision,
 )
@@ -64,38 +63,25 @@ def test_a_tessellation_of_known_count_has_its_grain_number():
     assert g_of_area(np.average(areas, weights=weights) / 1e6) == pytest.approx(g, abs=0.06)
 
 
-def test_the_largest_grain_by_hand():
-    # 99 grains of 100 µm² and one of 1000: 10 times the area is 3.3223 G coarser, and 1000 / 10900 of the area
-    found = largest_grain(np.append(np.full(99, 100.0), 1000.0))
+def test_outlier_coarse_grains_by_hand():
+    # 499 grains of 100 µm² and one of 1000: 10 times the area is 3.3223 G coarser, and 1000 / 50900 of the area
+    areas = np.append(np.full(499, 100.0), 1000.0)
+    found = outliers(areas, areas.sum())
+    assert (found.count, found.largest) == (1, 1000.0)
     assert found.coarser == pytest.approx(3.3223)
-    assert found.share == pytest.approx(1000 / 10900)
-    assert not found.ala  # more than 5 % of the area
-    found = largest_grain(np.append(np.full(499, 100.0), 1000.0))
+    assert found.share == pytest.approx(1000 / 50900)
     assert found.ala
-    assert not largest_grain(np.append(np.full(499, 100.0), 790.0)).ala  # 2.98 G coarser
-    assert largest_grain(np.array([3.0])) is None
-
-
-def test_two_populations_are_found_and_one_is_not():
-    rng = np.random.default_rng(0)
-    one = 20 * np.exp(0.4 * rng.standard_normal(600))
-    other = 150 * np.exp(0.25 * rng.standard_normal(30))
-    assert duplex(one) is None
-    assert duplex(one[:20]) is None
-    found = duplex(np.concatenate((one, other)))
-    assert found.diameters == pytest.approx((20, 150), rel=0.1)
-    assert found.number == pytest.approx((600 / 630, 30 / 630), abs=0.02)
-    share = np.square(other).sum() / (np.square(one).sum() + np.square(other).sum())
-    assert found.area[1] == pytest.approx(share, abs=0.03)
-
-
-def test_one_population_is_seldom_taken_for_two():
-    wrong = sum(
-        duplex(np.exp(s * np.random.default_rng(seed).standard_normal(200))) is not None
-        for seed in range(20)
-        for s in (0.3, 0.8)
-    )
-    assert wrong <= 1
+    # in a specimen of which half is matrix they are half as much of it
+    assert outliers(areas, 2 * areas.sum()).share == pytest.approx(1000 / 101800)
+    assert not outliers(np.append(np.full(499, 100.0), 790.0), 50690.0).ala  # 2.98 G coarser
+    # two large ones together: 2 · 1000 / 50900
+    two = outliers(np.append(np.full(489, 100.0), [1000.0, 1000.0]), 50900.0)
+    assert (two.count, two.ala) == (2, True)
+    # ten with 24 % of the area are no ALA, whatever one of them has
+    ten = outliers(np.append(np.full(317, 100.0), np.full(10, 1000.0)), 41700.0)
+    assert (ten.count, ten.ala) == (10, False)
+    assert ten.share == pytest.approx(0.24, abs=0.005)
+    assert outliers(np.array([3.0]), 3.0) is None
 
 
 def test_precision_over_fields_by_hand():

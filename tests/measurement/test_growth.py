@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from crystalseg.measurement.growth import GAS_CONSTANT, GrowthError, activation, fit
+from crystalseg.measurement.growth import GAS_CONSTANT, GrowthError, activation, fit, with_tracks
+from crystalseg.measurement.series import law_words
 from crystalseg.synthetic.growth import curvature_growth, ripening
 
 TIMES = np.linspace(0, 3600, 10)
@@ -39,6 +40,39 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         law = fit(TIMES, true + rng.normal(0, 0.15, len(true)))
         held += law.exponent_low <= 3 <= law.exponent_high
     assert held >= 31  # 34 expected; fewer than 31 by chance once in 100
+
+
+def test_the_interval_holds_though_frames_show_the_same_crystals():
+    """Each crystal keeps its place among the others for a time, so that errors of neighbouring frames go together."""
+    rng = np.random.default_rng(0)
+    true = (5.0**2 + 0.02 * TIMES) ** 0.5
+    held = alone = 0
+    for _ in range(40):
+        off = np.zeros((60, len(TIMES)))
+        off[:, 0] = rng.normal(0, 0.3, 60)
+        for k in range(1, len(TIMES)):  # correlation 0.8
+            off[:, k] = 0.8 * off[:, k - 1] + rng.normal(0, 0.3 * 0.6, 60)
+        crystals = true * np.exp(off - 0.045)
+        sizes = crystals.mean(axis=0)
+        law = fit(TIMES, sizes)
+        found = with_tracks(law, TIMES, sizes, crystals)
+        alone += law.exponent_low <= 2 <= law.exponent_high
+        held += found.exponent_low <= 2 <= found.exponent_high
+    assert alone <= 34
+    assert held >= 36  # 38 expected
+
+
+def test_no_law_is_told_where_two_and_four_fit_alike():
+    rng = np.random.default_rng(0)
+    true = (5.0**2 + 0.005 * TIMES) ** 0.5
+    crystals = true * np.exp(rng.normal(0, 0.3, (40, 1)) + rng.normal(0, 0.1, (40, len(TIMES))))
+    sizes = crystals.mean(axis=0)
+    found = with_tracks(fit(TIMES, sizes), TIMES, sizes, crystals)
+    assert not found.is_told
+    assert "No law can be told from these frames" in law_words(found)
+    exact = (5.0**2 + 0.05 * TIMES) ** 0.5
+    assert fit(TIMES, exact).is_told
+    assert law_words(fit(TIMES, exact)).startswith("dⁿ")
 
 
 def test_uncertain_sizes_weigh_less():

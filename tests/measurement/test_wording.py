@@ -90,10 +90,10 @@ class Speaks:
 @pytest.mark.parametrize(
     ("answer", "filter_"),
     [
-        ("circularity >= 0.85 and brightness > p67", "circularity >= 0.85 and brightness > p67"),
+        ("circularity >= 0.92 and brightness > p67", "circularity >= 0.92 and brightness > p67"),
         ("`not pore`\nbecause pores are holes", "not pore"),
         ("\n“feret_max > 20 µm”", "feret_max > 20 µm"),
-        ("round ones above 30 px", "circularity >= 0.85 and equivalent_diameter > 30 px"),
+        ("round ones above 30 px", "circularity >= 0.92 and equivalent_diameter > 30 px"),
     ],
 )
 def test_an_answer_becomes_the_filter_it_is(answer, filter_, text_model, monkeypatch):

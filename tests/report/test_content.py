@@ -115,8 +115,8 @@ def test_a_field_measured_with_other_thresholds_is_named():
     blocks = content(make([first, second], VALIDATED, Details(), profile))
     rows = dict(row for block in blocks if isinstance(block, Facts) for row in block.rows)
     said = "Resize factors 0.5, 1; Foreground threshold h, smallest area 0, 40 px²"
-    assert rows["Otherwise for field 2.tif"] == said
-    assert "Otherwise for field 1.tif" not in rows
+    assert rows["Different for field 2.tif"] == said
+    assert "Different for field 1.tif" not in rows
 
 
 def test_a_run_from_the_record_gives_the_same_report():
@@ -137,7 +137,7 @@ def test_a_verdict_that_would_be_another_today_is_not_forgotten():
     again = printed_again(reopen(then), None, Details(remarks="Wet."), profile)
     assert again.assessment.verdicts == tuple(then.judged)  # as issued
     assert re.fullmatch(
-        r"Wet\. The verdict FAIL is given as it was issued; judged today it is NOT DECIDABLE\. .*",
+        r"Wet\. The verdict FAIL is given as issued\. Judged today it is NOT DECIDABLE\. .*",
         again.details.remarks,
     )
     same = printed_again(reopen(then), VALIDATED, Details(), profile)

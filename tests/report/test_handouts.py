@@ -91,7 +91,7 @@ def test_what_is_made_is_bytes_or_writes_itself():
 def test_keys_are_chosen_by_name_in_the_list_s_order():
     assert handouts.chosen(" ,", handouts.IMAGE) == handouts.default(handouts.IMAGE) == ("pdf", "csv", "labels", "run")
     assert handouts.chosen(" COCO, pdf,,coco", handouts.IMAGE) == ("pdf", "coco")
-    with pytest.raises(UserError, match=r"“png”: choose from pdf, html"):
+    with pytest.raises(UserError, match=r"“png”. Choose from pdf, html"):
         handouts.chosen("pdf,png", handouts.IMAGE)
 
 

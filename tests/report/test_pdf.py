@@ -56,7 +56,7 @@ def test_pdf_without_crystals_says_so():
     micrograph, found, measurement, run = case(labels=np.zeros_like(DRAWN.labels))
     assert measurement.summary is None
     _, pages = text_of(pdf(micrograph, found, measurement, run))
-    assert "No crystal counts" in " ".join(pages)
+    assert "No crystal was counted" in " ".join(pages)
 
 
 def test_pdf_lists_every_correction_and_who_made_it():

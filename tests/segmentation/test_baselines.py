@@ -235,7 +235,7 @@ def test_the_package_runs_a_file_by_path(cellpose_files):
 
 def test_the_package_refuses_what_it_cannot_use(tmp_path, monkeypatch):
     probe = Micrograph(POWDER.image, "powder", "")
-    with pytest.raises(SettingsError, match="neither a file nor a model"):
+    with pytest.raises(SettingsError, match="neither a file nor the name of a model"):
         segment(probe, Settings(f"{PACKAGE}:nothing"), None)
     wrong = tmp_path / "wrong"
     wrong.write_text("no model")

@@ -108,7 +108,7 @@ def test_further_clicks_add_and_take_away():
 
 
 def test_where_nothing_is_found_it_says_so():
-    with pytest.raises(CorrectionError, match="draw its outline"):
+    with pytest.raises(CorrectionError, match="Draw its outline"):
         clicked(SEEN, Perfect(), [(390, 10)])
 
 

@@ -59,7 +59,7 @@ def test_three_in_a_row_merge_and_far_ones_do_not():
     assert (h.labels > 0).sum() == 16 * 40  # with the two lines between
     assert len(np.unique(h.labels)) == 2
     far = history()
-    with pytest.raises(CorrectionError, match="does not lie against"):
+    with pytest.raises(CorrectionError, match="does not touch"):
         far.do(Correction("merge", (1, 3)))
     assert (far.labels == WHOLE).all()
 

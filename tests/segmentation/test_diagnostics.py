@@ -111,4 +111,4 @@ def test_a_crystal_of_sima_plus_is_explained_by_what_it_was_judged_by():
     rows = dict(explain(result("sima-plus", origin=np.array([0, 1]), features=features), 1))
     assert rows["Taken from"] == "× 0.5, where it is 40 px wide"
     assert rows["Flow and foreground fit its shape"] == "0.50 of 1"
-    assert rows["Another scale sees the same crystal"] == "IoU 0.70 of 1"
+    assert rows["Best match at another scale"] == "IoU 0.70 of 1"

@@ -70,5 +70,5 @@ def test_what_was_not_computed_has_no_weight():
 
 
 def test_attention_must_match_the_scales():
-    with pytest.raises(TypeError, match="one map a scale"):
+    with pytest.raises(TypeError, match="one map per scale"):
         fuse([A, B], attention(1, 0), SHAPE, "attention")

@@ -172,7 +172,7 @@ def test_a_network_that_cannot_see_an_image_says_so(tmp_path, random_models):
     hub_models.network(tmp_path, 1, "tu-swin_tiny_patch4_window7_224")
     large = Micrograph(np.tile(PIXELS, (3, 3, 1)), "", "")
     assert segment(large, Settings(f"hub:{tmp_path}"), random_models).labels.shape == (270, 360)
-    with pytest.raises(SettingsError, match="could not see this image"):  # it takes tiles of 224 px
+    with pytest.raises(SettingsError, match="could not process this image"):  # it takes tiles of 224 px
         segment(PROBE, Settings(f"hub:{tmp_path}"), random_models)
 
 
@@ -189,11 +189,11 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, written, random_mod
     config.write_text("{")
     assert "not valid JSON" in refused(tmp_path)
     config.write_text("[1]")
-    assert "not a model's configuration" in refused(tmp_path)
+    assert "not the configuration of a model" in refused(tmp_path)
     config.write_text(json.dumps({"model_type": "upernet"}))
-    assert "is of upernet, which finds no single crystals" in refused(tmp_path)
+    assert "of the kind “upernet”, which cannot find single crystals" in refused(tmp_path)
     config.write_text(json.dumps({"model_type": "sam"}))
-    assert "could not be read as a model of sam" in refused(tmp_path)
+    assert "could not be read as a model of the kind “sam”" in refused(tmp_path)
     damaged = tmp_path / "weights.safetensors"
     damaged.write_bytes(b"nothing of the kind")
     assert "could not be read as a model of Mask R-CNN" in refused(damaged)
@@ -202,7 +202,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, written, random_mod
 
 def test_a_network_of_many_classes_is_refused(tmp_path, random_models):
     hub_models.network(tmp_path, 3)
-    with pytest.raises(SettingsError, match="this one draws 3"):
+    with pytest.raises(SettingsError, match="This one draws 3"):
         segment(PROBE, Settings(f"hub:{tmp_path}"), random_models)
 
 
@@ -222,4 +222,4 @@ def test_a_pickle_is_never_loaded(written, tmp_path):
         if file.suffix == ".json":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save({"a": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
-    assert "could not be read as a model of sam" in refused(tmp_path)
+    assert "could not be read as a model of the kind “sam”" in refused(tmp_path)

@@ -114,4 +114,9 @@ def test_missing_sections_take_their_defaults():
     assert Settings.from_dict(as_then({"method": "sima-plus"})).network == "cellpose"  # as all runs before the choice
     assert Settings.from_dict(as_then({"network": "folded"})).network == "folded"
     assert Settings.from_dict(as_then({"instances": {"min_area": 20}})).instances == Instances(0.0, 20, 0.25, None)
+    then = Settings.from_dict(as_then({"measuring": {"only": "circularity >= 0.85"}})).measuring
+    assert then == Measuring("exclude", "form_factor >= 0.85", 1)  # what is the form factor was called circularity
+    assert Settings.from_dict(as_then({"measuring": {"only": "round", "convention": 2}})).measuring == Measuring(
+        only="round"
+    )
     assert Settings.from_json(json.dumps({"instances": {"min_area": 30}})) == Settings(instances=Instances(min_area=30))

@@ -114,9 +114,9 @@ def test_a_network_of_two_channels_still_sees_the_image_whole(random_models, dra
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (Settings(scales=Scales((0.1, 2.0))), "above 1 are for images up to"),
-        (Settings(scales=Scales((0.9, 1.0))), "must be 0.85 or less"),
-        (Settings("watershed"), "segmented by SiMA"),
+        (Settings(scales=Scales((0.1, 2.0))), "above 1 are for images of up to"),
+        (Settings(scales=Scales((0.9, 1.0))), "must be at most 0.85"),
+        (Settings("watershed"), "only SiMA"),
     ],
 )
 def test_what_cannot_be_done_in_windows_is_said(models, drawn, small_windows, monkeypatch, settings, words):

@@ -47,7 +47,7 @@ def test_a_sign_in_of_yesterday_is_over(signed_in):
 
 def test_who_has_no_role_is_told_so_and_noted(signed_in):
     app = signed_in(**ADA)
-    assert "ada\\@x.org, who has no role here: ask an administrator" in app.error[0].value
+    assert "ada\\@x.org, but have no role here. Ask an administrator" in app.error[0].value
     (entry,) = ledger.entries(open_database(), "sign-in")
     assert (entry.who, entry.body["role"]) == ("Ada Kern <ada@x.org>", "")
 
@@ -66,7 +66,7 @@ def test_a_page_is_closed_to_who_may_not_see_it_also_by_its_own_address(signed_i
     give_role(engine, "ada@x.org", role, "")
     for page in barred:
         app = signed_in(page=f"pages/{page}.py", **ADA)
-        assert f"yours is {role}" in app.error[0].value
+        assert f"Your role is {role}" in app.error[0].value
         assert len(app.button) == len(app.get("file_uploader")) == 0
 
 
@@ -111,7 +111,7 @@ def test_a_role_that_is_taken_is_gone_at_once(signed_in):
     app = signed_in(page="pages/profiles.py", **ADA)
     assert labelled(app.button, "Save the profile").disabled
     give_role(engine, "ada@x.org", "", "")
-    assert "has no role here" in app.run().error[0].value
+    assert "have no role here" in app.run().error[0].value
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_model_of_the_package_must_be_named(app):
     labelled(app.sidebar.text_input, "Model of the cellpose package").set_value("no such model").run()
     press(app, "Run")
     finish(app)
-    assert any("neither a file nor a model" in e.value for e in app.error)
+    assert any("neither a file nor the name of a model" in e.value for e in app.error)
 
 
 def test_region_is_measured_alone(app):

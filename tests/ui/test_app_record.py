@@ -189,7 +189,7 @@ def test_the_audit_page_finds_a_changed_file_and_lists_what_was_done(page):
     assert run.id in app.error[0].value
     labelled(app.text_input, "Search").set_value("kern").run()
     assert list(app.dataframe[0].value["about"]) == ["strict"]
-    assert "whoever reaches this address may do everything" in app.info[0].value
+    assert "Everybody who can reach this address may do everything" in app.info[0].value
 
 
 def test_an_approval_is_on_record_and_in_the_report(page):
@@ -230,7 +230,7 @@ def test_the_trend_is_of_runs_in_one_unit(page):
 
 def test_an_empty_history_says_what_to_do(page):
     app = page("history")
-    assert "go to Measure" in app.info[0].value
+    assert "Go to Measure" in app.info[0].value
 
 
 def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_path):

@@ -68,14 +68,14 @@ def test_there_must_be_a_crystal_to_mend(corrected):
     clicking.forget()
     with pytest.raises(CorrectionError, match="Click inside a crystal first"):
         click(corrected, (60, 70), "outside")
-    with pytest.raises(CorrectionError, match="draw its outline"):
+    with pytest.raises(CorrectionError, match="Draw its outline"):
         click(corrected, (390, 10))
     assert len(corrected.history.log) == 1
 
 
 def test_without_weights_or_on_a_huge_image_it_says_so(corrected, monkeypatch):
     monkeypatch.setattr(clicking, "LARGEST", 1000)
-    with pytest.raises(CorrectionError, match="use add or draw"):
+    with pytest.raises(CorrectionError, match="Use add or draw"):
         click(corrected, (60, 60))
     monkeypatch.setattr(clicking, "_network", lambda: None)
     with pytest.raises(CorrectionError, match="no weights for clicks"):

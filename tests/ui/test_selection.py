@@ -15,7 +15,7 @@ def test_a_selection_is_read_kept_and_explained_where_it_cannot_be():
     app = AppTest.from_function(page, default_timeout=60).run()
     labelled(app.text_input, "Count only").set_value("nur runde über 30 px").run()
     assert not app.exception
-    assert app.caption[0].value == "Counted: `circularity >= 0.85 and equivalent_diameter > 30 px`"
+    assert app.caption[0].value == "Counted: `circularity >= 0.92 and equivalent_diameter > 30 px`"
     labelled(app.text_input, "Count only").set_value("leave out twins").run()
     assert "“twins”" in app.error[0].value
     assert "Until then all crystals count." in app.error[0].value
@@ -23,7 +23,7 @@ def test_a_selection_is_read_kept_and_explained_where_it_cannot_be():
 
 def test_settings_keep_what_the_words_became():
     assert Measuring(only="nur runde über 30 px") == Measuring(
-        only="circularity >= 0.85 and equivalent_diameter > 30 px"
+        only="circularity >= 0.92 and equivalent_diameter > 30 px"
     )
     with pytest.raises(SettingsError, match="twins"):
         Measuring(only="leave out twins")

@@ -1,7 +1,7 @@
-"""Many images with one profile: a queue on Dask that goes on where it stopped, whatever stopped it.
+"""A batch: many images with one profile, measured on Dask. It continues after any interruption.
 
-A batch is a folder. `batch.json` says what is to be done; what was done is on record, each image under an id made of
-the batch's and its own, so that nothing is done twice. `batch_run` does it.
+A batch is a folder. `batch.json` holds the request. What is done is on record: each image has an id made of the batch's
+id and its own number, so that nothing is done twice. `batch_run` carries it out.
 """
 
 import functools
@@ -24,15 +24,20 @@ from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run
 
-MOSAIC = ".mosaic"  # endings of the folders of mosaics
+MOSAIC = ".mosaic"  # ending of the folders of mosaics
 
 
 @dataclass(frozen=True)
 class Batch:
-    """id; source: folder or ZIP file; names: of the images in it, in order, where two may share one; profile;
-    calibration: of all images, or None if each states its own or has none; operator: who asked for it, or "";
-    formats: keys of what is written of each image, or None for what batches write by default; notes: what the user
-    should know about what of the source was taken."""
+    """The request of a batch.
+
+    source: A folder or a ZIP file.
+    names: The names of its images, in order. Two may be equal.
+    calibration: The pixel size of all images, or None if each states its own or has none.
+    operator: The person who requested it, or "".
+    formats: The keys of the files to write of each image, or None for the default of batches.
+    notes: What the user should know about the images that were taken from the source.
+    """
 
     id: str
     source: str
@@ -45,28 +50,28 @@ class Batch:
 
     @property
     def title(self) -> str:
-        """In words, for people."""
+        """What it is, in words, for people."""
         return f"{self.id}: {len(self.names)} images, profile {self.profile.name}"
 
     def run_id(self, index: int | None = None) -> str:
-        """The id under which an image is recorded; without an index, what all of them begin with."""
+        """Return the id under which an image is recorded, or without an index the prefix of all these ids."""
         return f"{self.id}-" if index is None else f"{self.id}-{index:05d}"
 
     def shown(self, index: int) -> str:
-        """The image's name as it can be written everywhere."""
+        """Return the image's name with only visible characters."""
         return visible(self.names[index])
 
     def index(self, run_id: str) -> int:
-        """The image that has this id."""
+        """Return the index of the image with this id."""
         return int(run_id.removeprefix(self.run_id()))
 
     @functools.cached_property
     def stems(self) -> list[str]:
-        """What the names of each image's files begin with."""
+        """The beginnings of the names of each image's files."""
         return file_stems(self.names)
 
     def read(self, source: Source, index: int) -> bytes | Path:
-        """An image, as `Source.read` gives it."""
+        """Read an image, as `Source.read` returns it."""
         name = self.names[index]
         return source.read(name, self.names[:index].count(name))
 
@@ -80,8 +85,8 @@ def prepare(
     formats: tuple[str, ...] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Batch:
-    """The batch in `folder`: the one that is there already, or a new one. WorkError if that is of something else, or
-    writes other `formats` than those that are given."""
+    """Return the batch in `folder`, or make a new one. Raises WorkError if the existing batch has another source,
+    profile or pixel size, or other `formats` than those given."""
     file = folder / "batch.json"
     if file.exists():
         batch = load(folder)
@@ -101,19 +106,19 @@ def prepare(
 
 
 def load(folder: Path) -> Batch:
-    """The batch that `prepare` made in `folder`."""
+    """Return the batch that `prepare` made in `folder`."""
     facts = order_in(folder / "batch.json", "batch")
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
-    # not written by earlier releases
+    # missing in files of earlier releases
     operator, formats, notes = facts.get("operator", ""), facts.get("formats"), tuple(facts.get("notes", ()))
     given = None if formats is None else tuple(formats)
     return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given, notes)
 
 
 def progress_of(folder: Path, engine: Engine, ended: State | None = None) -> State:
-    """How far the batch in `folder` is: what is under way by its files, what is done and what failed by the record.
-    `ended`: its state for the process that did the work, and does no more."""
+    """Return the state of the batch in `folder`. Its files say what is under way; the record says what is done and what
+    failed. The process that did the work and has finished passes its state as `ended`."""
     batch = load(folder)
     now = ended or state_of(folder)
     done, reasons = settled(engine, batch)
@@ -128,19 +133,19 @@ def progress_of(folder: Path, engine: Engine, ended: State | None = None) -> Sta
 
 
 def mosaic_folder(folder: Path, batch: Batch, index: int) -> Path:
-    """Where a mosaic among the images lies while it is measured."""
+    """Return the folder of a mosaic among the images while it is measured."""
     return folder / f"{batch.stems[index]}{MOSAIC}"
 
 
 def settled(engine: Engine, batch: Batch) -> tuple[set[int], dict[int, str]]:
-    """Indices of the images on record, and of those that failed with their reasons."""
+    """Return the indices of the images on record, and the reasons of those that failed, by index."""
     done = {batch.index(subject) for subject in ledger.subjects(engine, "run", batch.run_id())}
     failed = ledger.entries(engine, "failure", prefix=batch.run_id())
     return done, {batch.index(entry.subject): entry.body["reason"] for entry in failed}
 
 
 def runs_of(engine: Engine, batch: Batch) -> list[Run]:
-    """The runs of the images that were measured, in order."""
+    """Return the runs of the measured images, in order."""
     entries = ledger.entries(engine, "run", prefix=batch.run_id())
     return [Run.from_dict(entry.body) for entry in sorted(entries, key=lambda entry: entry.subject)]
 
@@ -158,7 +163,7 @@ class BatchKind(Kind):
     def carry_out(
         self, work: Work, engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
     ) -> None:
-        from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
+        from crystalseg.execution import batch_run  # loads torch, which pages that only show results do not need
 
         batch_run.run(work.folder, engine, workers, scheduler, say)
 

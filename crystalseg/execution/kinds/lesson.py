@@ -1,4 +1,4 @@
-"""What a model is to be taught, and what is left out of it in turn to see how good it becomes."""
+"""A lesson: what a model is taught, and which areas are left out in turn to measure how good it becomes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from crystalseg.errors import UserError
 from crystalseg.execution.work import Kind, Work, clear
-from crystalseg.execution.work_state import locked, order_in, state_of
+from crystalseg.execution.work_state import is_done, locked, order_in
 from crystalseg.measurement.uncertainty import LEAST_IMAGES
 from crystalseg.micrographs.annotations import Annotation, distinct, middle
 from crystalseg.record import store
@@ -20,23 +20,30 @@ from crystalseg.record.annotations import RecordedAnnotation, annotations, read
 from crystalseg.record.models import check_name, find
 from crystalseg.segmentation.settings import Settings
 
-MOST_SPLITS = 5  # more areas are left out in groups
-MOST_REHEARSED = 8  # annotations of other materials on record
-REHEARSED_SIDE = 512  # px of each: a field, lest they take the time of the lesson
+MOST_SPLITS = 5  # with more areas, groups of areas are left out
+MOST_REHEARSED = 8  # largest number of annotations of other materials on record
+REHEARSED_SIDE = 512  # px of the field that is used of each, so that they take little of the time
 
-Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # annotations on record
+Listed = tuple[tuple[str, tuple[str, str], float | None], ...]  # name, hashes of image and labels, um_per_px
 
 
 class LessonError(UserError):
-    """A lesson that cannot be given; the message is one sentence for the user."""
+    """The lesson cannot be given. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """name: the model's; material; parent: `NAME:VERSION` to begin from, "" for the shipped weights; network: its
-    architecture; minutes: until the model can be used; who: asks; created; annotations: of each, its name, the hashes
-    of image and labels, and um_per_px or None; steps, every: how long a part learns and when it is looked at, 0 until
-    that was measured; rehearsed: annotations of other materials, so that they are not forgotten."""
+    """The request to teach a model.
+
+    name: The name of the model.
+    parent: The `NAME:VERSION` to begin from, "" for the shipped weights.
+    network: Its architecture.
+    minutes: The time until the model can be used.
+    who, created: Who requested it, and when.
+    annotations: For each annotation its name, the hashes of image and labels, and um_per_px or None.
+    steps, every: The number of steps of a split, and of those between evaluations; 0 until measured.
+    rehearsed: Annotations of other materials, rehearsed so that those are not forgotten.
+    """
 
     name: str
     material: str
@@ -52,39 +59,39 @@ class Lesson:
 
     @property
     def id(self) -> str:
-        """The model's name: one lesson of each at a time."""
+        """The model's name, because a model has one lesson at a time."""
         return self.name
 
     @property
     def operator(self) -> str:
-        """Who asked for it."""
+        """The person who requested it."""
         return self.who
 
     @property
     def title(self) -> str:
-        """In words, for people."""
+        """What it is, in words, for people."""
         return f"{self.name}: {len(self.annotations)} labelled images of {self.material}"
 
     def save(self, folder: Path) -> None:
         store.write_safely(folder / "lesson.json", json.dumps(asdict(self), indent=1).encode())
 
     def read(self) -> list[Annotation]:
-        """What is learnt."""
+        """Read the annotations that are learnt."""
         return distinct([read(*one) for one in self.annotations])
 
     def read_rehearsed(self) -> list[Annotation]:
-        """What is rehearsed of what is on record: a field of each."""
+        """Read a field of each annotation on record that is rehearsed."""
         cut = (middle(read(*one), REHEARSED_SIDE) for one in self.rehearsed)
         return [field for field in cut if field.crystals]
 
     @property
     def data(self) -> tuple[str, ...]:
-        """What is learnt, by one hash each."""
+        """The hash of each annotation that is learnt."""
         return _hashes(self.annotations)
 
     @property
     def rehearsed_data(self) -> tuple[str, ...]:
-        """What is rehearsed of what is on record, likewise."""
+        """The hash of each annotation on record that is rehearsed."""
         return _hashes(self.rehearsed)
 
 
@@ -93,7 +100,7 @@ def _hashes(listed: Listed) -> tuple[str, ...]:
 
 
 def load(folder: Path) -> Lesson:
-    """The lesson in `folder`; WorkError if there is none."""
+    """Return the lesson in `folder`. Raises WorkError if there is none."""
     facts = order_in(folder / "lesson.json", "lesson")
     known = {f.name for f in fields(Lesson)}
     for key in {"annotations", "rehearsed"} & set(facts):
@@ -102,17 +109,17 @@ def load(folder: Path) -> Lesson:
 
 
 def listed(kept: Sequence[RecordedAnnotation]) -> Listed:
-    """Annotations on record as a Lesson names them."""
+    """Return annotations on record in the form of a Lesson."""
     return tuple((one.name, one.files, one.um_per_px) for one in kept)
 
 
 def of_others(engine: Engine, material: str) -> list[RecordedAnnotation]:
-    """Annotations of other materials on record, the latest last."""
+    """Return the annotations of other materials on record, oldest first."""
     return [one for one in annotations(engine) if one.material != material]
 
 
 def folder_of(name: str) -> Path:
-    """Where the model of that name is taught: one at a time."""
+    """Return the folder in which the model of that name is taught, one lesson at a time."""
     return store.home() / "teaching" / check_name(name)
 
 
@@ -125,8 +132,8 @@ def prepare(
     minutes: float = 10.0,
     who: str = "",
 ) -> Path:
-    """Begin a lesson; returns its folder. UserErrors say why it cannot be given: one of this name is under way,
-    there is nothing to learn, an image is there twice, there is no such parent."""
+    """Begin a lesson, and return its folder. Raises UserErrors, which say why it cannot be given: a lesson of this name
+    is under way, there is nothing to learn, an image occurs twice, or the parent does not exist."""
     folder = folder_of(name)
     if not kept:
         raise LessonError(f"There is no labelled image of {material or 'this material'} yet: add one first.")
@@ -135,12 +142,12 @@ def prepare(
     from_model = find(engine, parent) if parent else None
     network = from_model.network if from_model else Settings().network
     reference = from_model.reference if from_model else ""
-    rehearsed = listed(of_others(engine, material)[1::2][-MOST_REHEARSED:])  # the rest tells what is forgotten
+    rehearsed = listed(of_others(engine, material)[1::2][-MOST_REHEARSED:])  # the others show what was forgotten
     lesson = Lesson(name, material, reference, network, minutes, who, store.now(), listed(kept), rehearsed=rehearsed)
     lesson.read()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        if (folder / "lesson.json").exists() and state_of(folder).status != "done":
+        if (folder / "lesson.json").exists() and not is_done(folder):
             raise LessonError(
                 f"The model {name} is being taught already, by {load(folder).who or 'somebody'}: go on with that or "
                 "discard it, or choose another name."
@@ -152,7 +159,8 @@ def prepare(
 
 @dataclass(frozen=True)
 class Split:
-    """learnt, left_out: annotations; title: of what is done, in words. Nothing is left out for the model itself."""
+    """The annotations `learnt` and `left_out` in one part of a lesson. `title` says in words what is done. Nothing is
+    left out for the model itself."""
 
     title: str
     learnt: tuple[Annotation, ...]
@@ -164,8 +172,9 @@ class Split:
 
 
 def splits(annotations: Sequence[Annotation]) -> list[Split]:
-    """What is learnt in turn: first with some areas left out, which tells when to stop; then the model, of everything;
-    then with the other areas left out, so that each is judged by what did not learn it."""
+    """Return the splits in order. The first leaves some areas out, and determines when to stop. The second makes the
+    model from everything. The others leave the other areas out, so that each area is scored by a network that did not
+    learn it."""
     whole = Split("the model, of everything", tuple(annotations), ())
     units = areas(annotations)
     if len(units) < 2:
@@ -180,7 +189,7 @@ def splits(annotations: Sequence[Annotation]) -> list[Split]:
 
 
 def areas(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """What can be left out one at a time: images if there are enough of them, else the separate checked areas."""
+    """Return what can be left out separately: images if there are enough of them, else the separate checked areas."""
     if len(annotations) >= LEAST_IMAGES:
         return list(annotations)
     found = []
@@ -192,7 +201,7 @@ def areas(annotations: Sequence[Annotation]) -> list[Annotation]:
 
 
 def _less(one: Annotation, out: Sequence[Annotation]) -> Annotation | None:
-    """An annotation without the areas left out of its image; None if nothing is left."""
+    """Return an annotation without the areas of its image that are left out, or None if nothing is left."""
     same = [other.checked for other in out if other.micrograph is one.micrograph]
     if not same:
         return one
@@ -201,7 +210,8 @@ def _less(one: Annotation, out: Sequence[Annotation]) -> Annotation | None:
 
 
 def learning_curve(folder: Path, number: int) -> pd.DataFrame:
-    """What was seen of a split so far, a row a look, without what was computed again after an interruption."""
+    """Return the learning curve of a split so far, with one row per evaluation. Rows repeated after an interruption are
+    dropped."""
     file = folder / f"part-{number}" / "learn.csv"
     if not file.exists():
         return pd.DataFrame({"step": [], "loss": [], "validation_loss": []})

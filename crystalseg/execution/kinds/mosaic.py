@@ -1,6 +1,6 @@
-"""One image of hundreds of megapixels, measured window by window.
+"""A mosaic: one image of hundreds of megapixels, measured window by window.
 
-`mosaic.json` says what is to be done; `mosaic_run` does it.
+`mosaic.json` holds the request; `mosaic_run` carries it out.
 """
 
 import json
@@ -19,14 +19,21 @@ from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run
 
-WINDOWS = "windows"  # folder of what the windows found until all is done; parts of the image are in it
+WINDOWS = "windows"  # folder of the windows' results until all is done; it holds parts of the image
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """id: of its run; source: file, or OME-Zarr folder; profile; calibration: or None if it states its own or has none;
-    operator: who asked for it, or ""; results: what the paths of its files begin with, or "" if they lie in its folder
-    and are called as it is. Once it was read, sha256: of it; weights: hashes of those used, by name."""
+    """The request to measure a mosaic.
+
+    id: The id of its run.
+    source: A file or an OME-Zarr folder.
+    calibration: The pixel size, or None if the image states its own or has none.
+    operator: The person who requested it, or "".
+    results: What the paths of its files begin with. "" means its folder and the name of the image.
+    sha256: The hash of the image, once it was read.
+    weights: The hashes of the weights used, by name, once the image was read.
+    """
 
     id: str
     source: str
@@ -39,11 +46,11 @@ class Mosaic:
 
     @property
     def title(self) -> str:
-        """In words, for people."""
+        """What it is, in words, for people."""
         return f"{visible(Path(self.source).name)}, profile {self.profile.name}"
 
     def save(self, folder: Path) -> None:
-        """Into its folder."""
+        """Write it to its folder."""
         facts = asdict(self) | {"profile": json.loads(self.profile.to_json())}
         store.write_safely(folder / "mosaic.json", json.dumps(facts, indent=1).encode())
 
@@ -57,8 +64,8 @@ def prepare(
     id: str = "",
     results: str = "",
 ) -> Mosaic:
-    """The mosaic in `folder`: the one that is there already, or a new one, whose run gets the `id` if one is given and
-    whose files are called as `Mosaic.results` says. WorkError if another is there."""
+    """Return the mosaic in `folder`, or make a new one, whose run gets the `id` if one is given and whose files are
+    named as `Mosaic.results` says. Raises WorkError if the folder holds another mosaic."""
     where = str(source.resolve())
     if (folder / "mosaic.json").exists():
         begun = load(folder)
@@ -74,21 +81,21 @@ def prepare(
 
 
 def load(folder: Path) -> Mosaic:
-    """What was begun in `folder`; WorkError if nothing was."""
+    """Return the mosaic in `folder`. Raises WorkError if there is none."""
     facts = order_in(folder / "mosaic.json", "mosaic")
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     return Mosaic(**facts | {"profile": Profile.from_dict(facts["profile"]), "calibration": calibration})
 
 
 class MosaicKind(Kind):
-    """One image that is larger than what is measured at once."""
+    """One image that is too large to be measured at once."""
 
     name = "mosaic"
     place = "mosaics"
     files = ("mosaic.json",)
     parts = "tiles"
     takes_a_file = True
-    least_workers = 0  # this process alone, with all cores
+    least_workers = 0  # its own process alone, with all cores
 
     def asked(self, folder: Path) -> Mosaic:
         return load(folder)
@@ -96,7 +103,7 @@ class MosaicKind(Kind):
     def carry_out(
         self, work: Work, engine: Engine, workers: int, scheduler: str | None, say: Callable[[str], None]
     ) -> None:
-        from crystalseg.execution import mosaic_run  # loads torch, which pages that only show results do without
+        from crystalseg.execution import mosaic_run  # loads torch, which pages that only show results do not need
 
         mosaic_run.run(work.folder, engine, workers, scheduler)
 
@@ -106,7 +113,7 @@ class MosaicKind(Kind):
     def copies(self, work: Work) -> list[Path]:
         source = Path(work.asked.source)
         found = [*super().copies(work), *work.folder.glob("*.memmap"), *work.folder.glob(f"{WINDOWS}/*")]
-        if source.is_file() and source.is_relative_to(work.folder.resolve()):  # beside the results, in release 0.1
+        if source.is_file() and source.is_relative_to(work.folder.resolve()):  # release 0.1 put it beside the results
             found.append(source)
         return list(dict.fromkeys(found))
 

@@ -1,6 +1,6 @@
-"""A series: the frames of one experiment measured as a batch, then followed from frame to frame.
+"""A series: the frames of one experiment, measured as a batch and then followed from frame to frame.
 
-A series is a batch whose folder also holds `moments.csv`. The frames of one TIFF file are unpacked into the folder.
+A series is a batch whose folder also holds `moments.csv`. The frames of a TIFF file are unpacked into the folder.
 """
 
 import io
@@ -47,10 +47,13 @@ def prepare(
     interval: float | None = None,
     channel: int | None = None,
 ) -> Batch:
-    """The series in `folder`: the one that is there, or a new one of a folder or ZIP file of images, in the order of
-    their names, or of a TIFF file of several pages, whose own pixel size counts unless another is given. interval: s
-    between frames, where the file does not say when they were taken; channel: which of a file with several, 1, 2, …
-    WorkError or MicrographError says why not."""
+    """Return the series in `folder`, or make a new one.
+
+    The source is a folder or ZIP file of images, in the order of their names, or a TIFF file of several pages, whose
+    own pixel size is used unless another is given. `interval` is the time between frames in s, for files that do not
+    say when frames were taken. `channel` (1, 2, …) chooses a channel of a file with several. Raises WorkError or
+    MicrographError, which says why the series cannot be made.
+    """
     given: list[Moment] = []
     notes: tuple[str, ...] = ()
     if source.is_file() and is_stack(source):
@@ -77,8 +80,8 @@ def prepare(
 
 
 def set_moments(folder: Path, moments: Sequence[Moment]) -> None:
-    """Keep when the frames of the series were taken, in the order of their names; MicrographError if times do not
-    increase."""
+    """Save when the frames of the series were taken, in the order of their names. Raises MicrographError if the times
+    do not increase."""
     names = batch.load(folder).names
     check_times(moments, names)
     table = pd.DataFrame(
@@ -88,7 +91,7 @@ def set_moments(folder: Path, moments: Sequence[Moment]) -> None:
 
 
 def moments(folder: Path) -> pd.DataFrame:
-    """When the frames were taken: image, seconds, celsius, a row a frame."""
+    """Return when the frames were taken: one row per frame with image, seconds and celsius."""
     return pd.read_csv(folder / MOMENTS, dtype={"image": str, "seconds": float, "celsius": float})
 
 
@@ -99,8 +102,8 @@ def run(
     scheduler: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> State:
-    """Measure what is left of the frames, and if all are there follow the crystals through them."""
-    from crystalseg.execution import batch_run  # loads torch, which pages that only show results do without
+    """Measure the frames that are left, and follow the crystals once all frames are measured."""
+    from crystalseg.execution import batch_run  # loads torch, which pages that only show results do not need
 
     def last(engine: Engine) -> None:
         if not is_linked(folder):
@@ -110,22 +113,22 @@ def run(
 
 
 def progress_of(folder: Path, engine: Engine) -> State:
-    """How far the series is: as of its batch, but done only once the crystals were followed."""
+    """Return the state of the series. It is the state of its batch, but done only once the crystals were followed."""
     state = batch.progress_of(folder, engine)
     if state.status != "done" or is_linked(folder):
         return state
-    error = state_of(folder).error  # of following the crystals
+    error = state_of(folder).error  # the error of following the crystals
     return replace(state, status="failed" if error else "paused", error=error)
 
 
 def is_linked(folder: Path) -> bool:
-    """Whether the crystals of the series were followed."""
+    """Return whether the crystals of the series were followed."""
     return (folder / "tracks.csv").exists()
 
 
 def follow(folder: Path, engine: Engine, say: Callable[[str], None] = lambda _: None) -> Tracks:
-    """Find the drift, with its standard uncertainty, and the tracks of the measured frames, write them to the folder
-    and put them on record."""
+    """Find the drift with its standard uncertainty, and the tracks of the measured frames. Write them to the folder and
+    put them on record."""
     made = batch.load(folder)
     runs = batch.runs_of(engine, made)
     labels, shifts, spread = [], [np.zeros(2)], [np.zeros(2)]
@@ -159,13 +162,13 @@ def follow(folder: Path, engine: Engine, say: Callable[[str], None] = lambda _: 
     files = {DRIFT: csv(moved), "tracks.csv": csv(tracks.crystals), "events.csv": csv(tracks.events)}
     body = {"runs": [one.id for one in runs], "files": {name: store.put(data) for name, data in files.items()}}
     ledger.append(engine, "series", made.id, body, made.operator)
-    for name in (DRIFT, "events.csv", "tracks.csv"):  # the last one says that the series is followed
+    for name in (DRIFT, "events.csv", "tracks.csv"):  # the last file marks the series as followed
         store.write_safely(folder / name, files[name])
     return tracks
 
 
 def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackCorrection]]:
-    """What was put right by hand in the tracks and was not taken back, oldest first, with its entry on record."""
+    """Return the corrections of the tracks that were not undone, oldest first, each with its entry on record."""
     standing: list[tuple[ledger.Entry, TrackCorrection]] = []
     for entry in ledger.entries(engine, "track", batch.load(folder).id):
         if entry.body["kind"] == "undo":
@@ -176,14 +179,14 @@ def corrections(folder: Path, engine: Engine) -> list[tuple[ledger.Entry, TrackC
 
 
 def correct(folder: Path, engine: Engine, correction: TrackCorrection, who: str) -> None:
-    """Put a correction of the tracks on record; UserError, in a sentence, if it cannot be made."""
+    """Put a correction of the tracks on record. Raises UserError, which says in a sentence why it cannot be made."""
     seen = _last(folder, engine)
     corrected(_tracks(folder, engine), [correction])
     ledger.append(engine, "track", batch.load(folder).id, asdict(correction), who, after=seen)
 
 
 def undo(folder: Path, engine: Engine, who: str) -> None:
-    """Take the last correction back, which stays on record."""
+    """Undo the last correction. It stays on record."""
     seen = _last(folder, engine)
     if not corrections(folder, engine):
         raise UserError("There is no correction to take back.")
@@ -191,20 +194,20 @@ def undo(folder: Path, engine: Engine, who: str) -> None:
 
 
 def _last(folder: Path, engine: Engine) -> int:
-    """The number of the last correction of the tracks on record, 0 for none: what is asked for rests on it."""
+    """Return the number of the last correction of the tracks on record, 0 for none. A new correction depends on it."""
     entries = ledger.entries(engine, "track", batch.load(folder).id)
     return entries[-1].number if entries else 0
 
 
 def _tracks(folder: Path, engine: Engine) -> Tracks:
-    """As found, and with what was corrected by hand."""
+    """Return the tracks as found, with the manual corrections applied."""
     found = Tracks(*(_table(folder / name) for name in ("tracks.csv", "events.csv")))
     return corrected(found, [correction for _, correction in corrections(folder, engine)])
 
 
 def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
-    """The series as it was measured and followed, with what was corrected by hand; WorkError if it was not yet.
-    exponent: n of the law, if known."""
+    """Return the series as measured and followed, with the manual corrections. `exponent` is n of the growth law, if
+    known. Raises WorkError if the crystals were not followed yet."""
     if not is_linked(folder):
         raise WorkError("The crystals of this series were not followed yet.")
     made, times, rows = batch.load(folder), moments(folder), []
@@ -234,13 +237,13 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def frame(engine: Engine, run_id: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """A frame as it was measured, uint8 (H, W, 3), its labels int32 (H, W) and crystals table; StoreError if they are
-    gone."""
+    """Return a frame as it was measured, uint8 (H, W, 3), with its labels int32 (H, W) and its crystals table. Raises
+    StoreError if its files are missing."""
     return _opened(find(engine, run_id))
 
 
 def _opened(run: Run) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """As `frame`, of a run at hand."""
+    """Do what `frame` does, for a given run."""
     kept = reopen(run)
     if kept.micrograph is None:
         raise store.StoreError(f"The image of run {run.id} was not kept.")
@@ -248,7 +251,7 @@ def _opened(run: Run) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
 
 
 def followed(folder: Path, engine: Engine, found: Series, line: int = 50) -> Followed:
-    """What the files of a series are made of; line: of the kymograph, % from the top."""
+    """Return what the files of a series are made from. `line` is the line of the kymograph, in % from the top."""
     made, runs = batch.load(folder), found.frames["run"].tolist()
     rows = settings_rows(made.profile.settings, "")
     rows += [(f"Corrected by {entry.who or 'hand'}", one.words) for entry, one in corrections(folder, engine)]
@@ -257,13 +260,13 @@ def followed(folder: Path, engine: Engine, found: Series, line: int = 50) -> Fol
 
 
 def hand_out(engine: Engine, row: Handout, of: Followed, who: str = "") -> bytes:
-    """A file of a series; if it is a report, it is put on record."""
+    """Return a file of a series. A report is put on record."""
     data = row.made(of)
     return issue(engine, of.series.frames["run"].tolist(), row.form, data, who) if row.form else data
 
 
 def write(folder: Path, engine: Engine) -> Series:
-    """The results as files in the folder: report, workbook, tables, law."""
+    """Write the results to files in the folder: report, workbook, tables and law."""
     found, made = load(folder, engine), batch.load(folder)
     of = followed(folder, engine, found)
     for row in SERIES_HANDOUTS.values():
@@ -273,7 +276,7 @@ def write(folder: Path, engine: Engine) -> Series:
 
 
 class SeriesKind(BatchKind):
-    """Frames of one experiment."""
+    """The frames of one experiment."""
 
     name = "series"
     place = "series"

@@ -1,1 +1,1 @@
-"""Corrections by hand: what was asked for, what it does to labels, and the history of labels that it makes."""
+"""Corrections by hand: the requests, their effect on labels, and the history of labels."""

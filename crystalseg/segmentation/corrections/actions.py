@@ -1,4 +1,4 @@
-"""What corrections do to labels: merge, split, cut, delete, add, redraw."""
+"""The effect of corrections on labels: merge, split, cut, delete, add, redraw."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,17 +17,17 @@ from crystalseg.segmentation.proposals import SMALLEST, fit_quality, flow_fit
 from crystalseg.segmentation.selection import full_size
 from crystalseg.segmentation.tiling import TILE
 
-# px: crystals farther apart are not halves of one; farther from a click, a line between crystals is not meant.
+# px; crystals farther apart are not halves of one crystal, and a click farther from a line does not mean that line.
 REACH = 12
-LEAST = 8  # px², smaller pieces of a cut go to their neighbour
-GROWTH = 128  # px from the click, the farthest an added crystal reaches if no scale proposes it
+LEAST = 8  # px²; smaller pieces of a cut go to their neighbour
+GROWTH = 128  # px; largest reach from the click of an added crystal that no scale proposes
 
 Box = tuple[slice, slice]
-Changed = tuple[Box, np.ndarray]  # where, and the new labels (or a mask) there
+Changed = tuple[Box, np.ndarray]  # a box, and the new labels (or a mask) in it
 
 
 def line_between(labels: np.ndarray, y: float, x: float) -> tuple[int, int]:
-    """The two crystals on both sides of a line that was clicked: the two nearest, within REACH px of the click."""
+    """Return the two crystals on both sides of a clicked line: the two nearest, within REACH px of the click."""
     rows, columns = _around(labels.shape, y, x, REACH)
     part = labels[rows, columns]
     dy, dx = np.ogrid[: part.shape[0], : part.shape[1]]
@@ -69,7 +69,7 @@ def _one(c: Correction, verb: str) -> int:
 
 
 def _largest_first(pieces: np.ndarray, number: int, new: int) -> np.ndarray:
-    """Pieces 1..n renamed: the largest gets `number`, the others `new`, `new` + 1, ... by size."""
+    """Relabel pieces 1..n: the largest gets `number`, the others `new`, `new` + 1, ... by size."""
     area = areas(pieces)[1:]
     names = np.empty(len(area), np.int32)
     names[np.argsort(-area, kind="stable")] = [number, *range(new, new + len(area) - 1)]
@@ -88,24 +88,24 @@ def _merge(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> C
         away, to_union = _nearest(union)
         gap, nearest = min((away[part == n].min(), n) for n in waiting)
         if gap > REACH:
-            raise CorrectionError(f"Crystal {nearest} does not lie against the others: nothing was merged.")
+            raise CorrectionError(f"Crystal {nearest} does not touch the others. Nothing was merged.")
         other = part == nearest
         beyond, to_other = _nearest(other)
-        # The line between the two belongs to the merged crystal: there they lie in opposite directions.
+        # The line between the two belongs to the merged crystal. On it the directions to them are opposite.
         opposite = (to_union * to_other).sum(axis=0) < -0.5 * away * beyond
         union |= other | ((part == 0) & (np.maximum(away, beyond) <= gap + 3) & opposite)
         waiting.remove(nearest)
     union |= ndimage.binary_fill_holes(union) & (part == 0)
-    # what the bridge left in corners, apart from the crystal
+    # pieces that the bridge left in corners, separate from the crystal
     pieces = connected_label(union, connectivity=1)
     main = pieces == pieces[part == name][0]
     if any((part[~main] == n).any() for n in c.ids):
-        raise CorrectionError("Another crystal lies between these: nothing was merged.")
+        raise CorrectionError("Another crystal lies between these. Nothing was merged.")
     return box, np.where(main, name, part)
 
 
 def _nearest(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (h, w) and way (2, h, w) from each pixel to the mask."""
+    """Return distance (h, w) and vector (2, h, w) from each pixel to the mask."""
     away, place = ndimage.distance_transform_edt(~mask, return_indices=True)
     return away, place - np.indices(mask.shape)
 
@@ -137,7 +137,7 @@ def _cut(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Cha
     line = np.array(c.points) - (box[0].start, box[1].start)
     pieces = _parted(mask, line)
     if pieces.max() < 2:
-        # A hand that stops short of the edge means the edge.
+        # A hand-drawn line that stops just short of the edge is extended to it.
         reach = 0.2 * np.hypot(*mask.shape)
         first, last = _direction(line[0] - line[1]), _direction(line[-1] - line[-2])
         pieces = _parted(mask, np.vstack((line[0] + reach * first, line, line[-1] + reach * last)))
@@ -152,7 +152,7 @@ def _direction(step: np.ndarray) -> np.ndarray:
 
 
 def _parted(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """The pieces of at least LEAST px² that a line (k, 2), (y, x), leaves of the mask: 1..n."""
+    """Return the pieces of at least LEAST px² into which a line (k, 2), (y, x), divides the mask: 1..n."""
     drawn = np.zeros(mask.shape, np.uint8)
     cv2.polylines(drawn, [np.round(line[:, ::-1]).astype(np.int32)], False, 1)
     pieces = connected_label(mask & (drawn == 0), connectivity=1)
@@ -171,19 +171,19 @@ def _add(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> Cha
         raise CorrectionError("Click inside the crystal that is missing.")
     y, x = (min(max(round(v), 0), length - 1) for v, length in zip(c.points[0], labels.shape, strict=True))
     if labels[y, x]:
-        raise CorrectionError(f"Crystal {labels[y, x]} lies there already: split or redraw it.")
+        raise CorrectionError(f"Crystal {labels[y, x]} is already there. Split or redraw it.")
     proposal = _proposed(labels, y, x, evidence) or _grown(labels, y, x, evidence)
     box, mask = proposal
-    # only what is free, and of that the piece that was clicked
+    # only free pixels, and only the piece that was clicked
     pieces = connected_label(mask & (labels[box] == 0), connectivity=1)
     piece = pieces[y - box[0].start, x - box[1].start]
     if not piece or np.count_nonzero(pieces == piece) < LEAST:
-        raise CorrectionError("Nothing that looks like a crystal lies there: draw its outline.")
+        raise CorrectionError("Nothing there looks like a crystal. Draw its outline.")
     return box, np.where(pieces == piece, new, labels[box])
 
 
 def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed | None:
-    """The best crystal at a pixel that a scale proposes, if need be with a lower foreground threshold."""
+    """Return the best crystal at a pixel that a scale proposes, if necessary with a lower foreground threshold."""
     best, score = None, 0.0
     for scale in evidence.scales:
         h, w = scale.foreground.shape
@@ -202,7 +202,7 @@ def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed
                 (b.start == edge.start > 0) or (b.stop == edge.stop < length)
                 for b, edge, length in zip(inside, (rows, columns), (h, w), strict=True)
             ):
-                continue  # it goes on beyond the window: no crystal for this scale
+                continue  # it extends beyond the window, so this scale proposes no crystal
             box = [edge.start for edge in inside] + [edge.stop for edge in inside]
             top, left, grown = full_size(mask, box, (h, w), labels.shape)
             free = np.count_nonzero(grown & (labels[top, left] == 0)) / max(int(np.count_nonzero(grown)), 1)
@@ -216,7 +216,7 @@ def _proposed(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed
 
 
 def _grown(labels: np.ndarray, y: int, x: int, evidence: Evidence) -> Changed:
-    """What floods from a pixel before it meets other crystals or what floods from far away."""
+    """Flood from a pixel until other crystals, or the flood from far away, are met. Returns the flooded region."""
     box = _around(labels.shape, y, x, GROWTH)
     part = labels[box]
     markers = np.where(part > 0, 2, 0)
@@ -242,11 +242,11 @@ def _redraw(labels: np.ndarray, c: Correction, evidence: Evidence, new: int) -> 
     part = labels[rows, columns]
     drawn = np.zeros(part.shape, np.uint8)
     cv2.fillPoly(drawn, [np.round(np.stack((xs - columns.start, ys - rows.start), axis=1)).astype(np.int32)], 1)
-    # Other crystals keep what is theirs.
+    # Other crystals keep their pixels.
     pieces = connected_label((drawn > 0) & ((part == 0) | (part == number)), connectivity=1)
     area = areas(pieces)[1:]
     if not len(area) or area.max() < LEAST:
-        raise CorrectionError("The outline holds no free ground: nothing was drawn.")
+        raise CorrectionError("The outline holds no free ground. Nothing was drawn.")
     return (rows, columns), np.where(pieces == 1 + area.argmax(), number, np.where(part == number, 0, part)).astype(
         np.int32
     )

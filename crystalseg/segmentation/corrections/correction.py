@@ -1,4 +1,4 @@
-"""A correction by hand: what a person asked for."""
+"""A correction by hand, as a person requested it."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
@@ -11,17 +11,17 @@ Mark = Literal["crystal", "pore", "artefact"]
 
 
 class CorrectionError(UserError):
-    """A correction that cannot be done; the message is one sentence for the user."""
+    """A correction is impossible. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What a person asked for.
+    """A requested correction.
 
-    kind: `merge` crystals `ids`; `split` one at two or more `points`, one in each future piece; `cut` one along the
-    line through `points`; `delete` crystals `ids`; `add` one about the first of `points`; `redraw` the crystal `ids`
-    (none: a new one) as the polygon `points`, which a network drew from `clicks` clicks, or a hand from none; `mark`
-    crystals `ids` as `mark`; `accept` doubtful ones as they are.
+    kind: `merge` crystals `ids`; `split` one crystal at two or more `points`, one in each future piece; `cut` one
+    crystal along the line through `points`; `delete` crystals `ids`; `add` a crystal at the first of `points`; `redraw`
+    the crystal `ids` (none: a new one) as the polygon `points`, which a network drew from `clicks` clicks (0: drawn by
+    hand); `mark` crystals `ids` as `mark`; `accept` doubtful crystals as they are.
     points: (y, x), px of the measured image. who, when: for the log; when in ISO 8601.
     """
 
@@ -40,7 +40,7 @@ class Correction:
         object.__setattr__(self, "points", tuple((float(y), float(x)) for y, x in self.points))
 
     def words(self) -> str:
-        """The correction in a few words, for the log on page and report."""
+        """Return the correction in a few words, for the log on page and report."""
         names = ", ".join(map(str, self.ids))
         clicks = f" by {self.clicks} click{'s' * (self.clicks > 1)}" if self.clicks else ""
         where = f" at ({self.points[0][1]:.0f}, {self.points[0][0]:.0f})" if self.points else ""
@@ -60,8 +60,8 @@ class Correction:
 
     @staticmethod
     def from_dict(entry: dict) -> "Correction":
-        """As `to_dict` gave it; CorrectionError if it cannot be read."""
+        """Return the correction from the dict that `to_dict` made. Raises CorrectionError if it cannot be read."""
         try:
             return Correction(**entry)
         except TypeError as error:
-            raise CorrectionError("A correction on record cannot be read: another version wrote it.") from error
+            raise CorrectionError("A correction on record cannot be read, because another version wrote it.") from error

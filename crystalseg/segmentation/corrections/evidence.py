@@ -1,4 +1,4 @@
-"""What a correction may look at besides the labels."""
+"""The evidence that a correction may use besides the labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from crystalseg.segmentation.fusion import ScalePrediction
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a correction may look at: pixels uint8 (H, W, 3), the scales' predictions, the foreground threshold h."""
+    """Evidence for a correction: pixels uint8 (H, W, 3), the scales' predictions, the foreground threshold h."""
 
     pixels: np.ndarray
     scales: Sequence[ScalePrediction]
@@ -21,13 +21,13 @@ class Evidence:
 
 
 def evidence_in(evidence: Evidence, box: tuple[slice, slice]) -> list[np.ndarray]:
-    """Each scale's flow and foreground, float32 (3, h, w), brought to the image's resolution within `box`."""
+    """Return each scale's flow and foreground, float32 (3, h, w), at the image's resolution within `box`."""
     height, width = evidence.pixels.shape[:2]
     size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
     maps = []
     for scale in evidence.scales:
         sy, sx = (part / full for part, full in zip(scale.foreground.shape, (height, width), strict=True))
-        # the scale's coordinate of a pixel of the box, both counted from pixel centres
+        # coordinate in the scale of a pixel of the box; both are counted from pixel centres
         matrix = np.array(
             [[sx, 0, (box[1].start + 0.5) * sx - 0.5], [0, sy, (box[0].start + 0.5) * sy - 0.5]], np.float64
         )
@@ -44,9 +44,10 @@ def evidence_in(evidence: Evidence, box: tuple[slice, slice]) -> list[np.ndarray
 
 
 def ridges(evidence: Evidence, box: tuple[slice, slice]) -> np.ndarray:
-    """Where boundaries probably run, float32 (h, w), 0 to about 3.
+    """Return where boundaries probably run, float32 (h, w), 0 to about 3.
 
-    The sum of the flow's divergence and 1 − foreground probability, means over scales, and the image's gradient.
+    This is the sum of the flow's divergence and 1 − foreground probability, averaged over scales, and the image
+    gradient.
     """
     gray = cv2.GaussianBlur(evidence.pixels[box].mean(axis=2).astype(np.float32), (0, 0), 1)
     edges = sobel(gray)

@@ -1,4 +1,4 @@
-"""Labels with the corrections made to them: undo, redo, and a log that replays."""
+"""Labels with their corrections: undo, redo, and a log that can be replayed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from crystalseg.segmentation.segmentation import Segmentation
 
 @dataclass(frozen=True)
 class _Step:
-    """A correction done, and what it replaced: labels int32 within `box`, and marks and confidence before."""
+    """A finished correction and what it replaced: labels int32 within `box`, and previous marks and confidence."""
 
     correction: Correction
     box: tuple[slice, slice]
@@ -25,9 +25,9 @@ class _Step:
 
 @dataclass(frozen=True)
 class Change:
-    """A correction, undo or redo that can be done, ready for `History.commit`. box, new: the labels int32 that change;
-    marks, confidence: as they will be; numbers: whose crystals change, come or go; done, undone: the corrections in
-    force and taken back, as they will be; rests_on: those in force as they were."""
+    """A possible correction, undo or redo, ready for `History.commit`. box, new: the labels int32 that change; marks,
+    confidence: their new values; numbers: of the crystals that change, appear or disappear; done, undone: the new
+    corrections in force and those undone; rests_on: the corrections in force before."""
 
     box: tuple[slice, slice]
     new: np.ndarray
@@ -40,9 +40,9 @@ class Change:
 
 
 class History:
-    """Labels with the corrections made to them.
+    """Labels with their corrections.
 
-    labels int32 (H, W), not necessarily consecutive; confidence float32 (highest number ever,), 1 where a person
+    labels: int32 (H, W), not necessarily consecutive; confidence: float32 (highest number ever,), 1 where a person
     decided; marks: {number: pore or artefact}.
     """
 
@@ -60,15 +60,15 @@ class History:
         return tuple(step.correction for step in self._done)
 
     def do(self, asked: Correction | Undo) -> set[int]:
-        """Carry out a correction, `undo` or `redo`; returns the numbers whose crystals changed, came or went.
-        CorrectionError leaves all as it was."""
+        """Carry out a correction, `undo` or `redo`. Returns the numbers of crystals that changed, appeared or
+        disappeared. If it raises CorrectionError, nothing has changed."""
         change = self.prepare(asked)
         self.commit(change, in_place=True)
         return change.numbers
 
     def prepare(self, asked: Correction | Undo) -> Change:
-        """What a correction, `undo` or `redo` will change; nothing is changed yet. CorrectionError if it cannot be
-        done."""
+        """Return what a correction, `undo` or `redo` will change, without changing anything. Raises CorrectionError if
+        it is impossible."""
         if isinstance(asked, Correction):
             return self._carried_out(asked, ())
         if asked == "redo":
@@ -83,8 +83,8 @@ class History:
         return Change(step.box, step.before, step.marks, step.confidence, numbers, self._done[:-1], undone, self._done)
 
     def commit(self, change: Change, in_place: bool = False) -> None:
-        """Put a change in force. Labels that somebody may hold stay as they are, unless they are changed `in_place`.
-        ValueError if something else was done since the change was prepared."""
+        """Apply a change. Label arrays held elsewhere stay unchanged, unless the change is made `in_place`. Raises
+        ValueError if something else has changed since the change was prepared."""
         if change.rests_on is not self._done:
             raise ValueError("the change was prepared for another state of the labels")
         labels = self.labels if in_place else self.labels.copy()
@@ -93,16 +93,16 @@ class History:
         self._done, self._undone = change.done, change.undone
 
     def _carried_out(self, c: Correction, undone: tuple[Correction, ...]) -> Change:
-        # What goes on elsewhere (another page, the mouse just moved on) must not act on what is no longer there.
+        # Requests that lag behind (from another page, or a mouse that moved on) must not act on crystals that are gone.
         there = present(self.labels, c.ids)
         if set(c.ids) - there:
             gone = ", ".join(map(str, sorted(set(c.ids) - there)))
-            raise CorrectionError(f"There is no crystal {gone}: nothing was changed.")
+            raise CorrectionError(f"There is no crystal {gone}. Nothing was changed.")
         height, width = self.labels.shape
-        # An outline or a line may well run beyond the image, a click may not.
+        # An outline or a line may extend beyond the image, but a click may not.
         beyond = any(not (-0.5 <= y < height and -0.5 <= x < width) for y, x in c.points)
         if beyond and c.kind not in ("redraw", "cut"):
-            raise CorrectionError("A point lies outside the image: nothing was changed.")
+            raise CorrectionError("A point lies outside the image. Nothing was changed.")
         box, new = ACTIONS[c.kind](self.labels, c, self.evidence, len(self.confidence) + 1)
         step = _Step(c, box, self.labels[box].copy(), self.marks, self.confidence)
         changed = differing(step.before, new) | set(c.ids)
@@ -117,7 +117,7 @@ class History:
 
 
 def replay(history: History, entries: Iterable[Correction | Undo]) -> History:
-    """Carry out a log from its beginning, undo and redo included; returns `history`."""
+    """Carry out a log from its start, including undo and redo. Returns `history`."""
     for entry in entries:
         history.do(entry)
     return history
@@ -129,6 +129,6 @@ def logged(entry: dict) -> Correction | Undo:
 
 
 def history_of(segmentation: Segmentation, pixels: np.ndarray, log: Iterable[dict]) -> History:
-    """A segmentation of `pixels` with the corrections of a log, as it is on record."""
+    """Return a segmentation of `pixels` with the corrections of a log as on record."""
     evidence = Evidence(pixels, segmentation.scales, segmentation.settings.instances.foreground_threshold)
     return replay(History(segmentation.labels, segmentation.confidence, evidence), map(logged, log))

@@ -1,4 +1,4 @@
-// Crystals and layers: from what the server sent to what is drawn.
+// Crystals and layers: convert what the server sent to what is drawn.
 function crystals({ data, state, root, part, width, height, load, draw }) {
   function raw(image, w, h) {
     const pen = new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
@@ -66,7 +66,7 @@ function crystals({ data, state, root, part, width, height, load, draw }) {
     root.dataset.selected = state.selected.join(",");
   }
 
-  // A foreground layer holds the logit from -6 to 6 as 0 to 255: what lies above the threshold is coloured here.
+  // A foreground layer holds the logit from -6 to 6 as 0 to 255. Pixels above the threshold are coloured here.
   function recolour(layer) {
     if (!layer.level) return;
     const limit = ((+part("threshold").value + 6) / 12) * 255;
@@ -84,7 +84,7 @@ function crystals({ data, state, root, part, width, height, load, draw }) {
     legend(chosen);
     if (chosen && state.layers[chosen.name]?.url !== chosen.url) {
       const image = await load(chosen.url).catch(() => null);
-      if (!image) return draw(); // gone with a state that the page has left; the next update brings it
+      if (!image) return draw(); // it belonged to a previous state of the page; the next update brings the new one
       const layer = { url: chosen.url, sheet: image, extent: [image.width, image.height] };
       if (chosen.kind === "foreground") layer.level = raw(image, image.width, image.height);
       state.layers[chosen.name] = layer;

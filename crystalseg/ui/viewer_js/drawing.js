@@ -1,4 +1,4 @@
-// Drawing: one picture over all, side by side, or two on both sides of a line that can be dragged.
+// Drawing: a single picture, pictures side by side, or two pictures on both sides of a line that can be dragged.
 function drawing({ data, state, root, canvas, context, part, tool, width, height, toFull, ratio, um }) {
   const arrangement = () => (data.arrangements.length > 1 ? part("arrangement").value : data.arrangements[0]);
   const columns = () => (arrangement() === "side" ? Math.max(2, data.sets.length) : 1);
@@ -59,7 +59,7 @@ function drawing({ data, state, root, canvas, context, part, tool, width, height
       context.globalAlpha = 1;
     }
     if (set?.edges && part("outline").checked) {
-      // Where the image is shown small, a line of one of its pixels would fade to dots: it is drawn wider.
+      // When the image is shown small, a line one image pixel wide would fade to dots, so it is drawn wider.
       const wide = Math.min(3, Math.max(1, Math.round(ratio / s)));
       for (let i = 0; i < wide * wide; i++) {
         context.drawImage(set.edges, (i % wide) - (wide - 1) / 2, Math.floor(i / wide) - (wide - 1) / 2, width, height);

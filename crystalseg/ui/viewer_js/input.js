@@ -1,4 +1,4 @@
-// Mouse, fingers and keys: where they are in the image, and what they ask for.
+// Mouse, touch and keys: their position in the image, and the requests they make.
 function input(v) {
   const { data, state, root, canvas, part, tip, tool, width, height, toFull, ratio, um } = v;
   const { setStateValue, setTriggerValue, arrangement, columns, paneWidth, scale, panes, draw } = v;

@@ -1,6 +1,6 @@
-// Image viewer: one zoom and position for all panes; layers, outlines, figures on hover, and the tools of correction.
-// Everything but a correction or a selection happens here, so that looking around never waits for the server.
-// Coordinates: the picture sent is `size` px wide and high; what goes to the server is in px of the image, `full`.
+// Image viewer: one zoom and position for all panes; layers, outlines, figures on hover, and correction tools.
+// Everything except corrections and selections happens here, so looking around never waits for the server.
+// Coordinates: the picture sent is `size` px wide and high; coordinates sent to the server are px of the image, `full`.
 export default function (component) {
   const { data, parentElement, setStateValue, setTriggerValue } = component;
   const root = parentElement.querySelector(".viewer");
@@ -19,7 +19,7 @@ export default function (component) {
       image.src = source;
     });
 
-  // What the parts of the viewer know of each other: drawing knows nothing, crystals know drawing, input knows both.
+  // Dependencies between the parts of the viewer: drawing has none, crystals uses drawing, input uses both.
   const v = {
     data, state, root, canvas, part, width, height, toFull, load, setStateValue, setTriggerValue,
     context: canvas.getContext("2d"),
@@ -60,7 +60,7 @@ export default function (component) {
   const watch = new ResizeObserver(resize);
   watch.observe(root);
   const jobs = [];
-  // A file that is gone belongs to a state that the page has left meanwhile: the next update brings the present one.
+  // A missing file belongs to a previous state of the page; the next update brings the current one.
   let gone = false;
   const again = (forget) => () => {
     forget();
