@@ -18,6 +18,7 @@ from crystalseg.execution import work
 from crystalseg.execution.queue import under_way
 from crystalseg.execution.work import Work
 from crystalseg.execution.work_state import ENDED, LOCK, State, WorkError, locked
+from crystalseg.micrographs.names import natural
 from crystalseg.record import annotations, ledger, store
 from crystalseg.record.profiles import profiles
 from crystalseg.record.results import image_of
@@ -108,7 +109,7 @@ class _Held:
         states = {one.folder: one.state(engine) for one, _, _ in self.works}
         self.settled = {one.folder for one, _, _ in self.works if self._is_settled(one, states[one.folder])}
         self.jobs: dict[str, list[Path]] = defaultdict(list)
-        for file in sorted((store.home() / "jobs").glob("*/micrograph.npz")):
+        for file in sorted((store.home() / "jobs").glob("*/micrograph.npz"), key=lambda path: natural(str(path))):
             self.jobs[image_of(file)].append(file.parent)
         self.taught: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for entry in ledger.entries(engine, "annotation"):

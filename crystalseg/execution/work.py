@@ -19,7 +19,7 @@ from crystalseg import places
 from crystalseg.execution import kinds as package
 from crystalseg.execution import work_state
 from crystalseg.execution.work_state import LOCK, State, WorkError, locked
-from crystalseg.micrographs.names import file_stem
+from crystalseg.micrographs.names import file_stem, natural
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run
 from crystalseg.record.store import home
@@ -245,4 +245,4 @@ def never_begun() -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: natural(str(path)))

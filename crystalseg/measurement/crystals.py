@@ -41,7 +41,8 @@ def feret(mask: np.ndarray) -> tuple[float, float, float]:
     along = np.arctan2(sides[:, 1], sides[:, 0])
     turn = np.abs((along - np.roll(along, 1) + np.pi) % (2 * np.pi) - np.pi)
     _, smallest, area = _calipers(outline)
-    return max(_farthest(outline, np.where(turn > _CORNER, 0.0, BEYOND)), smallest), smallest, area
+    largest = max(_farthest(outline, np.where(turn > _CORNER, 0.0, BEYOND)), smallest)
+    return min(largest, feret_of_corners(mask)[0]), smallest, area  # no wider than its pixels
 
 
 def feret_of_corners(mask: np.ndarray) -> tuple[float, float, float]:

@@ -57,7 +57,7 @@ class EfficientUNet(nn.Module):
 
 def _files() -> list[Path]:
     found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    return sorted((Path(str(found.origin)).parent / "models").glob("*.pth")) if found else []
+    return list((Path(str(found.origin)).parent / "models").glob("*.pth")) if found else []
 
 
 def has_imagenet() -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from crystalseg.errors import UserError
 from crystalseg.micrographs.labels import bounding_box
 from crystalseg.networks.weights import file_hash, load_tensors
 from crystalseg.segmentation import baselines, sima_plus
@@ -41,7 +42,7 @@ NETWORK = "U-Net or the like"
 LEAST_SCORE = 0.5  # of instances that are kept; where masks overlap, the surest takes the pixels
 PROMPTS = 32  # boxes per batch
 # raised by libraries for unusable models
-UNUSABLE = (RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError)
+UNUSABLE = (UserError, RuntimeError, OSError, KeyError, ValueError, TypeError, AttributeError)
 MOST = 2000  # most instances of Mask R-CNN; torchvision's limit of 100 is too low for a micrograph
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from skimage.measure import regionprops
 
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.names import natural
 from crystalseg.micrographs.pairs import read_labels, read_pairs
 
 PARTS = ("train", "val", "test")
@@ -74,7 +75,7 @@ def source_of(folder: Path) -> Source:
 @cache
 def count(folder: Path) -> tuple[int, int]:
     """The number of images and of labelled crystals in a folder."""
-    paths = sorted(Path(folder).glob("*_label.png"))
+    paths = sorted(Path(folder).glob("*_label.png"), key=lambda path: natural(path.name))
     return len(paths), sum(int(np.count_nonzero(np.bincount(read_labels(p).ravel())[1:])) for p in paths)
 
 

@@ -72,7 +72,7 @@ def download(page, name):
 def test_from_upload_to_report(page, tmp_path):
     made = draw(8, (240, 260), Structure("powder", diameter=40, spread=0.3))
     Image.fromarray(made.image).save(tmp_path / "probe.png")
-    page.locator("[data-testid=stSidebar] input[type=file]").set_input_files(tmp_path / "probe.png")
+    page.locator("[data-testid=stSidebar] input[type=file][multiple]").set_input_files(tmp_path / "probe.png")
     expect(page.get_by_role("heading", name="probe.png")).to_be_visible()
     settled(page)
     page.get_by_role("button", name="Run", exact=True).click()
@@ -174,7 +174,7 @@ def test_from_upload_to_report(page, tmp_path):
 
 def test_a_bad_file_is_explained(page, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image at all")
-    page.locator("[data-testid=stSidebar] input[type=file]").set_input_files(tmp_path / "bad.png")
+    page.locator("[data-testid=stSidebar] input[type=file][multiple]").set_input_files(tmp_path / "bad.png")
     expect(page.get_by_text("bad.png: not an image")).to_be_visible()
     expect(page.get_by_text("Traceback")).to_have_count(0)
 
@@ -184,7 +184,7 @@ def test_methods_are_compared_with_each_other_and_with_a_label_image(page, tmp_p
     Image.fromarray(made.image).save(tmp_path / "other.png")
     Image.fromarray(made.labels.astype(np.uint16)).save(tmp_path / "truth.png")
     Image.fromarray(made.labels[:50].astype(np.uint16)).save(tmp_path / "cut.png")
-    page.locator("[data-testid=stSidebar] input[type=file]").set_input_files(tmp_path / "other.png")
+    page.locator("[data-testid=stSidebar] input[type=file][multiple]").set_input_files(tmp_path / "other.png")
     expect(page.get_by_role("heading", name="other.png")).to_be_visible()
     settled(page)
     page.get_by_role("link", name="Compare", exact=True).click()

@@ -128,7 +128,7 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
 
 def test_a_profile_validated_can_be_judged(tmp_path):
     strict = Settings("watershed", instances=Instances(min_area=40))
-    made = Profile("p", "sand", kind="discs", settings=strict, limits=(Limit("mean", 1, 200, unit="px"),))
+    made = Profile("p", "sand", kind="discs", settings=strict, limits=(Limit("mean", None, 200, unit="px"),))
     save(open_database(), made)
     for k in range(3):
         labels = discs((120, 160), [(30, 40, 18), (30, 110, 25 - k), (85, 60, 22), (85, 120, 12 + k)])

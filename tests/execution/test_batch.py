@@ -260,7 +260,7 @@ def test_a_pixel_size_given_holds_for_all_images_but_those_that_state_another(tm
 
     def run_of(um, given):
         return batch_run.measure_one(
-            stating(um), "a.tif", "b-00000", QUICK, given, None, None, "", ("csv",), None, ""
+            stating(um), {}, "a.tif", "b-00000", QUICK, given, None, None, "", ("csv",), None, ""
         ).run
 
     for um in (0.5, 0.51):

@@ -38,7 +38,10 @@ def test_what_must_be_said_is_said():
     rng = np.random.default_rng(0)
     small = [(12 + 24 * r, 12 + 24 * c, rng.uniform(4, 6)) for r in range(40) for c in range(40)]
     huge = [(200, 200, 90), (700, 600, 80), (500, 200, 85), (300, 700, 90), (750, 250, 80)]
-    found = assess([field(discs((960, 960), [*small, *huge]))], "include")
+    # two populations side by side, so that no disc covers a part of another
+    coarse = [(48 + 96 * r, 48 + 96 * c, rng.uniform(36, 44)) for r in range(10) for c in range(5)]
+    fine = [disc for disc in small if disc[1] > 500]
+    found = assess([field(discs((960, 960), [*fine, *coarse]))], "include")
     assert any("Duplex" in note and "No single grain-size number" in note for note in found.notes)
     one = assess([field(discs((960, 960), [*small, (480, 480, 30)]))], "include")
     assert any("ALA" in note for note in one.notes)
@@ -113,5 +116,5 @@ def test_fields_of_which_one_has_no_pixel_size_are_judged_in_pixels():
     without = assess([field(labels, None), field(labels, None, "b")], "exclude")
     mixed = assess([field(labels, 0.5), field(labels, None, "b")], "exclude")
     assert mixed.unit == "px"
-    assert (mixed.largest, mixed.populations, mixed.needed) == (without.largest, without.populations, without.needed)
+    assert (mixed.outliers, mixed.populations, mixed.needed) == (without.outliers, without.populations, without.needed)
     assert mixed.needed == 0  # all of one size

@@ -34,7 +34,7 @@ def test_columns_against_scikit_image():
     # scikit-image measures between edge midpoints, half a pixel to one more than ours, and counts hull pixels
     np.testing.assert_allclose(ours["feret_max_px"], theirs["feret_diameter_max"], atol=2.0)
     large = ours["area_px2"] > 300
-    np.testing.assert_allclose(ours["solidity"][large], theirs["solidity"][large], atol=0.03)
+    np.testing.assert_allclose(ours["solidity"][large], theirs["solidity"][large], atol=0.06)
 
 
 def drawn(shape, *polygon):

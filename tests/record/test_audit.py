@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from crystalseg.measurement.conditions import Conditions
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.record import ledger, store, validations
 from crystalseg.record.audit import audit, audited
@@ -54,7 +55,7 @@ def test_a_change_of_what_is_new_is_found_and_not_noted(engine, statement, words
 
 
 def test_a_validation_that_is_not_as_it_was_put_on_record_is_found(engine):
-    made = Validation("sand", "sima", 3, {"mean": (0.1, -0.2, float("nan"))}, "c 0.3", {"sima": "ab"})
+    made = Validation("sand", "sima", 3, {"mean": (0.1, -0.2, float("nan"))}, Conditions(text="c 0.3"), {"sima": "ab"})
     validations.keep_own(engine, made)
     model = register(engine, Model("m", 0, "folded", "sand", store.put(b"w")))
     scores = {"pq": 0.5, "areas": 3, "errors": {"mean": [0.1, 0.123456789, 0.3]}}

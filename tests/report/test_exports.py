@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from crystalseg.micrographs.calibration import from_tiff
+from crystalseg.micrographs.headers import from_tiff
 from crystalseg.micrographs.pairs import read_labels
 from crystalseg.report.exports import csv, labels_tiff
 from tests.report.report_cases import case
@@ -34,7 +34,7 @@ def test_labels_tiff_keeps_every_number_and_the_pixel_size(count, tmp_path):
     data = labels_tiff(labels, 0.25)
     with tifffile.TiffFile(io.BytesIO(data)) as tif:
         np.testing.assert_array_equal(tif.asarray().astype(int), labels)
-        assert from_tiff(tif).um_per_px == pytest.approx(0.25)
+        assert from_tiff(tif, tif.pages[0], []).um_per_px == pytest.approx(0.25)
     if count < 2**16:
         (tmp_path / "l.tif").write_bytes(data)
         np.testing.assert_array_equal(read_labels(tmp_path / "l.tif"), labels)

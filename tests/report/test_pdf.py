@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crystalseg.evaluation.comparison import Compared, as_text, compare
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.report.report import Details
+from crystalseg.report.report import Details, report_of
 from crystalseg.report.words import corrections_words, size_rows
 from crystalseg.segmentation.corrections.correction import Correction
 from tests.report.report_cases import DRAWN, case, pdf, text_of
@@ -34,7 +34,8 @@ def test_pdf_says_what_was_measured(paper, size):
         "End of report",
     ):
         assert words in text
-    for name, value in size_rows(measurement.summary):
+    average = report_of(micrograph, found, measurement, run, None).assessment.budgets["mean"]
+    for name, value in size_rows(measurement.summary, average):
         assert name in text
         assert value in text
     for nth, page in enumerate(pages, start=1):

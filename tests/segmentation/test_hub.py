@@ -196,7 +196,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path, written, random_mod
     assert "could not be read as a model of the kind “sam”" in refused(tmp_path)
     damaged = tmp_path / "weights.safetensors"
     damaged.write_bytes(b"nothing of the kind")
-    assert "could not be read as a model of Mask R-CNN" in refused(damaged)
+    assert "could not be read as a model of the kind “Mask R-CNN”" in refused(damaged)
     assert "takes no prompts" in refused(written("mask2former"), "hub-prompted")
 
 

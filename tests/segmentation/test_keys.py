@@ -54,8 +54,8 @@ def test_methods_are_named_on_record_by_ids():
 
 
 def test_keys_are_these():
-    assert (
-        canonical(Instances()) == '{"flow_threshold":0.4,"foreground_threshold":0,"min_area":15,"min_confidence":0.25}'
+    assert canonical(Instances()) == (
+        '{"flow_threshold":0.4,"foreground_threshold":0,"holes":"filled","min_area":15,"min_confidence":0.25}'
     )
     assert Settings().conditions.key == (
         '{"border_rule":"exclude","factors":[],"foreground_threshold":0,"min_area":15,"min_confidence":0.25}'

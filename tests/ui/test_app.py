@@ -394,8 +394,12 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     wanted = panoptic_quality(made.labels, shared.queue().result(run.name)[1].labels)
     assert scores.loc["watershed", "PQ"] == pytest.approx(wanted)
     assert scores.loc["label image given", "PQ"] == 1
-    wrong = png(shape=(64, 64))
-    labelled(app.main.file_uploader, "Label image (optional)").upload("wrong.png", wrong, "image/png").run()
+    coloured = io.BytesIO()
+    Image.fromarray(np.dstack([made.labels % 256, made.labels // 2, made.labels // 3]).astype("uint8")).save(
+        coloured, "PNG"
+    )
+    given = labelled(app.main.file_uploader, "Label image (optional)")
+    given.upload("wrong.png", coloured.getvalue(), "image/png").run()
     assert any("one channel" in e.value for e in app.error)
 
 

@@ -84,9 +84,9 @@ class History:
 
     def commit(self, change: Change, in_place: bool = False) -> None:
         """Apply a change. Label arrays held elsewhere stay unchanged, unless the change is made `in_place`. Raises
-        ValueError if something else has changed since the change was prepared."""
+        LookupError if something else has changed since the change was prepared."""
         if change.rests_on is not self._done:
-            raise ValueError("the change was prepared for another state of the labels")
+            raise LookupError("the change was prepared for another state of the labels")
         labels = self.labels if in_place else self.labels.copy()
         labels[change.box] = change.new
         self.labels, self.marks, self.confidence = labels, change.marks, change.confidence
