@@ -196,7 +196,7 @@ def test_methods_are_compared_with_each_other_and_with_a_label_image(page, tmp_p
     settled(page)
     labels = page.locator("[data-testid=stMain] input[type=file]")
     labels.set_input_files(tmp_path / "cut.png")
-    expect(page.get_by_text("cut.png has 220 × 50 px, the image 220 × 200 px")).to_be_visible()
+    expect(page.get_by_text("cut.png has 220 × 50 px, but the image has 220 × 200 px")).to_be_visible()
     settled(page)
     labels.set_input_files(tmp_path / "truth.png")
     expect(page.get_by_text("Against the label image given")).to_be_visible()
