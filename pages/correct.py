@@ -6,6 +6,7 @@ import streamlit as st
 
 from crystalseg.errors import UserError
 from crystalseg.execution.corrected import Corrected, corrected_elsewhere
+from crystalseg.measurement.rounding import significant
 from crystalseg.record import checked
 from crystalseg.record.store import now
 from crystalseg.report.words import corrections_words
@@ -132,7 +133,7 @@ def result(item: session.Item, job: str) -> None:
         summary = corrected.measurement(micrograph.um_per_px, session.measuring()).summary
         with figures.container():
             if summary:
-                st.metric("Average crystal size", f"{summary.average.value:.4g} {summary.unit}")
+                st.metric("Average crystal size", f"{significant(summary.average.value)} {summary.unit}")
                 st.caption(f"{summary.counted} of {summary.found} crystals found are counted.")
                 if summary.pores or summary.artefacts:
                     st.caption(f"Left out: {summary.pores} pores, {summary.artefacts} artefacts.")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from crystalseg.measurement.rounding import significant
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.store import digest
@@ -42,8 +43,8 @@ def reason(segmentation: Segmentation, micrograph: Micrograph, table: pd.DataFra
     row = table[table["id"] == number].iloc[0]
     unit, suffix = ("µm", "um") if micrograph.um_per_px else ("px", "px")
     rows = [
-        ("Diameter", f"{row[f'equivalent_diameter_{suffix}']:.4g} {unit}"),
-        ("Bounding box, longer side", f"{row[f'length_{suffix}']:.4g} {unit}"),
+        ("Diameter", f"{significant(row[f'equivalent_diameter_{suffix}'])} {unit}"),
+        ("Bounding box, longer side", f"{significant(row[f'length_{suffix}'])} {unit}"),
         ("Aspect ratio, circularity", f"{row['aspect_ratio']:.2f}, {row['circularity']:.2f}"),
         *explain(segmentation, number),
     ]

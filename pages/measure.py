@@ -1,6 +1,7 @@
 """Measure: from a micrograph to outlined crystals, their size distribution and a report."""
 
 import time
+from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
@@ -10,6 +11,7 @@ from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
+from crystalseg.measurement.rounding import significant
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
@@ -21,7 +23,7 @@ from crystalseg.record.validations import lookup
 from crystalseg.report.handouts import HANDOUTS, Handout
 from crystalseg.report.pdf import PAGES
 from crystalseg.report.report import Details
-from crystalseg.report.words import EXPANDED, bounded, corrections_words, size_rows
+from crystalseg.report.words import EXPANDED, corrections_words, rounded, size_rows, with_unit
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
 from crystalseg.ui import account, image_controls, large_images, run_controls, session, settings_controls, shared
@@ -53,7 +55,9 @@ def header(item: session.Item) -> None:
 
 def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
     calibration = item.original.calibration
-    pixel = f"{calibration.um_per_px:.4g} µm per pixel" if calibration else "no pixel size: sizes are in pixels"
+    pixel = (
+        f"{significant(calibration.um_per_px)} µm per pixel" if calibration else "no pixel size: sizes are in pixels"
+    )
     area = "part of the image" if item.region or (item.bar is not None and item.exclude_bar) else "whole image"
     with st.expander(f"Pixel size, region, scales: {pixel}, {area}", icon=":material/straighten:"):
         size, region, seen = st.tabs(["Pixel size", "Region and data bar", "What each scale sees"])
@@ -73,15 +77,15 @@ def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
     return micrograph
 
 
-def figures(summary: Summary, average_budget: Budget) -> None:
-    average, unit = summary.average, summary.unit
+def figures(summary: Summary, budgets: Mapping[str, Budget]) -> None:
+    """Show the main figures, each value rounded to the digits of its uncertainty."""
+    size, wide = rounded(budgets["mean"])
     columns = st.columns(5)
-    columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent circular diameter.")
-    wide = bounded(average_budget, average_budget.expanded)
+    columns[0].metric("Average crystal size", with_unit(size, summary.unit), help="Mean equivalent circular diameter.")
     said = "Expanded uncertainty of the average size. ≥: part of it is unknown. See Figures by standard for the budget."
-    columns[1].metric(EXPANDED, wide if wide == "not known" else f"{wide} {unit}", help=said)
-    columns[2].metric("D50 by number", f"{summary.number[1]:.4g} {unit}")
-    columns[3].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
+    columns[1].metric(EXPANDED, wide if wide == "not known" else with_unit(wide, summary.unit), help=said)
+    columns[2].metric("D50 by number", with_unit(rounded(budgets["d50"])[0], summary.unit))
+    columns[3].metric("D50 by area", with_unit(rounded(budgets["d50_area"])[0], summary.unit))
     columns[4].metric("Crystals counted", f"{summary.counted} of {summary.found}", help="See the border rule.")
 
 
@@ -173,7 +177,7 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
             icon=":material/search:",
         )
     else:
-        figures(measurement.summary, assessed.budgets["mean"])
+        figures(measurement.summary, assessed.budgets)
     for words in corrected_elsewhere(shared.engine(), job, choice):
         st.info(
             f"Corrections were made with other thresholds ({words}). Set these to see them.", icon=":material/edit:"
@@ -203,7 +207,7 @@ def on_record(kept: Reopened, micrograph: Micrograph) -> None:
     field = Field(kept.labels, crystals, run.um_per_px, run.image_name)
     assessed = _assessed(field, run.id, run.chosen, run.hashes, run.calibration)
     if kept.measurement.summary is not None and assessed is not None:
-        figures(kept.measurement.summary, assessed.budgets["mean"])
+        figures(kept.measurement.summary, assessed.budgets)
     shown = [Crystals(kept.labels, crystals, kept.run.id)]
     viewer(micrograph.pixels, kept.run.id, kept.run.um_per_px, shown, key=f"kept {kept.run.id}")
     distribution(crystals, kept.labels.shape, kept.run.chosen.measuring.border_rule)

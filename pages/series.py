@@ -11,6 +11,7 @@ from crystalseg.errors import UserError
 from crystalseg.execution import work
 from crystalseg.execution.kinds import batch, series
 from crystalseg.measurement.growth import GrowthError, activation
+from crystalseg.measurement.rounding import significant
 from crystalseg.measurement.series import Series, events_of, law_words
 from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.decoding import FORMATS
@@ -224,8 +225,8 @@ def arrhenius(folders: list[Path]) -> None:
     except GrowthError as error:
         st.info(plain(error), icon=":material/thermostat:")
         return
-    interval = f" (95 %: {energy.low:.4g} to {energy.high:.4g})" if np.isfinite(energy.low) else ""
-    st.markdown(f"**Activation energy Q = {energy.energy:.4g} kJ/mol{interval}**, from K = K₀·exp(−Q/RT).")
+    interval = f" (95 %: {significant(energy.low)} to {significant(energy.high)})" if np.isfinite(energy.low) else ""
+    st.markdown(f"**Activation energy Q = {significant(energy.energy)} kJ/mol{interval}**, from K = K₀·exp(−Q/RT).")
 
 
 def page() -> None:

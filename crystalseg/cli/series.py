@@ -31,6 +31,7 @@ def follow_series(
     """Measure the frames of an experiment and follow every crystal: growth curves, births, merges, growth law."""
     from crystalseg.execution import work_state
     from crystalseg.execution.kinds import batch, series
+    from crystalseg.measurement.rounding import significant
     from crystalseg.measurement.series import law_words
     from crystalseg.micrographs.frames import read_moments
     from crystalseg.record.database import open_database
@@ -64,7 +65,8 @@ def follow_series(
         return
     found = series.write(out, engine)
     for frame in found.frames.itertuples():
-        print(f"{frame.image}: {frame.seconds:g} s, {frame.counted} crystals, mean {frame.mean:.4g} {found.unit}")
+        mean = f"{significant(frame.mean)} {found.unit}"
+        print(f"{frame.image}: {frame.seconds:g} s, {frame.counted} crystals, mean {mean}")
     events = found.tracks.events["event"].value_counts()
     print(f"{len(found.lengths)} tracks; " + ", ".join(f"{count} × {event}" for event, count in events.items()))
     print(law_words(found.law) if found.law else found.why)

@@ -8,6 +8,7 @@ import numpy as np
 
 from crystalseg.errors import UserError
 from crystalseg.measurement.figures import DEFINITIONS, unit_of
+from crystalseg.measurement.rounding import exact, significant
 from crystalseg.measurement.uncertainty import Budget
 
 Outcome = Literal["pass", "fail", "not decidable"]
@@ -54,10 +55,12 @@ class Limit:
 
     def words(self) -> str:
         unit = unit_of(self.figure, self.unit)
-        low, high = (f"{v:g} {unit}".strip() if v is not None else "" for v in (self.lower, self.upper))
+        low, high = (
+            f"{exact(v)} {unit.removeprefix('1')}".strip() if v is not None else "" for v in (self.lower, self.upper)
+        )
         name = DEFINITIONS[self.figure].words
         if self.above is not None:
-            name = name.replace("above x", f"above {self.above:g} {self.unit}")
+            name = name.replace("above x", f"above {exact(self.above)} {self.unit}")
         return f"{low and f'{low} ≤ '}{name}{high and f' ≤ {high}'}"
 
 
@@ -108,9 +111,8 @@ def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
     )
     visible = ""
     if limit.upper is not None and shown > value and limit.upper - shown < wide:
-        visible = (
-            f" With what is visible of the crystals cut by the border it is at least {shown:.4g} {own}".rstrip() + "."
-        )
+        least = f"{significant(shown)} {own.removeprefix('1')}".strip()
+        visible = f" With what is visible of the crystals cut by the border it is at least {least}."
     if not budget.complete:
         missing = ", ".join(c.source for c in budget.components if c.standard is None)
         return Verdict(limit, value, wide, own, "not decidable", f"Uncertainty of {missing} is not known.{visible}")

@@ -1,10 +1,13 @@
 """The sections that state figures: result, verdict, figures by standard, uncertainty budget, fields, largest
 crystals."""
 
+from typing import Any
+
 import pandas as pd
 
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.figures import DEFINITIONS
+from crystalseg.measurement.rounding import significant
 from crystalseg.measurement.specification import RULE
 from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import Block, Facts, Heading, Rows, Text
@@ -18,10 +21,12 @@ from crystalseg.report.words import (
     corrections_words,
     figure_rows,
     number,
+    rounded,
     rule_words,
     size_rows,
     uncertainty,
     verdict_rows,
+    with_unit,
 )
 from crystalseg.segmentation.corrections.correction import Correction
 
@@ -101,10 +106,10 @@ def budget(report: Report) -> list[Block]:
     rows = []
     for b in assessment.budgets.values():
         parts = {c.source: c for c in b.components}
-        each = [uncertainty(b, parts[s].standard) if s in parts else "–" for s in sources]
-        value = f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip()
+        each = [uncertainty(parts[s].standard) if s in parts else "–" for s in sources]
+        value, wide = rounded(b)
         k = f"{b.coverage:.1f}"
-        rows.append((b.figure.words, value, *each, bounded(b, b.combined), k, bounded(b, b.expanded)))
+        rows.append((b.figure.words, with_unit(value, b.figure.unit), *each, bounded(b, b.combined), k, wide))
     origins = []
     for source in sources:
         components = [c for b in assessment.budgets.values() for c in b.components if c.source == source]
@@ -140,9 +145,9 @@ def fields(report: Report) -> list[Block]:
     blank = ["", ""]
     precise = [assessment.precisions.get(key) for key in keys]
     for words, value in (
-        ("mean of fields", lambda p: f"{p.mean:.4g}"),
-        ("standard deviation", lambda p: f"{p.deviation:.3g}"),
-        ("95 % interval ±", lambda p: f"{p.half_width:.3g}"),
+        ("mean of fields", lambda p: significant(p.mean)),
+        ("standard deviation", lambda p: significant(p.deviation, 3)),
+        ("95 % interval ±", lambda p: significant(p.half_width, 3)),
         ("%RA", lambda p: f"{p.relative:.1f}"),
         ("fields for 10 %RA", lambda p: str(p.needed)),
     ):
@@ -174,10 +179,10 @@ def largest(report: Report) -> list[Block]:
         del columns["image"]
     top = everything.sort_values(f"equivalent_diameter_{suffix}", ascending=False).head(LARGEST_LISTED)
 
-    def cell(key: str, value: object) -> str:
+    def cell(key: str, value: Any) -> str:
         if key == "touches_border":
             return "yes" if value else ""
-        return str(value) if key in ("id", "image") else f"{value:.4g}"
+        return str(value) if key in ("id", "image") else significant(value)
 
     rows = [[cell(key, row[key]) for key in columns] for _, row in top.iterrows()]
     heading = f"The {len(top)} largest of {len(everything)} crystals (the CSV file lists all)"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from crystalseg.measurement.rounding import significant
 from crystalseg.measurement.series import Series, events_of, law_words
 from crystalseg.report.blocks import CHART_POINTS, Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.charts import growth_chart
@@ -70,9 +71,9 @@ def build_series_pdf(followed: Followed) -> bytes:
     header = ["frame", "time, s", "°C", "counted", f"mean, {series.unit}", "95 % interval", *events.columns]
     rows = []
     for frame, of in zip(frames.itertuples(), events.itertuples(index=False), strict=True):
-        interval = f"{frame.low:.4g} – {frame.high:.4g}" if np.isfinite(frame.low) else "–"
+        interval = f"{significant(frame.low)} – {significant(frame.high)}" if np.isfinite(frame.low) else "–"
         numbers = (f"{value:g}" if np.isfinite(value) else "–" for value in (frame.seconds, frame.celsius))
-        rows.append([frame.image, *numbers, str(frame.counted), f"{frame.mean:.4g}", interval, *map(str, of)])
+        rows.append([frame.image, *numbers, str(frame.counted), significant(frame.mean), interval, *map(str, of)])
     shares = (0.15, 0.1, 0.06, 0.09, 0.11, 0.16, 0.06, 0.06, 0.07, 0.14)
     blocks += [Heading("Frames"), Rows(header, rows, shares)]
     names = (frames["image"].iloc[0], frames["image"].iloc[-1])

@@ -8,6 +8,7 @@ from crystalseg.measurement.boundaries import RELATIVE, WIDEST
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.intercept import Intercepts
+from crystalseg.measurement.rounding import U_DIGITS, decimal, significant, together
 from crystalseg.measurement.specification import Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
@@ -34,18 +35,20 @@ def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str
     u = summary.unit
     own = summary.average
     marked = summary.pores + summary.artefacts
+    size = significant(own.value)
     if average is not None:
-        spread = f" ({EXPANDED} = {bounded(average, average.expanded)})"
+        size, wide = rounded(average)
+        spread = f" ({EXPANDED} = {wide})"
     elif np.isfinite(own.low):
-        spread = f" (95 % CI of sampling alone {own.low:.4g} to {own.high:.4g})"
+        spread = f" (95 % CI of sampling alone {significant(own.low)} to {significant(own.high)})"
     else:
         spread = " (too few crystals: no CI)"
     return [
-        ("Average crystal size (ACS)", f"{own.value:.4g} {u}{spread}"),
-        ("D10 / D50 / D90 by number", " / ".join(f"{d:.4g}" for d in summary.number) + f" {u}"),
-        ("D10 / D50 / D90 by area", " / ".join(f"{d:.4g}" for d in summary.area) + f" {u}"),
-        ("Span by number, by area", f"{summary.number_span:.3g}, {summary.area_span:.3g}"),
-        ("Smallest, largest crystal", f"{summary.smallest:.4g}, {summary.largest:.4g} {u}"),
+        ("Average crystal size (ACS)", f"{size} {u}{spread}"),
+        ("D10 / D50 / D90 by number", " / ".join(map(significant, summary.number)) + f" {u}"),
+        ("D10 / D50 / D90 by area", " / ".join(map(significant, summary.area)) + f" {u}"),
+        ("Span by number, by area", f"{significant(summary.number_span, 3)}, {significant(summary.area_span, 3)}"),
+        ("Smallest, largest crystal", f"{significant(summary.smallest)}, {significant(summary.largest)} {u}"),
         ("Crystals found, counted, at the border", f"{summary.found}, {summary.counted}, {summary.border}"),
         ("Area covered by crystals", f"{100 * summary.area_share:.1f} %"),
         *([("Marked and left out", f"{summary.pores} pores, {summary.artefacts} artefacts")] if marked else []),
@@ -60,28 +63,49 @@ def corrections_words(log: Sequence[Correction]) -> str:
 
 def number(key: str, value: float) -> str:
     """Return a figure's value as text: grain-size numbers to 0.1 (E112-13 clause 19), others to four digits."""
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:.1f}" if DEFINITIONS[key].power == "G" else f"{value:.4g}"
+    return decimal(value, 1) if DEFINITIONS[key].power == "G" else significant(value)
 
 
-def uncertainty(b: Budget, value: float | None) -> str:
-    """Return a standard or expanded uncertainty of a budget's figure with two digits and no exponent."""
-    if value is None:
-        return "not known"
-    return f"{value:.2f}" if DEFINITIONS[b.figure.key].power == "G" else f"{float(f'{value:.2g}'):g}"
+def uncertainty(value: float | None) -> str:
+    """Return a component of an uncertainty with two digits."""
+    return "not known" if value is None else significant(value, U_DIGITS)
+
+
+def rounded(b: Budget) -> tuple[str, str]:
+    """Return a figure's value and its expanded uncertainty, rounded together.
+
+    The uncertainty is marked as a lower bound if part of it is unknown. Grain-size numbers are given to 0.1.
+    """
+    value, wide = _together(b.figure.key, b.figure.value, b.expanded)
+    return value, _marked(b, b.expanded, wide)
 
 
 def bounded(b: Budget, value: float) -> str:
-    """Return a combined or expanded uncertainty, marked as a lower bound if part of it is unknown."""
-    if not b.complete and not value:
-        return "not known"
-    return f"{'' if b.complete else '≥ '}{uncertainty(b, value)}"
+    """Return a combined uncertainty with two digits, marked as a lower bound if part of it is unknown."""
+    return _marked(b, value, uncertainty(value))
+
+
+def _marked(b: Budget, value: float, text: str) -> str:
+    if b.complete:
+        return text
+    return f"≥ {text}" if value else "not known"
+
+
+def _together(key: str, value: float, expanded: float) -> tuple[str, str]:
+    if DEFINITIONS[key].power != "G":
+        return together(value, expanded)
+    # An uncertainty that would vanish in the last digit is rounded up to it.
+    return decimal(value, 1), decimal(max(expanded, 0.1) if expanded > 0 else expanded, 1)
+
+
+def with_unit(value: str, unit: str) -> str:
+    """Return a number with its unit; a number per area reads `190 700 /mm²`."""
+    return f"{value} {unit.removeprefix('1')}".strip()
 
 
 def intercept_words(pattern: str, intercepts: Intercepts) -> str:
     """Return the counts on test lines or circles, as the caption of their picture."""
-    mean = f", mean {intercepts.mean:.4g} px" if intercepts.count else ""
+    mean = f", mean {significant(intercepts.mean)} px" if intercepts.count else ""
     return f"{pattern}: {intercepts.count:g} crystals on {intercepts.length:.0f} px{mean}"
 
 
@@ -94,12 +118,13 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str, 
     return [
         (
             v.limit.words(),
-            f"{number(v.limit.figure, v.value)} {v.unit}".strip(),
-            f"{float(f'{v.expanded:.2g}'):g}",
+            with_unit(value, v.unit),
+            wide,
             v.outcome.upper(),
             v.why,
         )
         for v in verdicts
+        for value, wide in [_together(v.limit.figure, v.value, v.expanded)]
     ]
 
 
@@ -108,11 +133,12 @@ def figure_rows(budgets: Sequence[Budget]) -> list[tuple[str, str, str, str]]:
     return [
         (
             b.figure.words,
-            f"{number(b.figure.key, b.figure.value)} {b.figure.unit}".strip(),
-            bounded(b, b.expanded),
+            with_unit(value, b.figure.unit),
+            wide,
             b.figure.definition.standard,
         )
         for b in budgets
+        for value, wide in [rounded(b)]
     ]
 
 

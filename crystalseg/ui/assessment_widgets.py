@@ -56,7 +56,7 @@ def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> Non
         _test_lines(field, pixels)
     with st.expander("Uncertainty budget", icon=":material/balance:"):
         parts = [
-            (b.figure.words, c.source, uncertainty(b, c.standard), c.kind, c.how) for b in budgets for c in b.components
+            (b.figure.words, c.source, uncertainty(c.standard), c.kind, c.how) for b in budgets for c in b.components
         ]
         st.dataframe(pd.DataFrame(parts, columns=["figure", "source", "u", "type", "from"]), hide_index=True)
         st.caption("U = k · √Σu². k is 2 if all of u is well known, and larger if few fields, images or lines tell.")

@@ -13,6 +13,7 @@ from crystalseg.execution import work
 from crystalseg.execution.kinds import mosaic
 from crystalseg.execution.work import Work
 from crystalseg.measurement.distribution import Summary
+from crystalseg.measurement.rounding import significant
 from crystalseg.micrographs.pyramids import PyramidFile
 from crystalseg.record.runs import Run
 from crystalseg.segmentation.overlay import OUTLINE
@@ -138,9 +139,9 @@ def _figures(summary: Summary) -> None:
     """Show the size figures."""
     unit, average = summary.unit, summary.average
     columns = st.columns(4)
-    columns[0].metric("Average crystal size", f"{average.value:.4g} {unit}", help="Mean equivalent diameter.")
-    columns[1].metric("95 % interval", f"{average.low:.3g} – {average.high:.3g} {unit}")
-    columns[2].metric("D50 by area", f"{summary.area[1]:.4g} {unit}")
+    columns[0].metric("Average crystal size", f"{significant(average.value)} {unit}", help="Mean equivalent diameter.")
+    columns[1].metric("95 % interval", f"{significant(average.low)} – {significant(average.high)} {unit}")
+    columns[2].metric("D50 by area", f"{significant(summary.area[1])} {unit}")
     columns[3].metric("Crystals counted", f"{summary.counted} of {summary.found}")
 
 

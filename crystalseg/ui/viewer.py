@@ -14,6 +14,7 @@ import pandas as pd
 import streamlit as st
 from streamlit import runtime
 
+from crystalseg.measurement.rounding import significant
 from crystalseg.segmentation.colormap import colours_by_size, flow_wheel
 from crystalseg.segmentation.diagnostics import FOREGROUND_RANGE, Layer
 from crystalseg.segmentation.overlay import fit
@@ -206,10 +207,12 @@ def _crystals(key: str, size: tuple[int, int], _shown: Crystals) -> tuple[bytes,
 def _tip(row: Any) -> list[str]:
     """Return the figures of a crystal, one per line."""
     unit, suffix = ("µm", "um") if hasattr(row, "equivalent_diameter_um") else ("px", "px")
+    names = ("equivalent_diameter", "feret_min", "feret_max")
+    diameter, least, most = (significant(getattr(row, f"{name}_{suffix}")) for name in names)
     lines = [
         f"{row.kind} {row.id}",
-        f"diameter {getattr(row, f'equivalent_diameter_{suffix}'):.4g} {unit}",
-        f"Feret {getattr(row, f'feret_min_{suffix}'):.4g} to {getattr(row, f'feret_max_{suffix}'):.4g} {unit}",
+        f"diameter {diameter} {unit}",
+        f"Feret {least} to {most} {unit}",
         f"aspect ratio {row.aspect_ratio:.2f}, circularity {row.circularity:.2f}",
         f"confidence {row.confidence:.2f}",
     ]

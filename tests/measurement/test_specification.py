@@ -50,7 +50,7 @@ def test_what_is_visible_of_a_cut_crystal_is_held_against_an_upper_limit():
 
     broken = judge(Limit("largest", upper=105), seen(77.6, 12.2, 170.0))
     assert (broken.outcome, broken.value) == ("fail", 77.6)
-    assert "at least 170 µm" in broken.why
+    assert "at least 170.0 µm" in broken.why
     assert judge(Limit("largest", upper=105), seen(77.6, 12.2, 110.0)).outcome == "not decidable"
     assert judge(Limit("largest", upper=105), seen(77.6, 12.2, 70.0)).outcome == "pass"
     assert judge(Limit("largest", 50), seen(77.6, 12.2, 170.0)).outcome == "pass"
