@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Exactly what was tested: a lock names everything, and each file by its hash.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --no-compile
 # One version of each package for every platform and every Python.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
 	--custom-compile-command "make update"

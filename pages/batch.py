@@ -11,8 +11,10 @@ from crystalseg.report import handouts
 from crystalseg.report.handouts import HANDOUTS
 from crystalseg.ui import batch_results, new_work, session, work_progress
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import telling
 
 
+@telling()
 def new() -> None:
     """Images, profile, pixel size; then it starts."""
     uploads = st.file_uploader(

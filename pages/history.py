@@ -133,7 +133,7 @@ def sign_box(run: Run) -> None:
         st.success(plain(signature.words()), icon=":material/verified:")
     if not account.person().may("approver"):
         return
-    who = account.name_box(f"approve {run.id}", placeholder="needed to approve")
+    who = account.name_box(f"approve {run.id}", placeholder="needed to approve", anew=True)
     left = [m for m in MEANINGS if m != "approval" or all(s.meaning != m for s in given)]
     meaning = st.selectbox("What the signature means", left, key=f"meaning {run.id}")
     if account.can_sign() and st.button("Sign", icon=":material/verified:", disabled=not who, key=f"sign {run.id}"):

@@ -21,15 +21,14 @@ from crystalseg.record.reopening import Reopened
 from crystalseg.record.store import digest
 from crystalseg.record.validations import lookup
 from crystalseg.report.handouts import HANDOUTS, Handout
-from crystalseg.report.pdf import PAGES
-from crystalseg.report.report import Details
 from crystalseg.report.words import EXPANDED, corrections_words, rounded, size_rows, with_unit
 from crystalseg.segmentation.methods import LADDERS
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
-from crystalseg.ui import account, image_controls, large_images, run_controls, session, settings_controls, shared
+from crystalseg.ui import image_controls, large_images, run_controls, session, settings_controls, shared
 from crystalseg.ui.assessment_widgets import by_standard, verdict
 from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.choices import choices, kept
+from crystalseg.ui.details import choose_details
 from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.viewer import Crystals, Shown, viewer
@@ -62,7 +61,7 @@ def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
     with st.expander(f"Pixel size, region, scales: {pixel}, {area}", icon=":material/straighten:"):
         size, region, seen = st.tabs(["Pixel size", "Region and data bar", "What each scale sees"])
         with size:
-            image_controls.choose_pixel_size(item)
+            has_size = image_controls.choose_pixel_size(item)
         with region:
             micrograph = image_controls.choose_region(item)
         with seen:
@@ -74,7 +73,7 @@ def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
         st.info(
             f"A data bar was found at the lower edge. Rows from {item.bar} on are left out.", icon=":material/crop:"
         )
-    return micrograph
+    return micrograph if has_size else None
 
 
 def figures(summary: Summary, budgets: Mapping[str, Budget]) -> None:
@@ -114,39 +113,10 @@ def crystals_table(crystals: pd.DataFrame, selected: int, version: str) -> int:
     return int(crystals.iloc[rows[0]]["id"]) if rows and rows[0] < len(crystals) else 0
 
 
-def details_form() -> Details:
-    """Show the form for the details of the sample."""
-    with st.form("details", border=False):
-        columns = st.columns(3)
-        sample = columns[0].text_input("Sample")
-        material = columns[1].text_input("Material")
-        signed = str(account.person()) if account.is_configured() else ""
-        operator = columns[2].text_input("Operator", signed, disabled=bool(signed))
-        customer = columns[0].text_input("Customer")
-        laboratory = columns[1].text_input("Laboratory")
-        company = columns[2].text_input("Company")
-        received = columns[0].text_input("Date received")
-        paper = columns[1].selectbox("Paper", list(PAGES))
-        logo = columns[2].file_uploader("Logo", type=["png", "jpg"], help="For the head of the report.")
-        remarks = st.text_area("Remarks", height=70)
-        st.form_submit_button("Apply to the report")
-    return Details(
-        sample,
-        material,
-        customer,
-        laboratory,
-        signed or operator,
-        remarks,
-        paper,
-        company,
-        received,
-        logo=logo.getvalue() if logo else b"",
-    )
-
-
 def downloads(micrograph: Micrograph, corrected: Corrected, measuring: Measuring) -> None:
     """Offer the report in its forms, and the result for other programs."""
-    details, profile = details_form(), session.profile()
+    profile = session.profile()
+    details = choose_details(micrograph.sha256, profile)
 
     def made(row: Handout) -> bytes:
         validation = lookup(profile, corrected.segmentation(measuring).settings)

@@ -6,14 +6,16 @@ import pandas as pd
 import streamlit as st
 
 from crystalseg.measurement.figures import DEFINITIONS
+from crystalseg.measurement.rounding import exact
 from crystalseg.measurement.specification import UNITS, Limit
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import no_verdict, validations
 from crystalseg.ui import account, session, settings_controls, shared
-from crystalseg.ui.choices import NUMBER, choices, linked
+from crystalseg.ui.choices import choices, linked
 from crystalseg.ui.downloads import offer
 from crystalseg.ui.drafts import ProfileDraft
+from crystalseg.ui.numbers import read
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import telling
 
@@ -33,7 +35,9 @@ def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
     """Return the rows of the editor as limits. UserError says what is wrong with a row."""
     limits = []
     for row in table.to_dict("records"):
-        low, high, above = (None if pd.isna(row[c]) else float(row[c]) for c in NUMBERS)
+        low, high, above = (
+            None if pd.isna(row[c]) else read(str(row[c]), f"{row['figure']}, {c}", -float("inf")) for c in NUMBERS
+        )
         if pd.isna(row["figure"]):
             continue
         unit = UNITS[0] if pd.isna(row["unit"]) else row["unit"]
@@ -42,14 +46,17 @@ def limits_of(table: pd.DataFrame) -> tuple[Limit, ...]:
 
 
 def table_of(limits: tuple[Limit, ...]) -> pd.DataFrame:
-    rows = [(DEFINITIONS[m.figure].words, m.lower, m.upper, m.above, m.unit) for m in limits]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
+    def shown(value: float | None) -> str | None:
+        return None if value is None else exact(value)
+
+    rows = [(DEFINITIONS[m.figure].words, *map(shown, (m.lower, m.upper, m.above)), m.unit) for m in limits]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, object))
 
 
 def limits_editor(draft: ProfileDraft) -> None:
     """Show the specification, one row per limit."""
     st.markdown("**Specification**: lengths in their unit (µm needs the images' pixel size), shares from 0 to 1.")
-    numbers = {c: st.column_config.NumberColumn(format=NUMBER) for c in NUMBERS}
+    numbers = {c: st.column_config.TextColumn() for c in NUMBERS}
     chosen = {
         "figure": st.column_config.SelectboxColumn(options=list(KEYS), width="medium"),
         "unit": st.column_config.SelectboxColumn(options=list(UNITS), default=UNITS[0]),

@@ -19,12 +19,15 @@ from crystalseg.micrographs.frames import Moment, read_moments
 from crystalseg.report.handouts import SERIES_HANDOUTS, Handout
 from crystalseg.report.series import tracked
 from crystalseg.ui import account, new_work, session, shared, work_progress
+from crystalseg.ui.choices import number_field
 from crystalseg.ui.downloads import offer_each
 from crystalseg.ui.plain import plain
 from crystalseg.ui.series_charts import events_chart, growth_chart, tracks_chart
+from crystalseg.ui.telling import telling
 from crystalseg.ui.viewer import Crystals, viewer
 
 
+@telling()
 def new() -> None:
     """Frames, their times, profile, pixel size; then it starts."""
     uploads = st.file_uploader(
@@ -40,7 +43,8 @@ def new() -> None:
         help="Columns time_s, time_min or time_h; temperature_C or temperature_K; image with the frames' names, or the "
         "rows in their order. Without it the file's metadata count, and times can be typed below once it is measured.",
     )
-    interval = right.number_input("Or seconds between frames", 0.0, value=None, help="Where nothing else tells.")
+    words = "Used if neither the table nor the file states times."
+    interval = number_field("Or seconds between frames", "series interval", place=right, help=words)
     channel = right.number_input("Channel", 1, value=None, step=1, help="Of a file with several; else the first.")
     profile, calibration, workers = new_work.choose("series", "Processes; each needs 1 to 2 GB.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):

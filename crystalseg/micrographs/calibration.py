@@ -35,14 +35,33 @@ class Calibration:
 
 
 def from_um_per_px(value: float, percent: float | None = None) -> Calibration:
-    """Make a calibration by hand. `percent`: the standard uncertainty of `value` in %, or None if it is not known."""
-    return Calibration(value, "entered by hand as µm per pixel", None if percent is None else percent / 100)
+    """Make a calibration from µm per pixel, as `by_hand` does."""
+    return by_hand("µm per pixel", value, 1, percent)
 
 
-def from_px_per_mm(value: float) -> Calibration:
+# How a person may state the pixel size: µm per pixel from the number `v` and the image's width `w`, px.
+BY_HAND: Mapping[str, Callable[[float, int], float]] = {
+    "µm per pixel": lambda v, w: v,
+    "nm per pixel": lambda v, w: v / 1000,
+    "pixels per µm": lambda v, w: 1 / v,
+    "pixels per mm": lambda v, w: 1000 / v,
+    "image width, nm": lambda v, w: v / 1000 / w,
+    "image width, µm": lambda v, w: v / w,
+    "image width, mm": lambda v, w: 1000 * v / w,
+}
+
+
+def by_hand(stated_as: str, value: float, width: int, percent: float | None = None) -> Calibration:
+    """Make a calibration from a number that a person states.
+
+    stated_as: a key of BY_HAND. The image width is the horizontal field width that microscopes show, without any crop.
+    width: of the whole image, px. percent: the standard uncertainty of `value` in %, or None if it is not known.
+    """
     if not (math.isfinite(value) and value > 0):
-        raise UserError("The resolution must be a positive number of pixels per mm.")
-    return Calibration(1000.0 / value, "entered by hand as pixels per mm")
+        raise UserError(f"The number of {stated_as} must be positive.")
+    way, _, unit = stated_as.partition(", ")
+    source = f"{way} of {value:g} {unit}, entered by hand" if unit else f"entered by hand as {way}"
+    return Calibration(BY_HAND[stated_as](value, width), source, None if percent is None else percent / 100)
 
 
 def from_scale_bar(

@@ -1,15 +1,15 @@
 """The person at the browser: signed in by OpenID Connect if that is configured, else whoever uses this machine."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
-from crystalseg.record import people
+from crystalseg.record import people, preferences
 from crystalseg.record.people import Person
-from crystalseg.ui.choices import choices, kept
+from crystalseg.ui.choices import kept, linked
 from crystalseg.ui.plain import plain
 from crystalseg.ui.shared import engine
 
@@ -41,7 +41,7 @@ def identity_of(said: Mapping[str, Any]) -> str:
 def person() -> Person:
     """Return the person with their current role. Without sign-in, the person at this machine may do everything."""
     if not is_configured():
-        return Person("", choices().fields.get("who", "").strip(), "administrator", time.time())
+        return Person("", str(recalled().get("who", "")).strip(), "administrator", time.time())
     said = claims()
     since = float(said.get("auth_time") or said.get("iat") or 0)
     if not said or time.time() - since > 3600 * SIGNED_IN_HOURS:
@@ -90,12 +90,53 @@ def _note(who: Person) -> None:
         st.session_state["noted"] = (who.identity, who.since)
 
 
-def name_box(key: str, help: str = "", placeholder: str = "") -> str:
-    """Return the name for the record: typed by the user, or that of the person signed in, who has no choice."""
+def recalled() -> dict[str, Any]:
+    """Return what the person entered last in forms that are remembered, by name."""
+    identity = str(claims().get("sub", "")) and identity_of(claims())
+    if st.session_state.get("recalled", ("?",))[0] != identity:
+        st.session_state["recalled"] = (identity, preferences.recall(identity))
+    return st.session_state["recalled"][1]
+
+
+def remember(name: str, value: Any) -> None:
+    """Keep what the person entered for their next session."""
+    if recalled().get(name) != value:
+        recalled()[name] = value
+        preferences.remember(st.session_state["recalled"][0], name, value)
+
+
+def remembered(
+    name: str, about: str = "", value: str = "", offered: Sequence[str] | None = None, key: str = ""
+) -> dict[str, Any]:
+    """Return arguments for a widget that shows what the person entered last under `name`.
+
+    about: what the value belongs to, such as a profile; until one is entered for it, the latest for anything is shown.
+    value: shown until the first is entered. offered: the options of a choice. key: of the widget, where several show
+    the same value.
+    """
+    own = f"{name} of {about}" if about else name
+    now = recalled().get(own, recalled().get(name, value))
+    if not isinstance(now, str) or (offered is not None and now not in offered):
+        now = value
+
+    def write(new: str) -> None:
+        remember(own, new)
+        remember(name, new)
+
+    return linked(key or f"remembered {own}", now, write)
+
+
+def name_box(key: str, help: str = "", placeholder: str = "", label: str = "Your name", anew: bool = False) -> str:
+    """Return the name for the record: typed by the user, or that of the person signed in, who has no choice.
+
+    key: of the widget. anew: whether the name must be typed here, because it stands for a signature. Elsewhere the name
+    that was typed last is offered.
+    """
     if not is_configured():
-        return st.text_input("Your name", help=help, placeholder=placeholder, **kept(key, "")).strip()
+        held = kept(key, "") if anew else remembered("who", key=key)
+        return st.text_input(label, help=help, placeholder=placeholder, **held).strip()
     who = str(person())
-    st.caption(f"As {plain(who)}")
+    st.caption(f"{label}: {plain(who)}")
     return who
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from crystalseg.record.profiles import Profile
 from crystalseg.ui.drafts import ProfileDraft, SettingsDraft
+from crystalseg.ui.numbers import read
 
 NUMBER = "%.15g"  # format of number fields that hides no digit
 _NOTHING = object()
@@ -53,3 +54,14 @@ def kept(key: str, value: Any = None, offered: Collection | None = None) -> dict
         elif now not in offered:
             now = value
     return linked(key, now, lambda new: held.__setitem__(key, new))
+
+
+def number_field(
+    label: str, key: str, least: float = 0.0, most: float = float("inf"), place: Any = st, **look: Any
+) -> float | None:
+    """Show a field for a number, which the session keeps under `key`, and return the number, or None while it is empty.
+    Raises UserError as `read` does. place: the page or a column of it; look: further arguments of the text field.
+
+    A browser's own number field turns "0,05" into 5, so this is a text field.
+    """
+    return read(place.text_input(label, **kept(key, ""), **look), label, least, most)

@@ -4,16 +4,21 @@ A draft holds its base and, by field, the changes to it as they stand in the fie
 its value to the last digit, whatever a widget shows of it.
 """
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
+from crystalseg.measurement.rounding import exact
+from crystalseg.micrographs.units import number
 from crystalseg.record.profiles import SECTIONS, Profile
 from crystalseg.segmentation.methods import LADDERS, METHODS
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Instances, Measuring, Settings, SettingsError
+from crystalseg.ui.numbers import read
 
 T = TypeVar("T")
 
@@ -24,18 +29,21 @@ def text_of(numbers: tuple[float | None, ...]) -> str:
 
 
 def numbers_of(text: str, name: str) -> tuple[float | None, ...]:
-    """Return the numbers in a text, separated by commas. If semicolons separate them, a comma is a decimal comma.
-    Raises SettingsError, starting with `name`, if a part is not a number."""
-    parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
+    """Return the numbers in a text, with decimal points or commas.
+
+    Semicolons, spaces, or commas followed by a space separate them. In a text without any of these, a single comma is a
+    decimal comma, and several separate numbers. Raises SettingsError, starting with `name`, if a part is not a number.
+    """
+    text = re.sub(r"\s*%", "", text.strip())
+    parts = re.split(r"\s*;\s*|\s*,\s+|\s+", text)
+    if len(parts) == 1 and (text.count(",") > 1 or "." in text):
+        parts = text.split(",")
     values: list[float | None] = []
-    for word in (part.strip().rstrip("%").strip() for part in parts):
-        if word.lower() == "auto":
-            values.append(None)
-        elif word:
-            try:
-                values.append(float(word))
-            except ValueError:
-                raise SettingsError(f"{name}: '{word}' is not a number.") from None
+    for word in filter(None, parts):
+        value = None if word.lower() == "auto" else number(word)
+        if value is not None and math.isnan(value):
+            raise SettingsError(f"{name}: '{word}' is not a number.")
+        values.append(value)
     return tuple(values)
 
 
@@ -76,7 +84,7 @@ _SETTINGS: dict[str, Callable[[Settings], Any]] = {
     "foreground": lambda s: float(s.instances.foreground_threshold),
     "min area": lambda s: s.instances.min_area,
     "min confidence": lambda s: float(s.instances.min_confidence),
-    "flow threshold": lambda s: None if s.instances.flow_threshold is None else float(s.instances.flow_threshold),
+    "flow threshold": lambda s: "" if s.instances.flow_threshold is None else exact(s.instances.flow_threshold),
     "holes": lambda s: s.instances.holes,
     "border rule": lambda s: s.measuring.border_rule,
     "only": lambda s: s.measuring.only,
@@ -137,6 +145,8 @@ class SettingsDraft(_Draft[Settings]):
     def instances(self) -> Instances:
         """The thresholds for crystals. SettingsError says what is out of range."""
         changed = {_INSTANCES[name]: value for name, value in self.changed.items() if name in _INSTANCES}
+        if "flow_threshold" in changed:
+            changed["flow_threshold"] = read(changed["flow_threshold"], "Flow threshold", 0, 3)
         return replace(self.base.instances, **changed)
 
     def measuring(self) -> Measuring:

@@ -1,7 +1,7 @@
 """Widgets that choose images: upload, examples, pixel size, region."""
 
+import datetime
 import io
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,9 @@ import streamlit as st
 from PIL import Image
 from streamlit_image_coordinates import streamlit_image_coordinates
 
+from crystalseg.measurement.rounding import significant
 from crystalseg.micrographs import examples
-from crystalseg.micrographs.calibration import Calibration, from_px_per_mm, from_scale_bar, from_um_per_px
+from crystalseg.micrographs.calibration import BY_HAND, Calibration, by_hand, from_scale_bar
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.inscriptions import find_scale_bar
 from crystalseg.micrographs.micrograph import Micrograph
@@ -19,10 +20,11 @@ from crystalseg.record import instruments
 from crystalseg.record.instruments import Instrument
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.ui import session, shared
-from crystalseg.ui.choices import NUMBER, kept, linked
+from crystalseg.ui.choices import kept, linked, number_field
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import refuse, telling
 
+TYPED, SCALE_BAR, SAVED = "typed", "scale bar in the image", "saved calibration"  # ways to give a pixel size
 SCALE_BAR_PX = 1000  # width of the image for marking its scale bar
 
 
@@ -80,73 +82,64 @@ def _add_synthetic() -> str:
     return key
 
 
-def choose_pixel_size(item: session.Item) -> None:
-    """Let the user calibrate by hand. The pixel size that the file states is kept unless replaced."""
-    stated = item.original.calibration
-    if stated:
-        st.success(f"{stated.um_per_px:.5g} µm per pixel: {plain(stated.source)}.", icon=":material/straighten:")
+def choose_pixel_size(item: session.Item) -> bool:
+    """Let the user calibrate by hand. What is entered holds at once; without it, what the file states holds. Returns
+    False, after showing the reason, if what is entered cannot be used."""
+    now = item.original.calibration
+    if now:
+        st.success(f"{significant(now.um_per_px, 5)} µm per pixel: {plain(now.source)}.", icon=":material/straighten:")
     else:
         st.info(
             "This file states no pixel size. Until you enter one, all sizes are in pixels.",
             icon=":material/straighten:",
         )
     saved = instruments.instruments(shared.engine())
-    ways = [*(["saved calibration"] if saved else []), "µm per pixel", "pixels per mm", "scale bar in the image"]
-    way = kept(f"pixel size by {item.key}", ways[0], ways)
-    how = st.radio("Give the pixel size", ways, horizontal=True, **way)
-    new = None
+    ways = [TYPED, SCALE_BAR, *([SAVED] if saved else [])]
+    how = st.radio("Give the pixel size", ways, horizontal=True, **kept(f"pixel size by {item.key}", ways[0], ways))
+    new, usable = None, False
     with telling():
-        if how == "saved calibration":
+        if how == SAVED:
             names = list(saved)
-            name = st.selectbox("Instrument and objective", names, **kept(f"instrument {item.key}", names[0], names))
-            new = saved[name].calibration()
-        elif how == "scale bar in the image":
+            name = st.selectbox("Instrument and objective", names, None, **kept(f"instrument {item.key}", None, names))
+            new = saved[name].calibration() if name else None
+        elif how == SCALE_BAR:
             new = _scale_bar(item)
         else:
-            new = _typed(item, how)
-    if new is None:
-        return
-    spread = f", ± {100 * new.uncertainty:.2g} %" if new.uncertainty is not None else ""
-    if st.button(f"Use {new.um_per_px:.5g} µm per pixel{spread}", type="primary"):
-        item.calibrate(new)
+            new = _typed(item.key, item.original.shape[1])
+        usable = True
+    if item.entered(new):
         st.rerun()
-    if how != "saved calibration":
+    if new is not None and how != SAVED:
         _save_instrument(item, new)
+    return usable
 
 
-def _typed(item: session.Item, how: str) -> Calibration | None:
-    """Return the typed µm per pixel or pixels per mm."""
-    columns = st.columns(2)
-    size, uncertainty = f"pixel size {how} {item.key}", f"uncertainty {how} {item.key}"
-    value = columns[0].number_input(how, 0.0, None, format=NUMBER, **kept(size, 0.0))
-    percent = columns[1].number_input(
-        "Its standard uncertainty, % (empty: unknown)", 0.0, 99.0, None, format=NUMBER, **kept(uncertainty)
-    )
-    make = from_um_per_px if how == "µm per pixel" else from_px_per_mm
-    new = make(value) if value > 0 else None
-    return replace(new, uncertainty=percent / 100) if new and percent is not None else new
+def _typed(key: str, width: int | None) -> Calibration | None:
+    """Return the pixel size that was typed as one of BY_HAND. width: of the image, px; None without a single image,
+    which leaves out the ways that need one."""
+    ways = [way for way in BY_HAND if width is not None or not way.startswith("image width")]
+    columns = st.columns(3)
+    stated_as = columns[1].selectbox("Unit", ways, **kept(f"unit {key}", ways[0], ways))
+    value = number_field("Pixel size or image width", f"pixel size {key}", place=columns[0], placeholder="0.05")
+    words = "Its standard uncertainty, %"
+    percent = number_field(words, f"uncertainty {key}", 0, 99, columns[2], placeholder="empty: unknown")
+    return None if value is None else by_hand(stated_as, value, width or 0, percent)
 
 
 def _save_instrument(item: session.Item, new: Calibration) -> None:
     """Save the pixel size by name for other images of the same instrument and objective."""
-    with st.popover("Save it for this instrument", icon=":material/save:"):
-        name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", key=f"name {item.key}")
-        date = st.date_input("Date of the calibration", key=f"date {item.key}")
-        length = st.number_input("Certified length, µm (0: none)", 0.0, None, 0.0, key=f"length {item.key}")
-        wide = st.number_input("Its standard uncertainty, µm (empty: unknown)", 0.0, None, None, key=f"wide {item.key}")
-        certificate = st.text_input("Certificate", key=f"certificate {item.key}")
-        if st.button("Save", disabled=not name.strip(), key=f"save {item.key}"):
-            instrument = Instrument(
-                name.strip(),
-                new.um_per_px,
-                new.uncertainty,
-                date.isoformat(),
-                length or None,
-                wide if length else None,
-                certificate,
-            )
-            instruments.save(shared.engine(), instrument, session.who())
-            st.success(f"{plain(instrument.name)} is on record and offered for every image.", icon=":material/check:")
+    with st.popover("Save it for this instrument", icon=":material/save:"), telling():
+        key = item.key
+        name = st.text_input("Instrument and objective", placeholder="SEM 2, 500 ×", **kept(f"name {key}", "")).strip()
+        date = st.date_input("Date of the calibration", **kept(f"date {key}", datetime.date.today()))
+        length = number_field("Certified length, µm", f"length {key}", placeholder="empty: none")
+        wide = number_field("Its standard uncertainty, µm", f"wide {key}", placeholder="empty: unknown")
+        certificate = st.text_input("Certificate", **kept(f"certificate {key}", ""))
+        if st.button("Save", disabled=not name, key=f"save {key}"):
+            wide = wide if length else None
+            facts = (new.um_per_px, new.uncertainty, date.isoformat(), length or None, wide, certificate)
+            instruments.save(shared.engine(), Instrument(name, *facts), session.who())
+            st.success(f"{plain(name)} is on record and offered for every image.", icon=":material/check:")
 
 
 def _scale_bar(item: session.Item) -> Calibration | None:
@@ -187,18 +180,10 @@ def _scale_bar(item: session.Item) -> Calibration | None:
             name, 0.0, None, format="%.1f", **linked(f"{name} {item.key}", float(ends[k]), partial(_set, ends, k))
         )
     values = list(ends)
-    length = columns[4].number_input("length, µm", 0.0, None, format=NUMBER, **kept(f"bar length {item.key}", 0.0))
-    wide = columns[5].number_input(
-        "± µm",
-        0.0,
-        None,
-        None,
-        format=NUMBER,
-        placeholder="not known",
-        help="Standard uncertainty of the length. If empty, that of the pixel size is unknown too.",
-        **kept(f"bar length ± {item.key}", None),
-    )
-    if length <= 0 or values == [0.0] * 4:
+    length = number_field("length, µm", f"bar length {item.key}", place=columns[4])
+    words = "Standard uncertainty of the length. If empty, that of the pixel size is unknown too."
+    wide = number_field("± µm", f"bar length ± {item.key}", place=columns[5], placeholder="not known", help=words)
+    if not length or values == [0.0] * 4:
         return None
     return from_scale_bar(length, (values[0], values[1]), (values[2], values[3]), wide)
 
@@ -243,7 +228,7 @@ def choose_region(item: session.Item) -> Micrograph | None:
     return None
 
 
-EACH, BY_HAND = "as each image states", "given by hand"
+EACH, TYPED_FOR_ALL = "as each image states", "given by hand"
 
 
 def pixel_size_of_all(key: str) -> Calibration | None:
@@ -252,16 +237,12 @@ def pixel_size_of_all(key: str) -> Calibration | None:
     saved = instruments.instruments(shared.engine())
     how = st.selectbox(
         "Pixel size",
-        [EACH, BY_HAND, *saved],
+        [EACH, TYPED_FOR_ALL, *saved],
         help="A pixel size given here applies to all images. An image that states another one is not measured.",
-        **kept(f"{key} pixel size", EACH, [EACH, BY_HAND, *saved]),
+        **kept(f"{key} pixel size", EACH, [EACH, TYPED_FOR_ALL, *saved]),
     )
     if how == EACH:
         return None
-    if how != BY_HAND:
+    if how != TYPED_FOR_ALL:
         return saved[how].calibration()
-    um = st.number_input("µm per pixel", 0.0, None, format=NUMBER, **kept(f"{key} µm per pixel", 0.0))
-    percent = st.number_input(
-        "Its standard uncertainty, % (empty: unknown)", 0.0, 99.0, None, format=NUMBER, **kept(f"{key} uncertainty")
-    )
-    return from_um_per_px(um, percent) if um > 0 else None
+    return _typed(key, None)

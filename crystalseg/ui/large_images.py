@@ -22,6 +22,7 @@ from crystalseg.ui.charts import distribution_chart
 from crystalseg.ui.choices import choices, kept
 from crystalseg.ui.downloads import offer
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import telling
 from crystalseg.ui.viewer import SHOWN_PX, Crystals, Shown, viewer
 
 FIELDS = (1000, 2000, 4000)  # px; sides of the field shown
@@ -67,6 +68,7 @@ def show() -> bool:
     return bool(uploads or path or chosen)
 
 
+@telling()
 def _new(uploads: list[Any], path: str) -> None:
     """Choose profile and pixel size of a large image, and start it."""
     name = uploads[0].name if uploads else Path(path).name

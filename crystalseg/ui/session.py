@@ -32,7 +32,8 @@ class Item:
     """One micrograph of the session. original: as read; bar: first row of the data bar, or None; exclude_bar, region
     (top, left, bottom, right) or None: define the part to measure; job: the run shown; runs: the latest run of each
     method; opener: whether it is the example shown before the user chooses anything; places: where the user went in a
-    result, by name, with that result."""
+    result, by name, with that result; by_hand: the pixel size that the user entered last; stated: the one that held
+    before the user entered any."""
 
     original: Micrograph
     bar: int | None
@@ -42,6 +43,8 @@ class Item:
     runs: dict[str, str] = field(default_factory=dict)
     opener: bool = False
     places: dict[str, tuple[object, Any]] = field(default_factory=dict)
+    by_hand: Calibration | None = None
+    stated: Calibration | None = None
 
     @property
     def key(self) -> str:
@@ -65,6 +68,18 @@ class Item:
     def calibrate(self, calibration: Calibration) -> None:
         """Set another pixel size."""
         self.original = replace(self.original, calibration=calibration)
+
+    def entered(self, calibration: Calibration | None) -> bool:
+        """Take over the pixel size that the form shows now, None for an empty form, which gives way to the one before
+        any was entered. Returns whether the pixel size changed."""
+        if calibration == self.by_hand:
+            return False
+        if self.by_hand is None:
+            self.stated = self.original.calibration
+        self.by_hand = calibration
+        before, after = self.original.calibration, calibration or self.stated
+        self.original = replace(self.original, calibration=after)
+        return before != after
 
     def shown(self) -> Job | None:
         """Return the job of the run shown."""

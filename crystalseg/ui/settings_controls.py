@@ -238,19 +238,14 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
     )
     by_confidence = method_of(method).runs_sima_plus
     if runs_flow(method) and not by_confidence:
-        st.number_input(
+        st.text_input(
             "Flow threshold",
-            0.0,
-            3.0,
-            None,
-            step=0.1,
-            format=NUMBER,
             placeholder="none: by the lowest confidence",
             help="As in Cellpose: a crystal is dropped if the flow of its shape differs from the predicted flow by "
             "more than this. 0 keeps all. Runs on record without this value dropped crystals by confidence.",
             **_field(place, draft, "flow threshold"),
         )
-        by_confidence = draft.shown("flow threshold") is None
+        by_confidence = draft.shown("flow threshold").strip() == ""
     if by_confidence:
         st.slider(
             "Lowest confidence",

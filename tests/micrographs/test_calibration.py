@@ -8,7 +8,7 @@ from crystalseg.errors import UserError
 from crystalseg.micrographs.calibration import (
     Calibration,
     NotSquareError,
-    from_px_per_mm,
+    by_hand,
     from_resolution,
     from_scale_bar,
     from_um_per_px,
@@ -30,7 +30,14 @@ def calibration(**options):
 
 def test_by_hand():
     assert from_um_per_px(0.25).um_per_px == 0.25
-    assert from_px_per_mm(200).um_per_px == 5
+    assert by_hand("pixels per mm", 200, 640).um_per_px == 5
+    assert by_hand("pixels per µm", 4, 640).um_per_px == 0.25
+    assert by_hand("nm per pixel", 50, 640).um_per_px == 0.05
+    assert by_hand("image width, mm", 1.28, 640).um_per_px == 2
+    assert by_hand("image width, µm", 128, 640).um_per_px == 0.2
+    assert by_hand("image width, nm", 6400, 640).um_per_px == 0.01
+    assert by_hand("image width, nm", 6400, 640, 2).source == "image width of 6400 nm, entered by hand"
+    assert by_hand("image width, nm", 6400, 640, 2).uncertainty == 0.02
     assert from_scale_bar(100, (10, 7), (13, 11)).um_per_px == 20  # 3, 4, 5 px
 
 
@@ -39,7 +46,7 @@ def test_by_hand():
     [
         lambda: from_um_per_px(0),
         lambda: from_um_per_px(float("nan")),
-        lambda: from_px_per_mm(-3),
+        lambda: by_hand("pixels per mm", -3, 640),
         lambda: from_scale_bar(100, (5, 5), (5, 5)),
         lambda: from_scale_bar(0, (5, 5), (50, 5)),
         lambda: Calibration(float("inf"), ""),

@@ -121,11 +121,15 @@ def test_pixel_size_given_after_the_run_turns_pixels_into_micrometres(app):
     press(app, "Run")
     finish(app)
     pixels = float(metrics(app)["Average crystal size"].split()[0])
-    labelled(app.number_input, "µm per pixel").set_value(0.5).run()
-    press(app, "Use 0.5 µm per pixel")
+    labelled(app.text_input, "Pixel size or image width").set_value("0,5").run()
     value, unit = metrics(app)["Average crystal size"].split()
     assert unit == "µm"
-    assert float(value) == pytest.approx(pixels / 2, rel=1e-3)
+    assert float(value) == pytest.approx(pixels / 2, rel=0.05)  # as its uncertainty lets it be rounded
+    labelled(app.text_input, "Pixel size or image width").set_value("half").run()
+    assert "not a number" in app.error[0].value
+    assert all(button.label != "Run" or button.disabled for button in app.button)
+    labelled(app.text_input, "Pixel size or image width").set_value("").run()
+    assert metrics(app)["Average crystal size"].endswith("px")
 
 
 @pytest.mark.parametrize(
@@ -251,18 +255,18 @@ def test_no_page_forgets_what_was_chosen_on_another(app):
     labelled(app.sidebar.text_input, "Resize factors").set_value("0.25, 0.512345678").run()
     labelled(app.sidebar.text_input, "Count only").set_value("leave out pores").run()
     app.selectbox(key="measure border rule").select("include").run()
-    labelled(app.number_input, "µm per pixel").set_value(0.123456789).run()
+    labelled(app.text_input, "Pixel size or image width").set_value("0,123456789").run()
     labelled(app.checkbox, "Measure a rectangle only").check().run()
     labelled(app.number_input, "bottom, px").set_value(800).run()
     press(app, "Run")
 
     def chosen():
-        fields = ("Smallest crystal, px²", "µm per pixel", "bottom, px", "Resize factors", "Count only", "Effort")
-        widgets = (*app.number_input, *app.sidebar.text_input, *app.select_slider, *app.sidebar.slider)
+        fields = ("Smallest crystal, px²", "Pixel size or image width", "bottom, px", "Resize factors", "Count only", "Effort")
+        widgets = (*app.number_input, *app.text_input, *app.select_slider, *app.sidebar.slider)
         values = [labelled(widgets, field).value for field in (*fields, "Foreground threshold h")]
         return [*values, app.selectbox(key="measure border rule").value]
 
-    wanted = [33, 0.123456789, 800, "0.25, 0.512345678", "leave out pores", "quick", 0.5, "include"]
+    wanted = [33, "0,123456789", 800, "0.25, 0.512345678", "leave out pores", "quick", 0.5, "include"]
     assert shared.queue().active()
     assert chosen() == wanted
     for name in ("inspect", "compare", "correct", "batch", "series", "teach", "history", "profiles", "audit"):
