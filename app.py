@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from crystalseg.ui import account, shared
+from crystalseg.ui import account, session, shared
 
 st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
 # People come for the image, so leave less empty space around it than Streamlit does.
@@ -43,6 +43,8 @@ def run() -> None:
     page = st.navigation(pages, position="sidebar" if entered else "hidden")
     account.require("viewer")
     account.badge()
+    session.restore()
+    session.note()
     st.session_state["entered"] = True
     if asked_for := st.session_state.pop("asked for", ""):
         for other in pages:

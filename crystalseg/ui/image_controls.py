@@ -10,14 +10,16 @@ import streamlit as st
 from PIL import Image
 from streamlit_image_coordinates import streamlit_image_coordinates
 
+from crystalseg.execution.queue import EXAMPLE
 from crystalseg.measurement.rounding import significant
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import BY_HAND, Calibration, by_hand, from_scale_bar
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.inscriptions import find_scale_bar
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.record import instruments
+from crystalseg.record import index, instruments
 from crystalseg.record.instruments import Instrument
+from crystalseg.record.runs import find as find_run
 from crystalseg.synthetic.sets import draw_grain
 from crystalseg.ui import session, shared
 from crystalseg.ui.choices import kept, linked, number_field
@@ -25,6 +27,7 @@ from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import refuse, telling
 
 TYPED, SCALE_BAR, SAVED = "typed", "scale bar in the image", "saved calibration"  # ways to give a pixel size
+LATEST = 5  # runs offered to go on with
 SCALE_BAR_PX = 1000  # width of the image for marking its scale bar
 
 
@@ -41,6 +44,7 @@ def choose_micrographs() -> None:
     for upload in session.large_uploads().values():
         st.info(plain(f"{upload.name} is large. The Measure page measures it in windows."), icon=":material/grid_on:")
     session.current()
+    _go_on()
     with st.expander("Or try an example", expanded=any(item.opener for item in session.items().values())):
         for title, path in examples.files().items():
             if st.button(title, width="stretch"):
@@ -65,6 +69,22 @@ def choose_micrographs() -> None:
         if st.button("Remove it from the list", icon=":material/close:", help="Its runs stay on record."):
             session.remove(chosen)
             st.rerun()
+
+
+def _go_on() -> None:
+    """Offer what this person measured last, other than what is in the session already."""
+    held = {item.job for item in session.items().values()}
+    query = index.Query(tuple(session.who().split()))
+    rows = index.runs(shared.engine(), query, LATEST + len(held), only=("run", "image", "created"))
+    rows = [row for row in rows.itertuples() if row.run not in held and not row.run.startswith(EXAMPLE)][:LATEST]
+    if not rows:
+        return
+    with st.expander("Go on with …"), telling():
+        for row in rows:
+            words = f"{plain(row.image)} · {row.created[:16].replace('T', ' ')} UTC"
+            if st.button(words, key=f"go on {row.run}", width="stretch"):
+                session.take_up(find_run(shared.engine(), row.run))
+                st.rerun()
 
 
 def _told_apart(key: str, held: dict[str, session.Item]) -> str:

@@ -15,15 +15,17 @@ from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import TooLargeError
 from crystalseg.micrographs.inscriptions import find_data_bar
 from crystalseg.micrographs.micrograph import Micrograph
-from crystalseg.record import store
+from crystalseg.micrographs.names import visible
+from crystalseg.record import ledger, store
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.record.reopening import whole_image
 from crystalseg.record.runs import Run
 from crystalseg.record.runs import find as find_run
 from crystalseg.segmentation.settings import Instances, Measuring, Settings
-from crystalseg.ui import account, shared
+from crystalseg.ui import account, address, shared
 from crystalseg.ui.choices import choices
 from crystalseg.ui.drafts import SettingsDraft
+from crystalseg.ui.plain import plain
 from crystalseg.ui.shared import engine, first_job, queue
 
 
@@ -180,7 +182,34 @@ def current() -> Item:
         _first_example()
     if st.session_state.get("current") not in held:
         st.session_state["current"] = next(iter(held), None)
+    note()
     return held[st.session_state["current"]]
+
+
+def note() -> None:
+    """Let the address of the page name the current micrograph and its run."""
+    item = items().get(st.session_state.get("current", ""))
+    if item is None or item.opener:
+        address.write(None)
+    else:
+        address.write(address.Shown(item.original.sha256, item.original.name, item.job or ""))
+
+
+def restore() -> None:
+    """Take up what the address of the page names, if the session has just begun: after a reload, or in another tab."""
+    asked = None if "restored" in st.session_state else address.read()
+    st.session_state["restored"] = True
+    if asked is None or items() or not account.person().may("operator"):
+        return
+    try:
+        if ledger.entries(engine(), "run", asked.run):
+            take_up(find_run(engine(), asked.run))
+        else:
+            st.session_state["current"] = add(store.get(asked.image), asked.name)
+            if (job := queue().job(asked.run)) is not None and job.name == visible(asked.name):
+                items()[st.session_state["current"]].job = job.id
+    except UserError as error:
+        st.toast(f"What the address names cannot be shown again. {plain(error)}", icon=":material/link_off:")
 
 
 def _first_example() -> None:

@@ -246,6 +246,39 @@ def test_all_pages_share_the_micrograph_and_the_thresholds(app):
     assert metrics(app) == measured
 
 
+def test_a_reload_or_another_tab_shows_the_same_image_run_and_settings(app):
+    def tab(**asked):
+        other = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        for key, value in asked.items():
+            other.query_params[key] = value
+        return other.run()
+
+    assert "image" not in app.query_params  # the example needs no address
+    upload(app, png())
+    assert tab(**app.query_params).subheader[0].value == "probe.png"
+    app.select_slider(key="measure effort").set_value("quick").run()
+    press(app, "Run")
+    assert tab(**app.query_params).subheader[0].value == "probe.png"
+    finish(app)
+    again = tab(**app.query_params)
+    assert metrics(again) == metrics(app)
+    assert again.select_slider(key="measure effort").value == "quick"
+    assert again.query_params == app.query_params
+    new = tab()
+    assert new.subheader[0].value == examples.FIRST
+    next(button for button in new.button if button.label.startswith("probe.png")).click().run()
+    assert metrics(new) == metrics(app)
+
+
+@pytest.mark.parametrize("image", ["../../../etc/passwd", "0" * 64, "A" * 64, ""])
+def test_an_address_that_names_nothing_known_opens_the_example(app, image):
+    other = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    other.query_params["image"], other.query_params["name"], other.query_params["run"] = image, "a.png", "no run"
+    other.run()
+    assert not other.exception
+    assert other.subheader[0].value == examples.FIRST
+
+
 def test_no_page_forgets_what_was_chosen_on_another(app):
     """Every page is opened while a run is computed, which Measure polls, and each choice is found again."""
     upload(app, png(shape=(900, 1000)))
@@ -261,9 +294,10 @@ def test_no_page_forgets_what_was_chosen_on_another(app):
     press(app, "Run")
 
     def chosen():
-        fields = ("Smallest crystal, px²", "Pixel size or image width", "bottom, px", "Resize factors", "Count only", "Effort")
+        fields = ("Smallest crystal, px²", "Pixel size or image width", "bottom, px", "Resize factors")
+        fields += ("Count only", "Effort", "Foreground threshold h")
         widgets = (*app.number_input, *app.text_input, *app.select_slider, *app.sidebar.slider)
-        values = [labelled(widgets, field).value for field in (*fields, "Foreground threshold h")]
+        values = [labelled(widgets, field).value for field in fields]
         return [*values, app.selectbox(key="measure border rule").value]
 
     wanted = [33, "0,123456789", 800, "0.25, 0.512345678", "leave out pores", "quick", 0.5, "include"]
