@@ -23,9 +23,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Pairs of name and value, one row each."""
+    """Pairs of name and value. across: pairs per row; small: for hashes, which then fit on a line."""
 
     rows: Sequence[tuple[str, object]]
+    across: int = 1
+    small: bool = False
 
 
 @dataclass(frozen=True)

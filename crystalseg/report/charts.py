@@ -8,8 +8,10 @@ from reportlab.lib.colors import HexColor
 
 from crystalseg.evaluation.charts import GRID, INK, PALETTE
 from crystalseg.measurement.distribution import cumulative, histogram
+from crystalseg.measurement.rounding import exact
 from crystalseg.report.fonts import plain
 
+SMALLEST = 8.5  # pt
 BAR, CURVE = HexColor("#9fb8cc"), HexColor("#c1550b")
 
 
@@ -31,7 +33,7 @@ def distribution_chart(
     width, height = size
     left, right, bottom, top = 36.0, 30.0, 30.0, 18.0
     plot_w, plot_h = width - left - right, height - bottom - top
-    edges, share = histogram(sizes, weights, logarithmic=True, bins=20)
+    edges, share = histogram(sizes, weights, logarithmic=True)
     low, high = np.log(edges[0]), np.log(edges[-1])
     tallest = max(share.max() * 1.1, 1e-9)
 
@@ -40,10 +42,10 @@ def distribution_chart(
 
     drawing = Drawing(width, height)
 
-    def text(px: float, py: float, words: str, anchor: str = "middle", points: float = 7) -> None:
+    def text(px: float, py: float, words: str, anchor: str = "middle", points: float = SMALLEST) -> None:
         drawing.add(String(px, py, words, fontName=font, fontSize=points, textAnchor=anchor, fillColor=INK))
 
-    text(left, height - 11, title, "start", 8.5)
+    text(left, height - 11, title, "start", 9.5)
     for part in (0, 0.25, 0.5, 0.75, 1):
         y = bottom + plot_h * part
         drawing.add(Line(left, y, left + plot_w, y, strokeColor=GRID, strokeWidth=0.5))
@@ -63,9 +65,9 @@ def distribution_chart(
     drawing.add(Line(left, bottom, left + plot_w, bottom, strokeColor=INK, strokeWidth=0.7))
     last = -1e9
     for tick in ticks(edges[0], edges[-1], logarithmic=True):
-        if x(tick) - last > 22:
+        if x(tick) - last > 26:
             drawing.add(Line(x(tick), bottom, x(tick), bottom - 3, strokeColor=INK, strokeWidth=0.7))
-            text(x(tick), bottom - 11, f"{tick:g}")
+            text(x(tick), bottom - 11, exact(tick))
             last = x(tick)
     text(left + plot_w / 2, 6, f"equivalent circular diameter, {unit}")
     text(left - 4, height - 11, "%", "end")
@@ -99,9 +101,9 @@ def growth_chart(
     drawing = Drawing(width, height)
     for tick in ticks(low, high, logarithmic=False):
         drawing.add(Line(left, y(tick), left + plot_w, y(tick), strokeColor=GRID, strokeWidth=0.5))
-        drawing.add(String(left - 4, y(tick) - 2.5, f"{tick:g}", fontName=font, fontSize=7, textAnchor="end"))
+        drawing.add(String(left - 4, y(tick) - 2.5, exact(tick), fontName=font, fontSize=SMALLEST, textAnchor="end"))
     for tick in ticks(first, last, logarithmic=False):
-        drawing.add(String(x(tick), bottom - 11, f"{tick:g}", fontName=font, fontSize=7, textAnchor="middle"))
+        drawing.add(String(x(tick), bottom - 11, exact(tick), fontName=font, fontSize=SMALLEST, textAnchor="middle"))
     if law:
         drawing.add(PolyLine([v for t, d in zip(*law, strict=True) for v in (x(t), y(d))], strokeColor=CURVE))
     for t, (value, least, most) in zip(seconds, sizes.T, strict=True):
@@ -109,7 +111,9 @@ def growth_chart(
             drawing.add(Line(x(t), y(least), x(t), y(most), strokeColor=INK, strokeWidth=0.7))
         drawing.add(Rect(x(t) - 1.8, y(value) - 1.8, 3.6, 3.6, fillColor=PALETTE[0], strokeColor=None))
     words = f"mean equivalent circular diameter, {unit}, against time, s"
-    drawing.add(String(left + plot_w / 2, 6, words, fontName=font, fontSize=7, textAnchor="middle", fillColor=INK))
+    drawing.add(
+        String(left + plot_w / 2, 6, words, fontName=font, fontSize=SMALLEST, textAnchor="middle", fillColor=INK)
+    )
     return drawing
 
 
@@ -130,12 +134,12 @@ def cumulative_chart(
     for part in (0, 0.25, 0.5, 0.75, 1):
         y = bottom + plot_h * part
         drawing.add(Line(left, y, left + plot_w, y, strokeColor=GRID, strokeWidth=0.5))
-        drawing.add(String(left - 4, y - 2.5, f"{100 * part:.0f}", fontName=font, fontSize=7, textAnchor="end"))
+        drawing.add(String(left - 4, y - 2.5, f"{100 * part:.0f}", fontName=font, fontSize=SMALLEST, textAnchor="end"))
     last = -1e9
     for tick in ticks(np.exp(low), np.exp(high), logarithmic=True):
-        if x(tick) - last > 22:
+        if x(tick) - last > 26:
             last = x(tick)
-            drawing.add(String(last, bottom - 11, f"{tick:g}", fontName=font, fontSize=7, textAnchor="middle"))
+            drawing.add(String(last, bottom - 11, exact(tick), fontName=font, fontSize=SMALLEST, textAnchor="middle"))
     for k, (name, (sizes, weights)) in enumerate(curves.items()):
         colour = PALETTE[k % len(PALETTE)]
         ordered, q = cumulative(sizes, weights)
@@ -145,7 +149,9 @@ def cumulative_chart(
             drawing.add(PolyLine(points, strokeColor=colour, strokeWidth=1.2))
         y = height - 20 - 12 * k
         drawing.add(Line(left + plot_w + 10, y + 2.5, left + plot_w + 24, y + 2.5, strokeColor=colour, strokeWidth=2))
-        drawing.add(String(left + plot_w + 28, y, plain(name), fontName=font, fontSize=7, fillColor=INK))
+        drawing.add(String(left + plot_w + 28, y, plain(name), fontName=font, fontSize=SMALLEST, fillColor=INK))
     words = f"equivalent circular diameter, {unit}; cumulative share by number, %"
-    drawing.add(String(left + plot_w / 2, 6, words, fontName=font, fontSize=7, textAnchor="middle", fillColor=INK))
+    drawing.add(
+        String(left + plot_w / 2, 6, words, fontName=font, fontSize=SMALLEST, textAnchor="middle", fillColor=INK)
+    )
     return drawing

@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from crystalseg.measurement.query import LEFT_OUT
+from crystalseg.measurement.rounding import significant
 from crystalseg.record.profiles import SECTIONS
+from crystalseg.record.runs import Run
 from crystalseg.report.blocks import Block, Facts, Heading, Pictures, Text
 from crystalseg.report.figure_sections import budget, fields, figures, largest, result, verdict
 from crystalseg.report.picture_sections import (
@@ -22,45 +24,88 @@ from crystalseg.report.report import Details, Part, Report
 from crystalseg.report.words import DETERMINISM, HOLES, SAMPLING, corrections_words, rule_words, settings_rows
 from crystalseg.segmentation.methods import statement_of
 
+# What a report may contain instead of the sections that its profile names.
+PRESETS = {
+    "customer": ("verdict", "overlay", "signature", "distribution"),
+    "laboratory": tuple(section for section in SECTIONS if section not in ("attention", "intercepts")),
+    "complete": tuple(SECTIONS),
+}
+
 
 def content(report: Report) -> list[Block]:
-    """Return the blocks of the whole report, without sections that the profile excludes or that have nothing to
-    show."""
-    blocks = [*_identity(report), *result(report)]
-    for section in SECTIONS:
-        if section in report.profile.sections:
-            blocks += _SECTIONS[section](report)
+    """Return the blocks of the whole report: verdict, result, picture and signatures first, where the result comes from
+    last. Sections that are not wanted or have nothing to show are left out."""
+    wanted = PRESETS.get(report.details.preset, report.profile.sections)
+    blocks = _identity(report)
+    for section, make in _SECTIONS.items():
+        if section == "overlay":
+            blocks += result(report)
+        if section in wanted:
+            blocks += make(report)
         if section == "distribution" and report.comparison is not None and report.parts[0].micrograph is not None:
             blocks += comparison_of_methods(report.comparison, report.parts[0].micrograph.pixels)
-    return [*blocks, Text("End of report", small=True)]
+    return [*blocks, *_provenance(report), Text("End of report", small=True)]
 
 
 def _identity(report: Report) -> list[Block]:
-    d = report.details
+    d, first = report.details, report.parts[0]
     given = [
         ("Company", d.company),
         ("Laboratory", d.laboratory),
         ("Customer", d.customer),
+        ("Product, profile", ", ".join(filter(None, (report.profile.product, report.profile.name)))),
         ("Sample", d.sample),
         ("Material", d.material),
         ("Received", d.received),
+        ("Image" if len(report.parts) == 1 else "Images", _images_in_short(report.parts)),
+        ("Measured", _when(first.run)),
         ("Operator", d.operator),
         ("Remarks", d.remarks),
-        ("Product, profile", ", ".join(filter(None, (report.profile.product, report.profile.name)))),
     ]
-    rows: list[tuple[str, object]] = [(name, value) for name, value in given if value]
-    for part in report.parts[: PICTURED if len(report.parts) <= PICTURED else 1]:
-        rows += _image_rows(part)
+    return [*_logo(d), Facts([(name, value) for name, value in given if value], across=2)]
+
+
+def _images_in_short(parts: Sequence[Part]) -> str:
+    first = parts[0]
+    height, width = first.field.shape
+    pixel = (
+        f"{significant(first.run.um_per_px)} µm per pixel"
+        if first.run.um_per_px
+        else "no pixel size: all sizes in pixels"
+    )
+    more = f" and {len(parts) - 1} more, see the table per field" if len(parts) > 1 else ""
+    return f"{first.run.image_name}, {width} × {height} px, {pixel}{more}"
+
+
+def _when(run: Run) -> str:
+    return f"{run.created[:19].replace('T', ' ')} UTC"
+
+
+def _provenance(report: Report) -> list[Block]:
+    """Return the annex: which files and which entry of the record the report rests on."""
+    shown = report.parts[: PICTURED if len(report.parts) <= PICTURED else 1]
+    rows = [row for part in shown for row in _image_rows(part)]
     if len(report.parts) > PICTURED:
         rows.append(("Fields", f"{len(report.parts)}, all listed in the table per field"))
-    return [*_logo(d), Facts(rows)]
+    blocks: list[Block] = [Heading("Annex: provenance"), Facts(rows, small=True)]
+    if (a := report.anchor) is not None:
+        words = (
+            f"The record ended with entry {a.number}, SHA-256 {a.hash}, when this was issued; signed with Ed25519 by "
+            f"the key {a.key}: {a.signature}. The audit of this file shows whether the record still has that entry."
+        )
+        blocks.append(Text(words, small=True))
+        if a.token:
+            blocks.append(Text(f"Time stamp of that (RFC 3161): {a.stamped()}.", small=True))
+        elif a.unstamped:
+            blocks.append(Text(a.unstamped, small=True))
+    return blocks
 
 
 def _logo(details: Details) -> list[Block]:
     if not details.logo:
         return []
     picture = np.asarray(PillowImage.open(io.BytesIO(details.logo)).convert("RGB"))
-    return [Pictures([(picture, "")], height=16.0)]
+    return [Pictures([(picture, "")], height=14.0)]
 
 
 def _image_rows(part: Part) -> list[tuple[str, str]]:
@@ -78,7 +123,7 @@ def _image_rows(part: Part) -> list[tuple[str, str]]:
     else:
         pixel = "none: all sizes in pixels"
     return [
-        ("Run, date", f"{run.id}, {run.created[:19].replace('T', ' ')} UTC"),
+        ("Run, date", f"{run.id}, {_when(run)}"),
         ("Image", f"{run.image_name}, {width} × {height} px{region}"),
         ("Image SHA-256", run.image_sha256 or "not from a file"),
         ("Calibration", pixel),
@@ -122,7 +167,7 @@ def _method(report: Report) -> list[Block]:
         ("Software", ", ".join(f"{name} {version}" for name, version in run.software.items())),
         ("Computing time", f"{sum(p.run.timings[stage] for p in report.parts for stage in p.run.timings):.1f} s"),
     ]
-    return [Heading("Method"), Text(words), Facts(rows)]
+    return [Heading("Method"), Text(words), Facts(rows, small=True)]
 
 
 def _otherwise(parts: Sequence[Part]) -> list[tuple[str, str]]:
@@ -138,38 +183,27 @@ def _otherwise(parts: Sequence[Part]) -> list[tuple[str, str]]:
 
 
 def _signature(report: Report) -> list[Block]:
-    line = "_" * 34
+    line, date = "_" * 16, f"date {'_' * 10}"
     rows = [
-        ("Measured by", f"{report.details.operator or line}    date {'_' * 14}"),
-        ("Authorised by", report.details.authorised or f"{line}    date {'_' * 14}"),
+        ("Measured by", f"{report.details.operator or line} {date}"),
+        ("Authorised by", report.details.authorised or f"{line} {date}"),
     ]
     said = "This report is valid as a whole only. It was issued from the record named at the foot of each page."
-    blocks: list[Block] = [Heading("Signatures"), Facts(rows), Text(said, small=True)]
-    if report.anchor is not None:
-        a = report.anchor
-        words = (
-            f"The record ended with entry {a.number}, SHA-256 {a.hash}, when this was issued; signed with Ed25519 by "
-            f"the key {a.key}: {a.signature}. The audit of this file shows whether the record still has that entry."
-        )
-        blocks.append(Text(words, small=True))
-        if a.token:
-            blocks.append(Text(f"Time stamp of that (RFC 3161): {a.stamped()}.", small=True))
-        elif a.unstamped:
-            blocks.append(Text(a.unstamped, small=True))
-    return blocks
+    return [Heading("Signatures"), Facts(rows, across=2), Text(said, small=True)]
 
 
+# In their order on paper: the first page answers the question, the next ones show how.
 _SECTIONS = {
     "verdict": verdict,
+    "overlay": outlines,
+    "signature": _signature,
+    "distribution": distribution,
     "figures": figures,
     "budget": budget,
     "fields": fields,
-    "distribution": distribution,
-    "overlay": outlines,
     "intercepts": test_lines,
     "attention": attention,
     "largest": largest,
     "corrections": _corrections,
     "method": _method,
-    "signature": _signature,
 }

@@ -24,6 +24,7 @@ from crystalseg.report.words import (
     rounded,
     rule_words,
     size_rows,
+    stated,
     uncertainty,
     verdict_rows,
     with_unit,
@@ -39,21 +40,19 @@ def result(report: Report) -> list[Block]:
     if assessment is None:
         return [Heading("Result"), Text("No crystal was counted: none was found, or all touch the image border.")]
     rows: list[tuple[str, object]] = []
-    if assessment.outcome is not None:
-        rows.append(("Verdict", assessment.outcome.upper()))
     summary = report.parts[0].summary if len(report.parts) == 1 else None
     average = None if report.as_issued else assessment.budgets["mean"]
     rows += size_rows(summary, average) if summary else _pooled_rows(assessment, len(report.parts))
     log = [Correction.from_dict(c) for part in report.parts for c in part.run.corrections]
     if log:
         rows.append(("Corrected", corrections_words(log)))
-    notes = [Text(note) for note in assessment.notes]
+    notes = [Text(note, small=True) for note in assessment.notes]
     return [Heading("Result"), Facts(rows), *notes]
 
 
 def _pooled_rows(assessment: Assessment, count: int) -> list[tuple[str, str]]:
     wanted = [b for key, b in assessment.budgets.items() if key in ("mean", "d50", "d50_area", "largest")]
-    rows = [(words, f"{value} (U = {wide})") for words, value, wide, _ in figure_rows(wanted)]
+    rows = [(words, f"{value} ({stated(wide)})") for words, value, wide, _ in figure_rows(wanted)]
     return [*rows, ("Crystals counted", f"{assessment.counted} in {count} fields")]
 
 
@@ -63,7 +62,7 @@ def verdict(report: Report) -> list[Block]:
         return []
     return [
         Heading(f"Verdict: {assessment.outcome.upper()}"),
-        Rows(VERDICT_COLUMNS, verdict_rows(assessment.verdicts), (0.3, 0.13, 0.1, 0.14, 0.33)),
+        Rows(VERDICT_COLUMNS, verdict_rows(assessment.verdicts), (0.28, 0.13, 0.11, 0.18, 0.3)),
         Text(RULE, small=True),
     ]
 
@@ -119,7 +118,7 @@ def budget(report: Report) -> list[Block]:
     header = ("figure", "value", *sources, "combined", "k", EXPANDED)
     return [
         Heading("Uncertainty budget"),
-        Rows(header, rows, (0.28, 0.125, 0.1, 0.13, 0.11, 0.1, 0.055, 0.1)),
+        Rows(header, rows, (0.23, 0.125, 0.11, 0.145, 0.125, 0.115, 0.05, 0.1)),
         Facts(origins),
         Text(
             "GUM (JCGM 100:2008): standard uncertainties are in the unit of the figure and include sensitivities. The "
@@ -136,13 +135,12 @@ def fields(report: Report) -> list[Block]:
     if assessment is None or len(report.parts) < 2:
         return []
     keys = [key for key in BY_FIELD if key in assessment.budgets]
-    header = ["field", "run", "counted", *(DEFINITIONS[key].words for key in keys)]
+    header = ["field", "counted", *(DEFINITIONS[key].words for key in keys)]
     rows = []
     for k, part in enumerate(report.parts):
         counted = str(part.summary.counted) if part.summary else "0"
         values = [number(key, assessment.budgets[key].figure.fields[k]) for key in keys]
-        rows.append([part.run.image_name, part.run.id, counted, *values])
-    blank = ["", ""]
+        rows.append([part.run.image_name, counted, *values])
     precise = [assessment.precisions.get(key) for key in keys]
     for words, value in (
         ("mean of fields", lambda p: significant(p.mean)),
@@ -151,7 +149,7 @@ def fields(report: Report) -> list[Block]:
         ("%RA", lambda p: f"{p.relative:.1f}"),
         ("fields for 10 %RA", lambda p: str(p.needed)),
     ):
-        rows.append([words, *blank, *(value(p) if p else "" for p in precise)])
+        rows.append([words, "", *(value(p) if p else "" for p in precise)])
     explained = "Precision across fields: t(0.975, n − 1)·s/√n and %RA (formulas of ASTM E112-13 cl. 15)."
     return [Heading("Table per field"), Rows(header, rows, small=True), Text(explained, small=True)]
 

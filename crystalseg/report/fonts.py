@@ -42,8 +42,9 @@ def _package(name: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-for _name in (FONT, BOLD):
-    pdfmetrics.registerFont(TTFont(_name, str(_package("matplotlib") / "mpl-data" / "fonts" / "ttf" / f"{_name}.ttf")))
+FILES = {name: _package("matplotlib") / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf" for name in (FONT, BOLD)}
+for _name, _file in FILES.items():
+    pdfmetrics.registerFont(TTFont(_name, str(_file)))
 _COVERED = pdfmetrics.getFont(FONT).face.charToGlyph
 # Fields that the maxp table of a TrueType font must contain; fontTools computes them on saving.
 _MAXIMA = (

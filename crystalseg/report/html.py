@@ -18,7 +18,9 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 table { border-collapse: collapse; width: 100%; margin: .4rem 0 .8rem }
 th, td { text-align: left; vertical-align: top; border-bottom: 1px solid #ccc; padding: .15rem .5rem .15rem 0 }
 small, figcaption, .small td, .small th { font-size: 85%; color: #444 }
+@media (min-width: 40rem) { .across2 { columns: 2; display: block } .across2 tr { display: flex } }
 .facts th { width: 27%; font-weight: normal; color: #444 }
+.wide { overflow-x: auto } @media (max-width: 40rem) { .pictures { grid-template-columns: 1fr !important } }
 .pictures { display: grid; gap: .6rem } figure { margin: 0 } img, svg { max-width: 100%; height: auto }
 footer { border-top: 1px solid #ccc; margin-top: 2rem; font-size: 80%; color: #444; overflow-wrap: anywhere }
 @media print { h2.page { break-before: page } }
@@ -35,7 +37,8 @@ def build_html(report: Report) -> bytes:
     blocks = "\n".join(_set(block) for block in content(report))
     title = escape(report.title)
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width, initial-scale=1"><title>{title}</title><style>{STYLE}</style>'
         f'<meta name="keywords" content="{report.anchor or ""}">'
         f"<body><h1>{title}</h1>\n{blocks}\n<footer>{escape(report.identity)}</footer></body></html>"
     ).encode()
@@ -60,7 +63,7 @@ def _(block: Text) -> str:
 @_set.register
 def _(block: Facts) -> str:
     rows = "".join(f"<tr><th>{escape(a)}</th><td dir=auto>{escape(b)}</td></tr>" for a, b in block.rows)
-    return f"<table class=facts>{rows}</table>"
+    return f"<table class='facts across{block.across}'>{rows}</table>"
 
 
 @_set.register
@@ -69,7 +72,7 @@ def _(block: Rows) -> str:
     rows = "".join(
         "<tr>" + "".join(f"<td dir=auto>{escape(cell)}</td>" for cell in row) + "</tr>" for row in block.rows
     )
-    return f"<table{' class=small' if block.small else ''}><tr>{head}</tr>{rows}</table>"
+    return f"<div class=wide><table{' class=small' if block.small else ''}><tr>{head}</tr>{rows}</table></div>"
 
 
 @_set.register

@@ -48,7 +48,7 @@ def _outlined(pixels: np.ndarray, part: Part) -> np.ndarray:
 
 def outlines(report: Report) -> list[Block]:
     shown = [(p, p.micrograph.pixels) for p in report.parts if p.micrograph is not None][:PICTURED]
-    captions = "The measured image with crystal outlines."
+    captions = "The measured image with crystal outlines. The figures relate only to the images shown or listed."
     pictures = [
         (
             _with_bar(pixels, p),
@@ -58,10 +58,12 @@ def outlines(report: Report) -> list[Block]:
     ]
     if not pictures:
         return []
-    blocks: list[Block] = [Pictures(pictures, 1 if len(pictures) == 1 else 2, 92 if len(pictures) == 1 else 70)]
+    blocks: list[Block] = [Pictures(pictures, 1 if len(pictures) == 1 else 2, 58 if len(pictures) == 1 else 46)]
     if len(report.parts) > PICTURED:
         blocks.append(Text(f"The first {PICTURED} of {len(report.parts)} fields. All are on record.", small=True))
-    return [*blocks, Text("The figures relate only to the images shown or listed.", small=True)]
+    if len(pictures) > 1:
+        blocks.append(Text("The figures relate only to the images shown or listed.", small=True))
+    return blocks
 
 
 def test_lines(report: Report) -> list[Block]:
@@ -72,7 +74,7 @@ def test_lines(report: Report) -> list[Block]:
     for pattern in ("lines", "circles"):
         counts = part.field.intercepts(pattern)
         picture = with_test_lines(drawn, counts, drawn.shape[1] / part.micrograph.shape[1])
-        pictures.append((fit(picture, PICTURE_PX // 2), intercept_words(pattern, counts)))
+        pictures.append((fit(picture, PICTURE_PX // 2), intercept_words(pattern, counts, part.run.um_per_px)))
     name = f" ({part.run.image_name})" if len(report.parts) > 1 else ""
     return [Heading(f"Test lines and circles as counted{name}"), Pictures(pictures, 2, 75)]
 

@@ -2,8 +2,11 @@
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from crystalseg.measurement.intercept import Intercepts
+from crystalseg.measurement.rounding import exact
+from crystalseg.report.fonts import FILES, FONT
 
 
 def scale_bar(width_um: float) -> float:
@@ -33,11 +36,21 @@ def draw_scale_bar(picture: np.ndarray, um_per_px: float) -> np.ndarray:
     length = round(length_um / um_per_px)
     unit = max(width, height) / 1000
     thick, x, y = max(2, round(6 * unit)), round(25 * unit), height - round(30 * unit)
-    words = f"{length_um:g} um" if length_um < 1000 else f"{length_um / 1000:g} mm"
-    box = (x + max(length, round(130 * unit)) + round(12 * unit), y + round(16 * unit))
-    picture = cv2.rectangle(picture.copy(), (x - round(12 * unit), y - round(42 * unit)), box, (255, 255, 255), -1)
-    cv2.rectangle(picture, (x, y - thick), (x + length, y), (0, 0, 0), -1)
-    place = (x, y - thick - round(8 * unit))
-    return cv2.putText(
-        picture, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * unit, (0, 0, 0), max(1, round(1.6 * unit)), cv2.LINE_AA
-    )
+    words = _length(length_um)
+    # OpenCV's own fonts have no letter µ.
+    font = ImageFont.truetype(FILES[FONT], max(8, round(30 * unit)))
+    _, _, wide, tall = font.getbbox(words)
+    edge = round(12 * unit)
+    box = (x - edge, y - thick - tall - 2 * edge, x + max(length, round(wide)) + edge, y + edge)
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle(box, "white")
+    draw.rectangle((x, y - thick, x + length, y), "black")
+    draw.text((x, y - thick - edge // 2), words, "black", font, "ld")
+    return np.asarray(image)
+
+
+def _length(um: float) -> str:
+    """Return the length of a scale bar in the unit in which its number is short."""
+    factor, unit = next((f, u) for f, u in ((1e-3, "mm"), (1, "µm"), (1e3, "nm")) if um * f >= 1 or u == "nm")
+    return f"{exact(float(f'{um * factor:.3g}'))} {unit}"

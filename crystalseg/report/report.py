@@ -25,7 +25,8 @@ from crystalseg.segmentation.settings import Settings
 @dataclass(frozen=True)
 class Details:
     """The user's details of the sample, each of which may be empty. received: when the sample arrived; authorised: who
-    approved the report and when; logo: the company's logo, PNG or JPEG bytes; paper: A4 or Letter."""
+    approved the report and when; logo: the company's logo, PNG or JPEG bytes; paper: A4 or Letter; preset: one of
+    `content.PRESETS`, or "" for the sections that the profile names."""
 
     sample: str = ""
     material: str = ""
@@ -38,6 +39,7 @@ class Details:
     received: str = ""
     authorised: str = ""
     logo: bytes = b""
+    preset: str = ""
 
     def words(self) -> dict[str, str]:
         """Return the details that go on record with the run."""
@@ -95,10 +97,7 @@ class Report:
         run = self.parts[0].run
         more = f" and {len(self.parts) - 1} more" if len(self.parts) > 1 else ""
         labels = run.files.get("labels", "")[:12]
-        return (
-            f"crystalseg {run.software['crystalseg']} · run {run.id}{more} · SHA-256 of image "
-            f"{run.image_sha256[:12]}…, labels {labels}…"
-        )
+        return f"crystalseg {run.software['crystalseg']} · run {run.id}{more} · SHA-256 of labels {labels}…"
 
 
 def make(

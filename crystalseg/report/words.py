@@ -38,7 +38,7 @@ def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str
     size = significant(own.value)
     if average is not None:
         size, wide = rounded(average)
-        spread = f" ({EXPANDED} = {wide})"
+        spread = f" ({stated(wide)})"
     elif np.isfinite(own.low):
         spread = f" (95 % CI of sampling alone {significant(own.low)} to {significant(own.high)})"
     else:
@@ -80,6 +80,11 @@ def rounded(b: Budget) -> tuple[str, str]:
     return value, _marked(b, b.expanded, wide)
 
 
+def stated(wide: str) -> str:
+    """Return an expanded uncertainty with its name: `U (95 %) = 1.2`, `U (95 %) ≥ 1.2`, `U (95 %) not known`."""
+    return f"{EXPANDED} {wide if wide[:1] in '≥n' else f'= {wide}'}"
+
+
 def bounded(b: Budget, value: float) -> str:
     """Return a combined uncertainty with two digits, marked as a lower bound if part of it is unknown."""
     return _marked(b, value, uncertainty(value))
@@ -103,10 +108,11 @@ def with_unit(value: str, unit: str) -> str:
     return f"{value} {unit.removeprefix('1')}".strip()
 
 
-def intercept_words(pattern: str, intercepts: Intercepts) -> str:
-    """Return the counts on test lines or circles, as the caption of their picture."""
-    mean = f", mean {significant(intercepts.mean)} px" if intercepts.count else ""
-    return f"{pattern}: {intercepts.count:g} crystals on {intercepts.length:.0f} px{mean}"
+def intercept_words(pattern: str, intercepts: Intercepts, um_per_px: float | None) -> str:
+    """Return the counts on test lines or circles, as the caption of their picture, in µm if the pixel size is known."""
+    factor, unit = (um_per_px, "µm") if um_per_px else (1.0, "px")
+    mean = f", mean {significant(factor * intercepts.mean)} {unit}" if intercepts.count else ""
+    return f"{pattern}: {intercepts.count:g} crystals on {significant(factor * intercepts.length)} {unit}{mean}"
 
 
 VERDICT_COLUMNS = ("limit", "figure", EXPANDED, "verdict", "why")

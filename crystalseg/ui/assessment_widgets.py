@@ -39,8 +39,10 @@ def _test_lines(field: Field, pixels: np.ndarray) -> None:
     for column, pattern in zip(st.columns(2), get_args(Pattern), strict=True):
         intercepts = field.intercepts(pattern)
         column.image(fit(with_test_lines(picture, intercepts), TEST_LINES_PX), width="stretch")
-        column.caption(intercept_words(pattern, intercepts))
-        rows = pd.DataFrame(lines_with_counts(intercepts), columns=["line", "crystals", "length inside crystals, px"])
+        column.caption(intercept_words(pattern, intercepts, field.um_per_px))
+        factor, unit = (field.um_per_px, "µm") if field.um_per_px else (1.0, "px")
+        rows = pd.DataFrame(lines_with_counts(intercepts), columns=["line", "crystals", f"length in crystals, {unit}"])
+        rows.iloc[:, 2] *= factor
         column.dataframe(rows, hide_index=True, height=200)
 
 

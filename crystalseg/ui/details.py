@@ -6,6 +6,7 @@ import binascii
 import streamlit as st
 
 from crystalseg.record.profiles import Profile
+from crystalseg.report.content import PRESETS
 from crystalseg.report.pdf import PAGES
 from crystalseg.report.report import Details
 from crystalseg.ui import account
@@ -34,8 +35,16 @@ def choose_details(sample: str, profile: Profile | None) -> Details:
     said["paper"] = columns[1].selectbox(
         "Paper", papers, **account.remembered("paper", value=papers[0], offered=papers)
     )
-    with columns[2]:
-        logo = _logo()
+    presets = ["", *PRESETS]
+    said["preset"] = columns[2].selectbox(
+        "Report",
+        presets,
+        format_func=lambda preset: preset or "as the profile says",
+        help="Customer: about two pages and the annex. Laboratory: with figures by standard, budget and method. "
+        "Complete: with test lines, scales and attention too.",
+        **account.remembered("report", product, offered=presets),
+    )
+    logo = _logo()
     said["remarks"] = st.text_area("Remarks", height=70, **kept(f"remarks {sample}", ""))
     return Details(**said, logo=logo)
 

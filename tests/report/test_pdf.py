@@ -1,3 +1,4 @@
+import io
 import re
 from dataclasses import replace
 
@@ -5,13 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypdf import PdfReader
+from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from crystalseg.evaluation.comparison import Compared, as_text, compare
 from crystalseg.measurement.crystals import measure_crystals
-from crystalseg.report.report import Details, report_of
+from crystalseg.report.blocks import Rows
+from crystalseg.report.pdf import _widths, build_pdf
+from crystalseg.report.report import Details, make, report_of
 from crystalseg.report.words import corrections_words, size_rows
 from crystalseg.segmentation.corrections.correction import Correction
-from tests.report.report_cases import DRAWN, case, pdf, text_of
+from tests.report.report_cases import DRAWN, VALIDATED, case, pdf, sample, text_of
 
 
 @pytest.mark.parametrize(("paper", "size"), [("A4", (595, 842)), ("Letter", (612, 792))])
@@ -103,3 +108,36 @@ def test_any_text_of_the_users_makes_a_pdf(sample, remarks):
     paper = re.sub(r"\s+", "", "".join(pages))
     for word in re.findall(r"[!-~]{1,40}", f"{sample} {remarks}"):
         assert word in paper
+
+
+def test_the_first_page_of_a_customers_report_holds_all_from_verdict_to_signature():
+    parts, profile = sample()
+    details = Details(sample="S 7", company="Gießerei", customer="Hütte", operator="A. Kern", preset="customer")
+    _, pages = text_of(build_pdf(make(parts[:1], VALIDATED, details, profile)))
+    assert len(pages) == 2
+    for words in ("Verdict: FAIL", "Average crystal size", "Signatures", "Hütte"):
+        assert words in pages[0]
+    assert "Scales and attention" not in "".join(pages)
+    assert pages[1].index("Annex: provenance") > pages[1].index("Size distribution")
+
+
+def test_no_type_is_smaller_than_eight_and_a_half_points():
+    parts, profile = sample()
+    sizes = set()
+
+    def visit(text, _cm, _tm, _font, size):
+        if text.strip():
+            sizes.add(round(size, 2))
+
+    reader = PdfReader(io.BytesIO(build_pdf(make(parts, VALIDATED, Details(sample="S 7"), profile))))
+    for page in reader.pages:
+        page.extract_text(visitor_text=visit)
+    assert min(sizes) >= 8.5
+
+
+def test_columns_are_as_wide_as_their_longest_word():
+    rows = Rows(("a", "segmentation", "b"), [("1", "2", "3")], (0.45, 0.1, 0.45))
+    widths = _widths(rows, [90.0, 20.0, 90.0])
+    assert sum(widths) == pytest.approx(200)
+    assert widths[1] >= stringWidth("segmentation", "DejaVuSans-Bold", 8.5)
+    assert _widths(rows, [20.0, 20.0, 20.0]) == [20.0, 20.0, 20.0]  # no room
