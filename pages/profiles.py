@@ -8,7 +8,7 @@ import streamlit as st
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import UNITS, Limit
 from crystalseg.micrographs.names import file_stem
-from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
+from crystalseg.record.profiles import MOST_DAYS, SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import no_verdict, validations
 from crystalseg.ui import account, session, settings_controls, shared
 from crystalseg.ui.choices import NUMBER, choices, linked
@@ -90,7 +90,7 @@ def edit(draft: ProfileDraft) -> None:
         left.number_input(
             "Keep images for, days (empty: without end)",
             1,
-            None,
+            MOST_DAYS,
             None,
             step=1,
             help="`python -m crystalseg retain` then deletes them and records that. Labels and reports stay on record.",
