@@ -130,7 +130,7 @@ class _Measuring:
     def told(self, k: int, run: Run) -> None:
         """Report that image `k` was measured."""
         summary = run.summary
-        average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counts"
+        average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counted"
         self.progress.settle(k)
         self.say(f"{self.batch.shown(k)}: {average}")
 

@@ -44,7 +44,9 @@ class Decoder:
                 answer = self._asked(data, name, limit, channel)
             except (EOFError, OSError):
                 self._kill()
-                raise MicrographError(f"{visible(name)}: reading it failed half-way; the file is damaged.") from None
+                raise MicrographError(
+                    f"{visible(name)}: it could not be read to its end. The file is damaged. Export it again."
+                ) from None
         if isinstance(answer, MicrographError):
             raise answer
         return answer
@@ -59,7 +61,9 @@ class Decoder:
         self._pipe.send_bytes(data)
         if not self._pipe.poll(LONGEST):
             self._kill()
-            return MicrographError(f"{visible(name)}: reading it took over {LONGEST:.0f} s; the file is damaged.")
+            return MicrographError(
+                f"{visible(name)}: reading it took over {LONGEST:.0f} s. The file is damaged. Export it again."
+            )
         return self._pipe.recv()
 
     def _kill(self) -> None:
@@ -103,7 +107,7 @@ def serve(line: int) -> None:
         except MicrographError as error:
             answer = error
         except MemoryError:
-            answer = MicrographError(f"{visible(name)}: too large to be read here; crop it.")
+            answer = MicrographError(f"{visible(name)}: too large for the memory of one file here. Crop it.")
         pipe.send(answer)
 
 

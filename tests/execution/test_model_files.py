@@ -59,7 +59,7 @@ def test_machines_that_share_a_folder_have_the_same_models(made, tmp_path, monke
     assert there.words == "Taken: magnesia:2. Given: magnesia:1."
     assert there.taken[0].scores == made.scores
     assert there.refused == [
-        "notes.safetensors is no exported model: export it on the Teach page or with `models export`."
+        "notes.safetensors is not an exported model. Export it on the Teach page or with `models export`."
     ]
     (folder / "notes.safetensors").write_bytes(exported(made)[:2000])  # it is being copied
     assert exchange(engine, folder).refused == ["notes.safetensors is not a safetensors file, or is damaged."]
@@ -118,7 +118,7 @@ def test_what_is_no_model_is_refused(data, words):
 
 def test_plain_weights_and_other_architectures_are_refused(made, tmp_path):
     plain = store.get(made.weights)
-    with pytest.raises(ModelError, match="no exported model"):
+    with pytest.raises(ModelError, match="not an exported model"):
         imported(open_database(), plain, "folded.safetensors")
     other = tmp_path / "other.safetensors"
     save_weights(other, CPNet().state_dict(), Card("folded", "1", "", "", "2026-01-01"))
