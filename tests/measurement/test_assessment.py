@@ -61,8 +61,8 @@ def test_a_crystal_cut_by_the_border_breaks_limits_by_what_is_visible_of_it():
     found = assess([field(labels, 1.0)], "exclude", 0.0, known, limits)
     assert found.verdicts[0].outcome == "fail"
     assert found.verdicts[1].outcome in ("fail", "not decidable")
-    assert all("visible of the crystals cut by the border" in v.why for v in found.verdicts)
-    assert any("cut by the border shows 141" in note for note in found.notes)
+    assert all("visible parts of crystals cut by the border" in v.why for v in found.verdicts)
+    assert any("cut by the border measures 141" in note for note in found.notes)
     inside = assess([field(discs((1000, 1000), whole), 1.0)], "exclude", 0.0, known, limits[:1])
     assert inside.outcome == "pass"
 
