@@ -96,8 +96,8 @@ def spoiled_zarr(path, how):
     ("how", "words"),
     [
         ("chunk", "1 of its 12 chunks are missing"),
-        ("types", r"different number types \(uint16 and uint8\)"),
-        ("none", "no OME-Zarr image"),
+        ("types", r"different data types \(uint16 and uint8\)"),
+        ("none", "not an OME-Zarr image"),
     ],
 )
 def test_what_is_wrong_with_an_ome_zarr_is_said(tmp_path, how, words):
