@@ -73,7 +73,7 @@ def test_a_share_is_not_decided_without_a_pixel_size_uncertainty():
     labels = squares(800, 40, (13, 21))
     assert assess([field(labels)], "exclude", 0.01, known, limit).outcome == "pass"
     undecided = assess([field(labels)], "exclude", None, known, limit).verdicts[0]
-    assert (undecided.outcome, undecided.why) == ("not decidable", "Uncertainty of calibration is not known.")
+    assert (undecided.outcome, undecided.why) == ("not decidable", "The uncertainty from calibration is not known.")
 
 
 def test_sixty_log_normal_crystals_do_not_pass_a_share_that_they_break():

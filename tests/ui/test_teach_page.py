@@ -113,9 +113,7 @@ def test_a_model_is_looked_at_exported_retired_and_brought_back(page, tmp_path):
     models.scored(open_database(), model, scores | {"rows": rows, "errors": {"mean": [0.1, 0.1, 0.1]}})
     page.run()
     words = " ".join(text.value for text in page.markdown)
-    assert (
-        "PQ 0.80 on 3 areas it did not learn, 0.60 before it was taught. On other materials it lost 10 points" in words
-    )
+    assert "PQ 0.80 on 3 areas it did not learn, 0.60 before the lesson. It lost 10 points" in words
     labelled(page.button, "Retire").click().run()
     assert not models.models(open_database())
     labelled(page.toggle, "Retired ones too").set_value(True).run()
