@@ -203,7 +203,7 @@ def test_a_channel_is_chosen_and_said(tmp_path):
     both = np.stack((SHOWN[..., 0], SHOWN[..., 0] // 2), axis=1)
     tifffile.imwrite(tmp_path / "two.tif", both, imagej=True, metadata={"axes": "TCYX", "finterval": 5.0})
     made = series.prepare(tmp_path / "out", tmp_path / "two.tif", QUICK, channel=2)
-    assert made.notes == ("It has 2 channels; number 2 was used.",)
+    assert made.notes == ("The image has 2 channels; number 2 was used.",)
     assert batch.load(tmp_path / "out").notes == made.notes
     assert series.moments(tmp_path / "out")["seconds"].tolist() == [0, 5, 10, 15]
     first = tifffile.imread(tmp_path / "out" / "frames" / "0001.tif")

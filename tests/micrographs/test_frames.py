@@ -124,14 +124,14 @@ def test_channels_are_no_times_and_one_is_chosen(tmp_path, kind):
     for channel, frames, words in ((None, TIMES, "the first"), (1, TIMES, "number 1"), (2, SMALL, "number 2")):
         found = unpack(path, tmp_path / f"{channel}", channel)
         assert [moment.seconds for moment in found.moments] == [0, 60, 120, 180, 240]
-        assert found.notes == (f"It has 2 channels; {words} was used.",)
+        assert found.notes == (f"The image has 2 channels; {words} was used.",)
         for frame, file in zip(frames, sorted((tmp_path / f"{channel}").iterdir()), strict=True):
             np.testing.assert_array_equal(read_micrograph(file).pixels[..., 0], frame)
     with pytest.raises(MicrographError, match="there is no channel 3; choose one from 1 to 2"):
         unpack(path, tmp_path / "third", 3)
     one = read_micrograph(path, channel=2)
     np.testing.assert_array_equal(one.pixels[..., 0], SMALL[0])
-    assert one.notes == ("It has 2 channels; number 2 was used.", "The file has 5 pages; the first was used.")
+    assert one.notes == ("The image has 2 channels; number 2 was used.", "The file has 5 pages; the first was used.")
 
 
 @pytest.mark.parametrize("kind", ["ImageJ", "OME"])

@@ -42,7 +42,7 @@ def test_unspecified_samples_are_channels_and_no_transparency(planar):
     for channel, expected, which in ((None, GRAY, "the first"), (2, OTHER, "number 2")):
         pixels, notes = gray(tiff(both, **options), channel=channel)
         np.testing.assert_array_equal(pixels, expected)
-        assert notes == (f"It has 2 channels; {which} was used.",)
+        assert notes == (f"The image has 2 channels; {which} was used.",)
     assert read_micrograph(tiff(both, **options)).channels == 2
     assert read_micrograph(tiff(both, **options), channel=2).channel == 2
     with pytest.raises(MicrographError, match="there is no channel 3, because it has 2 channels"):
