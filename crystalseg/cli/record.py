@@ -66,7 +66,7 @@ def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write, readabl
     from crystalseg.record import backup
     from crystalseg.record.database import open_database
 
-    _said(backup.backup(open_database(), file), f"{file}: the record, as it was written.")
+    _said(backup.backup(open_database(), file), f"{file}: saved. The record is as it was written.")
 
 
 @app.command()
@@ -99,7 +99,7 @@ def retain(
         print(deletion.name)
         for path in deletion.paths:
             print(f"    {path}")
-    print(f"{len(gone)} {'deleted' if really else 'to delete: say --really'}.")
+    print(f"{len(gone)} {'deleted' if really else 'to delete; add --really to delete them'}.")
     _said([deletion.problem for deletion in found if deletion.problem], "")
 
 

@@ -69,5 +69,5 @@ def follow_series(
     print(f"{len(found.lengths)} tracks; " + ", ".join(f"{count} × {event}" for event, count in events.items()))
     print(law_words(found.law) if found.law else found.why)
     if state.reasons:
-        print(f"{len(state.reasons)} of {state.total} frames could not be measured; the law is of the others.")
+        print(f"{len(state.reasons)} of {state.total} frames could not be measured; the law is fitted to the others.")
         raise typer.Exit(2)
