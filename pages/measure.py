@@ -123,7 +123,7 @@ def details_form() -> Details:
         company = columns[2].text_input("Company")
         received = columns[0].text_input("Date received")
         paper = columns[1].selectbox("Paper", list(PAGES))
-        logo = columns[2].file_uploader("Logo", type=["png", "jpg"], help="For the head of the report.")
+        logo = columns[2].file_uploader("Logo", type=["png", "jpg"], help="Shown at the head of the report.")
         remarks = st.text_area("Remarks", height=70)
         st.form_submit_button("Apply to the report")
     return Details(
@@ -198,7 +198,7 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
 
 def on_record(kept: Reopened, micrograph: Micrograph) -> None:
     """Show the result on record of a run while its maps are computed."""
-    st.caption("As on record. Other thresholds, corrections and reports come when its maps are there.")
+    st.caption("These figures are on record. Other thresholds, corrections and reports need the maps, which follow.")
     run, crystals = kept.run, kept.measurement.crystals
     field = Field(kept.labels, crystals, run.um_per_px, run.image_name)
     assessed = _assessed(field, run.id, run.chosen, run.hashes, run.calibration)

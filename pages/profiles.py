@@ -98,7 +98,7 @@ def edit(draft: ProfileDraft) -> None:
         )
         right.checkbox(
             "Four eyes",
-            help="A run must be approved by another person than the one who measured or corrected it.",
+            help="A run must be approved by a person who did not measure or correct it.",
             **field("four eyes"),
         )
         ready = may_save() and settings is not None

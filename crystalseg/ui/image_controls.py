@@ -164,7 +164,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
             f"This may be the scale bar: a stripe {proposal[2] - proposal[0]:.0f} px long, drawn in orange.",
             icon=":material/straighten:",
         )
-        if right.button("Use its ends", key=f"take {item.key}"):
+        if right.button("Use the ends of this stripe", key=f"take {item.key}"):
             ends[:] = proposal
             st.rerun()
     shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -195,7 +195,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
         None,
         format=NUMBER,
         placeholder="not known",
-        help="Standard uncertainty of the length. If empty, that of the pixel size is unknown too.",
+        help="Standard uncertainty of the length. If empty, the uncertainty of the pixel size is unknown too.",
         **kept(f"bar length ± {item.key}", None),
     )
     if length <= 0 or values == [0.0] * 4:

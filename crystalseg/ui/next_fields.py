@@ -20,16 +20,14 @@ def show(material: str) -> None:
     engine = shared.engine()
     latest = index.runs(engine, most=AT_HAND)
     st.caption(
-        "These parts of recent images have crystals that are least certain and least similar to what is already "
-        "labelled. Correct a part, mark it as checked, and add it."
+        "These parts of recent images hold the crystals that are least certain and least similar to labelled ones. "
+        "Correct a part, mark it as checked, and add it."
     )
     if latest.empty:
         st.info("Measure an image first.", icon=":material/straighten:")
         return
     named = dict(zip(latest["run"], latest["image"], strict=True))
-    images = st.multiselect(
-        "Images at hand", list(named), list(named)[:8], format_func=lambda run: f"{named[run]} · {run}"
-    )
+    images = st.multiselect("Images", list(named), list(named)[:8], format_func=lambda run: f"{named[run]} · {run}")
     if not images:
         return
     taught = tuple(one.files for one in annotations.annotations(engine, material))

@@ -54,10 +54,10 @@ def add_checked(corrected: Corrected, micrograph: Micrograph, who: str) -> None:
             st.rerun()
     else:
         st.caption("Drag around a part with the tool *checked* (R) once every crystal in it is right. Start with 20.")
-    whole = not areas and st.checkbox("All of the image is right", key=f"all checked {corrected.job}")
+    whole = not areas and st.checkbox("The whole image is right", key=f"all checked {corrected.job}")
     material = choose_material("correct material")
     ready = bool((areas or whole) and material and who)
-    if not st.button("Add to what is taught", icon=":material/school:", disabled=not ready):
+    if not st.button("Add to the labelled images", icon=":material/school:", disabled=not ready):
         return
     labels = corrected.history.labels
     marked = np.isin(labels, list(corrected.history.marks))
