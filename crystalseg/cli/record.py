@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crystalseg.cli.app import app, complain
-from crystalseg.cli.options import models_from
-from crystalseg.errors import UserError
+from crystalseg.cli.options import models_from, text_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,10 +24,7 @@ def profile(
     from crystalseg.record.database import open_database
     from crystalseg.record.profiles import Profile, save
 
-    try:
-        chosen = Profile.from_json(file.read_text())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be opened ({error.strerror}).") from error
+    chosen = Profile.from_json(text_in(file))
     save(open_database(), chosen, operator)
     print(f"Profile '{chosen.name}' is on record.")
 

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app
-from crystalseg.cli.options import InstrumentName, Percent, ProfileName, Scheduler, UmPerPx, ordered
-from crystalseg.errors import UserError
+from crystalseg.cli.options import InstrumentName, Percent, ProfileName, Scheduler, UmPerPx, ordered, text_in
 
 
 @app.command("series")
@@ -45,13 +44,7 @@ def follow_series(
             print(note)
         work_state.ask(out, "")
     if times is not None:
-        try:
-            text = times.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise UserError(f"{times}: cannot be opened ({error.strerror}).") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{times} is not a text file. Save the table of times as CSV in UTF-8.") from error
-        series.set_moments(out, read_moments(text, made.names))
+        series.set_moments(out, read_moments(text_in(times), made.names))
     try:
         state = series.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:

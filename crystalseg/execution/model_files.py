@@ -59,7 +59,7 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
             continue
         try:
             model = imported(engine, file.read_bytes(), file.name, who=who)
-        except (ModelError, WeightsError) as error:
+        except UserError as error:
             refused.append(str(error))
         else:
             if _file_name(model) not in known:
@@ -71,7 +71,7 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
             continue
         try:
             store.write_safely(file, exported(model))
-        except store.StoreError as error:
+        except UserError as error:
             refused.append(str(error))
         else:
             given.append(model)

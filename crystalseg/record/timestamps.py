@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -38,7 +39,7 @@ def stamp(data: bytes) -> str:
         asked = urllib.request.Request(url(), request.as_bytes(), {"Content-Type": "application/timestamp-query"})
         with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
             token = base64.urlsafe_b64encode(answer.read(2**20)).decode().rstrip("=")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise StampError("There is no time stamp, because the time-stamp server did not answer.") from error
     check(token, data)
     return token

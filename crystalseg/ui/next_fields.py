@@ -3,10 +3,10 @@
 import numpy as np
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.record import annotations, index, runs
 from crystalseg.record.reopening import reopen
-from crystalseg.record.store import StoreError
 from crystalseg.segmentation.overlay import outlined
 from crystalseg.ui import session, shared
 from crystalseg.ui.plain import plain
@@ -82,10 +82,10 @@ def crop(run: str, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _reopened(run: str) -> Seen | None:
-    """Return the image of a run and its crystals, or None if the image was not kept."""
+    """Return the image of a run and its crystals, or None if the image was not kept or cannot be read."""
     try:
         reopened = reopen(runs.find(shared.engine(), run))
-    except StoreError:
+    except UserError:
         return None
     if reopened.micrograph is None:
         return None

@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution.corrected import Corrected
 from crystalseg.micrographs.annotations import annotation
-from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import checked
 from crystalseg.record.annotations import annotations, keep
 from crystalseg.record.models import models
@@ -64,7 +65,7 @@ def add_checked(corrected: Corrected, micrograph: Micrograph, who: str) -> None:
     try:
         one = annotation(micrograph, np.where(marked, 0, labels), checked.mask(areas, labels.shape) if areas else None)
         kept = keep(engine, one, material, f"run {corrected.job}, corrected", session.who())
-    except MicrographError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     st.success(

@@ -15,7 +15,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from crystalseg.cli.app import main
-from crystalseg.cli.options import calibration_from, settings_from
+from crystalseg.cli.options import calibration_from, settings_from, text_in
 from crystalseg.errors import UserError
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs, write_pair
@@ -208,6 +208,15 @@ def test_synth_is_reproducible(tmp_path, kind):
     for (m, labels), (same, same_labels) in zip(read_pairs(tmp_path / "a"), read_pairs(tmp_path / "b"), strict=True):
         np.testing.assert_array_equal(m.pixels, same.pixels)
         np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_a_file_that_is_no_text_is_refused_in_a_sentence(images, tmp_path):
+    with pytest.raises(UserError, match="is not a text file"):
+        text_in(images / "good.png")
+    with pytest.raises(UserError, match="cannot be opened"):
+        text_in(tmp_path / "nothing.json")
+    (tmp_path / "mark.json").write_bytes(b"\xef\xbb\xbf{}")  # as Notepad saves it
+    assert text_in(tmp_path / "mark.json") == "{}"
 
 
 def test_a_calibration_on_record_is_used_by_name(images, tmp_path):

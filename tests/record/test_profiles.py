@@ -64,6 +64,9 @@ def test_a_profile_comes_back_from_its_text(profile):
         ({"settings": {"speed": {}}}, "Unknown setting"),
         ({"limits": [{"figure": "area_above", "upper": 1, "above": x} for x in (1, 2)]}, "only one size"),
         ({"name": None}, "needs a name"),
+        ({"keep_images": 0}, "days from 1 to 999,999,999"),
+        ({"keep_images": 10**9}, "days from 1 to 999,999,999"),
+        ({"keep_images": 10**400}, "days from 1 to 999,999,999"),
     ],
 )
 def test_a_profile_that_means_nothing_is_refused(change, words):

@@ -130,6 +130,13 @@ def test_another_anchors_time_stamp_is_false(stamping):
     assert list(check(engine, str(moved).encode())) == ["The time stamp belongs to other data."]
 
 
+@pytest.mark.parametrize("url", ["http://time stamps/", "time stamps", "http://[/"])
+def test_an_address_that_cannot_be_asked_is_told_in_a_sentence(url, monkeypatch):
+    monkeypatch.setenv("CRYSTALSEG_TIMESTAMP_URL", url)
+    with pytest.raises(StampError, match="did not answer"):
+        timestamps.stamp(b"data")
+
+
 def test_a_server_that_does_not_answer_stops_no_report(monkeypatch):
     monkeypatch.setenv("CRYSTALSEG_TIMESTAMP_URL", "http://127.0.0.1:9")
     micrograph, found, measurement, run = case()
