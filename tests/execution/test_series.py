@@ -213,7 +213,7 @@ def test_a_channel_is_chosen_and_said(tmp_path):
 def test_times_that_cannot_be_are_refused(tmp_path):
     for k in (1, 2, 10, 11):
         (tmp_path / f"f_{k}.png").write_bytes(png(SHOWN[0]))
-    with pytest.raises(MicrographError, match=r"skip from “f_2\.png” to “f_10\.png”"):
+    with pytest.raises(MicrographError, match=r"jump from “f_2\.png” to “f_10\.png”"):
         series.prepare(tmp_path / "gap", tmp_path, QUICK, interval=60)
     made = series.prepare(tmp_path / "out", tmp_path, QUICK)
     assert made.names == ("f_1.png", "f_2.png", "f_10.png", "f_11.png")
