@@ -238,7 +238,7 @@ class _Teacher:
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:
-        """Return the PQ before and after on drawn images, and on real images of other materials that were not
+        """Return the PQ before and after on synthetic images, and on real images of other materials that were not
         rehearsed: those shipped with the program, and those on record."""
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]
