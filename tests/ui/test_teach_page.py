@@ -117,7 +117,7 @@ def test_a_model_is_looked_at_exported_retired_and_brought_back(page, tmp_path):
     labelled(page.button, "Retire").click().run()
     assert not models.models(open_database())
     labelled(page.toggle, "Show retired models").set_value(True).run()
-    labelled(page.button, "Offer it again").click().run()
+    labelled(page.button, "Put it back in use").click().run()
     (again,) = models.models(open_database())
     data = model_files.exported(again)
     page.file_uploader[-1].upload("other.safetensors", data).run()
