@@ -46,7 +46,7 @@ def test_what_must_be_said_is_said():
     one = assess([field(discs((960, 960), [*small, (480, 480, 30)]))], "include")
     assert any("ALA" in note for note in one.notes)
     few = assess([field(discs((960, 960), small[:9] + huge[:1]))], "include")
-    assert any("crystals are needed" in note for note in few.notes)
+    assert any("A mean within 5 % (95 %) needs about" in note for note in few.notes)
     two, three = (assess([field(squares(800, 40, (13, 21)))] * n, "exclude").notes for n in (2, 3))
     assert (len(two), three) == (1, [])
     assert "three or more" in two[0]

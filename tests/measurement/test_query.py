@@ -91,13 +91,13 @@ def test_only_the_selected_are_summed_up():
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("leave out pores and twins", "cannot be read from “twins” on"),
+        ("leave out pores and twins", "cannot be understood from “twins” on"),
         ("above", "its end is missing"),
         ("above 20", "Give a unit with equivalent_diameter 20: px, nm, µm, mm"),
         ("area above 20 µm", "µm²"),
         ("circularity above 3 px", "circularity has no unit"),
-        ("round; drop table", "cannot be read"),
-        ("20 µm", "cannot be read from “20” on"),
+        ("round; drop table", "cannot be understood"),
+        ("20 µm", "cannot be understood from “20” on"),
         ("(round", "its end is missing"),
     ],
 )

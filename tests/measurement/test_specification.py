@@ -95,7 +95,7 @@ def test_more_uncertainty_never_turns_undecided_into_decided(value, small, more)
         (("area_above", 0, 0.1), "Give x for the area share above x"),
         (("mean", 1, 2, 3), "Give x for the area share above x"),
         (("mean", np.inf), "lower or an"),
-        (("mean", 1, 2, None, "mm"), "in µm or px"),
+        (("mean", 1, 2, None, "mm"), "must be µm or px"),
     ],
 )
 def test_a_limit_that_means_nothing_is_refused(arguments, words):
