@@ -68,8 +68,8 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tenso
 
 class Lessons:
     """Draws a checked area, each image equally often. With the recipe's shares as probabilities it draws instead one of
-    LESSONS synthetic images, one of `rehearsed`, or one of ALIKE images made from the checked areas, if these are enough.
-    """
+    LESSONS synthetic images, one of `rehearsed`, or one of ALIKE images made from the checked areas, if
+    these are enough."""
 
     def __init__(self, annotations: Sequence[Annotation], rehearsed: Sequence[Annotation], recipe: Recipe):
         self.own = [learnt_from(one) for one in annotations]
