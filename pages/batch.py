@@ -1,4 +1,4 @@
-"""Batch: many images with one profile, in the background; progress, pause, failures, results."""
+"""Batch: measure many images with one profile in the background; progress, pause, failures and results."""
 
 from pathlib import Path
 
@@ -16,17 +16,17 @@ from crystalseg.ui.telling import telling
 
 @telling()
 def new() -> None:
-    """Images, profile, pixel size; then it starts."""
+    """Choose images, profile and pixel size, and start a batch."""
     uploads = st.file_uploader(
         "Images, or ZIP files of images",
         accept_multiple_files=True,
         type=[*FORMATS, "zip"],
-        help="They are copied to the server's folder for this batch.",
+        help="The files are copied to the folder of this batch on the server.",
     )
-    path = st.text_input("Or a folder on this machine", help="All images in it and in its folders.")
-    profile, calibration, workers = new_work.choose("batch", "Processes; each needs 1 to 2 GB.")
+    path = st.text_input("Or a folder on this machine", help="All images in the folder and its subfolders.")
+    profile, calibration, workers = new_work.choose("batch", "Number of processes. Each needs 1 to 2 GB of memory.")
     usual = handouts.default(handouts.BATCH)
-    formats = st.multiselect("Files of each image", list(HANDOUTS), usual, format_func=lambda key: HANDOUTS[key].words)
+    formats = st.multiselect("Files for each image", list(HANDOUTS), usual, format_func=lambda key: HANDOUTS[key].words)
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
 
@@ -41,13 +41,13 @@ def page() -> None:
     session.enter()
     st.title("Batch")
     st.caption(
-        "Hundreds of images with one profile. A batch goes on when this page is closed; after a crash, Go on continues "
-        "it. Each image gets its report, all together a table, and those that fail their reason."
+        "Measure hundreds of images with one profile. A batch continues if you close this page. After a crash, press "
+        "Go on. You get a report for each image, a table of all images, and the reason for each image that failed."
     )
     new()
     works = work.works("batch")
     if not works:
-        st.info("No batch yet: give images above and press Start.", icon=":material/upload:")
+        st.info("No batch yet. Add images above and press Start.", icon=":material/upload:")
     for one in works:
         with st.container(border=True):
             st.markdown(f"**{plain(one.title)}**")

@@ -120,7 +120,7 @@ def reports(reopened: Reopened) -> None:
 def go_on(run: Run) -> None:
     """Show a button that opens the run on the Measure page."""
     words = "Opens image, settings and corrections on the Measure page."
-    if st.button("Go on with it", icon=":material/edit:", key=f"go on {run.id}", help=words):
+    if st.button("Continue with this run", icon=":material/edit:", key=f"go on {run.id}", help=words):
         with telling():
             session.take_up(run)
             st.switch_page("pages/measure.py")
@@ -210,7 +210,7 @@ def trend(engine: Engine, query: index.Query) -> None:
     st.subheader("Trend of the runs found")
     left, right = st.columns((3, 1))
     words = left.selectbox("Figure", list(TRENDS))
-    most = right.selectbox("Of the latest", CHARTED, 1, help="Largest number of runs in the chart.")
+    most = right.selectbox("Latest runs", CHARTED, 1, help="Largest number of runs in the chart.")
     rows = index.runs(engine, query, most)[::-1]
     measured = rows[rows[TRENDS[words]].notna()]
     kept, unit = in_one_unit(measured)
@@ -256,7 +256,7 @@ def page() -> None:
         key=list_key(rows),
         column_config={"average": st.column_config.NumberColumn(format="%.4g")},
     )
-    offer(st, "These as CSV", lambda: csv(listed(index.runs(engine, query))), "runs.csv", "text/csv")
+    offer(st, "Runs as CSV", lambda: csv(listed(index.runs(engine, query))), "runs.csv", "text/csv")
     picked = [find(engine, rows["run"].iloc[k]) for k in chosen.selection.rows if k < len(rows)]
     if len(picked) == 1:
         show(picked[0])

@@ -172,7 +172,7 @@ def results(item: session.Item, job: str, choice: Instances, measuring: Measurin
 
 def on_record(kept: Reopened, micrograph: Micrograph) -> None:
     """Show the result on record of a run while its maps are computed."""
-    st.caption("As on record. Other thresholds, corrections and reports come when its maps are there.")
+    st.caption("These figures are on record. Other thresholds, corrections and reports need the maps, which follow.")
     run, crystals = kept.run, kept.measurement.crystals
     field = Field(kept.labels, crystals, run.um_per_px, run.image_name)
     assessed = _assessed(field, run.id, run.chosen, run.hashes, run.calibration)

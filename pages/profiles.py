@@ -9,7 +9,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.rounding import exact
 from crystalseg.measurement.specification import UNITS, Limit
 from crystalseg.micrographs.names import file_stem
-from crystalseg.record.profiles import SECTIONS, Profile, profiles, remove, save
+from crystalseg.record.profiles import MOST_DAYS, SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import no_verdict, validations
 from crystalseg.ui import account, session, settings_controls, shared
 from crystalseg.ui.choices import choices, linked
@@ -97,7 +97,7 @@ def edit(draft: ProfileDraft) -> None:
         left.number_input(
             "Keep images for, days (empty: without end)",
             1,
-            None,
+            MOST_DAYS,
             None,
             step=1,
             help="`python -m crystalseg retain` then deletes them and records that. Labels and reports stay on record.",
@@ -105,7 +105,7 @@ def edit(draft: ProfileDraft) -> None:
         )
         right.checkbox(
             "Four eyes",
-            help="A run must be approved by another person than the one who measured or corrected it.",
+            help="A run must be approved by a person who did not measure or correct it.",
             **field("four eyes"),
         )
         ready = may_save() and settings is not None

@@ -1,4 +1,4 @@
-"""Series: frames of one experiment; every crystal followed from frame to frame, and the law of growth."""
+"""Series: measure the frames of one experiment, follow every crystal from frame to frame, and fit the growth law."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +29,9 @@ from crystalseg.ui.viewer import Crystals, viewer
 
 @telling()
 def new() -> None:
-    """Frames, their times, profile, pixel size; then it starts."""
+    """Choose frames, their times, profile and pixel size, and start a series."""
     uploads = st.file_uploader(
-        "Frames: one TIFF or OME-TIFF of several pages, or images in the order of their names, or a ZIP file of them",
+        "Frames: a TIFF or OME-TIFF with several pages, images in the order of their names, or a ZIP file of images",
         accept_multiple_files=True,
         type=[*FORMATS, "zip"],
     )
@@ -40,13 +40,14 @@ def new() -> None:
     table = left.file_uploader(
         "Table of times (CSV, optional)",
         type=["csv", "txt"],
-        help="Columns time_s, time_min or time_h; temperature_C or temperature_K; image with the frames' names, or the "
-        "rows in their order. Without it the file's metadata count, and times can be typed below once it is measured.",
+        help="Columns: time_s, time_min or time_h; temperature_C or temperature_K; image with the names of the frames. "
+        "Without the column image, rows are in the order of the frames. Without a table, the times in the file are "
+        "used. You can also type them once the series is measured.",
     )
-    words = "Used if neither the table nor the file states times."
+    words = "If nothing else gives times."
     interval = number_field("Or seconds between frames", "series interval", place=right, help=words)
-    channel = right.number_input("Channel", 1, value=None, step=1, help="Of a file with several; else the first.")
-    profile, calibration, workers = new_work.choose("series", "Processes; each needs 1 to 2 GB.")
+    channel = right.number_input("Channel", 1, value=None, step=1, help="If empty, the first is used.")
+    profile, calibration, workers = new_work.choose("series", "Number of processes. Each needs 1 to 2 GB of memory.")
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
 
@@ -60,7 +61,7 @@ def new() -> None:
 
 
 def times(folder: Path) -> None:
-    """When the frames were taken, to be typed."""
+    """Show the times and temperatures of the frames for editing."""
     known = series.moments(folder)
     with st.expander("Times and temperatures", expanded=known["seconds"].isna().any()):
         edited = st.data_editor(
@@ -73,7 +74,7 @@ def times(folder: Path) -> None:
                 "celsius": st.column_config.NumberColumn("temperature, °C"),
             },
         )
-        if st.button("Take these times", key=f"take {folder.name}", icon=":material/schedule:"):
+        if st.button("Use these times", key=f"take {folder.name}", icon=":material/schedule:"):
             try:
                 series.set_moments(folder, [Moment(row.seconds, row.celsius) for row in edited.itertuples()])
             except UserError as error:
@@ -83,7 +84,7 @@ def times(folder: Path) -> None:
 
 
 def numbers(found: Series) -> None:
-    """The law and what the tracks say, in figures."""
+    """Show the growth law and the number of tracks."""
     columns = st.columns(4)
     columns[0].metric("Frames", len(found.frames))
     whole = int((found.lengths == len(found.frames)).sum())
@@ -94,13 +95,13 @@ def numbers(found: Series) -> None:
         st.info(found.why, icon=":material/timeline:")
         return
     law = found.law
-    columns[2].metric("Exponent n", f"{law.exponent:.2f}", help="2: boundaries move by their curvature; 3: ripening.")
+    columns[2].metric("Exponent n", f"{law.exponent:.2f}", help="2: boundaries move by their curvature. 3: ripening.")
     columns[3].metric("95 % interval of n", f"{law.exponent_low:.2f} – {law.exponent_high:.2f}")
     st.markdown(plain(law_words(law)))
 
 
 def pictures(folder: Path, found: Series) -> None:
-    """A frame with its tracks, and one crystal's growth."""
+    """Show a frame with its tracks, and the growth curves."""
     count = len(found.frames)
     longest = found.lengths.sort_values(ascending=False, kind="stable").index.tolist()
     left, right = st.columns((2, 1))
@@ -113,7 +114,7 @@ def pictures(folder: Path, found: Series) -> None:
     only = right.selectbox(
         "Crystal",
         [0, *longest],
-        format_func=lambda track: f"track {track}" if track else "all: click one",
+        format_func=lambda track: f"track {track}" if track else "all (click one to choose it)",
         key=key,
     )
     run = found.frames["run"].iloc[frame]
@@ -148,10 +149,10 @@ def pictures(folder: Path, found: Series) -> None:
 
 
 def correct(folder: Path, found: Series, frame: int, track: int) -> None:
-    """Cut a track before the frame that is shown, join it with one that begins later, take back."""
+    """Offer to cut a track before the frame shown, to join it with one that begins later, and to undo."""
     log = series.corrections(folder, shared.engine())
     with st.expander(f"Correct the tracks ({len(log)} corrections)" if log else "Correct the tracks"):
-        who = account.name_box(f"who {folder.name}", "Each correction is logged with it.", "needed to correct")
+        who = account.name_box(f"who {folder.name}", "It is logged with each correction.", "needed to correct")
         rows = found.tracks.crystals
         own = rows[rows["track"] == track]
         here = own.loc[own["frame"] == frame, "id"]
@@ -159,17 +160,17 @@ def correct(folder: Path, found: Series, frame: int, track: int) -> None:
         ready = bool(who and len(own))
         change = None
         if st.button(
-            "From this frame on, another crystal", disabled=not (ready and len(here)), key=f"cut {folder.name}"
+            "A different crystal from this frame on", disabled=not (ready and len(here)), key=f"cut {folder.name}"
         ):
             change = TrackCorrection("cut", frame, int(here.iloc[0]))
         last = int(own["frame"].max()) if len(own) else 0
         later = begins[begins > last].index.tolist() if len(own) else []
-        onto = st.selectbox("It goes on as", later, None, lambda t: f"track {t}", key=f"onto {folder.name}")
+        onto = st.selectbox("Continues as", later, None, lambda t: f"track {t}", key=f"onto {folder.name}")
         if st.button("Join", disabled=not ready or onto is None, key=f"join {folder.name}"):
             first = rows[rows["track"] == onto].iloc[0]
             end = own[own["frame"] == last].iloc[0]
             change = TrackCorrection("join", int(first["frame"]), int(first["id"]), last, int(end["id"]))
-        if st.button("Take back the last", disabled=not (log and who), key=f"undo {folder.name}"):
+        if st.button("Undo the last correction", disabled=not (log and who), key=f"undo {folder.name}"):
             series.undo(folder, shared.engine(), who)
             st.rerun()
         if change is not None:
@@ -184,7 +185,7 @@ def correct(folder: Path, found: Series, frame: int, track: int) -> None:
 
 
 def files(folder: Path, found: Series) -> None:
-    """What is downloaded."""
+    """Offer the files of the series."""
     engine, who = shared.engine(), session.who()
     line = st.slider("Line of the kymograph, % from the top", 0, 99, 50, key=f"line {folder.name}")
     runs = found.frames["run"].tolist()
@@ -197,7 +198,7 @@ def files(folder: Path, found: Series) -> None:
 
 
 def results(folder: Path) -> None:
-    """All about a series that was measured and followed."""
+    """Show a series that was measured and followed."""
     given = st.segmented_control(
         "Exponent n", ["fitted", "2", "3", "4"], default="fitted", required=True, key=f"n {folder.name}"
     )
@@ -213,7 +214,7 @@ def results(folder: Path) -> None:
 
 
 def arrhenius(folders: list[Path]) -> None:
-    """The activation energy from series at several temperatures."""
+    """Show the activation energy from series at several temperatures."""
     n = st.selectbox("Exponent n of all", [2.0, 3.0, 4.0], format_func=lambda n: f"{n:g}")
     rows = []
     for folder in folders:
@@ -237,8 +238,9 @@ def page() -> None:
     session.enter()
     st.title("Series")
     st.caption(
-        "Frames of one experiment, such as a heating stage: every frame is measured, drift is taken out, every crystal "
-        "followed; mean size against time, growth curves, births and merges, and the growth law dⁿ − d₀ⁿ = K·t."
+        "Measure the frames of one experiment, such as a heating stage. Drift is removed, and every crystal is "
+        "followed. You get mean size against time, growth curves, births and merges, and the growth law "
+        "dⁿ − d₀ⁿ = K·t."
     )
     works = work.works("series")
     with st.expander("New series", expanded=not works, icon=":material/add:"):

@@ -1,4 +1,4 @@
-"""Teach: a model learns one material from what was checked; it is watched, judged, and kept by name."""
+"""Teach: teach a model one material from checked areas, watch it learn, validate it and keep it by name."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ THUMB_PX = 360
 
 
 def labelled(material: str) -> list[annotations.RecordedAnnotation]:
-    """What a material is taught with: a table, pictures, and ways to add and to take away."""
+    """Show the labelled images of a material, and let users add and remove some. Returns them."""
     kept = annotations.annotations(shared.engine(), material)
     crystals = sum(one.crystals for one in kept)
     st.subheader(f"Labelled images · {crystals} crystals checked" if kept else "Labelled images")
@@ -37,8 +37,8 @@ def labelled(material: str) -> list[annotations.RecordedAnnotation]:
         with columns[number % 4]:
             st.image(picture(one.image, one.labels, one.name), width="stretch")
             part = "" if one.share == 1 else f", {100 * one.share:.0f} % of the image"
-            st.caption(plain(f"{one.name}: {one.crystals} crystals{part} · {one.source} · {one.who or 'nobody named'}"))
-            if st.button("Take away", key=f"remove {one.key}", icon=":material/close:"):
+            st.caption(plain(f"{one.name}: {one.crystals} crystals{part} · {one.source} · {one.who or 'not named'}"))
+            if st.button("Remove", key=f"remove {one.key}", icon=":material/close:"):
                 annotations.remove(shared.engine(), one.key, session.who())
                 st.rerun()
     add_files(material)
@@ -47,7 +47,7 @@ def labelled(material: str) -> list[annotations.RecordedAnnotation]:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def picture(image: str, labels: str, name: str) -> np.ndarray:
-    """An annotation with its checked crystals outlined and the rest dimmed."""
+    """Return an annotation as a small picture, uint8 (H, W, 3): checked crystals outlined, the rest dimmed."""
     one = annotations.read(name, (image, labels))
     shown = outlined(one.micrograph.pixels, inside(one.labels, one.checked))
     shown[~one.checked] //= 3
@@ -55,13 +55,14 @@ def picture(image: str, labels: str, name: str) -> np.ndarray:
 
 
 def add_files(material: str) -> None:
-    """Images and label images as files."""
+    """Let users add images and label images from files."""
     with st.expander("Add label images", icon=":material/upload:"):
         given = st.file_uploader(
             "Images with their labels",
             ["png", "tif", "tiff"],
             accept_multiple_files=True,
-            help="name.png and name_label.png; and name_checked.png, if only a part is right: not 0 there.",
+            help="For each name.png, add name_label.png. If only a part is labelled, add name_checked.png, which is "
+            "not 0 there.",
         )
         if not st.button("Add them", icon=":material/add:", disabled=not given):
             return
@@ -84,15 +85,15 @@ def learn(material: str, kept: list[annotations.RecordedAnnotation]) -> None:
     st.subheader("Learn")
     engine = shared.engine()
     left, middle, right = st.columns(3)
-    name = left.text_input("Name of the model", material[:40], help="Taught again, it gets the next version.")
+    name = left.text_input("Name of the model", material[:40], help="An existing name gets the next version.")
     before = {model.reference: model for model in models.models(engine)}
-    parent = middle.selectbox("Begin from", [SHIPPED, *before], help="A model that knows the material, or none.")
+    parent = middle.selectbox("Start from", [SHIPPED, *before], help="A model that knows the material already.")
     minutes = right.number_input(
         "Minutes until it can be used",
         1.0,
         1440.0,
         10.0,
-        help="Then it learns about as long again without each area in turn, to see how good it is there.",
+        help="Validation takes about as long again: the model is taught without each area in turn and scored there.",
     )
     try:
         folder = lesson.folder_of(name)
@@ -118,43 +119,41 @@ def learn(material: str, kept: list[annotations.RecordedAnnotation]) -> None:
 
 
 def learnt_so_far(one: Work) -> None:
-    """The curves of a lesson, and the model that came of it."""
+    """Show the learning curves of a lesson, and its model once it can be used."""
     state = one.state(shared.engine())
     curves = {number: lesson.learning_curve(one.folder, number) for number in range(max(1, state.total))}
     shown = {number: table for number, table in curves.items() if len(table)}
     if shown:
         st.plotly_chart(learning_chart(shown), width="stretch", key=f"curve {one.id}")
     if state.made and state.status != "done":
-        st.success(
-            plain(f"Model {state.made} can be used; what follows tells how good it is."), icon=":material/check:"
-        )
+        st.success(plain(f"Model {state.made} can be used. It is now being validated."), icon=":material/check:")
 
 
 def kept_models(material: str) -> None:
-    """The models on record: how good, two beside each other, files."""
+    """Show the models on record for a material: their scores, two side by side, and their files."""
     st.subheader("Models")
     engine = shared.engine()
-    retired = st.toggle("Retired ones too")
+    retired = st.toggle("Show retired models")
     offered = [m for m in models.models(engine, retired) if m.material in (material, "")]
-    with st.expander("Bring a model", icon=":material/upload:"):
+    with st.expander("Import a model", icon=":material/upload:"):
         bring()
         share()
     if not offered:
-        st.caption("None yet for this material.")
+        st.caption("There is no model for this material yet.")
         return
     rows = [(m.reference, m.words, m.parent or SHIPPED, m.who, m.created[:16], m.retired) for m in offered]
     st.dataframe(
-        pd.DataFrame(rows, columns=["model", "seen to do", "began from", "by", "UTC", "retired"]), hide_index=True
+        pd.DataFrame(rows, columns=["model", "score", "started from", "made by", "UTC", "retired"]), hide_index=True
     )
     names = {m.reference: m for m in offered}
-    chosen = st.multiselect("Look at one, or at two beside each other", list(names), list(names)[:1], max_selections=2)
+    chosen = st.multiselect("Show one model, or two side by side", list(names), list(names)[:1], max_selections=2)
     for column, name in zip(st.columns(max(1, len(chosen))), chosen, strict=False):
         with column:
             look(names[name])
 
 
 def look(model: Model) -> None:
-    """All of one model."""
+    """Show everything on record about one model."""
     engine = shared.engine()
     st.markdown(f"**{plain(model.reference)}** · {plain(model.verdict)}")
     st.table(pd.DataFrame(model.rows(), columns=["what", "value"]).set_index("what"))
@@ -171,25 +170,23 @@ def look(model: Model) -> None:
         lambda: exported(model.reference),
         f"{model.reference.replace(':', '-')}.safetensors",
         icon=":material/download:",
-        help="One file with its weights and all that is known of it; read without executing code.",
+        help="One file with the weights and everything on record about the model. It is read without executing code.",
     )
-    words = "Offer it again" if model.retired else "Retire"
-    if right.button(
-        words, key=f"retire {model.reference}", help="Runs that it made can be computed again all the same."
-    ):
+    words = "Put it back in use" if model.retired else "Retire"
+    if right.button(words, key=f"retire {model.reference}", help="Runs that it made can still be computed again."):
         models.retire(engine, model.reference, session.who(), again=model.retired)
         st.rerun()
 
 
 def exported(reference: str) -> bytes:
-    """A model as a file."""
+    """Return a model as one file."""
     from crystalseg.execution import model_files
 
     return model_files.exported(models.find(shared.engine(), reference))
 
 
 def bring() -> None:
-    """A model from a file: exported elsewhere, or a Cellpose model."""
+    """Let users import a model from a file: one exported elsewhere, or a Cellpose model."""
     file = st.file_uploader("An exported model, or a Cellpose 2 or 3 model file")
     if file is None or not st.button("Put it on record", icon=":material/add:"):
         return
@@ -204,12 +201,12 @@ def bring() -> None:
 
 
 def share() -> None:
-    """Models to and from a folder that several machines reach."""
+    """Let users exchange models through a folder that several machines can reach."""
     place = st.text_input(
         "Or a folder that several machines share",
-        help="Models that others gave to it come here, those on offer here are given to it.",
+        help="Models in the folder are imported here, and models in use here are copied to the folder.",
     ).strip()
-    if not st.button("Share models with it", icon=":material/sync:", disabled=not place):
+    if not st.button("Share models through it", icon=":material/sync:", disabled=not place):
         return
     from crystalseg.execution import model_files
 
@@ -226,7 +223,7 @@ def share() -> None:
 def page() -> None:
     session.enter()
     st.title("Teach")
-    st.caption("A model that knows your material: check a few areas, let it learn, see how good it is, use it by name.")
+    st.caption("Teach a model your material: check a few areas, let it learn, see how good it is, and use it by name.")
     material = teaching_controls.choose_material("teach material", first=True)
     if not material:
         st.info("Name a material first.", icon=":material/label:")
@@ -235,7 +232,7 @@ def page() -> None:
     with learning:
         learn(material, labelled(material))
     with nexts:
-        if nexts.open:  # it reads the latest images: only for who looks at it
+        if nexts.open:  # it reads the latest images, so only when the tab is open
             next_fields.show(material)
     with kept:
         kept_models(material)

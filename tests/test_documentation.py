@@ -21,6 +21,7 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/deployment.md",
     "docs/guide.md",
+    "docs/history/trials.md",
     "docs/performance.md",
     "docs/reliability.md",
     "docs/results.md",

@@ -52,6 +52,16 @@ Operator = Annotated[str, typer.Option(help="Your name, for the record.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers compute.")]
 
 
+def text_in(path: Path) -> str:
+    """Return the text of a file in UTF-8. Raises UserError if the file cannot be opened or is not text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file. Save it as text in UTF-8.") from error
+
+
 def ordered(
     engine: "Engine", profile_name: str, um_per_px: float | None, uncertainty: float | None, instrument: str
 ) -> "tuple[Profile, Calibration | None]":
@@ -93,14 +103,11 @@ def settings_from(path: Path | None, method: str | None, model: str = "") -> "Se
     model on record if given."""
     from dataclasses import fields, replace
 
-    from crystalseg.segmentation.settings import Settings, SettingsError
+    from crystalseg.segmentation.settings import Settings
 
     settings = Settings()
     if path is not None:
-        try:
-            settings = Settings.from_json(path.read_text())
-        except OSError as error:
-            raise SettingsError(f"{path}: cannot be opened ({error.strerror}).") from error
+        settings = Settings.from_json(text_in(path))
     if method is not None:
         others = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "method"}
         settings = Settings.called(method, **others)

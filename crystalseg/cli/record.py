@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crystalseg.cli.app import app, complain
-from crystalseg.cli.options import models_from
-from crystalseg.errors import UserError
+from crystalseg.cli.options import models_from, text_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,10 +24,7 @@ def profile(
     from crystalseg.record.database import open_database
     from crystalseg.record.profiles import Profile, save
 
-    try:
-        chosen = Profile.from_json(file.read_text())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be opened ({error.strerror}).") from error
+    chosen = Profile.from_json(text_in(file))
     save(open_database(), chosen, operator)
     print(f"Profile '{chosen.name}' is on record.")
 
@@ -66,7 +62,7 @@ def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write, readabl
     from crystalseg.record import backup
     from crystalseg.record.database import open_database
 
-    _said(backup.backup(open_database(), file), f"{file}: the record, as it was written.")
+    _said(backup.backup(open_database(), file), f"{file}: saved. The record is as it was written.")
 
 
 @app.command()
@@ -99,7 +95,7 @@ def retain(
         print(deletion.name)
         for path in deletion.paths:
             print(f"    {path}")
-    print(f"{len(gone)} {'deleted' if really else 'to delete: say --really'}.")
+    print(f"{len(gone)} {'deleted' if really else 'to delete; add --really to delete them'}.")
     _said([deletion.problem for deletion in found if deletion.problem], "")
 
 

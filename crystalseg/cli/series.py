@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app
-from crystalseg.cli.options import InstrumentName, Percent, ProfileName, Scheduler, UmPerPx, ordered
-from crystalseg.errors import UserError
+from crystalseg.cli.options import InstrumentName, Percent, ProfileName, Scheduler, UmPerPx, ordered, text_in
 
 
 @app.command("series")
@@ -46,13 +45,7 @@ def follow_series(
             print(note)
         work_state.ask(out, "")
     if times is not None:
-        try:
-            text = times.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise UserError(f"{times}: cannot be opened ({error.strerror}).") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{times} is not a text file. Save the table of times as CSV in UTF-8.") from error
-        series.set_moments(out, read_moments(text, made.names))
+        series.set_moments(out, read_moments(text_in(times), made.names))
     try:
         state = series.run(out, engine, workers, scheduler, print)
     except KeyboardInterrupt:
@@ -71,5 +64,5 @@ def follow_series(
     print(f"{len(found.lengths)} tracks; " + ", ".join(f"{count} × {event}" for event, count in events.items()))
     print(law_words(found.law) if found.law else found.why)
     if state.reasons:
-        print(f"{len(state.reasons)} of {state.total} frames could not be measured; the law is of the others.")
+        print(f"{len(state.reasons)} of {state.total} frames could not be measured; the law is fitted to the others.")
         raise typer.Exit(2)

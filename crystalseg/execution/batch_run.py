@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.execution import mosaic_run
 from crystalseg.execution.batch_source import NoRoomError, Source
 from crystalseg.execution.batch_summary import finish
@@ -20,7 +21,7 @@ from crystalseg.execution.failure import failure
 from crystalseg.execution.kinds import mosaic
 from crystalseg.execution.kinds.batch import Batch, load, mosaic_folder, progress_of, settled
 from crystalseg.execution.result import Described, documented, settle
-from crystalseg.execution.work_state import Reporter, State, WorkError, asked, working
+from crystalseg.execution.work_state import Reporter, State, asked, working
 from crystalseg.measurement.uncertainty import Validation
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import is_mosaic, read_micrograph
@@ -130,7 +131,7 @@ class _Measuring:
     def told(self, k: int, run: Run) -> None:
         """Report that image `k` was measured."""
         summary = run.summary
-        average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counts"
+        average = f"average {summary.average.value:.4g} {summary.unit}" if summary else "no crystal counted"
         self.progress.settle(k)
         self.say(f"{self.batch.shown(k)}: {average}")
 
@@ -175,7 +176,7 @@ class _Flight:
         batch = self.order.batch
         try:
             data = batch.read(self.order.source, k)
-        except WorkError as error:
+        except UserError as error:
             self.order.fail(k, str(error))
             return None
         if is_mosaic(data):

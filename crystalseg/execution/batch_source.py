@@ -61,9 +61,8 @@ class Source:
         self.notes: tuple[str, ...] = ()
         if left_out:
             some = ", ".join(map(visible, left_out[:NAMED])) + (", …" if len(left_out) > NAMED else "")
-            self.notes = (
-                f"Left out, as results of an image of that name beside them: {len(left_out)} files ({some}).",
-            )
+            files = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+            self.notes = (f"Left out as results of images beside them: {files} ({some}).",)
         names = (name for name, found in self._read.items() for _ in found)
         self.names = tuple(sorted((name for name in names if name not in left_out), key=natural))
         if not self.names:
@@ -78,7 +77,7 @@ class Source:
         try:
             archive = zipfile.ZipFile(path)
         except Exception as error:  # zipfile raises many kinds of errors for a damaged directory
-            why = f"is no ZIP file, or a damaged one ({error})"
+            why = f"is not a ZIP file, or is damaged ({error})"
             self._read.setdefault(before.removesuffix("/") or path.name, []).append(partial(_refuse, why))
             return
         for entry in archive.infolist():
@@ -100,7 +99,7 @@ class Source:
         read."""
         found = self._read.get(name, [])
         if which >= len(found):
-            raise WorkError("it is not there any more")
+            raise WorkError("the image is no longer there")
         return found[which]()
 
 
@@ -129,7 +128,7 @@ def _refuse(why: str) -> bytes:
 
 def _check_size(size: int) -> None:
     if size > MAX_FILE:
-        raise WorkError(f"too large: {size / 2**20:.0f} MiB, the limit is {MAX_FILE / 2**20:.0f}")
+        raise WorkError(f"too large: {size / 2**20:.0f} MiB exceed the limit of {MAX_FILE / 2**20:.0f} MiB")
 
 
 def _file(path: Path) -> bytes | Path:
@@ -145,7 +144,7 @@ def _file(path: Path) -> bytes | Path:
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     _check_size(entry.file_size)  # zipfile reads no more than the stated size
     if entry.flag_bits & 0x1:
-        raise WorkError("it is encrypted; pack it without a password")
+        raise WorkError("it is encrypted. Pack it without a password")
     try:
         return archive.read(entry)
     except WorkError:

@@ -67,6 +67,6 @@ def _combined(batch: Batch, runs: list[Run], images: int) -> Report:
     validation = lookup(profile, profile.settings)
     product = profile.product or f"batch {batch.id}"
     copies = images - len(runs)
-    remarks = [f"{copies} of {images} images are copies of others and left out." if copies else "", why_not(runs)]
+    remarks = [f"{copies} of {images} images are copies of others and were left out." if copies else "", why_not(runs)]
     details = Details(sample=product, remarks=" ".join(filter(None, remarks)))
     return make(parts, validation, details, profile)

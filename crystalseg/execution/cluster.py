@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 AHEAD = 2  # tasks handed out per worker at once
 PATIENCE = 60.0  # s without a worker before giving up
+MOST_LOADED = 4  # taught models whose networks a process keeps in memory
+MOST_BROUGHT = 16  # taught models whose weights a process keeps in memory, to load them again
 
 
 class ClusterError(UserError):
@@ -44,7 +46,7 @@ def connected(workers: int, scheduler: str | None) -> "Client":
     try:
         return Client(scheduler, timeout=10)
     except (OSError, ValueError) as error:
-        raise ClusterError(f"No Dask scheduler answers at {scheduler}.") from error
+        raise ClusterError(f"No Dask scheduler answers at {scheduler}. Start it, or correct the address.") from error
 
 
 def threads_of(workers: int, scheduler: str | None) -> int | None:
@@ -53,7 +55,7 @@ def threads_of(workers: int, scheduler: str | None) -> int | None:
     return max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
 
 
-_brought: dict[str, "Taught"] = {}  # models held by this process, by the hash of their weights
+_brought: dict[str, "Taught"] = {}  # the last MOST_BROUGHT models brought to this process, by the hash of their weights
 
 
 def equip(client: "Client", taught: "Taught | None") -> str:
@@ -79,16 +81,30 @@ def bring(model: "Taught | None") -> str:
     model."""
     if model is None:
         return ""
+    _brought.pop(model.sha256, None)
     _brought[model.sha256] = model
+    for oldest in list(_brought)[:-MOST_BROUGHT]:
+        _brought.pop(oldest, None)
     return model.sha256
 
 
-@functools.cache
 def models(taught: str = "") -> "Models":
     """Return the networks of this process, which computes. With a hash, include the model that `bring` holds."""
-    from crystalseg.segmentation.models import load_models, with_taught
+    return _with_taught(taught) if taught else _shipped()
 
-    return with_taught(models(), _brought[taught]) if taught else load_models()
+
+@functools.cache
+def _shipped() -> "Models":
+    from crystalseg.segmentation.models import load_models
+
+    return load_models()
+
+
+@functools.lru_cache(MOST_LOADED)
+def _with_taught(taught: str) -> "Models":
+    from crystalseg.segmentation.models import with_taught
+
+    return with_taught(_shipped(), _brought[taught])
 
 
 def with_threads(threads: int | None) -> None:
@@ -143,16 +159,16 @@ def awaited(client: "Client", future: "Future", look: Callable[[], None] = lambd
                 alone = time.monotonic()
             elif time.monotonic() - alone > PATIENCE:
                 raise ClusterError(
-                    "All workers of the cluster have died; what they did is kept: start workers and go on."
+                    "All workers of the cluster have died. What they did is kept. Start workers and go on."
                 ) from None
         except KilledWorker as error:
             raise ClusterError(
-                "Several workers died one after another, perhaps for lack of memory; what they did is kept: "
-                "give them more memory and go on."
+                "Several workers died one after another, perhaps for lack of memory. What they did is kept. "
+                "Give them more memory and go on."
             ) from error
         except (FutureCancelledError, OSError) as error:
             raise ClusterError(
-                "The scheduler of the cluster has gone; what was done is kept: start it again and go on."
+                "The scheduler of the cluster no longer answers. What was done is kept. Start it again and go on."
             ) from error
 
 
@@ -221,7 +237,7 @@ def _measured(micrograph: Micrograph, settings: Settings, taught: str, tell: Cal
     return measure_micrograph(micrograph, settings, models(taught), tell)
 
 
-@functools.cache
+@functools.lru_cache(1 + MOST_LOADED)
 def _pyramid(taught: str) -> "Pyramid":
     from crystalseg.segmentation.pyramid import Pyramid
 

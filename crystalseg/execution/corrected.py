@@ -28,7 +28,7 @@ from crystalseg.segmentation.corrections.history import Change, History, history
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Instances, Measuring
 
-MEANWHILE = "Somebody else corrected this image just now: look at what they did, and try again."
+MEANWHILE = "Somebody else has just corrected this image. Look at the change, and try again."
 
 
 @dataclass

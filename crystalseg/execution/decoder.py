@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from crystalseg import environment, places
+from crystalseg.errors import UserError
 from crystalseg.micrographs.decoding import read_micrograph
 from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
@@ -44,14 +45,16 @@ class Decoder:
                 answer = self._asked(data, name, limit, channel)
             except (EOFError, OSError):
                 self._kill()
-                raise MicrographError(f"{visible(name)}: reading it failed half-way; the file is damaged.") from None
-        if isinstance(answer, MicrographError):
+                raise MicrographError(
+                    f"{visible(name)}: it could not be read to its end. The file is damaged. Export it again."
+                ) from None
+        if isinstance(answer, UserError):
             raise answer
         return answer
 
     def _asked(
         self, data: bytes, name: str, max_megapixels: float | None, channel: int | None
-    ) -> Micrograph | LabelImage | MicrographError:
+    ) -> Micrograph | LabelImage | UserError:
         if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._kill()
             self._pipe, self._process = _started()
@@ -59,7 +62,9 @@ class Decoder:
         self._pipe.send_bytes(data)
         if not self._pipe.poll(LONGEST):
             self._kill()
-            return MicrographError(f"{visible(name)}: reading it took over {LONGEST:.0f} s; the file is damaged.")
+            return MicrographError(
+                f"{visible(name)}: reading it took over {LONGEST:.0f} s. The file is damaged. Export it again."
+            )
         return self._pipe.recv()
 
     def _kill(self) -> None:
@@ -93,17 +98,17 @@ def serve(line: int) -> None:
             data = pipe.recv_bytes()
         except EOFError:
             return
-        answer: Micrograph | LabelImage | MicrographError
+        answer: Micrograph | LabelImage | UserError
         try:
             # A request without a limit of megapixels is for a label image.
             if max_megapixels is None:
                 answer = label_image(data, name)
             else:
                 answer = read_micrograph(data, name, max_megapixels, channel=channel)
-        except MicrographError as error:
+        except UserError as error:
             answer = error
         except MemoryError:
-            answer = MicrographError(f"{visible(name)}: too large to be read here; crop it.")
+            answer = MicrographError(f"{visible(name)}: too large for the memory of one file here. Crop it.")
         pipe.send(answer)
 
 

@@ -25,13 +25,13 @@ def failure(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "There is not enough memory for this image; crop it or use smaller resize factors."
+        return "There is not enough memory for this image. Crop it or use smaller resize factors."
     if isinstance(error, DBAPIError):
         return explained(error)
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}; nothing that was shown as saved is lost."
-    return f"This is a fault of the program, reference {_logged(error)}; its log, {store.home() / LOG}, says more."
+        return f"{name}{error.strerror}. Everything that was shown as saved is safe."
+    return f"This is a fault of the program, reference {_logged(error)}. The log {store.home() / LOG} says more."
 
 
 def _logged(error: BaseException) -> str:

@@ -51,7 +51,7 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
     already has is not copied again. Raises ModelError if there is no such folder, and OSError if it cannot be written
     to."""
     if not folder.is_dir():
-        raise ModelError(f"There is no folder {folder}: make it first, where every machine reaches it.")
+        raise ModelError(f"There is no folder {folder}. Make it first, in a place that every machine can reach.")
     known = {_file_name(model) for model in models(engine, retired=True)}
     taken, refused = [], []
     for file in sorted(folder.glob("*.safetensors"), key=natural):
@@ -59,7 +59,7 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
             continue
         try:
             model = imported(engine, file.read_bytes(), file.name, who=who)
-        except (ModelError, WeightsError) as error:
+        except UserError as error:
             refused.append(str(error))
         else:
             if _file_name(model) not in known:
@@ -71,7 +71,7 @@ def exchange(engine: Engine, folder: Path, who: str = "") -> Exchange:
             continue
         try:
             store.write_safely(file, exported(model))
-        except store.StoreError as error:
+        except UserError as error:
             refused.append(str(error))
         else:
             given.append(model)
@@ -116,17 +116,17 @@ def imported(engine: Engine, data: bytes, file_name: str, name: str = "", who: s
 def _from_export(engine: Engine, data: bytes, file_name: str, name: str, who: str) -> Model:
     plain, note = without_note(data, NOTE, file_name)
     if not note:
-        raise ModelError(f"{file_name} is no exported model: export it on the Teach page or with `models export`.")
+        raise ModelError(f"{file_name} is not an exported model. Export it on the Teach page or with `models export`.")
     known = {f.name for f in fields(Model)}
     try:
         facts = {key: value for key, value in json.loads(note).items() if key in known}
         model = Model(**facts | {"data": tuple(facts["data"]), "curve": tuple(facts["curve"])})
     except (ValueError, TypeError, KeyError, UserError) as error:
-        raise ModelError(f"{file_name} says of its model what cannot be read; export it again.") from error
+        raise ModelError(f"The description of the model in {file_name} cannot be read. Export it again.") from error
     if model.network not in FLOW_NETWORKS:
-        raise ModelError(f"{file_name} is of another architecture: a model is one of {', '.join(FLOW_NETWORKS)}.")
+        raise ModelError(f"The model in {file_name} must have one of the architectures {', '.join(FLOW_NETWORKS)}.")
     weights_in(plain, model.network, file_name)
-    origin = f"{model.origin}; imported, there {model.reference} by {model.who or 'somebody'}"
+    origin = f"{model.origin}; imported, originally {model.reference} by {model.who or 'somebody'}"
     model = replace(model, name=check_name(name or model.name), weights=store.put(plain), origin=origin)
     return _kept(engine, model, who)
 

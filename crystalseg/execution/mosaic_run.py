@@ -106,9 +106,11 @@ def _check_begun(folder: Path, mosaic: Mosaic, micrograph: Micrograph, networks:
     if not mosaic.sha256:
         replace(mosaic, sha256=micrograph.sha256, weights=used).save(folder)
     elif mosaic.sha256 != micrograph.sha256:
-        raise WorkError(f"{mosaic.source} has changed since this mosaic was begun: begin it in another folder.")
+        raise WorkError(f"{mosaic.source} has changed since this mosaic was begun. Begin it again in another folder.")
     elif mosaic.weights != used:
-        raise WorkError("Other networks are installed than this mosaic was begun with: begin it in another folder.")
+        raise WorkError(
+            "This mosaic was begun with other weights than those installed. Begin it again in another folder."
+        )
 
 
 def _check_disk(folder: Path, micrograph: Micrograph) -> None:
@@ -117,7 +119,7 @@ def _check_disk(folder: Path, micrograph: Micrograph) -> None:
     if free < needed:
         raise NoRoomError(
             f"{micrograph.name}: its windows and results need about {needed / 2**30:.1f} GiB on the disk of {folder}, "
-            f"and {free / 2**30:.1f} GiB are free; make room, or choose another folder."
+            f"but only {free / 2**30:.1f} GiB are free. Free some space, or choose another folder."
         )
 
 

@@ -154,7 +154,7 @@ class Queue:
     def settle_interrupted(self, worker: int) -> None:
         """Mark the jobs that a worker ran when it stopped as failed, or as done if their results are already on
         record."""
-        sentence = "The run was interrupted because its process stopped; start it again."
+        sentence = "The run was interrupted because its process stopped. Start it again."
         for job in self.active():
             if job.status == "running" and job.worker == worker:
                 if self.has_result(job.id) and entries(self.engine, "run", job.id):

@@ -77,7 +77,7 @@ def _deleted(engine: Engine, deletion: Deletion, who: str) -> Deletion:
     except WorkError as error:
         return replace(deletion, problem=str(error))
     except OSError as error:
-        return replace(deletion, problem=f"{error.filename}: cannot be deleted ({error.strerror}); do it by hand.")
+        return replace(deletion, problem=f"{error.filename}: cannot be deleted ({error.strerror}). Delete it by hand.")
     return deletion
 
 
@@ -189,4 +189,4 @@ class _Held:
         for folder in work.never_begun():
             age = self.now.timestamp() - folder.stat().st_mtime
             if age > ABANDONED.total_seconds() and any(file.name != LOCK for file in folder.iterdir()):
-                yield Deletion(folder.name, f"uploads in {folder.name}, never begun", (folder,))
+                yield Deletion(folder.name, f"uploads in {folder.name} for work that never began", (folder,))

@@ -105,7 +105,7 @@ class _Teacher:
         many."""
         if self.lesson.steps:
             return
-        self.reporter(stage="seeing how fast this machine is")
+        self.reporter(stage="measuring the speed of this machine")
         trial, marks = self.folder / "pace", []
         shutil.rmtree(trial, ignore_errors=True)
 
@@ -162,7 +162,7 @@ class _Teacher:
             return not asked(self.folder)
 
         def looking() -> None:
-            self.reporter(stage=f"{split.title}: looking")
+            self.reporter(stage=f"{split.title}: evaluating")
 
         return carry_out(assignment, self.parent, self._place(number), go_on, looking)
 
@@ -218,7 +218,7 @@ class _Teacher:
         if model.scores:
             validations.keep_model(model)  # the lesson was interrupted between the two writes
             return model
-        self.reporter(stage="seeing what was forgotten")
+        self.reporter(stage="measuring what was forgotten")
         rows = [
             row for number in range(len(self.splits)) if (done := finished(self._place(number))) for row in done.scores
         ]
@@ -238,7 +238,7 @@ class _Teacher:
         return model
 
     def _forgotten(self, model: Model) -> dict[str, Any]:
-        """Return the PQ before and after on drawn images, and on real images of other materials that were not
+        """Return the PQ before and after on synthetic images, and on real images of other materials that were not
         rehearsed: those shipped with the program, and those on record."""
         weights = with_taught(self.parent, taught(self.engine, Settings(network=model.setting)))
         drawn = [draw(2 * k + 1, (FORGETTING_SIDE, FORGETTING_SIDE)) for k in range(FORGETTING)]

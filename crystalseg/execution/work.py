@@ -19,6 +19,7 @@ from crystalseg import places
 from crystalseg.execution import kinds as package
 from crystalseg.execution import work_state
 from crystalseg.execution.work_state import LOCK, State, WorkError, locked
+from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.names import file_stem, natural
 from crystalseg.record.profiles import Profile
 from crystalseg.record.runs import Run
@@ -183,7 +184,22 @@ def work_in(folder: Path) -> Work:
     )
     if kind is not None:
         return Work(kind, folder, kind.asked(folder))
-    raise WorkError(f"{folder} holds no {' or '.join(kinds())}.")
+    raise WorkError(f"There is no long work ({', '.join(kinds())}) in {folder}.")
+
+
+def check_same_request(
+    folder: Path, begun: Any, source: Path, profile: Profile, calibration: Calibration | None
+) -> None:
+    """Check that work in `folder` can continue. Raises WorkError if its request `begun`, of a batch or a mosaic, names
+    another source, profile or pixel size than those given now."""
+    differs = {
+        f"source ({begun.source})": begun.source != str(source.resolve()),
+        "profile": begun.profile != profile,
+        "pixel size": begun.calibration != calibration,
+    }
+    if any(differs.values()):
+        words = " and ".join(name for name, other in differs.items() if other)
+        raise WorkError(f"The work in {folder} was begun with another {words}. Choose another folder.")
 
 
 def find(name: str) -> Work:
@@ -216,7 +232,7 @@ def stop(work: Work, what: str, engine: Engine) -> str:
     happens."""
     work_state.ask(work.folder, what)
     if work.state(engine).is_active:
-        return f"{what} after what is under way"
+        return f"{what} after the current step"
     work_state.ended(work.folder, what)
     return what
 

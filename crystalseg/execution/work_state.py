@@ -75,7 +75,7 @@ def state_of(folder: Path) -> State:
     if state.status == "running":
         return replace(state, status=asked(folder) or "paused", left=math.nan)
     if state.status == "starting" and not _is_starting(folder, at):
-        sentence = f"Its process ended before it began to work; {folder / LOG} says more."
+        sentence = f"The process ended before it began to work. {folder / LOG} says more."
         return replace(state, status="failed", error=sentence)
     return state
 
@@ -186,7 +186,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock = FileLock(folder / LOCK).acquire(timeout=GLANCE)
     except Timeout:
-        raise WorkError(f"The work in {folder} is running already.") from None
+        raise WorkError(f"The work in {folder} is already running. Wait until it ends, or pause it.") from None
     with lock:
         yield
 
@@ -222,9 +222,9 @@ def order_in(file: Path, what: str) -> dict[str, Any]:
     try:
         facts = json.loads(file.read_text())
     except OSError as error:
-        raise WorkError(f"{file.parent} holds no {what}.") from error
+        raise WorkError(f"There is no {what} in {file.parent}.") from error
     except ValueError as error:
-        raise WorkError(f"{file} is damaged: remove the folder, and begin the {what} anew.") from error
+        raise WorkError(f"{file} is damaged. Remove its folder, and begin the {what} again.") from error
     if not isinstance(facts, dict):
-        raise WorkError(f"{file} is damaged: remove the folder, and begin the {what} anew.")
+        raise WorkError(f"{file} is damaged. Remove its folder, and begin the {what} again.")
     return facts

@@ -86,7 +86,7 @@ def run_job(queue: Queue, job: str, models: Models, measure: Measure) -> None:
     earlier = entries(queue.engine, "run", job)
     model = taught(queue.engine, settings)
     if earlier and not same_networks(Run.from_dict(earlier[0].body), with_taught(models, model).hashes):
-        sentence = "Other networks are installed than those of this run, whose labels stay on record; run it anew."
+        sentence = "This run used other weights than those installed. Its labels stay on record. Run the image again."
         queue.set(job, status="failed", error=sentence)
         return
     try:

@@ -32,7 +32,7 @@ def chosen() -> int:
     if text == "auto":
         return room()
     if not (text.isdecimal() and 1 <= int(text) <= 64):
-        raise UserError(f"The number of workers is 1 to 64, or auto; '{text}' is not.")
+        raise UserError(f"The number of workers must be 1 to 64, or auto, not '{text}'.")
     return int(text)
 
 

@@ -31,7 +31,7 @@ def bland_altman(first: np.ndarray, second: np.ndarray) -> Agreement:
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if len(first) < 2 or first.shape != second.shape:
-        raise UserError("Agreement needs the same two or more images measured by both methods.")
+        raise UserError("To compare two methods, measure the same images, two or more, with both.")
     difference = second - first
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
     half = float(stats.t.ppf(0.975, len(first) - 1)) * sd / np.sqrt(len(first))

@@ -78,31 +78,30 @@ class Assessment:
         cut = self.budgets["largest"].figure
         if cut.at_least > cut.value:
             said.append(
-                f"A crystal cut by the border shows {cut.at_least:.4g} {self.unit} of itself and is larger than any "
-                f"that was counted ({cut.value:.4g} {self.unit}): it counts as at least so large against upper limits."
+                f"The visible part of a crystal cut by the border measures {cut.at_least:.4g} {self.unit}, more than "
+                f"any counted crystal ({cut.value:.4g} {self.unit}). Upper limits are judged by at least this size."
             )
         weight, share = self.heaviest
         if weight >= HEAVY and share >= CARRIES:
             said.append(
-                f"One crystal counts {weight:.3g} times under the border rule, {100 * share:.0f} % of all weight, as "
-                "so large a one is seldom seen whole in such a field: it carries the mean. Larger fields settle it."
+                f"One crystal counts {weight:.3g} times under the border rule and has {100 * share:.0f} % of all "
+                "weight, because so large a crystal is seldom seen whole in such a field. The mean depends on it. "
+                "Measure larger fields."
             )
         if any(key.startswith("g_") for key in self.budgets) and not all(self.filled):
             said.append(
-                "The crystals do not fill the area. A grain-size number G is meant for grains that do; of particles in "
-                "a matrix the mean diameter and the number per area tell."
+                "The crystals do not fill the area, but a grain-size number G is meant for grains that do. For "
+                "particles in a matrix, use the mean diameter and the number per area."
             )
         if self.counted < self.needed:
-            said.append(
-                f"For a mean within 5 % (95 %) about {self.needed} crystals are needed; {self.counted} were counted."
-            )
+            said.append(f"A mean within 5 % (95 %) needs about {self.needed} crystals; {self.counted} were counted.")
         if self.narrow >= MANY_NARROW:
             said.append(
-                f"{100 * self.narrow:.0f} % of the crystals are narrower than {NARROW:.0f} px. Of so few pixels they "
-                "are easily missed or merged: images at a higher magnification show them."
+                f"{100 * self.narrow:.0f} % of the crystals are narrower than {NARROW:.0f} px. Crystals of so few "
+                "pixels are easily missed or merged. Take images at a higher magnification."
             )
         if len(self.fields) == 2:
-            said.append("How far two fields of a sample differ tells little of the others: measure three or more.")
+            said.append("Two fields say little about how much the fields of a sample differ. Measure three or more.")
         return said
 
 

@@ -50,17 +50,17 @@ class ControlChart:
         said = []
         if self.base == len(self.values):
             said.append(
-                f"The limits come from the {self.base} points that they judge (phase I): signals among them tell what "
-                f"to look into, not that the process left its limits. From {PHASE_ONE + 1} points on, the first "
-                f"{PHASE_ONE} set the limits of those that follow."
+                f"The {self.base} points set the limits by which they are judged (phase I). Their signals show what to "
+                "look into, but do not prove that the process was out of control. From "
+                f"{PHASE_ONE + 1} points on, the first {PHASE_ONE} set the limits for the later ones."
             )
         else:
-            said.append(f"The limits come from the first {self.base} points (phase I) and judge all that follow.")
+            said.append(f"The first {self.base} points set the limits (phase I) for all later ones.")
         if self.correlation > CORRELATED / np.sqrt(len(self.values)):
             said.append(
-                f"Neighbouring points are alike (correlation {self.correlation:.2f}): the moving range makes limits "
-                "too narrow then, and points are signalled that are in control. Chart them further apart, or the means "
-                "of groups."
+                f"Neighbouring points are correlated ({self.correlation:.2f}), so the limits from the moving range are "
+                "too narrow, and points that are in control give signals. Chart points that are further apart, or the "
+                "means of groups."
             )
         return said
 
@@ -78,10 +78,10 @@ def control_chart(values: Sequence[float], base: int | None = None) -> ControlCh
     """
     x = np.asarray(values, float)
     if len(x) < 2 or not np.isfinite(x).all():
-        raise UserError("A control chart needs two or more figures.")
+        raise UserError("A control chart needs two or more values.")
     base = min(len(x), base or PHASE_ONE)
     if base < 2:
-        raise UserError("The limits of a control chart need two or more figures.")
+        raise UserError("The limits of a control chart need two or more values.")
     ranges = np.abs(np.diff(x))
     mean_range = float(ranges[: base - 1].mean())
     centre, sigma = float(x[:base].mean()), mean_range / D2

@@ -119,7 +119,7 @@ class Summary:
             own |= {"average": Interval(**average)}
             return Summary(**own | {by: (d10, d50, d90) for by in ("number", "area") for d10, d50, d90 in [facts[by]]})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError("The figures on record cannot be read: another version wrote them.") from error
+            raise UserError("The figures on record cannot be read, because another version wrote them.") from error
 
     @property
     def number_span(self) -> float:

@@ -50,7 +50,7 @@ class Field:
     def kept_labels(self) -> np.ndarray:
         """Return the labels. Raise LookupError if the field has dropped them."""
         if self.labels is None:
-            raise LookupError(f"{self.name}: the labels of this field are not held any more.")
+            raise LookupError(f"{self.name}: the labels of this field are no longer in memory.")
         return self.labels
 
     @cached_property

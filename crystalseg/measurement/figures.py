@@ -108,7 +108,7 @@ DEFINITIONS: Mapping[str, Definition] = {
     "d43": Definition("D[4,3]", 1, "ISO 9276-2, M4,0 / M3,0 of the sections' diameters"),
     "largest": Definition("largest diameter", 1, _ECD),
     "area_above": Definition("area share of crystals above x", 0, "share of the counted crystals' area", is_share=True),
-    "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6; weights as of sizes"),
+    "aspect": Definition("median aspect ratio, min/max Feret", 0, "ISO 9276-6; weighted like sizes"),
     "intercept_lines": Definition(
         "mean linear intercept, lines", 1, "EN ISO 13383-1:2016 method A, ASTM E112-13 cl. 13"
     ),
@@ -117,7 +117,7 @@ DEFINITIONS: Mapping[str, Definition] = {
     "g_planimetric": Definition("G, planimetric", "G", "ASTM E112-13 cl. 11: 3.321928·log10(N_A) − 2.954"),
     "g_lines": Definition("G, intercept, lines", "G", "ASTM E112-13 cl. 13: −6.643856·log10(l) − 3.288"),
     "g_circles": Definition("G, intercept, circles", "G", "ASTM E112-13 cl. 14: −6.643856·log10(l) − 3.288"),
-    "g_area": Definition("G, mean area", "G", "ASTM E1382-97: −3.3223·log10(A) − 2.955; border as ISO 13322-1"),
+    "g_area": Definition("G, mean area", "G", "ASTM E1382-97: −3.3223·log10(A) − 2.955; border rule of ISO 13322-1"),
 }
 
 
@@ -328,7 +328,7 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
             draws = special.ndtr((shift - np.log(above)) / sample.few.width)
         tail = (1 - LEVEL) / 2
         low, high = np.quantile(np.nan_to_num(draws, nan=value), [tail, 1 - tail])
-        of = replace(of, how=f"{n} crystals, taken as log-normal")
+        of = replace(of, how=f"{n} crystals, assumed log-normal")
     else:
         low, high = share_limits(value, of, n)
     if not (sizes > above).any():
@@ -336,7 +336,7 @@ def _area_above(sample: Sample, above: float, unit: str, calibration: float | No
         alone = max(float(np.square(influences).sum()), (1e-9 * mean) ** 2)
         alike = spread(influences, sample.places).standard ** 2 / alone  # factor by which neighbours raise the variance
         high = max(high, missed_share(n / max(1.0, alike), np.pi / 4 * above**2 / mean))
-        of = replace(of, how=f"none of {n} crystals is larger: what share may have been missed")
+        of = replace(of, how=f"none of {n} crystals is larger; largest share that may have been missed")
     of = replace(of, standard=max(high - value, value - low) / coverage_factor(of.freedom), skew=0.0)
     found = _figure("area_above", value, "", of if n > 1 else UNKNOWN, sample.by_field(share))
     words = DEFINITIONS["area_above"].words.replace("above x", f"above {above:g} {unit}")
@@ -370,7 +370,7 @@ def _largest(unit: str, parts: Sequence[np.ndarray]) -> Figure:
     each = tuple(float(part.max()) if len(part) else np.nan for part in parts)
     few = int(np.sqrt(len(sizes)))
     chance = float(np.pi / np.sqrt(6) * (sizes[:few].mean() - sizes[few])) if few > 1 else np.nan
-    how = f"how far the {few} largest of {len(sizes)} crystals lie apart"
+    how = f"spread of the {few} largest of {len(sizes)} crystals"
     # The relative uncertainty of δ is 1/√few, like that of a standard deviation with few/2 degrees of freedom.
     own = Figure("largest", float(sizes[0]), unit, chance, how, each, freedom=few / 2)
     known = [v for v in each if np.isfinite(v)]

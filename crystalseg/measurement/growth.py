@@ -81,7 +81,7 @@ def fit(
         raise GrowthError(f"A growth law needs at least {free + 1} frames with crystals at different times.")
     if d[t.argmax()] < LEAST_GROWTH * d[t.argmin()]:
         raise GrowthError(
-            "The mean size grows by less than 5 % from the first frame to the last: no growth law can be told."
+            "The mean size grows by less than 5 % from the first frame to the last, so no growth law fits."
         )
     begin = t.min()
     series = _Series(t - begin, d, sigma)

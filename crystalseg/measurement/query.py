@@ -148,8 +148,8 @@ def _not_read(text: str, error: UnexpectedInput) -> str:
     at = error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(text)
     ended = isinstance(error, UnexpectedToken) and error.token.type == "$END"
     word = text[at:].split()[0] if text[at:].split() and not ended else ""
-    what = f"from “{word}” on" if word else "to its end: something is missing there"
-    return f"The selection “{text}” cannot be read {what}. Known are {WORDS}."
+    what = f"cannot be understood from “{word}” on" if word else "is not complete: its end is missing"
+    return f"The selection “{text}” {what}. Known words: {WORDS}."
 
 
 class _Tree(Transformer):
@@ -262,11 +262,11 @@ def _checked(column: str, value: float | str, unit: str) -> tuple[float | str, s
         if unit == "%":
             return value / 100, ""
         if unit and not (unit == "°" and column == "orientation"):
-            raise QueryError(f"{column} has no unit: leave “{unit}” out.")
+            raise QueryError(f"{column} has no unit. Leave out “{unit}”.")
         return value, ""
     known = ("px2", *(f"{u}2" for u in _IN_UM)) if power == 2 else ("px", *_IN_UM)
     if unit not in known:
-        raise QueryError(f"Say of {column} {value:g} what it is in: {', '.join(u.replace('2', '²') for u in known)}.")
+        raise QueryError(f"Give a unit with {column} {value:g}: {', '.join(u.replace('2', '²') for u in known)}.")
     if unit.startswith("px"):
         return value, unit
     return value * _IN_UM[unit.removesuffix("2")] ** power, "µm2" if power == 2 else "µm"
@@ -309,12 +309,12 @@ def _selected(tree: tuple, crystals: pd.DataFrame, brightness: np.ndarray | None
 def _values(crystals: pd.DataFrame, column: str, unit: str, brightness: np.ndarray | None) -> np.ndarray:
     if column == "brightness":
         if brightness is None:
-            raise QueryError("Brightness needs the image, which was not kept.")
+            raise QueryError("A selection by brightness needs the image, which was not kept. Leave out brightness.")
         return brightness
     suffix = "" if column not in (*LENGTHS, "area") else f"_{(unit or ('px2' if column == 'area' else 'px'))}"
     name = ("orientation_deg" if column == "orientation" else f"{column}{suffix}").replace("µ", "u")
     if name not in crystals:
         if unit.startswith("µm"):
-            raise QueryError(f"A selection by {column} in µm needs a pixel size: give one, or select in px.")
-        raise QueryError(f"A selection by {column} needs a method that gives it.")
+            raise QueryError(f"A selection by {column} in µm needs a pixel size. Give one, or select in px.")
+        raise QueryError(f"The method gives no {column}. Choose another method, or leave out {column}.")
     return crystals[name].to_numpy(float)

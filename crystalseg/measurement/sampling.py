@@ -139,7 +139,7 @@ def spread(influences: np.ndarray, places: Places, expected: np.ndarray | None =
     if n < FEW_CRYSTALS:
         if n < 2:
             return of_fields if fields > 1 and between > 0 else UNKNOWN
-        own = Spread(float(np.sqrt(squares * n / (n - 1))), n - 1, skew, f"{n} crystals, taken as independent")
+        own = Spread(float(np.sqrt(squares * n / (n - 1))), n - 1, skew, f"{n} crystals, assumed independent")
     else:
         within = float(np.square(blocks).sum() * cells / (cells - 1))
         where = "the field" if fields == 1 else f"each of {fields} fields"
@@ -261,7 +261,7 @@ class LogNormal:
         if not reach <= OPEN * abs(value):
             return UNKNOWN
         k = coverage_factor(self.crystals - 1)
-        return Spread(float(reach / k), self.crystals - 1, 0.0, f"{self.crystals} crystals, taken as log-normal")
+        return Spread(float(reach / k), self.crystals - 1, 0.0, f"{self.crystals} crystals, assumed log-normal")
 
 
 def few_of(sizes: np.ndarray, weights: np.ndarray, places: Places) -> LogNormal | None:

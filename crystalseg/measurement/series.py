@@ -68,12 +68,12 @@ def _seen(frames: pd.DataFrame) -> tuple[Sequence[float], Sequence[float], Seque
     Raise GrowthError if a time is missing, or if the temperatures differ by more than ISOTHERMAL.
     """
     if frames["seconds"].isna().any():
-        raise GrowthError("A growth law needs the time of every frame: give them in the table of times.")
+        raise GrowthError("A growth law needs the time of every frame. Give the times in the table of times.")
     heat = frames["celsius"].dropna()
     if len(heat) and heat.max() - heat.min() > ISOTHERMAL:
         raise GrowthError(
-            f"The temperature runs from {heat.min():g} to {heat.max():g} °C: a growth law holds at one temperature. "
-            "Measure a series at each, and take the activation energy from them."
+            f"The temperature ranges from {heat.min():g} to {heat.max():g} °C, but a growth law holds at one "
+            "temperature. Measure one series at each temperature, and compute the activation energy from them."
         )
     spread = ((frames["high"] - frames["low"]) / (2 * 1.96)).to_numpy()
     known = np.isfinite(spread).all() and (spread > 0).all()
@@ -105,11 +105,11 @@ def law_words(law: GrowthLaw) -> str:
     told = ""
     if not given and not law.is_told:
         told = (
-            f"No law can be told from these frames: n from {law.exponent_low:.2f} to {law.exponent_high:.2f} fits them "
-            "(95 %). More crystals, or longer growth, tell more. The best is "
+            f"These frames do not determine a law: any n from {law.exponent_low:.2f} to {law.exponent_high:.2f} fits "
+            "(95 %). Measure more crystals, or longer growth. The best fit is "
         )
     return (
         f"{told}dⁿ − d₀ⁿ = K·t with n = {law.exponent:.2f} ({interval}), K = {law.rate:.3g} {law.unit}ⁿ/s (95 % at "
-        f"that n: {law.rate_low:.3g} to {law.rate_high:.3g}), d₀ = {law.initial:.4g} {law.unit}; the mean sizes lie "
-        f"{law.spread:.2g} {law.unit} about it (standard deviation)."
+        f"that n: {law.rate_low:.3g} to {law.rate_high:.3g}), d₀ = {law.initial:.4g} {law.unit}; the mean sizes "
+        f"scatter by {law.spread:.2g} {law.unit} about it (standard deviation)."
     )

@@ -15,8 +15,8 @@ Outcome = Literal["pass", "fail", "not decidable"]
 Unit = Literal["µm", "px"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 RULE = (
-    "Decision rule (ISO 14253-1): a limit is kept if the figure keeps it by more than its expanded uncertainty "
-    "(about 95 %), broken if it breaks it by more; in between nothing is decided."
+    "Decision rule (ISO 14253-1): a limit is met if the figure lies within it by more than the expanded uncertainty "
+    "(about 95 %), and violated if the figure lies beyond it by more. In between, the verdict is not decidable."
 )
 
 
@@ -37,16 +37,16 @@ class Limit:
 
     def __post_init__(self) -> None:
         if self.figure not in DEFINITIONS:
-            raise UserError(f"There is no figure '{str(self.figure)[:60]}'; known are {', '.join(DEFINITIONS)}.")
+            raise UserError(f"There is no figure '{str(self.figure)[:60]}'. Choose from {', '.join(DEFINITIONS)}.")
         given = [v for v in (self.lower, self.upper) if v is not None]
         if not given or not all(np.isfinite(given)):
             raise UserError(f"{DEFINITIONS[self.figure].words}: give a lower or an upper limit.")
         if len(given) == 2 and given[0] > given[1]:
             raise UserError(f"{DEFINITIONS[self.figure].words}: the lower limit is above the upper one.")
         if (self.figure == "area_above") != (self.above is not None):
-            raise UserError("The area share above x, and no other figure, needs its x.")
+            raise UserError("Give x for the area share above x, and for no other figure.")
         if self.unit not in UNITS:
-            raise UserError(f"{DEFINITIONS[self.figure].words}: limits of lengths are in {' or '.join(UNITS)}.")
+            raise UserError(f"{DEFINITIONS[self.figure].words}: the unit of a length must be {' or '.join(UNITS)}.")
 
     @property
     def is_of_length(self) -> bool:
@@ -98,11 +98,11 @@ def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
     """
     if budget is None:
         nan = float("nan")
-        return Verdict(limit, nan, nan, "", "not decidable", "The sample has no such figure.")
+        return Verdict(limit, nan, nan, "", "not decidable", "The sample does not have this figure.")
     value, wide, own = budget.figure.value, budget.expanded, budget.figure.unit
     if limit.is_of_length and unit != limit.unit:
-        remedy = "give the image's pixel size" if unit == "px" else "give the limit in µm"
-        why = f"The limit is in {limit.unit}, the sizes are in {unit}: {remedy}."
+        remedy = "Give the image's pixel size" if unit == "px" else "Give the limit in µm"
+        why = f"The limit is in {limit.unit}, but the sizes are in {unit}. {remedy}."
         return Verdict(limit, value, wide, own, "not decidable", why)
     shown = float(np.fmax(value, budget.figure.at_least))
     room = min(
@@ -112,14 +112,15 @@ def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
     visible = ""
     if limit.upper is not None and shown > value and limit.upper - shown < wide:
         least = f"{significant(shown)} {own.removeprefix('1')}".strip()
-        visible = f" With what is visible of the crystals cut by the border it is at least {least}."
+        visible = f" With the visible parts of crystals cut by the border, it is at least {least}."
     if not budget.complete:
         missing = ", ".join(c.source for c in budget.components if c.standard is None)
-        return Verdict(limit, value, wide, own, "not decidable", f"Uncertainty of {missing} is not known.{visible}")
+        why = f"The uncertainty from {missing} is not known.{visible}"
+        return Verdict(limit, value, wide, own, "not decidable", why)
     if room >= wide:
-        return Verdict(limit, value, wide, own, "pass", "The limit is kept by more than the uncertainty.")
+        return Verdict(limit, value, wide, own, "pass", "The limit is met by more than the uncertainty.")
     if room < -wide:
-        return Verdict(limit, value, wide, own, "fail", f"The limit is broken by more than the uncertainty.{visible}")
+        return Verdict(limit, value, wide, own, "fail", f"The limit is violated by more than the uncertainty.{visible}")
     why = f"The limit lies within the uncertainty of the figure.{visible}"
     return Verdict(limit, value, wide, own, "not decidable", why)
 

@@ -53,7 +53,7 @@ def _made(tracks: Tracks, correction: TrackCorrection) -> Tracks:
     if correction.kind == "cut":
         if spans.loc[later, "min"] >= correction.frame:
             raise UserError(
-                f"The track of crystal {correction.id} begins in frame {correction.frame + 1}: cut it later."
+                f"The track of crystal {correction.id} begins in frame {correction.frame + 1}. Cut it in a later frame."
             )
         new = int(crystals["track"].max()) + 1
         moved = (crystals["track"] == later) & (crystals["frame"] >= correction.frame)
@@ -66,7 +66,7 @@ def _made(tracks: Tracks, correction: TrackCorrection) -> Tracks:
     else:
         earlier = _track(tracks, correction.before, correction.before_id)
         if earlier == later or spans.loc[earlier, "max"] >= spans.loc[later, "min"]:
-            raise UserError("Only a track that ended can be joined with one that begins later: cut one of them first.")
+            raise UserError("Tracks can be joined only if one ends before the other begins. Cut one of them first.")
         ended = (events["track"] == earlier) & events["event"].isin(["disappearance", "merge"])
         begun = (events["track"] == later) & events["event"].isin(["birth", "split"])
         events = events[~(ended | begun)].replace({"track": later, "other": later}, earlier)

@@ -41,9 +41,10 @@ class Validation:
         """
         doubt = self.doubt
         if not doubt and not self.conditions.same(conditions):
-            doubt = f"{self.words} had other thresholds ({self.conditions.told_from(conditions)}): validate with these"
+            theirs = self.conditions.told_from(conditions)
+            doubt = f"{self.words} was validated with other thresholds ({theirs}); validate it with these thresholds"
         elif not doubt and any(weights.get(name) != sha256 for name, sha256 in self.weights.items()):
-            doubt = f"{self.words} had other weights: validate with these"
+            doubt = f"{self.words} was validated with other weights; validate it with these weights"
         return replace(self, errors={}, doubt=doubt) if doubt else self
 
     @property
@@ -121,7 +122,7 @@ def budget(figure: Figure, calibration: float | None, validation: Validation | N
     depends = power != 0 or figure.key == "area_above"  # a share above x changes with every size
     if scaled and depends:
         if calibration is None:
-            how = "nobody has stated the pixel size's uncertainty"
+            how = "the uncertainty of the pixel size is not stated"
             components.append(Component("calibration", None, "B", how))
         else:
             # a length scales with the pixel size, a number per area with its inverse square, G with its logarithm
@@ -150,7 +151,7 @@ def _segmentation(figure: Figure, validation: Validation | None) -> Component:
     off = np.array(errors)
     if figure.definition.is_relative:
         if (off <= -1).any():
-            how = f"{validation.words}: on one of them it found nothing of this"
+            how = f"{validation.words}; on one of them, it found nothing to measure"
             return Component("segmentation", None, "A", how)
         # Errors e are relative to the true value t: m = t·(1 + e). In terms of the measured value m, t − m is
         # −m·e / (1 + e).

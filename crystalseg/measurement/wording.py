@@ -38,7 +38,7 @@ def filter_by_model(words: str, name: str, answer: Callable[[str, Sequence[Turn]
     said = answer(_TASK, _EXAMPLES, words)
     lines = [line.strip("`\"'“” ") for line in said.splitlines() if line.strip("`\"'“” ")]
     first = lines[0] if lines else ""
-    refusal = f"The model {name} answered “{first[:80] or 'nothing'}”, which is no selection: use other words."
+    refusal = f"The model {name} answered “{first[:80] or 'nothing'}”, which is not a selection. Use other words."
     try:
         found = parse(first).text
     except QueryError as error:

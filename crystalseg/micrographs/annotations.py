@@ -62,13 +62,13 @@ def annotation(micrograph: Micrograph, labels: np.ndarray, checked: np.ndarray |
     if labels.shape != micrograph.shape or checked.shape != micrograph.shape:
         size, other = ("×".join(map(str, s[::-1])) for s in (micrograph.shape, labels.shape))
         raise MicrographError(
-            f"{name}: the image has {size} px, its labels {other}; export them again at the size of the image."
+            f"{name}: the image has {size} px, but its labels have {other}; export the labels at the size of the image."
         )
     if not checked.any():
-        raise MicrographError(f"{name}: no area is marked as checked; mark one, or leave the mark out for all of it.")
+        raise MicrographError(f"{name}: no area is marked as checked; mark one, or give no marks to use all of it.")
     found = inside(labels, checked)
     if not labels.any():
-        raise MicrographError(f"{name}: the label image is empty; give one number to each crystal, 0 to the rest.")
+        raise MicrographError(f"{name}: the label image is empty; give each crystal a number, and the rest 0.")
     if not found.any():
         raise MicrographError(f"{name}: no crystal lies in the checked area; mark an area with crystals.")
     if found.max() == 1 and np.count_nonzero(found) > 0.95 * np.count_nonzero(checked):
@@ -118,7 +118,7 @@ def annotations_in(
         checked = read_label(files[named["checked"]], named["checked"]).labels > 0 if "checked" in named else None
         found.append(annotation(micrograph, labels.labels, checked))
     if not found:
-        raise MicrographError(f"{of}: no <id>.png with an <id>_label.png beside it.")
+        raise MicrographError(f"{of}: there is no <id>.png with an <id>_label.png beside it.")
     return distinct(found)
 
 

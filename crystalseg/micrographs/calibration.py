@@ -76,7 +76,7 @@ def from_scale_bar(
     """
     span = math.dist(start, end)
     if span < 2:
-        raise UserError("The scale bar's two ends lie on the same spot: mark its left and its right end.")
+        raise UserError("The two ends of the scale bar are at the same place; mark its left and its right end.")
     if not (math.isfinite(length_um) and length_um > 0):
         raise UserError("The scale bar's length must be a positive number of µm.")
     relative = None
@@ -98,7 +98,7 @@ def one_size(x: float | None, y: float | None, source: str) -> Calibration | Non
         return None
     if abs(x - y) > 0.01 * x:
         raise NotSquareError(
-            f"Its pixels are {x:.4g} × {y:.4g} µm ({source}): sizes are right in square pixels only; resample it."
+            f"The pixels of {x:.4g} × {y:.4g} µm ({source}) are not square; resample the image to square pixels."
         )
     return Calibration(x, source)
 
@@ -118,7 +118,7 @@ def known_unit(unit: str, notes: list[str]) -> float | None:
     um = um_in(unit)
     if um is None and not is_no_unit(unit):
         notes.append(
-            f"The pixel size is stated in “{visible(unit)[:40]}”, which is no unit of length that is known: give it by "
+            f"The pixel size is stated in “{visible(unit)[:40]}”, which is not a known unit of length; enter it by "
             "hand."
         )
     return um

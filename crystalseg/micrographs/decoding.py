@@ -59,10 +59,10 @@ class _Wanted:
     def choose(self, channels: int, name: str, notes: list[str]) -> int:
         """Return which of `channels` channels to read. Raises MicrographError if the chosen channel does not exist."""
         if channels > 1:
-            notes.append(f"It has {channels} channels; {_ordinal(self.channel or 1)} was used.")
+            notes.append(f"The image has {channels} channels; {_ordinal(self.channel or 1)} was used.")
         if self.channel is not None and not 1 <= self.channel <= channels:
             has = f"{channels} channels" if channels > 1 else "one channel"
-            raise MicrographError(f"{name}: it has {has}; there is no channel {self.channel}.")
+            raise MicrographError(f"{name}: there is no channel {self.channel}, because it has {has}; choose another.")
         return self.channel or 1
 
 
@@ -122,7 +122,7 @@ def read_micrograph(
         raise
     except UnidentifiedImageError as error:
         raise MicrographError(
-            f"{name}: not an image this program reads (PNG, JPEG, JPEG 2000, WebP, BMP, TIFF)."
+            f"{name}: not an image that this program reads (PNG, JPEG, JPEG 2000, WebP, BMP, TIFF)."
         ) from error
     except ValuesError as error:
         raise MicrographError(f"{name}: {error}.") from error
@@ -214,13 +214,14 @@ def _check_size(name: str, height: int, width: int, pixel_bytes: int, limit: flo
     if height * width > limit * 1e6:
         raise TooLargeError(
             f"{name}: too large: {height * width / 1e6:.0f} megapixels ({width} × {height}) exceed the limit of "
-            f"{limit:g}; crop it, or measure it in windows: as a large image on Measure, in a batch, or by mosaic."
+            f"{limit:g}; crop it, or measure it in windows: as a large image on Measure, in a batch, or with the "
+            "command mosaic."
         )
     room = _room(limit)
     if height * width * (pixel_bytes + 3) > room:
         raise MicrographError(
-            f"{name}: too large: its pixels of {pixel_bytes} bytes each would take "
-            f"{height * width * (pixel_bytes + 3) / 2**30:.1f} GiB of memory, the limit is {room / 2**30:.3g}; "
+            f"{name}: too large: at {pixel_bytes} bytes a pixel, it would take "
+            f"{height * width * (pixel_bytes + 3) / 2**30:.1f} GiB of memory, but the limit is {room / 2**30:.3g} GiB; "
             "save it with 8 or 16 bits, or crop it."
         )
 
@@ -234,7 +235,7 @@ def _read_other(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
     data = file.read()
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.format not in ("PNG", "JPEG", "BMP", "MPO", "JPEG2000", "WEBP"):
-        raise MicrographError(f"{name}: {image.format} files are not read; save it as PNG, JPEG, BMP or TIFF.")
+        raise MicrographError(f"{name}: {image.format} files cannot be read; save it as PNG, JPEG, BMP or TIFF.")
     deep = (image.format == "PNG" and data[24] == 16) or image.format == "JPEG2000"
     size = image.size
     _check_size(name, image.height, image.width, 8 if deep else 4, wanted.megapixels)
@@ -286,7 +287,7 @@ def _read_tiff(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
         stored = page.samplesperpixel * page.imagedepth * sample
         _check_size(name, height, width, stored, wanted.megapixels)
         if math.prod(page.chunks) * sample > _room(wanted.megapixels):
-            raise MicrographError(f"{name}: too large: one of its tiles alone exceeds the limit of memory.")
+            raise MicrographError(f"{name}: too large: a tile exceeds the memory limit; save it with smaller tiles.")
         notes: list[str] = []
         samples = samples_of(page, name)
         planes = planes_of(tif, page)
@@ -314,7 +315,7 @@ def _read_tiff(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
         if array.dtype.kind == "f" and not eight:
             missing = sum(np.count_nonzero(~np.isfinite(row)) for row in array)
             if missing:
-                notes.append(f"{missing} of its values are no finite numbers; they became black.")
+                notes.append(f"{missing} of its values are not finite numbers; they were set to black.")
         calibration = stated(lambda: from_tiff(tif, page, notes), notes)
         calibration = calibration or stated(lambda: from_appended(end, (width, height), notes), notes)
         return pixels, calibration, notes, channels
@@ -340,7 +341,7 @@ def _place_for(name: str, size: int, scratch: Path | None) -> str | None:
     free = shutil.disk_usage(scratch).free
     if free < size:
         raise MicrographError(
-            f"{name}: its values need {size / 2**30:.1f} GiB on the disk of {scratch} while they are read, and "
-            f"{free / 2**30:.1f} GiB are free; make room."
+            f"{name}: its values need {size / 2**30:.1f} GiB on the disk of {scratch} while they are read, but "
+            f"only {free / 2**30:.1f} GiB are free; free some space."
         )
     return f"memmap:{scratch}"

@@ -69,10 +69,10 @@ def unpack(path: Path, folder: Path, channel: int | None = None) -> Unpacked:
             planes = planes_of(tif, key)
             channels = planes.channels
             if channel is not None and not 1 <= channel <= channels:
-                raise MicrographError(f"{name}: it has {channels} channels; there is no channel {channel}.")
+                raise MicrographError(f"{name}: there is no channel {channel}; choose one from 1 to {channels}.")
             if channels > 1:
                 which = f"number {channel}" if channel else "the first"
-                notes.append(f"It has {channels} channels; {which} was used.")
+                notes.append(f"The image has {channels} channels; {which} was used.")
             pages = _in_time(planes, channel or 1, name)
             folder.mkdir(parents=True, exist_ok=True)
             samples = samples_of(key, name)
@@ -88,7 +88,7 @@ def unpack(path: Path, folder: Path, channel: int | None = None) -> Unpacked:
     except OSError as error:
         raise MicrographError(f"{name}: cannot be opened or unpacked ({error.strerror}).") from error
     except Exception as error:  # decoders raise every kind of error for damaged files
-        raise MicrographError(f"{name}: not a TIFF file of frames, or a damaged one; export it again.") from error
+        raise MicrographError(f"{name}: not a TIFF file of frames, or damaged; export it again.") from error
 
 
 def _in_time(planes: Planes, channel: int, name: str) -> list[Any]:
@@ -97,12 +97,12 @@ def _in_time(planes: Planes, channel: int, name: str) -> list[Any]:
     if planes.length("Z") > 1:
         raise MicrographError(
             f"{name}: it is a stack of {planes.length('Z')} planes through the depth (z), not a series in time; if "
-            "they are times, say so in the file (in ImageJ: Image › Properties, frames instead of slices)."
+            "the planes are times, say so in the file (in ImageJ: Image › Properties, frames instead of slices)."
         )
     several = [axis for axis, length in zip(planes.axes, planes.shape, strict=True) if length > 1 and axis != "C"]
     if len(several) > 1 or not set(several) <= set(_TIMES):
         raise MicrographError(
-            f"{name}: its planes have the axes {', '.join(several)}; a series has times only: save it as such."
+            f"{name}: its planes have the axes {', '.join(several)}; a series has only times; save it with times only."
         )
     count = planes.length(several[0]) if several else 1
     if not 2 <= count <= MOST:
@@ -171,7 +171,7 @@ def read_moments(text: str, names: Sequence[str]) -> list[Moment]:
             columns[found[1]] = place, found[2]
     if "time" not in columns and "temperature" not in columns:
         raise MicrographError(
-            "The table of times needs a head with a column such as time_s, time_min or time_h, and may have "
+            "The table of times needs a header row with a column such as time_s, time_min or time_h, and may have "
             "temperature_C and image."
         )
     rows = [row for row in rows if any(cell.strip() for cell in row)]
@@ -179,17 +179,17 @@ def read_moments(text: str, names: Sequence[str]) -> list[Moment]:
     if named and not all(len(row) > named[0] and row[named[0]].strip() in names for row in rows):
         missing = next(row for row in rows if len(row) <= named[0] or row[named[0]].strip() not in names)
         raise MicrographError(
-            f"The table of times names “{visible(','.join(missing))}”, which is no frame of the series."
+            f"The table of times names “{visible(','.join(missing))}”, which is not a frame of the series."
         )
     if not named and len(rows) != len(names):
         raise MicrographError(
-            f"The table of times has {len(rows)} rows, the series {len(names)} frames: give a row for each, or their "
-            "names in a column image."
+            f"The table of times has {len(rows)} rows, but the series has {len(names)} frames; give one row for each "
+            "frame, or name the frames in a column image."
         )
     order = [names.index(row[named[0]].strip()) for row in rows] if named else list(range(len(names)))
     twice = next((k for k in order if order.count(k) > 1), None)
     if twice is not None:
-        raise MicrographError(f"The table of times names “{visible(names[twice])}” twice: give each frame one row.")
+        raise MicrographError(f"The table of times names “{visible(names[twice])}” twice; give each frame one row.")
     moments = [Moment()] * len(names)
     for k, row in zip(order, rows, strict=True):
         seconds = _number(row, columns.get("time"), _as_seconds)
@@ -208,7 +208,7 @@ def check_times(moments: Sequence[Moment], names: Sequence[str]) -> None:
         if after <= before:
             how = "the same time as" if after == before else "an earlier time than"
             raise MicrographError(
-                f"“{visible(other)}” has {how} the frame before it, “{visible(one)}” ({after:g} s and {before:g} s): "
+                f"“{visible(other)}” has {how} the frame before it, “{visible(one)}” ({after:g} s and {before:g} s); "
                 "give the times in the order of the frames' names."
             )
 
@@ -223,8 +223,8 @@ def check_interval(names: Sequence[str]) -> None:
     for step, (one, other) in zip(steps, itertools.pairwise(names), strict=True):
         if step > min(steps) >= 1:
             raise MicrographError(
-                f"The numbers of the frames skip from “{visible(one)}” to “{visible(other)}”: one interval cannot hold "
-                "between them all; give a table of times."
+                f"The frame numbers jump from “{visible(one)}” to “{visible(other)}”, so one interval does not fit all "
+                "frames; give a table of times."
             )
 
 
@@ -244,14 +244,14 @@ def _number(row: Sequence[str], column: tuple[int, str] | None, convert: Any) ->
     except ValueError:
         raise MicrographError(f"The table of times has “{visible(text)}” where a number is expected.") from None
     if not math.isfinite(value):
-        raise MicrographError("A number in the table of times is not finite.")
+        raise MicrographError("A number in the table of times is not finite; correct it.")
     return convert(value, column[1])
 
 
 def _as_seconds(value: float, unit: str) -> float:
     factor = seconds_in(unit or "s")
     if factor is None:
-        raise MicrographError(f"The unit of time “{visible(unit)}” is not known: use s, min or h.")
+        raise MicrographError(f"The unit of time “{visible(unit)}” is not known; use s, min or h.")
     return value * factor
 
 
@@ -260,4 +260,4 @@ def _as_celsius(value: float, unit: str) -> float:
         return value
     if unit == "k":
         return value - 273.15
-    raise MicrographError(f"The unit of temperature “{visible(unit)}” is not known: use C or K.")
+    raise MicrographError(f"The unit of temperature “{visible(unit)}” is not known; use C or K.")

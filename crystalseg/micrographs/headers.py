@@ -72,8 +72,8 @@ def of_field(
         scale = size[0] / header[0]
         if not 1 - 2 * SAME <= size[1] / (header[1] * scale) <= TALLEST_BAR:
             notes.append(
-                f"The {source} is of an image of {header[0]} × {header[1]} px, the file has {size[0]} × {size[1]}: it "
-                "was cut or scaled since. Give the pixel size by hand."
+                f"The {source} describes an image of {header[0]} × {header[1]} px, but the file has {size[0]} × "
+                f"{size[1]} px: it was cropped or scaled later. Enter the pixel size by hand."
             )
             return None
     own = field_um / size[0]
@@ -83,8 +83,8 @@ def of_field(
         return None
     if abs(own / um - 1) > SAME:
         notes.append(
-            f"The {source} states {um:.4g} µm per pixel for a field of {field_um:.4g} µm; the file was scaled to "
-            f"{size[0]} px across since: {own:.4g} µm per pixel."
+            f"The {source} states {um:.4g} µm per pixel for a field of {field_um:.4g} µm, but the file was scaled to "
+            f"a width of {size[0]} px later. It now has {own:.4g} µm per pixel."
         )
     return Calibration(own, source)
 
@@ -193,8 +193,8 @@ def _zeiss(header: Any, size: Size, notes: list[str]) -> Calibration | None:
     if math.isnan(um) and math.isnan(field):
         if any(str(key).endswith("pixel_size") or key == "ap_width" for key in header):
             notes.append(
-                "The Zeiss SEM header states the pixel size of the monitor only, or in a unit that is not known: give "
-                "it by hand."
+                "The Zeiss SEM header states only the pixel size of the monitor, or it uses an unknown unit. Enter the "
+                "pixel size by hand."
             )
         return None
     sides = (int(stored[1]), int(stored[2])) if stored and int(stored[1]) and int(stored[2]) else None

@@ -47,7 +47,7 @@ def label_image(data: bytes, name: str) -> LabelImage:
     except MemoryError as error:
         raise MicrographError(f"{name}: too large for the memory of this machine; crop it.") from error
     except Exception as error:  # decoders raise every kind of error for damaged files
-        raise MicrographError(f"{name}: cannot be read as a label image.") from error
+        raise MicrographError(f"{name}: cannot be read as a label image; export it again as PNG or TIFF.") from error
     values = _one_channel(values, name, notes)
     labels, numbers = relabelled(values, name)
     if len(numbers) == 1 and numbers[0] in MASK_VALUES:
@@ -55,7 +55,7 @@ def label_image(data: bytes, name: str) -> LabelImage:
         if apart.max(initial=0) > 1:
             labels = apart
             notes.append(
-                f"{name} is a mask of two values: each of its {apart.max()} connected pieces was taken for one crystal."
+                f"{name} is a mask of two values: each of its {apart.max()} connected pieces was taken as one crystal."
             )
     return LabelImage(labels, tuple(notes))
 
@@ -67,7 +67,7 @@ def relabelled(values: np.ndarray, name: str = "The label image") -> tuple[np.nd
         raise MicrographError(f"{name}: a label image must have one channel of whole numbers.")
     there = np.unique(values)
     if not np.isfinite(there).all() or (there != np.rint(there)).any():
-        raise MicrographError(f"{name}: a label image must have one channel of whole numbers; it has others between.")
+        raise MicrographError(f"{name}: a label image must have one channel of whole numbers; it has other numbers.")
     if len(there) and there[0] < 0:
         raise MicrographError(
             f"{name}: it has numbers below 0, such as {there[0]:.0f}; give the background 0 and each crystal a number "
@@ -98,14 +98,14 @@ def _png(data: bytes, name: str, notes: list[str]) -> np.ndarray:
             )
         _check_size(name, image.height, image.width, 8)
         if image.mode == "P":
-            notes.append(f"{name} has a palette: the numbers of its colours were taken for labels.")
+            notes.append(f"{name} has a palette: the numbers of its colours were taken as labels.")
             return np.asarray(image)
         if image.mode == "1":
             return np.asarray(image)
     # Pillow would reduce 16-bit colour to its high byte.
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
-        raise MicrographError(f"{name}: cannot be read as a label image.")
+        raise MicrographError(f"{name}: cannot be read as a label image; export it again as PNG or TIFF.")
     return values[..., [2, 1, 0, *range(3, values.shape[2])]] if values.ndim == 3 else values
 
 
@@ -117,12 +117,12 @@ def _tiff(data: bytes, name: str, notes: list[str]) -> np.ndarray:
         same = [series for series in tif.series if series.keyframe.shape == page.shape]
         planes = sum(math.prod(series.shape[: -page.ndim or None]) for series in same)
         if planes > 1:
-            raise MicrographError(f"{name}: it has {planes} planes; a label image has one: save the one that is meant.")
+            raise MicrographError(f"{name}: it has {planes} planes; a label image has one. Save the right plane alone.")
         values = page.asarray()
         if "S" in page.axes and page.axes.index("S") == 0:
             values = np.moveaxis(values, 0, -1)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-            notes.append(f"{name} has a palette: the numbers of its colours were taken for labels.")
+            notes.append(f"{name} has a palette: the numbers of its colours were taken as labels.")
         if any(series.ndim > page.ndim for series in same):
             notes.append(f"{name} has {max(series.ndim for series in same)} dimensions, of which two are used.")
         return upright(values, orientation_of(page))
@@ -137,8 +137,8 @@ def _one_channel(values: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
     colours = values[..., :3] if values.ndim == 3 and values.shape[2] >= 3 else values[..., :1]
     if values.ndim != 3 or (colours != colours[..., :1]).any():
         raise MicrographError(
-            f"{name}: a label image must have one channel of whole numbers; it is in colour. Save the numbers, not "
-            "their picture."
+            f"{name}: a label image must have one channel of whole numbers; it is in colour. Save the label "
+            "numbers, not a picture of them."
         )
-    notes.append(f"{name} has {values.shape[2]} channels, of which those of the colours are equal: one was used.")
+    notes.append(f"{name} has {values.shape[2]} channels, and its colour channels are equal; one was used.")
     return colours[..., 0]

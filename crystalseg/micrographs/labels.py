@@ -27,7 +27,7 @@ def largest(labels: np.ndarray) -> int:
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0 or high > MOST:
         raise LabelsError(
-            f"Labels must be numbered 0, 1, 2, …; these run from {low} to {high}: number them anew "
+            f"Labels must be numbered 0, 1, 2, …; these run from {low} to {high}; renumber them "
             "(`label_images.relabelled`)."
         )
     return high
@@ -149,7 +149,7 @@ def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the mean of `values`, float or bool (H, W), over each label 1..n of an image (H, W): float64 (n,); 0 for
     absent labels."""
     if values.shape != labels.shape:
-        raise LabelsError(f"Labels have {labels.shape} px, the values {values.shape}.")
+        raise LabelsError(f"Labels have {labels.shape} px, but the values have {values.shape}.")
     return _averaged(labels, values, largest(labels) + 1)[1:]
 
 
@@ -167,7 +167,7 @@ def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Replace the labels 1..n of an image (H, W) by `numbers`, integer (n,). Numbers that are not above 0 become 0.
     Returns int32 (H, W)."""
     if int(labels.max(initial=0)) > len(numbers):
-        raise LabelsError(f"Labels run to {labels.max()}, where {len(numbers)} are known.")
+        raise LabelsError(f"Labels run to {labels.max()}, but only {len(numbers)} are known.")
     return _looked_up(labels, np.concatenate(([0], numbers)).astype(np.int32))
 
 

@@ -48,9 +48,9 @@ def read_zarr(
     array = levels[0]
     if len({level.dtype for level in levels}) > 1:
         kinds = " and ".join(sorted({str(level.dtype) for level in levels}))
-        raise MicrographError(f"{name}: its resolutions are of different number types ({kinds}); export it again.")
+        raise MicrographError(f"{name}: its resolutions have different data types ({kinds}); export it again.")
     if array.ndim < 2:
-        raise MicrographError(f"{name}: it has one dimension only; an image has two.")
+        raise MicrographError(f"{name}: it has only one dimension; an image has two.")
     names = [axis["name"] if isinstance(axis, Mapping) else str(axis) for axis in image.get("axes", ())]
     names = names or ["t", "c", "z", "y", "x"][-array.ndim :]
     channels = array.shape[names.index("c")] if "c" in names else 1
@@ -85,7 +85,7 @@ def _opened(path: Path, name: str) -> tuple[Any, list[Any]]:
         image = attributes.get("ome", attributes)["multiscales"][0]
         return image, [group[level["path"]] for level in image["datasets"]]
     except (BaseZarrError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise MicrographError(f"{name}: no OME-Zarr image; export it as OME-Zarr, or as TIFF.") from error
+        raise MicrographError(f"{name}: not an OME-Zarr image; export it as OME-Zarr, or as TIFF.") from error
 
 
 def _left_out(array: Any, names: list[str]) -> list[str]:

@@ -36,10 +36,10 @@ def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
         micrograph = read_micrograph(path.with_name(f"{name}.png"), name)
         read = _read(path)
         if read.labels.shape != micrograph.shape:
-            raise MicrographError(f"{name}: the image and its labels differ in size.")
+            raise MicrographError(f"{name}: the image and its labels differ in size; export them in one size.")
         pairs.append((replace(micrograph, notes=(*micrograph.notes, *read.notes)), read.labels))
     if not pairs:
-        raise MicrographError(f"{folder}: no <id>.png with an <id>_label.png beside it.")
+        raise MicrographError(f"{folder}: there is no <id>.png with an <id>_label.png beside it.")
     return pairs
 
 

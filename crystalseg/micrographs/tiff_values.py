@@ -62,8 +62,8 @@ def samples_of(page: Any, name: str) -> Samples:
     if colour is None or (colour == 4 and (count < 4 or _ink_set(page) != 1)):
         kind = getattr(page.photometric, "name", str(page.photometric))
         raise MicrographError(
-            f"{name}: its colours are stored in a way that is not read ({kind}), such as a camera's raw values; save "
-            "it as gray or RGB."
+            f"{name}: its colours are stored in a way that cannot be read ({kind}), such as raw values of a camera; "
+            "save it as gray or RGB."
         )
     if colour > count:  # a gray level that is declared as a colour
         colour = 1
@@ -92,7 +92,7 @@ def meaning(page: Any, array: np.ndarray, samples: Samples, channel: int, name: 
     colour = _colour(page, array, name)
     alpha = samples.alpha
     if alpha is not None and not array[..., alpha].any():
-        notes.append("Its transparency hides all of it, so that it was left out.")
+        notes.append("The transparency channel hides the whole image, so it was ignored.")
         alpha = None
     if alpha is None:
         return lambda part: colour(part[..., : samples.colour])
@@ -138,7 +138,7 @@ def _colour(page: Any, array: np.ndarray, name: str) -> Convert:
         return _lab(kind == PHOTOMETRIC.ICCLAB, array, name)
     if kind == PHOTOMETRIC.YCBCR and getattr(COMPRESSION(page.compression), "name", "") not in _TO_RGB:
         if array.dtype != np.uint8 or page.is_subsampled:
-            raise MicrographError(f"{name}: its YCbCr colours are subsampled or not of 8 bits; save it as RGB.")
+            raise MicrographError(f"{name}: its YCbCr colours are subsampled or do not have 8 bits; save it as RGB.")
         return lambda part: _by_pillow(part, "YCbCr")
     return lambda part: _full(part, page)
 
@@ -160,7 +160,7 @@ def _lab(offset: bool, array: np.ndarray, name: str) -> Convert:
     """Convert CIE 1976 L*a*b* of 8 or 16 bits (TIFF 6.0, section 23) to sRGB of 8 bits. `offset`: a and b are unsigned
     (ICC)."""
     if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
-        raise MicrographError(f"{name}: its CIE L*a*b* colours are not of 8 or 16 bits; save it as RGB.")
+        raise MicrographError(f"{name}: its CIE L*a*b* colours do not have 8 or 16 bits; save it as RGB.")
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(*profiles, "LAB", "RGB")
 

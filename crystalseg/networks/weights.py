@@ -73,7 +73,7 @@ def without_note(data: bytes, name: str, what: str = "The file") -> tuple[bytes,
     try:
         header = _header(data)
         metadata = dict(header.get("__metadata__", {}))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{what} is not a safetensors file, or is damaged.") from error
     text = metadata.pop(name, "")
     return _with_header(data, header | {"__metadata__": metadata}), text

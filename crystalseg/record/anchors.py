@@ -81,9 +81,9 @@ def _key() -> Ed25519PrivateKey:
             _make_key(path)
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
-        raise RecordError(f"The key that signs the record, {path}, cannot be used: restore it.") from error
+        raise RecordError(f"The key that signs the record, {path}, cannot be used. Restore it.") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise RecordError(f"The key that signs the record, {path}, is none of Ed25519.")
+        raise RecordError(f"The key that signs the record, {path}, is not an Ed25519 key. Restore it.")
     return key
 
 
@@ -133,12 +133,12 @@ def check(engine: Engine, data: bytes) -> Iterator[str]:
     own = _public(_key())
     for held in anchors_in(data):
         if not held.is_genuine:
-            yield f"The report names entry {held.number} of the record, but its signature is false: it was changed."
+            yield f"The report was changed: its signature for entry {held.number} of the record is false."
         elif held.key != own:
-            yield f"The report was signed with another key ({held.key[:16]}…) than this record's ({own[:16]}…)."
+            yield f"The report was signed with the key {held.key[:16]}…, but this record's key is {own[:16]}…."
         try:
             held.stamped()
         except timestamps.StampError as error:
             yield str(error)
         if held.number and ledger.hash_of(engine, held.number) != held.hash:
-            yield f"The record was rewritten since the report was issued: entry {held.number} is not what it was."
+            yield f"The record was rewritten after the report was issued: entry {held.number} differs."

@@ -36,12 +36,12 @@ def approve(engine: Engine, run_id: str, by: Person | str, meaning: str = "appro
     """
     who = str(by).strip()
     if not who:
-        raise UserError("An approval needs the name of who approves.")
+        raise UserError("An approval needs the name of the approver.")
     if meaning not in MEANINGS:
-        raise UserError(f"A signature means one of: {', '.join(MEANINGS)}.")
+        raise UserError(f"The meaning of a signature must be one of: {', '.join(MEANINGS)}.")
     identity = by.identity if isinstance(by, Person) else ""
     if not identity and people.roles(engine):
-        raise UserError("People of this record sign in: sign on its History page, with a name that is vouched for.")
+        raise UserError("Users of this record sign in. Sign on the History page, where sign-in vouches for your name.")
     entry = entry_of(engine, run_id)
     if meaning == "approval":
         _four_eyes(engine, entry, who)
@@ -66,11 +66,11 @@ def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
     if profile is None or not profile.four_eyes:
         return
     made = makers(engine, entry)
-    asks = "its profile asks for approval by another person"
+    asks = "Its profile requires approval by another person"
     if not made:
-        raise UserError(f"Run {entry.subject}: {asks} than its operator, and none is on record.")
+        raise UserError(f"Run {entry.subject} has no operator on record. {asks} than its operator.")
     if any(people.same(who, maker) for maker in made):
-        raise UserError(f"Run {entry.subject} was made by {', '.join(made)}: {asks}.")
+        raise UserError(f"Run {entry.subject} was made by {', '.join(made)}. {asks}.")
 
 
 def signatures(engine: Engine, run_id: str) -> list[Signature]:

@@ -50,7 +50,7 @@ def audit(engine: Engine, since: Audited | None = None) -> Iterator[str]:
         last, previous = since.number, since.hash
     elif since is not None:
         good = False
-        yield f"Entry {since.number} is not the one that was audited on {since.when[:10]}; all entries are read again."
+        yield f"Entry {since.number} is not the one audited on {since.when[:10]}, so all entries are audited again."
     with Session(engine) as session:
         gone = select(EntryRow.subject, EntryRow.number).where(EntryRow.kind == "deletion").order_by(EntryRow.number)
         deleted = {row.subject: row.number for row in session.execute(gone)}
@@ -98,11 +98,11 @@ def _end(engine: Engine, last: int, head: tuple[int, str] | str) -> Iterator[str
     """Yield what is wrong with the end of the record, compared with its head file."""
     if isinstance(head, str):
         if last or head == "damaged":
-            yield f"{ledger.head_file().name} is {head}: whether the record ended with entry {last} cannot be told."
+            yield f"{ledger.head_file().name} is {head}, so it is not known whether entry {last} was the last one."
         return
     number, sha256 = head
     if number > last:
-        yield f"The record ends with entry {last}, but {number} were written."
+        yield f"The record ends with entry {last}, but {number} entries were written."
     elif number and ledger.hash_of(engine, number) != sha256:
         yield f"Entry {number} is not the one that was written."
 

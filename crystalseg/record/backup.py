@@ -44,7 +44,7 @@ def backup(engine: Engine, path: Path) -> list[str]:
                 if (store.home() / name).exists():
                     archive.write(store.home() / name, name)
     except OSError as error:
-        raise RecordError(f"{path}: cannot be written ({error.strerror}); no back-up was made.") from error
+        raise RecordError(f"{path}: cannot be written ({error.strerror}). No back-up was made.") from error
     return list(audit(engine))
 
 
@@ -55,7 +55,7 @@ def restore(engine: Engine, path: Path) -> list[str]:
     RecordError if the file is damaged or not a back-up, or if the record is not empty.
     """
     if ledger.end(engine)[0]:
-        raise RecordError("The record here is not empty: restore into a new one ($CRYSTALSEG_HOME, or a new database).")
+        raise RecordError("This record is not empty. Restore into a new one ($CRYSTALSEG_HOME, or a new database).")
     rows = entries_in(path, _bring)
     try:
         with Session(engine) as session, session.begin():
@@ -72,14 +72,14 @@ def entries_in(path: Path, bring: Callable[[zipfile.ZipFile], None] = lambda _: 
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.comment != FORMAT.encode():
-                raise RecordError(f"{path} is no back-up of a record.")
+                raise RecordError(f"{path} is not a back-up of a record.")
             bring(archive)
             with archive.open("ledger.jsonl") as lines:
                 return [dict(zip(_COLUMNS, json.loads(line), strict=True)) for line in lines]
     except RecordError:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds of errors for a damaged file
-        raise RecordError(f"{path} is damaged or no back-up: {error}.") from error
+        raise RecordError(f"{path} is damaged, or is not a back-up: {error}.") from error
 
 
 def _bring(archive: zipfile.ZipFile) -> None:
@@ -94,7 +94,7 @@ def _bring_file(archive: zipfile.ZipFile, name: str) -> None:
     data = archive.read(name)
     sha256 = hashlib.sha256(data).hexdigest()
     if name != f"files/{sha256}":
-        raise RecordError(f"The back-up is damaged: {name} has other bytes than its name says.")
+        raise RecordError(f"The back-up is damaged: the content of {name} does not match its name.")
     store.put(data)
 
 

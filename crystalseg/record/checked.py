@@ -16,7 +16,7 @@ def check(engine: Engine, job: str, polygon: Polygon, who: str = "") -> None:
     """Record a checked area by its corners (y, x), in px of the measured image. Raises UserError for fewer than three
     corners."""
     if len(polygon) < 3:
-        raise UserError("Drag round an area: a line has no inside.")
+        raise UserError("Drag around an area. A line encloses nothing.")
     corners = [[round(float(y), 1), round(float(x), 1)] for y, x in polygon]
     ledger.append(engine, "checked", job, {"polygon": corners}, who)
 

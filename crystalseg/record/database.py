@@ -16,14 +16,14 @@ from crystalseg.record import store
 BUSY_SECONDS = 10
 # Words in an error of SQLite or PostgreSQL, and the sentence that users get. The first match is taken.
 _SENTENCES = (
-    ("locked", "The record is busy: other programs hold it; try again."),
-    ("is full", "The disk that holds the record is full: make room and try again. What is on record is safe."),
-    ("malformed", "The record's database is damaged: restore it from a back-up."),
-    ("not a database", "The record's database is damaged: restore it from a back-up."),
-    ("disk i/o error", "The disk that holds the record fails or is full; what is on record before this is safe."),
-    ("readonly", "The record cannot be written: check the permissions of its folder and files."),
-    ("unable to open", "The record cannot be opened: check the permissions of its folder and files."),
-    ("connection", "The record's database does not answer: see that it runs, and try again."),
+    ("locked", "Other programs are using the record. Try again."),
+    ("is full", "The disk that holds the record is full. Free some space and try again. Everything on record is safe."),
+    ("malformed", "The record's database is damaged. Restore it from a back-up."),
+    ("not a database", "The record's database is damaged. Restore it from a back-up."),
+    ("disk i/o error", "The disk that holds the record has failed or is full. Check it. Earlier entries are safe."),
+    ("readonly", "The record cannot be written. Check the permissions of its folder and files."),
+    ("unable to open", "The record cannot be opened. Check the permissions of its folder and files."),
+    ("connection", "The record's database does not answer. Make sure that it runs, and try again."),
 )
 
 
@@ -35,7 +35,7 @@ def explained(error: DBAPIError) -> str:
     """Turn a database error into a sentence for the user."""
     said = " ".join(str(error.orig).split())
     found = (sentence for words, sentence in _SENTENCES if words in said.lower())
-    return next(found, f"The record's database refuses: {said}.")
+    return next(found, f"The record's database reports an error: {said}.")
 
 
 def open_database(url: str | None = None) -> Engine:
@@ -46,8 +46,8 @@ def open_database(url: str | None = None) -> Engine:
         engine = create_engine(url)
     except (ArgumentError, ImportError) as error:
         raise RecordError(
-            "The address of the record's database cannot be used: set CRYSTALSEG_DATABASE_URL to one such as "
-            "postgresql+psycopg://user@host/database, and install its driver."
+            "The address of the record's database cannot be used. Set CRYSTALSEG_DATABASE_URL to an address such as "
+            "postgresql+psycopg://user@host/database, and install the driver."
         ) from error
     if engine.dialect.name == "sqlite":
 

@@ -37,7 +37,7 @@ class Instrument:
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError as error:
-            raise UserError("The date of a calibration is written as 2026-01-31.") from error
+            raise UserError("Write the date of a calibration as 2026-01-31.") from error
         self.calibration()
 
     def calibration(self) -> Calibration:
@@ -59,7 +59,7 @@ def find(engine: Engine, name: str) -> Instrument:
     """Return the calibration of that name. Raises UserError, which lists the existing names."""
     saved = instruments(engine)
     if name not in saved:
-        raise UserError(f"There is no calibration '{name}'; there are: {', '.join(saved) or 'none'}.")
+        raise UserError(f"There is no calibration '{name}'. Calibrations on record: {', '.join(saved) or 'none'}.")
     return saved[name]
 
 

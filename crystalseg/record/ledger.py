@@ -42,7 +42,7 @@ KINDS = {
     "retirement": "models retired",
     "series": "series",
     "track": "corrections of tracks",
-    "role": "roles given and taken",
+    "role": "changes of roles",
     "sign-in": "sign-ins",
     "time-stamp": "time stamps",
     "deletion": "deletions",
@@ -124,7 +124,7 @@ def append(
                 if after is not None and session.scalar(
                     select(EntryRow.number).where(*_of(kind, subject), EntryRow.number > after).limit(1)
                 ):
-                    raise StaleError("Somebody else changed the same just now: look at what it is, and try again.")
+                    raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
                 last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
                 # never earlier than the previous entry, even if the clock was set back
@@ -153,7 +153,7 @@ def append(
         try:
             write_head(entry.number, entry.hash)
         except OSError:  # the entry is valid anyway, and the next one updates the head
-            _log.warning("The end of the record could not be noted in %s.", head_file(), exc_info=True)
+            _log.warning("The last entry of the record could not be noted in %s.", head_file(), exc_info=True)
         return entry
 
 

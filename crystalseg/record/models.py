@@ -88,7 +88,7 @@ class Model:
         if not self.scores or not self.scores["areas"]:
             return "not validated"
         areas = self.scores["areas"]
-        return f"PQ {self.scores['pq']:.2f} on {areas} area{'s' if areas != 1 else ''} left out"
+        return f"PQ {self.scores['pq']:.2f} on {areas} area{'s' if areas != 1 else ''} it did not learn"
 
     def rows(self) -> list[tuple[str, str]]:
         """Return everything that is known of the model except its curve, as rows."""
@@ -97,22 +97,22 @@ class Model:
             ("material", self.material or "any"),
             ("verdict", self.verdict),
             ("origin", self.origin),
-            ("began from", self.parent or "the shipped weights"),
+            ("started from", self.parent or "the shipped weights"),
             ("architecture", self.network),
-            ("SHA-256 of its weights", self.weights),
-            ("by", self.who or "nobody named"),
-            ("made", self.created[:19] + " UTC"),
-            ("learnt", ", ".join(self.data) or "nothing here"),
+            ("SHA-256 of weights", self.weights),
+            ("made by", self.who or "not named"),
+            ("made on", self.created[:19] + " UTC"),
+            ("taught with", ", ".join(self.data) or "nothing on record here"),
             ("recipe", json.dumps(self.recipe)),
         ]
         scores = self.scores or {}
         if scores.get("number") is not None:
-            rows.append(("number of crystals, mean error", f"{100 * scores['number']:.1f} %"))
+            rows.append(("mean error of the number of crystals", f"{100 * scores['number']:.1f} %"))
         mean = [error for error in (scores.get("errors") or {}).get("mean", ()) if error is not None]
         if mean:
             each = ", ".join(f"{100 * error:+.1f}" for error in mean)
-            rows.append(("average crystal size, error on each area", f"{each} %"))
-        others = ("others", "on drawn images"), ("real", f"on {scores.get('real_areas')} areas of other materials")
+            rows.append(("error of the average crystal size on each area", f"{each} %"))
+        others = ("others", "on synthetic images"), ("real", f"on {scores.get('real_areas')} areas of other materials")
         for key, where in others:
             if scores.get(key) is not None:
                 rows.append((f"PQ {where}", f"{scores[key]:.3f}, {scores[f'{key}_before']:.3f} before"))
@@ -127,13 +127,13 @@ class Model:
         lost = max(self.scores[f"{key}_before"] - self.scores[key] for key in ("others", "real") if key in self.scores)
         if areas:
             of = f"{areas} area{'s' if areas != 1 else ''} it did not learn"
-            words = f"PQ {self.scores['pq']:.2f} on {of}, {self.scores['pq_before']:.2f} before it was taught."
+            words = f"PQ {self.scores['pq']:.2f} on {of}, {self.scores['pq_before']:.2f} before the lesson."
         else:
-            words = "Nothing could be left out: check two more areas."
+            words = "Not validated, because no area could be left out. Check two more areas."
         if areas < LEAST_IMAGES:
-            words += f" No verdict can be given on fewer than {LEAST_IMAGES}."
+            words += f" A verdict needs {LEAST_IMAGES} or more such areas."
         if lost > FORGOTTEN:
-            words += f" On other materials it lost {100 * lost:.0f} points of PQ: use it for its own only."
+            words += f" It lost {100 * lost:.0f} points of PQ on other materials. Use it for its own material only."
         return words
 
 
@@ -141,7 +141,8 @@ def check_name(name: str) -> str:
     """Return the name if a model can have it. Raises ModelError if not."""
     if not re.fullmatch(MODEL_NAME, name):
         raise ModelError(
-            "A model's name has 1 to 40 letters, digits, spaces, dots or dashes, and begins with a letter or digit."
+            "A model's name must have 1 to 40 letters, digits, spaces, dots or dashes, and begin with a letter or "
+            "digit."
         )
     return name
 
@@ -150,7 +151,8 @@ def register(engine: Engine, model: Model, who: str = "") -> Model:
     """Put a model on record as the next version of its name, and return it. Its weights must be in the store."""
     check_name(model.name)
     if model.network not in FLOW_NETWORKS:
-        raise ModelError(f"A model is one of {', '.join(FLOW_NETWORKS)}, not '{model.network}'.")
+        known = ", ".join(FLOW_NETWORKS)
+        raise ModelError(f"The architecture of a model must be one of {known}, not '{model.network}'.")
     derived = ("version", "weights", "who", "created", "retired")
     facts = {key: value for key, value in asdict(model).items() if key not in derived}
     body = json.loads(json.dumps(facts | {"files": {"weights": model.weights}}))  # in the form that an entry returns
@@ -200,7 +202,7 @@ def find(engine: Engine, reference: str) -> Model:
         found = [m for m in every if m.name == name and not m.retired]
     if not found:
         there = ", ".join(m.reference for m in every if not m.retired) or "none"
-        raise ModelError(f"There is no model '{reference}'; there are: {there}.")
+        raise ModelError(f"There is no model '{reference}'. Models on record: {there}.")
     return found[-1]
 
 
@@ -228,5 +230,5 @@ def taught(engine: Engine, settings: Settings) -> "Taught | None":
         return None
     model = find(engine, settings.model)
     if model.network != settings.architecture:
-        raise ModelError(f"Model {model.reference} is {model.network}, not {settings.architecture}.")
+        raise ModelError(f"Model {model.reference} has the architecture {model.network}, not {settings.architecture}.")
     return Taught(model.reference, model.network, model.weights, store.get(model.weights))

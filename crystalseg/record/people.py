@@ -57,13 +57,13 @@ def give_role(engine: Engine, identity: str, role: str, who: str) -> None:
     """Replace a person's role, or take it away with "". Raises UserError, which says why it cannot be done."""
     identity = identity.strip().lower()
     if role not in (*ROLES, ""):
-        raise UserError(f"There is no role '{role}'; there are: {', '.join(ROLES)}.")
+        raise UserError(f"There is no role '{role}'. Choose from {', '.join(ROLES)}.")
     if not 0 < len(identity) <= 254 or any(c.isspace() for c in identity):
-        raise UserError("A role is given to an e-mail address, as the sign-in provider states it.")
+        raise UserError("Give the role to an e-mail address, as the sign-in provider states it.")
     held = roles(engine)
     administrators = {person for person, now in held.items() if now == "administrator"}
     if administrators == {identity} and role != "administrator":
-        raise UserError(f"{identity} is the only administrator: make somebody else one first.")
+        raise UserError(f"{identity} is the only administrator. Make somebody else an administrator first.")
     if held.get(identity, "") != role:
         ledger.append(engine, "role", store.digest(identity), {"person": identity, "role": role}, who)
 

@@ -1,5 +1,6 @@
 """Profiles: everything that is chosen once for a product, on record by name and as JSON."""
 
+import datetime
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -27,6 +28,7 @@ SECTIONS = {
     "method": "Method",
     "signature": "Signatures",
 }
+MOST_DAYS = datetime.timedelta.max.days  # for which images can be kept
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,16 @@ class Profile:
         if not (isinstance(self.name, str) and 0 < len(self.name.strip()) <= 60):
             raise SettingsError("A profile needs a name of 1 to 60 characters.")
         if not (isinstance(self.product, str) and isinstance(self.kind, str)):
-            raise SettingsError("Product and kind of material of a profile are texts.")
+            raise SettingsError("The product and the kind of material of a profile must be text.")
         unknown = {str(section) for section in self.sections} - set(SECTIONS)
         if unknown:
-            raise SettingsError(f"Unknown section '{min(unknown)[:60]}'; known are {', '.join(SECTIONS)}.")
+            raise SettingsError(f"There is no report section '{min(unknown)[:60]}'. Choose from {', '.join(SECTIONS)}.")
         if len({limit.above for limit in self.limits if limit.above is not None}) > 1:
-            raise SettingsError("A profile can limit the area share above one size only.")
+            raise SettingsError("A profile can limit the area share above only one size.")
         if not (isinstance(self.four_eyes, bool) and isinstance(self.default, bool)):
-            raise SettingsError("Whether a profile is a default, and whether it asks for four eyes, is true or false.")
-        if self.keep_images is not None and not (type(self.keep_images) is int and self.keep_images >= 1):
-            raise SettingsError("Images are kept for a whole number of days, 1 or more, or without end.")
+            raise SettingsError("“default” and “four_eyes” of a profile must be true or false.")
+        if self.keep_images is not None and not (type(self.keep_images) is int and 1 <= self.keep_images <= MOST_DAYS):
+            raise SettingsError(f"Keep images for a whole number of days from 1 to {MOST_DAYS:,}, or without end.")
 
     def to_json(self) -> str:
         """Return it as text that `from_json` reads, with the version of the format."""
@@ -83,11 +85,11 @@ class Profile:
         if not isinstance(given, dict):
             raise SettingsError("A profile must be a JSON object.")
         if given.get("format") != FORMAT:
-            raise SettingsError(f"This is no profile of format {FORMAT}: export it again from this program.")
+            raise SettingsError(f"This is not a profile of format {FORMAT}. Export it again from this program.")
         facts = {key: value for key, value in given.items() if key != "format"}
         unknown = set(facts) - {f.name for f in fields(Profile)}
         if unknown:
-            raise SettingsError(f"Unknown in a profile: '{min(unknown)}'.")
+            raise SettingsError(f"A profile has no entry '{min(unknown)}'. Remove it.")
         try:
             settings = Settings.on_record(facts.get("settings", {}))
             # New runs are measured by the current convention, whatever the profile was saved with.
@@ -136,5 +138,5 @@ def find(engine: Engine, name: str) -> Profile:
         return default
     if name not in offered:
         there = ", ".join(offered) or "none"
-        raise SettingsError(f"There is no profile '{name}'; there are: {there}.")
+        raise SettingsError(f"There is no profile '{name}'. Profiles on record: {there}.")
     return offered[name]

@@ -20,10 +20,10 @@ def recompute(engine: Engine, reopened: Reopened, models: Models) -> Summary | N
     None if no crystal counts. Raises UserError, which says why the run cannot be recomputed."""
     run, micrograph = reopened.run, reopened.micrograph
     if micrograph is None:
-        raise UserError(f"Run {run.id}: its image was not kept, so that it cannot be segmented again.")
+        raise UserError(f"Run {run.id} cannot be segmented again, because its image was not kept.")
     models = with_taught(models, taught(engine, run.chosen))
     if not same_networks(run, models.hashes):
-        raise UserError(f"Run {run.id}: it was made with other networks than those installed.")
+        raise UserError(f"Run {run.id} cannot be segmented again, because it used other weights than those installed.")
     settings = run.chosen
     if not run.job:
         segmentation, log = segment(micrograph, settings, models), []

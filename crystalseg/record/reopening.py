@@ -30,7 +30,7 @@ class Reopened:
 def reopen(run: Run, with_image: bool = True) -> Reopened:
     """Read the files of a run and measure its labels again. Raises StoreError if a file is missing or changed."""
     if "labels" not in run.files:
-        raise store.StoreError(f"The labels of run {run.id} were not kept: it is of an earlier release.")
+        raise store.StoreError(f"The labels of run {run.id} were not kept, because an earlier release made it.")
     with np.load(io.BytesIO(store.get(run.files["labels"])), allow_pickle=False) as file:
         labels, confidence = file["labels"], file["confidence"]
     measuring = run.chosen.measuring
@@ -55,7 +55,7 @@ def reopen(run: Run, with_image: bool = True) -> Reopened:
 def whole_image(run: Run) -> Micrograph:
     """Return the image as uploaded, with the run's pixel size. Raises StoreError if it is not in the store."""
     if "image" not in run.files:
-        raise store.StoreError(f"The image of run {run.id} was not kept: upload {run.image_name} again.")
+        raise store.StoreError(f"The image of run {run.id} was not kept. Upload {run.image_name} again.")
     image = store.checked(run.files["image"])
     channel = run.channel if run.channel > 1 else None
     micrograph = read_micrograph(image, run.image_name, float("inf"), store.home(), channel)
@@ -87,8 +87,8 @@ def stated_otherwise(run: Run, summary: Summary | None) -> str:
         return ""
     words = ["not known" if np.isnan(ends).any() else f"{ends[0]:.4g} to {ends[1]:.4g}" for ends in (then, now)]
     return (
-        f"The 95 % interval of the average (sampling) is given as it was stated with crystalseg "
-        f"{run.software['crystalseg']}: {words[0]} {unit}. Computed today it is {words[1]} {unit}."
+        f"The 95 % interval of the average (sampling) is {words[0]} {unit}, as crystalseg "
+        f"{run.software['crystalseg']} stated it. Computed today, it is {words[1]} {unit}."
     )
 
 

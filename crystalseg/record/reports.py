@@ -20,7 +20,7 @@ def issued(engine: Engine, data: bytes) -> ledger.Entry:
     """Return the entry of a report from its bytes. Raises UserError if no report on record is exactly this file."""
     numbers = index.reports_with(engine, hashlib.sha256(data).hexdigest())
     if not numbers:
-        raise UserError("This file is no report on record: it was changed since, or comes from elsewhere.")
+        raise UserError("No report on record is exactly this file. It was changed, or it comes from another record.")
     return ledger.numbered(engine, numbers[:1])[0]
 
 

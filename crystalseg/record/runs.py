@@ -139,8 +139,8 @@ class Run:
         unknown = set(facts) - {f.name for f in fields(Run)} - _OF_CALIBRATION
         if unknown:
             raise UserError(
-                f"Run {facts.get('id')} was written by a later version of crystalseg ('{min(unknown)}' is not known "
-                "here): update this one."
+                f"Run {facts.get('id')} was written by a later version of crystalseg: this version does not know "
+                f"'{min(unknown)}'. Update crystalseg."
             )
         region, um_per_px = facts.get("region"), facts.get("um_per_px")
         source, uncertainty = facts.get("calibration") or "", facts.get("calibration_uncertainty")
@@ -227,7 +227,7 @@ def entry_of(engine: Engine, run_id: str) -> ledger.Entry:
     """Return a run's entry in the record. Raises UserError if there is none."""
     entries = ledger.entries(engine, "run", run_id)
     if not entries:
-        raise UserError(f"The record has no run {run_id}.")
+        raise UserError(f"There is no run {run_id} on record.")
     return entries[0]
 
 

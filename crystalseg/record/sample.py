@@ -9,11 +9,11 @@ from crystalseg.record.runs import Run
 _ALIKE: dict[str, Callable[[Run], str | int | dict]] = {
     "methods": lambda run: run.chosen.full_method,
     "weights": lambda run: run.hashes,
-    "versions of the model": lambda run: run.versions,
+    "model versions": lambda run: run.versions,
     "border rules": lambda run: run.chosen.measuring.border_rule,
-    "crystals counted": lambda run: run.chosen.measuring.only or "all",
-    "conventions of boundaries and shapes": lambda run: run.chosen.measuring.convention,
-    "units": lambda run: "µm" if run.um_per_px else "px, as there is no pixel size",
+    "selections of crystals": lambda run: run.chosen.measuring.only or "all",
+    "conventions for boundaries and shapes": lambda run: run.chosen.measuring.convention,
+    "units": lambda run: "µm" if run.um_per_px else "px (no pixel size)",
 }
 
 
@@ -44,8 +44,8 @@ def why_not(runs: Sequence[Run]) -> str:
     twice = next((run for run in runs if run.id not in kept), None)
     if twice is not None:
         return (
-            f"Run {twice.id} measured a place of {twice.image_name} that another of these runs has measured: its "
-            "crystals would count twice; choose one of the two."
+            f"Run {twice.id} and another of these runs measured the same part of {twice.image_name}, so its crystals "
+            "would count twice. Choose one of the two runs."
         )
     first = runs[0]
     for words, fact in _ALIKE.items():
@@ -54,8 +54,8 @@ def why_not(runs: Sequence[Run]) -> str:
         if other is not None:
             differing = f"{_words(said[0])}; {_words(said[other])}"
             return (
-                f"{first.image_name} and {runs[other].image_name} have different {words} ({differing}): "
-                "fields of one sample are measured alike; measure one of them again, or report them apart."
+                f"{first.image_name} and {runs[other].image_name} have different {words} ({differing}). "
+                "Fields of one sample must be measured alike. Measure one of them again, or report them separately."
             )
     return ""
 

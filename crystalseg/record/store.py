@@ -27,7 +27,7 @@ def home() -> Path:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The folder {path} cannot be made ({error.strerror}): name another by CRYSTALSEG_HOME."
+                f"The folder {path} cannot be made ({error.strerror}). Set CRYSTALSEG_HOME to another folder."
             ) from error
     return path
 
@@ -116,6 +116,6 @@ def _verified(path: Path) -> Iterator[BinaryIO]:
         while part := file.read(2**20):
             found.update(part)
         if found.hexdigest() != sha256:
-            raise StoreError(f"The file {sha256[:16]}… of the record was changed: its bytes do not have this hash.")
+            raise StoreError(f"The file {sha256[:16]}… of the record was changed: its content does not have this hash.")
         file.seek(0)
         yield file

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -38,8 +39,8 @@ def stamp(data: bytes) -> str:
         asked = urllib.request.Request(url(), request.as_bytes(), {"Content-Type": "application/timestamp-query"})
         with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
             token = base64.urlsafe_b64encode(answer.read(2**20)).decode().rstrip("=")
-    except (OSError, ValueError) as error:
-        raise StampError("No time stamp: its server did not answer.") from error
+    except (OSError, ValueError, HTTPException) as error:
+        raise StampError("There is no time stamp, because the time-stamp server did not answer.") from error
     check(token, data)
     return token
 
@@ -52,18 +53,18 @@ def check(token: str, data: bytes) -> str:
     """
     answer = _decoded(token)
     if answer.tst_info.message_imprint.message != hashlib.sha256(data).digest():
-        raise StampError("The time stamp is of something else.")
+        raise StampError("The time stamp belongs to other data.")
     when = answer.tst_info.gen_time.isoformat()
     roots = environment.value("CRYSTALSEG_TIMESTAMP_ROOTS")
     if not roots:
-        return f"{when}, its signer not checked"
+        return f"{when}, signer not checked"
     builder = VerifierBuilder()
     try:
         for certificate in load_pem_x509_certificates(Path(roots).read_bytes()):
             builder = builder.add_root_certificate(certificate)
         builder.build().verify_message(answer, data)
     except (OSError, ValueError, VerificationError) as error:
-        raise StampError(f"The signer of the time stamp is not known to {roots}.") from error
+        raise StampError(f"The certificates in {roots} do not vouch for the signer of the time stamp.") from error
     return when
 
 
@@ -72,5 +73,5 @@ def _decoded(token: str) -> TimeStampResponse:
         answer = decode_timestamp_response(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         answer.tst_info.gen_time  # noqa: B018 - a refusal has none
     except Exception as error:  # the decoder raises many kinds of errors
-        raise StampError("The time stamp cannot be read, or was refused by its server.") from error
+        raise StampError("The time stamp cannot be read, or its server refused to give one.") from error
     return answer

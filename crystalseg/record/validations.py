@@ -19,7 +19,9 @@ from crystalseg.segmentation.canonical import canonical
 from crystalseg.segmentation.settings import Settings
 
 SHIPPED = DIRECTORY / "validation.json"
-_VALIDATE = "Validate it on labelled images: python -m crystalseg validate FOLDER --profile PROFILE --kind NAME."
+_VALIDATE = (
+    "Validate the method on labelled images: python -m crystalseg validate FOLDER --profile PROFILE --kind NAME."
+)
 
 
 def own() -> Path:
@@ -50,7 +52,7 @@ def _read(path: Path) -> list[dict]:
         return []
     except (ValueError, TypeError, AttributeError):
         pass
-    raise RecordError(f"{path} is damaged: take it from a back-up, or delete it and validate again.")
+    raise RecordError(f"{path} is damaged. Restore it from a back-up, or delete it and validate again.")
 
 
 def _full(method: str) -> str:
@@ -82,16 +84,16 @@ def no_verdict(profile: Profile) -> str:
     if not profile.limits:
         return ""
     if settings.measuring.only:
-        return "No verdict is given on a selection of crystals: leave “Count only” empty."
+        return "No verdict is given for a selection of crystals. Leave “Count only” empty."
     found = lookup(profile, settings)
     if found is None:
         if not profile.kind:
-            return f"The profile names no kind of material: no verdict is given. {_VALIDATE}"
-        return f"{settings.full_method} was not validated on “{profile.kind}”: no verdict is given. {_VALIDATE}"
+            return f"No verdict is given, because the profile names no kind of material. {_VALIDATE}"
+        return f"No verdict is given, because {settings.full_method} was not validated on “{profile.kind}”. {_VALIDATE}"
     if found.images < LEAST_IMAGES:
-        return f"{found.words} only, {LEAST_IMAGES} or more are needed: no verdict is given. {_VALIDATE}"
+        return f"No verdict is given: {found.words} only; {LEAST_IMAGES} or more images are needed. {_VALIDATE}"
     doubt = found.of(settings.conditions, found.weights).doubt
-    return f"{doubt} (--profile); until then no verdict is given." if doubt else ""
+    return f"No verdict is given: {doubt} (--profile)." if doubt else ""
 
 
 def keep(validation: Validation, path: Path) -> None:
@@ -131,8 +133,8 @@ def unrecorded(engine: Engine) -> Iterator[str]:
         is_measured = entry == measured.get((entry["kind"], entry["method"]))
         if not is_measured and not any(all(entry[name] == of[name] for name in facts) for of in of_models):
             yield (
-                f"What {own().name} says of {entry['method']} on {entry['kind']} is not what was put on record: "
-                "validate it again."
+                f"The validation of {entry['method']} on {entry['kind']} in {own().name} differs from the one on "
+                "record. Validate the method again."
             )
 
 

@@ -41,7 +41,9 @@ def run(pyramid: Pyramid, settings: Settings, clock: Clock, progress: Callable[[
         masks, flows, _ = network.eval(
             pyramid.pixels, cellprob_threshold=choice.foreground_threshold, min_size=choice.min_area, **channels
         )
-    except (RuntimeError, OSError, KeyError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the package raises many kinds of errors for files that are no model
         raise SettingsError(f"cellpose {version} could not use '{model}' ({error}).") from error
     clock.lap("cellpose")
     labels = tidy(masks, choice.min_area)

@@ -196,7 +196,7 @@ def _built(name: str, state: Mapping[str, Tensor], what: str) -> nn.Module:
     try:
         network = BUILD[name](state)
         network.load_state_dict(state)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
         raise WeightsError(f"{what} holds weights of another architecture than '{name}'.") from error
     return _ready(network, torch.device("cpu"))
 

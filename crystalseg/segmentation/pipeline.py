@@ -60,8 +60,8 @@ def segment(
         )
     if pixels > mosaic.WHOLE and settings.instances.holes == "kept":
         raise SettingsError(
-            f"{pixels / 1e6:.0f} megapixels are a mosaic, of which no maps are kept: its crystals' holes are filled; "
-            "choose that, or crop it."
+            f"An image of {pixels / 1e6:.0f} megapixels is a mosaic, in which the holes of crystals are always filled. "
+            "Choose filled holes, or crop it."
         )
     clock = Clock()
     run = RUNS[settings.method.partition(":")[0]]

@@ -64,7 +64,7 @@ class Pyramid:
 
     def device_words(self, exact: bool = False) -> str:
         """Return `device` and number type in words, for the record; `exact`: as in `run`."""
-        more = f", as the memory of {words(self.models.device, exact)} was not enough" if self._fell_back else ""
+        more = f", because the memory of {words(self.models.device, exact)} was not enough" if self._fell_back else ""
         return words(self.device, exact) + more
 
     def run(self, network: Callable[[Tensor], Tensor], stack: np.ndarray, exact: bool = False) -> np.ndarray:

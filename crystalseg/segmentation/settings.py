@@ -108,7 +108,7 @@ class Measuring:
             raise SettingsError("The selection of crystals must be a text, such as “only round ones above 20 µm”.")
         if not within(self.convention, 1, CONVENTION, whole=True):
             raise SettingsError(
-                f"The convention of measuring must be 1 to {CONVENTION}; a later version may know more."
+                f"The convention of measuring must be from 1 to {CONVENTION}. A later version may know more."
             )
         try:
             object.__setattr__(self, "only", parse(self.only).text)
@@ -142,12 +142,12 @@ class Settings:
         name, _, model = str(self.method).partition(":")
         if not isinstance(self.method, str) or name not in METHODS or bool(model) != bool(METHODS[name].model):
             known = ", ".join(f"{known}:MODEL" if method.model else known for known, method in METHODS.items())
-            raise SettingsError(f"Unknown method '{_named(self.method)}'; known are {known}.")
+            raise SettingsError(f"Unknown method '{_named(self.method)}'. Choose from {known}.")
         if not isinstance(self.network, str) or not _NETWORK.fullmatch(self.network):
-            known = f"{', '.join(FLOW_NETWORKS)}, and each with :NAME:VERSION of a model on record"
-            raise SettingsError(f"Unknown flow network '{_named(self.network)}'; known are {known}.")
+            known = f"{', '.join(FLOW_NETWORKS)}, each also with :NAME:VERSION of a model on record"
+            raise SettingsError(f"Unknown flow network '{_named(self.network)}'. Choose from {known}.")
         if not isinstance(self.effort, str) or self.effort not in EFFORTS:
-            raise SettingsError(f"Unknown effort '{_named(self.effort)}'; known are {', '.join(EFFORTS)}.")
+            raise SettingsError(f"Unknown effort '{_named(self.effort)}'. Choose from {', '.join(EFFORTS)}.")
 
     @property
     def short_method(self) -> str:
@@ -277,7 +277,7 @@ def read_json(text: str, what: str) -> Any:
     except json.JSONDecodeError as error:
         raise SettingsError(f"{what} not valid JSON ({error.msg}, line {error.lineno}).") from error
     except (RecursionError, ValueError) as error:
-        raise SettingsError(f"{what} nested too deeply, or with numbers too long to be meant.") from error
+        raise SettingsError(f"{what} nested too deeply or hold numbers that are too long.") from error
 
 
 def _sections(given: Any) -> dict[str, Any]:
@@ -292,11 +292,11 @@ def _sections(given: Any) -> dict[str, Any]:
         kind = kinds.get(name)
         if kind is None or not isinstance(values, dict):
             raise SettingsError(
-                f"Unknown setting '{_named(name)}'; known are method, network, effort, {', '.join(kinds)}."
+                f"Unknown setting '{_named(name)}'. Known settings: method, network, effort, {', '.join(kinds)}."
             )
         unknown = set(values) - {f.name for f in fields(kind)}
         if unknown:
-            raise SettingsError(f"Unknown setting '{name}.{_named(min(unknown))}'.")
+            raise SettingsError(f"Unknown setting '{name}.{_named(min(unknown))}'. Remove it.")
         if any(isinstance(v, float) and not math.isfinite(v) for v in values.values()):
             raise SettingsError(f"A number in '{name}' is not finite.")
         sections[name] = kind(**values)

@@ -259,7 +259,7 @@ def _weights(chosen: Chosen, count: int) -> np.ndarray:
 
 
 def _surer(segmentation: Segmentation, choice: Instances) -> Chosen | None:
-    """Return the choice of SiMA+ if only the least confidence rises, else None. The surest proposals were taken first,
+    """Return the choice of SiMA+ if only the lowest confidence rises, else None. The surest proposals were taken first,
     so the others had no influence on them."""
     before, origin, features = segmentation.settings.instances, segmentation.origin, segmentation.features
     if origin is None or features is None:

@@ -154,7 +154,7 @@ def examples(images: Iterable[Judged], most: int, seed: int) -> Examples:
         weight += [max(count, 1) ** -0.5] * count
     weights = np.array(weight, np.float32)
     if not any(target):
-        raise UserError("The flow network proposes no right crystal on the training images: train it first.")
+        raise UserError("The flow network proposes no right crystal on the training images. Train it first.")
     weights /= weights.mean()
     return Examples(np.array(pictures), np.array(features), np.array(target, np.float32), weights, seen)
 
@@ -272,7 +272,7 @@ def train(arguments: TrainingArguments, network: str = "cellpose") -> Path:
     """
     choice = changed(Recipe(), arguments.recipe)
     if not (arguments.validation or choice.grains):
-        raise UserError("The confidence needs images for its Platt scaling: give --validation or ask for grains.")
+        raise UserError("The confidence needs images for its Platt scaling. Give --validation, or ask for grains.")
     torch.manual_seed(choice.seed)
     models = load_models(arguments.start or DIRECTORY)
     began, images = time.monotonic(), 0

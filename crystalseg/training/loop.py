@@ -81,7 +81,7 @@ def changed(settings: S, text: str) -> S:
         raise UserError(f"Not valid JSON: {text}") from error
     names = {f.name for f in fields(settings)}
     if not isinstance(changes, dict) or not set(changes) <= names:
-        raise UserError(f"Unknown in {text}; known are {', '.join(sorted(names))}.")
+        raise UserError(f"Unknown name in {text}. Known names: {', '.join(sorted(names))}.")
     return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
 
 

@@ -67,7 +67,7 @@ def train(arguments: TrainingArguments, name: str = "sima") -> Path:
     `<output>/<name>.safetensors`."""
     choice, limit = changed(Recipe(), arguments.recipe), changed(Schedule(), arguments.schedule)
     if len(choice.weights) != len(choice.thresholds) + 1:
-        raise UserError("SiMA needs one loss weight a threshold and one for the background.")
+        raise UserError("SiMA needs one loss weight per threshold and one for the background.")
     torch.manual_seed(limit.seed)
     levels = len(choice.thresholds)
     network = build_sima(levels, choice.encoder) if name == "sima" else SA2Net(levels + 1)

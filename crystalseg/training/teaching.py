@@ -39,7 +39,7 @@ class Recipe:
 
     network: `folded` or `cellpose`. steps: of the optimiser.
     patch: side, px. batch: patches per step. learning_rate: the peak.
-    synthetic, rehearsed: shares of patches that rehearse drawn images and real ones of other materials.
+    synthetic, rehearsed: shares of patches that rehearse synthetic images and real ones of other materials.
     alike: share of patches from images like the material.
     every: steps between validations on the areas left out.
     average: see Schedule. seed: of the patches.
@@ -68,8 +68,8 @@ NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], Callable[[nn.Module, Tenso
 
 class Lessons:
     """Draws a checked area, each image equally often. With the recipe's shares as probabilities it draws instead one of
-    LESSONS drawn images, one of `rehearsed`, or one of ALIKE images made from the checked areas, if these are enough.
-    """
+    LESSONS synthetic images, one of `rehearsed`, or one of ALIKE images made from the checked areas, if
+    these are enough."""
 
     def __init__(self, annotations: Sequence[Annotation], rehearsed: Sequence[Annotation], recipe: Recipe):
         self.own = [learnt_from(one) for one in annotations]

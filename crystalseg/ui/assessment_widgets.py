@@ -61,7 +61,7 @@ def by_standard(assessment: Assessment, field: Field, pixels: np.ndarray) -> Non
             (b.figure.words, c.source, uncertainty(c.standard), c.kind, c.how) for b in budgets for c in b.components
         ]
         st.dataframe(pd.DataFrame(parts, columns=["figure", "source", "u", "type", "from"]), hide_index=True)
-        st.caption("U = k · √Σu². k is 2 if all of u is well known, and larger if few fields, images or lines tell.")
+        st.caption("U = k · √Σu². k is 2 if u is well known, and larger if it rests on few fields, images or lines.")
         st.caption(
             "Segmentation: choose a profile that names the kind of material, and validate the method on labelled "
             "images of it (python -m crystalseg validate). Calibration: state the uncertainty of the pixel size."

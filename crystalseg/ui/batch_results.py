@@ -31,6 +31,6 @@ def _large(one: Work) -> None:
     runs = {run.image_name: run for run in one.runs(shared.engine()) if large_images.is_kept(one, run)}
     if not runs:
         return
-    chosen = st.selectbox("Look at a large image", list(runs), None, key=f"large of {one.folder.name}")
+    chosen = st.selectbox("Show a large image", list(runs), None, key=f"large of {one.folder.name}")
     if chosen:
         large_images.result(one, runs[chosen])

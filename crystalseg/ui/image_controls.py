@@ -177,7 +177,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
             f"This may be the scale bar: a stripe {proposal[2] - proposal[0]:.0f} px long, drawn in orange.",
             icon=":material/straighten:",
         )
-        if right.button("Use its ends", key=f"take {item.key}"):
+        if right.button("Use the ends of this stripe", key=f"take {item.key}"):
             ends[:] = proposal
             st.rerun()
     shown = cv2.resize(pixels[top:], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -201,7 +201,7 @@ def _scale_bar(item: session.Item) -> Calibration | None:
         )
     values = list(ends)
     length = number_field("length, µm", f"bar length {item.key}", place=columns[4])
-    words = "Standard uncertainty of the length. If empty, that of the pixel size is unknown too."
+    words = "Standard uncertainty of the length. If empty, the uncertainty of the pixel size is unknown too."
     wide = number_field("± µm", f"bar length ± {item.key}", place=columns[5], placeholder="not known", help=words)
     if not length or values == [0.0] * 4:
         return None

@@ -87,7 +87,7 @@ def _new(uploads: list[Any], path: str) -> None:
         )
         if folder is not None:
             _leave(folder.name)
-    if leave.button("Leave it", icon=":material/close:"):
+    if leave.button("Cancel", icon=":material/close:"):
         _leave(None)
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.evaluation.acquisition import FieldOffer, Seen, offers
 from crystalseg.record import annotations, index, runs
 from crystalseg.record.reopening import reopen
-from crystalseg.record.store import StoreError
 from crystalseg.segmentation.overlay import outlined
 from crystalseg.ui import session, shared
 from crystalseg.ui.plain import plain
@@ -20,16 +20,14 @@ def show(material: str) -> None:
     engine = shared.engine()
     latest = index.runs(engine, most=AT_HAND)
     st.caption(
-        "These parts of recent images have crystals that are least certain and least similar to what is already "
-        "labelled. Correct a part, mark it as checked, and add it."
+        "These parts of recent images hold the crystals that are least certain and least similar to labelled ones. "
+        "Correct a part, mark it as checked, and add it."
     )
     if latest.empty:
         st.info("Measure an image first.", icon=":material/straighten:")
         return
     named = dict(zip(latest["run"], latest["image"], strict=True))
-    images = st.multiselect(
-        "Images at hand", list(named), list(named)[:8], format_func=lambda run: f"{named[run]} · {run}"
-    )
+    images = st.multiselect("Images", list(named), list(named)[:8], format_func=lambda run: f"{named[run]} · {run}")
     if not images:
         return
     taught = tuple(one.files for one in annotations.annotations(engine, material))
@@ -84,10 +82,10 @@ def crop(run: str, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _reopened(run: str) -> Seen | None:
-    """Return the image of a run and its crystals, or None if the image was not kept."""
+    """Return the image of a run and its crystals, or None if the image was not kept or cannot be read."""
     try:
         reopened = reopen(runs.find(shared.engine(), run))
-    except StoreError:
+    except UserError:
         return None
     if reopened.micrograph is None:
         return None

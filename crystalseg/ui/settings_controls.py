@@ -170,7 +170,7 @@ def choose_method(place: str, draft: SettingsDraft, to_run: bool = True) -> str 
             allowed = shared.model(model)
             if shared.is_missing(allowed):
                 st.warning(
-                    f"This machine has nothing at {plain(allowed)}. A run fails unless the machine that computes does.",
+                    f"There is nothing at {plain(allowed)} here. Runs fail unless the computing machine has it.",
                     icon=":material/inventory_2:",
                 )
             return f"{name}:{allowed}" if to_run or draft.names_model else draft.method()
@@ -261,8 +261,8 @@ def choose_instances(place: str, draft: SettingsDraft) -> Instances:
         "Holes in crystals",
         list(HOLES),
         format_func=HOLES.__getitem__,
-        help="The area of a ring or of a hollow crystal, and with it its diameter, is one or the other. Holes smaller "
-        "than the smallest crystal are filled always.",
+        help="This decides the area and the diameter of a ring or a hollow crystal. Holes smaller than the smallest "
+        "crystal are always filled.",
         **_field(place, draft, "holes"),
     )
     return draft.instances()
@@ -283,8 +283,8 @@ def choose_measuring(place: str, draft: SettingsDraft, item: session.Item | None
         "Count only",
         placeholder="all crystals",
         help=f"In words, such as “round ones above 20 µm” or “ohne kleine”. Known words: {WORDS}. The others stay in "
-        "table and picture as left out (grey where filled by size). A selection is not validated, so its figures get "
-        "no verdict.",
+        "the table and the picture, marked as left out (grey if filled by size). A selection is not validated, so "
+        "its figures get no verdict.",
         **_field(place, draft, "only"),
     )
     words = draft.shown("only")

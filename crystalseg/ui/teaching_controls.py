@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
+from crystalseg.errors import UserError
 from crystalseg.execution.corrected import Corrected
 from crystalseg.micrographs.annotations import annotation
-from crystalseg.micrographs.micrograph import Micrograph, MicrographError
+from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import checked
 from crystalseg.record.annotations import annotations, keep
 from crystalseg.record.models import models
@@ -54,17 +55,17 @@ def add_checked(corrected: Corrected, micrograph: Micrograph, who: str) -> None:
             st.rerun()
     else:
         st.caption("Drag around a part with the tool *checked* (R) once every crystal in it is right. Start with 20.")
-    whole = not areas and st.checkbox("All of the image is right", key=f"all checked {corrected.job}")
+    whole = not areas and st.checkbox("The whole image is right", key=f"all checked {corrected.job}")
     material = choose_material("correct material")
     ready = bool((areas or whole) and material and who)
-    if not st.button("Add to what is taught", icon=":material/school:", disabled=not ready):
+    if not st.button("Add to the labelled images", icon=":material/school:", disabled=not ready):
         return
     labels = corrected.history.labels
     marked = np.isin(labels, list(corrected.history.marks))
     try:
         one = annotation(micrograph, np.where(marked, 0, labels), checked.mask(areas, labels.shape) if areas else None)
         kept = keep(engine, one, material, f"run {corrected.job}, corrected", session.who())
-    except MicrographError as error:
+    except UserError as error:
         st.error(plain(error), icon=":material/block:")
         return
     st.success(

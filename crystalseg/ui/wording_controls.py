@@ -29,7 +29,7 @@ def ask_a_model(place: str, draft: SettingsDraft, item: session.Item | None) -> 
         except UserError as error:
             st.session_state[problem] = str(error)
 
-    with st.expander("In any words, by a language model of yours"):
+    with st.expander("In your own words, with your own language model"):
         st.text_input("Wish", placeholder="leave out what looks like dirt", **kept(f"{place} wish", ""))
         st.text_input(
             "Folder of the model",
@@ -38,6 +38,6 @@ def ask_a_model(place: str, draft: SettingsDraft, item: session.Item | None) -> 
             "filter, which you can then read and change above. The filter goes on record.",
             **kept(f"{place} wish model", ""),
         )
-        st.button("Ask it for a filter", on_click=ask, icon=":material/translate:", key=f"{place} ask")
+        st.button("Ask the model for a filter", on_click=ask, icon=":material/translate:", key=f"{place} ask")
         if why := st.session_state.pop(problem, ""):
             st.error(plain(why), icon=":material/filter_alt_off:")

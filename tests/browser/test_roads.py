@@ -274,7 +274,7 @@ def test_a_product_from_profile_through_batch_to_a_run_reopened_and_gone_on_with
     expect(page.get_by_text("the same figures to the last digit")).to_be_visible()
     average = page.get_by_role("row", name="Average crystal size").text_content()
     settled(page)
-    page.get_by_role("button", name="Go on with it").click()
+    page.get_by_role("button", name="Continue with this run").click()
     expect(page.get_by_role("heading", name="field 1.png")).to_be_visible()
     shown = page.locator("[data-testid=stMetricValue]").first
     expect(shown).to_be_visible(timeout=120_000)

@@ -15,7 +15,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from crystalseg.cli.app import main
-from crystalseg.cli.options import calibration_from, settings_from
+from crystalseg.cli.options import calibration_from, settings_from, text_in
 from crystalseg.errors import UserError
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.pairs import read_pairs, write_pair
@@ -97,7 +97,7 @@ def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_pat
         file.write(b" ")
     report = here("audit", tmp_path / "good_report.pdf")
     assert report.returncode == 2
-    assert report.stderr.startswith("This file is no report on record: it was changed")
+    assert report.stderr.startswith("No report on record is exactly this file. It was changed")
     labels = store.place(json.loads((tmp_path / "good_run.json").read_text())["files"]["labels"])
     data = bytearray(labels.read_bytes())
     data[len(data) // 2] ^= 1
@@ -114,7 +114,7 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
     assert "on record" in here("profile", tmp_path / "p.json").stdout
     done = here("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
     assert "Verdict: not decidable. 1 µm ≤ mean diameter" in done.stdout
-    assert "The limit is in µm, the sizes are in px: give the image's pixel size." in done.stdout
+    assert "The limit is in µm, but the sizes are in px. Give the image's pixel size." in done.stdout
     run = json.loads((tmp_path / "good_run.json").read_text())
     assert (run["profile"], run["settings"]["method"]) == ("p", "watershed")
     assert run["verdicts"][0]["outcome"] == "not decidable"
@@ -122,7 +122,7 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
     assert "Verdict: NOT DECIDABLE" in text
     assert "Uncertainty budget" not in text
     wrong = here("segment", images / "good.png", "--out", tmp_path, "--profile", "q")
-    assert (wrong.returncode, wrong.stderr.strip()) == (2, "There is no profile 'q'; there are: p.")
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, "There is no profile 'q'. Profiles on record: p.")
     assert here("segment", images / "good.png", "--out", tmp_path, "--profile", "p", "--method", "sima").returncode
 
 
@@ -137,7 +137,7 @@ def test_a_profile_validated_can_be_judged(tmp_path):
     segment = ("segment", tmp_path / "0.png", "--out", tmp_path / "out", "--profile", "p")
     said = here("validate", tmp_path, "--kind", "discs", "--method", "watershed").stdout
     assert "watershed on 3 images of discs: saved to" in said
-    assert "had other thresholds (h 0, from 15 px²" in no_verdict(made)
+    assert "was validated with other thresholds (h 0, from 15 px²" in no_verdict(made)
     assert "Verdict: not decidable. " in here(*segment).stdout
     assert here("validate", tmp_path, "--profile", "p").returncode == 0
     assert no_verdict(made) == ""
@@ -210,6 +210,15 @@ def test_synth_is_reproducible(tmp_path, kind):
         np.testing.assert_array_equal(labels, same_labels)
 
 
+def test_a_file_that_is_no_text_is_refused_in_a_sentence(images, tmp_path):
+    with pytest.raises(UserError, match="is not a text file"):
+        text_in(images / "good.png")
+    with pytest.raises(UserError, match="cannot be opened"):
+        text_in(tmp_path / "nothing.json")
+    (tmp_path / "mark.json").write_bytes(b"\xef\xbb\xbf{}")  # as Notepad saves it
+    assert text_in(tmp_path / "mark.json") == "{}"
+
+
 def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
     save_instrument(open_database(), Instrument("SEM 2", 0.25, 0.004, "2026-01-31"))
     done = here("segment", images / "good.png", "--out", tmp_path, "--method", "watershed", "--calibration", "SEM 2")
@@ -217,7 +226,7 @@ def test_a_calibration_on_record_is_used_by_name(images, tmp_path):
     run = json.loads((tmp_path / "good_run.json").read_text())
     assert (run["um_per_px"], run["calibration_uncertainty"]) == (0.25, 0.004)
     for given, words in (
-        ((None, None, "SEM 3"), "There is no calibration 'SEM 3'; there are: SEM 2."),
+        ((None, None, "SEM 3"), "There is no calibration 'SEM 3'. Calibrations on record: SEM 2."),
         ((1.0, None, "SEM 2"), "not both"),
         ((None, 1.0, ""), "Give both"),
     ):

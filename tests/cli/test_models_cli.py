@@ -26,11 +26,11 @@ def test_a_model_is_taught_used_shared_and_retired(folder, tmp_path, monkeypatch
         "teach", "powder", "--data", folder, "--material", "metal powder", "--minutes", 0.1, "--operator", "A. K."
     )
     assert said.returncode == 0, said.stderr
-    assert "Model powder:1: Nothing could be left out: check two more areas." in said.stdout
+    assert "Model powder:1: Not validated, because no area could be left out. Check two more areas." in said.stdout
     made = models.find(open_database(), "powder")
     assert (made.material, made.who) == ("metal powder", "A. K.")
     assert "powder:1 · metal powder · not validated" in here("models", "list").stdout
-    assert f"SHA-256 of its weights: {made.weights}" in here("models", "show", "powder").stdout
+    assert f"SHA-256 of weights: {made.weights}" in here("models", "show", "powder").stdout
     # it measures, by name
     image = tmp_path / "image.png"
     Image.fromarray(DRAWN.image).save(image)
@@ -48,7 +48,7 @@ def test_a_model_is_taught_used_shared_and_retired(folder, tmp_path, monkeypatch
     # a new run does not find it by name, and says what there is
     refused = here("segment", image, "--out", out, "--model", "powder")
     assert refused.returncode == 2
-    assert "There is no model 'powder'; there are: none." in refused.stderr
+    assert "There is no model 'powder'. Models on record: none." in refused.stderr
     file = tmp_path / "powder.safetensors"
     assert here("models", "export", "powder:1", file).returncode == 0
     assert "Model zinc:1 is on record" in here("models", "import", file, "--name", "zinc").stdout
@@ -59,11 +59,11 @@ def test_a_model_is_taught_used_shared_and_retired(folder, tmp_path, monkeypatch
     ("arguments", "words"),
     [
         (("teach", "steel"), "There is no labelled image of steel yet"),
-        (("teach", "steel", "--go-on"), "holds no lesson"),
+        (("teach", "steel", "--go-on"), "There is no lesson in"),
         (("teach", "a/b", "--go-on"), "1 to 40 letters"),
         (("teach", "steel", "--data", "nowhere"), "no <id>.png with an <id>_label.png beside it"),
-        (("models", "share", "nowhere"), "There is no folder nowhere: make it first"),
-        (("models", "show", "steel"), "There is no model 'steel'; there are: none."),
+        (("models", "share", "nowhere"), "There is no folder nowhere. Make it first"),
+        (("models", "show", "steel"), "There is no model 'steel'. Models on record: none."),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(arguments, words):

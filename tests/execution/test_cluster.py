@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
+from crystalseg.execution import cluster as module
 from crystalseg.execution.cluster import ClusterError, connected, measured_elsewhere
 from crystalseg.execution.one_image import measure_micrograph
 from crystalseg.execution.queue import Queue
 from crystalseg.execution.worker import measured_by, run_job
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record.runs import find
+from crystalseg.segmentation.models import Taught
 from crystalseg.segmentation.progress import Cancelled, Progress
 from crystalseg.segmentation.settings import Settings
 from tests.conftest import discs
@@ -89,3 +91,19 @@ def test_workers_of_this_machine_end_with_their_client():
         (number,) = client.run(os.getpid).values()
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
+
+
+def test_a_process_keeps_the_latest_models_only(monkeypatch):
+    built = []
+    monkeypatch.setattr(module, "_brought", {})
+    monkeypatch.setattr(module, "_shipped", lambda: None)
+    monkeypatch.setattr("crystalseg.segmentation.models.with_taught", lambda _, taught: built.append(taught) or taught)
+    taught = [Taught(f"m:{k}", "folded", f"test-{k}", b"") for k in range(module.MOST_BROUGHT + 1)]
+    for one in taught:
+        assert module.models(module.bring(one)) is one
+    assert list(module._brought) == [one.sha256 for one in taught[1:]]
+    assert module.models(taught[-1].sha256) is taught[-1]
+    assert built == taught  # the latest was still loaded
+    assert module.models(taught[1].sha256) is taught[1]
+    assert built[-1] is taught[1]  # an earlier one is loaded again
+    module._with_taught.cache_clear()

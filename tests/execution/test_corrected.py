@@ -121,7 +121,7 @@ def test_who_corrects_what_somebody_else_has_just_corrected_is_told():
     engine = open_database()
     one, other = opened(engine, "job"), opened(engine, "job")
     one.do(Correction("delete", (1,)))
-    with pytest.raises(CorrectionError, match="Somebody else corrected this image just now"):
+    with pytest.raises(CorrectionError, match="Somebody else has just corrected this image"):
         other.do("undo")
     assert_as_on_record(other)
     other.do("undo")

@@ -10,7 +10,7 @@ def test_a_foreseen_failure_is_a_sentence():
     assert failure(MicrographError("The image is empty.")) == "The image is empty."
     assert failure(MemoryError()).startswith("There is not enough memory")
     full = OSError(28, "No space left on device", "/data/x")
-    assert failure(full) == "/data/x: No space left on device; nothing that was shown as saved is lost."
+    assert failure(full) == "/data/x: No space left on device. Everything that was shown as saved is safe."
 
 
 @pytest.mark.meets_faults

@@ -59,7 +59,7 @@ def test_machines_that_share_a_folder_have_the_same_models(made, tmp_path, monke
     assert there.words == "Taken: magnesia:2. Given: magnesia:1."
     assert there.taken[0].scores == made.scores
     assert there.refused == [
-        "notes.safetensors is no exported model: export it on the Teach page or with `models export`."
+        "notes.safetensors is not an exported model. Export it on the Teach page or with `models export`."
     ]
     (folder / "notes.safetensors").write_bytes(exported(made)[:2000])  # it is being copied
     assert exchange(engine, folder).refused == ["notes.safetensors is not a safetensors file, or is damaged."]
@@ -116,9 +116,30 @@ def test_what_is_no_model_is_refused(data, words):
     assert not list(store.home().glob(".import-*"))
 
 
+@pytest.mark.parametrize("network", ["folded", "cellpose", "efficientnet"])
+@pytest.mark.parametrize("value", [torch.tensor(1.0), torch.zeros(3), torch.zeros(0)])
+def test_weights_of_any_shape_are_refused_in_a_sentence(network, value, tmp_path):
+    names = {"folded": FoldedCPNet, "cellpose": CPNet}.get(network, FoldedCPNet)().state_dict()
+    file = tmp_path / "w.safetensors"
+    save_weights(file, {name: value.clone() for name in names}, Card(network, "1", "", "", "2026-01-01"))
+    wrong = exported(Model("odd", 1, network, "", store.put_file(file)))
+    with pytest.raises(WeightsError, match="weights of another architecture"):
+        imported(open_database(), wrong, "odd.safetensors")
+
+
+def test_what_another_part_of_the_program_refuses_stops_no_exchange(made, tmp_path, monkeypatch):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    exchange(open_database(), folder)
+    monkeypatch.setenv("CRYSTALSEG_HOME", str(tmp_path / "elsewhere"))
+    engine = open_database()
+    validations.own().write_text("{")
+    assert "validation.json is damaged" in exchange(engine, folder).refused[0]
+
+
 def test_plain_weights_and_other_architectures_are_refused(made, tmp_path):
     plain = store.get(made.weights)
-    with pytest.raises(ModelError, match="no exported model"):
+    with pytest.raises(ModelError, match="not an exported model"):
         imported(open_database(), plain, "folded.safetensors")
     other = tmp_path / "other.safetensors"
     save_weights(other, CPNet().state_dict(), Card("folded", "1", "", "", "2026-01-01"))

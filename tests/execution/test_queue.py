@@ -191,7 +191,7 @@ def test_cleared_maps_come_back_with_the_labels_on_record_or_not_at_all(queue):
     queue.bring_back("old", PROBE, other)
     failed = until_done(queue, "old")
     assert failed.status == "failed"
-    assert "Other networks" in failed.error
+    assert "other weights" in failed.error
 
 
 def test_those_who_ask_take_turns(without_worker):

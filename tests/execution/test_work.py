@@ -99,7 +99,7 @@ def test_a_kind_that_is_one_file_is_listed_paused_gone_on_with_and_cleared(toy):
     # it pauses where it is asked to, and goes on from there
     (toy.folder / "pause at").touch()
     said = here("work", "go-on", "t1")
-    assert "paused after what is under way" in said.stdout, said.stderr
+    assert "paused after the current step" in said.stdout, said.stderr
     assert "toy toy t1: paused, 50 %, step 2" in said.stdout
     state = toy.state(engine)
     assert (state.status, state.done, state.total, state.share) == ("paused", 2, 4, 0.5)
@@ -119,7 +119,7 @@ def test_a_kind_that_is_one_file_is_listed_paused_gone_on_with_and_cleared(toy):
 
 
 def test_a_folder_without_work_is_named(tmp_path):
-    with pytest.raises(WorkError, match="holds no batch or lesson or mosaic or series"):
+    with pytest.raises(WorkError, match=r"There is no long work \(batch, lesson, mosaic, series\) in"):
         work.work_in(tmp_path)
 
 

@@ -12,7 +12,7 @@ from crystalseg.execution.work_state import LOCK, State, WorkError, ask, is_done
 def test_one_at_a_time_works_in_a_folder(tmp_path):
     with locked(tmp_path):
         assert is_locked(tmp_path)
-        with pytest.raises(WorkError, match="running already"), locked(tmp_path):
+        with pytest.raises(WorkError, match="already running"), locked(tmp_path):
             pass
     assert not is_locked(tmp_path)
 

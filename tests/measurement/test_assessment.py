@@ -46,7 +46,7 @@ def test_what_must_be_said_is_said():
     one = assess([field(discs((960, 960), [*small, (480, 480, 30)]))], "include")
     assert any("ALA" in note for note in one.notes)
     few = assess([field(discs((960, 960), small[:9] + huge[:1]))], "include")
-    assert any("crystals are needed" in note for note in few.notes)
+    assert any("A mean within 5 % (95 %) needs about" in note for note in few.notes)
     two, three = (assess([field(squares(800, 40, (13, 21)))] * n, "exclude").notes for n in (2, 3))
     assert (len(two), three) == (1, [])
     assert "three or more" in two[0]
@@ -61,8 +61,8 @@ def test_a_crystal_cut_by_the_border_breaks_limits_by_what_is_visible_of_it():
     found = assess([field(labels, 1.0)], "exclude", 0.0, known, limits)
     assert found.verdicts[0].outcome == "fail"
     assert found.verdicts[1].outcome in ("fail", "not decidable")
-    assert all("visible of the crystals cut by the border" in v.why for v in found.verdicts)
-    assert any("cut by the border shows 141" in note for note in found.notes)
+    assert all("visible parts of crystals cut by the border" in v.why for v in found.verdicts)
+    assert any("cut by the border measures 141" in note for note in found.notes)
     inside = assess([field(discs((1000, 1000), whole), 1.0)], "exclude", 0.0, known, limits[:1])
     assert inside.outcome == "pass"
 
@@ -73,7 +73,7 @@ def test_a_share_is_not_decided_without_a_pixel_size_uncertainty():
     labels = squares(800, 40, (13, 21))
     assert assess([field(labels)], "exclude", 0.01, known, limit).outcome == "pass"
     undecided = assess([field(labels)], "exclude", None, known, limit).verdicts[0]
-    assert (undecided.outcome, undecided.why) == ("not decidable", "Uncertainty of calibration is not known.")
+    assert (undecided.outcome, undecided.why) == ("not decidable", "The uncertainty from calibration is not known.")
 
 
 def test_sixty_log_normal_crystals_do_not_pass_a_share_that_they_break():

@@ -53,7 +53,7 @@ def test_limits_come_from_the_first_points_and_judge_those_that_follow():
     moved = control_chart(np.append(x, np.full(10, 8.0)))
     assert moved.limits == chart.limits  # what is judged does not move them
     assert all(1 in rules for rules in moved.signals[60:])
-    assert "points that they judge" in control_chart(x[:20]).notes[0]
+    assert "points set the limits by which they are judged" in control_chart(x[:20]).notes[0]
     with pytest.raises(UserError, match="limits of a control chart"):
         control_chart(x, 1)
 

@@ -91,14 +91,14 @@ def test_only_the_selected_are_summed_up():
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("leave out pores and twins", "cannot be read from “twins” on"),
-        ("above", "something is missing"),
-        ("above 20", "Say of equivalent_diameter 20 what it is in: px, nm, µm, mm"),
+        ("leave out pores and twins", "cannot be understood from “twins” on"),
+        ("above", "its end is missing"),
+        ("above 20", "Give a unit with equivalent_diameter 20: px, nm, µm, mm"),
         ("area above 20 µm", "µm²"),
         ("circularity above 3 px", "circularity has no unit"),
-        ("round; drop table", "cannot be read"),
-        ("20 µm", "cannot be read from “20” on"),
-        ("(round", "something is missing"),
+        ("round; drop table", "cannot be understood"),
+        ("20 µm", "cannot be understood from “20” on"),
+        ("(round", "its end is missing"),
     ],
 )
 def test_what_cannot_be_read_is_a_sentence(query, words):
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_a_sentence(query, words):
 def test_what_the_image_cannot_answer_is_a_sentence():
     with pytest.raises(QueryError, match="needs a pixel size"):
         ids("above 20 µm", um=None)
-    with pytest.raises(QueryError, match="needs a method that gives it"):
+    with pytest.raises(QueryError, match="The method gives no"):
         leave_out(measure_crystals(LABELS), "sure", LABELS, IMAGE)
     with pytest.raises(QueryError, match="image, which was not kept"):
         leave_out(measure_crystals(LABELS), "bright", LABELS, None)

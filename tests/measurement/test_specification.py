@@ -61,9 +61,9 @@ def test_pixels_are_not_judged_by_limits_in_micrometres():
     in_px = replace(of(60.0, 1.0), figure=replace(of(60.0, 1.0).figure, unit="px"))
     undecided = judge(Limit("mean", 50, 70), in_px, "px")
     assert (undecided.outcome, undecided.value, undecided.unit) == ("not decidable", 60.0, "px")
-    assert undecided.why == "The limit is in µm, the sizes are in px: give the image's pixel size."
+    assert undecided.why == "The limit is in µm, but the sizes are in px. Give the image's pixel size."
     assert judge(Limit("mean", 50, 70, unit="px"), in_px, "px").outcome == "pass"
-    assert "give the limit in µm" in judge(Limit("mean", 50, 70, unit="px"), of(60.0, 1.0)).why
+    assert "Give the limit in µm" in judge(Limit("mean", 50, 70, unit="px"), of(60.0, 1.0)).why
     share = of(0.05, 0.01, "area_above")
     assert judge(Limit("area_above", None, 0.1, 200), share, "px").outcome == "not decidable"
     assert judge(Limit("area_above", None, 0.1, 200), share, "µm").outcome == "pass"
@@ -92,10 +92,10 @@ def test_more_uncertainty_never_turns_undecided_into_decided(value, small, more)
         (("size", 1), "no figure 'size'"),
         (("mean",), "a lower or an upper"),
         (("mean", 5, 3), "above the upper"),
-        (("area_above", 0, 0.1), "needs its x"),
-        (("mean", 1, 2, 3), "needs its x"),
+        (("area_above", 0, 0.1), "Give x for the area share above x"),
+        (("mean", 1, 2, 3), "Give x for the area share above x"),
         (("mean", np.inf), "lower or an"),
-        (("mean", 1, 2, None, "mm"), "in µm or px"),
+        (("mean", 1, 2, None, "mm"), "must be µm or px"),
     ],
 )
 def test_a_limit_that_means_nothing_is_refused(arguments, words):

@@ -62,8 +62,8 @@ def test_lineage_follows_the_part_that_it_is_of():
     [
         (TrackCorrection("cut", 0, 1), "begins in frame 1"),
         (TrackCorrection("cut", 2, 9), "no crystal 9 in frame 3"),
-        (TrackCorrection("join", 2, 1, 1, 1), "Only a track that ended"),
-        (TrackCorrection("join", 1, 2, 2, 2), "Only a track that ended"),
+        (TrackCorrection("join", 2, 1, 1, 1), "only if one ends before"),
+        (TrackCorrection("join", 1, 2, 2, 2), "only if one ends before"),
     ],
 )
 def test_what_cannot_be_done_is_said(change, words):

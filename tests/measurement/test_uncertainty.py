@@ -123,9 +123,9 @@ def test_a_validation_holds_for_its_thresholds_and_weights_only():
     figure = Figure("mean", 50.0, "µm", 1.0, "")
     assert made.of(of_text("h 0"), {"folded": "ab", "other": "cd"}) is made
     for thresholds, weights, why in (
-        ("h 1", {"folded": "ab"}, "had other thresholds (h 0)"),
-        ("h 0", {"folded": "cd"}, "had other weights"),
-        ("h 0", {}, "had other weights"),
+        ("h 1", {"folded": "ab"}, "validated with other thresholds (h 0)"),
+        ("h 0", {"folded": "cd"}, "validated with other weights"),
+        ("h 0", {}, "validated with other weights"),
     ):
         found = budget(figure, 0.01, made.of(of_text(thresholds), weights))
         assert not found.complete

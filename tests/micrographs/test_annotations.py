@@ -55,7 +55,7 @@ def test_everything_is_checked_if_nothing_is_said():
 @pytest.mark.parametrize(
     ("labels", "checked", "words"),
     [
-        (LABELS[:50], None, "the image has 80×60 px, its labels 80×50"),
+        (LABELS[:50], None, "the image has 80×60 px, but its labels have 80×50"),
         (np.zeros_like(LABELS), None, "is empty"),
         (np.ones_like(LABELS), None, "one label covers everything"),
         (LABELS, area(0, 0, 4, 4), "no crystal lies in the checked area"),

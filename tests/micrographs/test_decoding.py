@@ -274,18 +274,18 @@ def test_what_would_be_black_is_refused(values, words):
 def test_values_that_are_no_numbers_are_counted():
     values = GRAY.astype(np.float32)
     values[5, 5] = values[7, 8] = np.nan
-    assert "2 of its values are no finite numbers; they became black." in read_micrograph(tiff(values)).notes
+    assert "2 of its values are not finite numbers; they were set to black." in read_micrograph(tiff(values)).notes
 
 
 def test_memory_is_limited_by_what_pixels_take_not_by_their_number(monkeypatch):
     wide = tiff(np.zeros((64, 64, 500), np.float64), photometric="minisblack", planarconfig="contig")
     monkeypatch.setattr("crystalseg.micrographs.decoding.MAX_BYTES", 10**6)
-    with pytest.raises(MicrographError, match="too large: its pixels of 4000 bytes"):
+    with pytest.raises(MicrographError, match="too large: at 4000 bytes a pixel"):
         read_micrograph(wide, max_megapixels=0.01)
     assert read_micrograph(wide, max_megapixels=1).shape == (64, 64)  # who allows larger images has the memory
     assert read_micrograph(tiff(np.zeros((64, 64, 3), np.uint8), photometric="rgb")).shape == (64, 64)
     # a tile may be stated far larger than the image
-    with pytest.raises(MicrographError, match="one of its tiles"):
+    with pytest.raises(MicrographError, match="a tile exceeds the memory limit"):
         read_micrograph(tiff(GRAY, tile=(4096, 4096), compression="zlib"), max_megapixels=0.01)
 
 

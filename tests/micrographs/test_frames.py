@@ -82,14 +82,14 @@ def test_tables_of_times_as_people_write_them(text, seconds, celsius):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "needs a head with a column"),
-        ("when\n1\n2\n3\n", "needs a head with a column"),
-        ("time_s\n1\n2\n", "2 rows, the series 3 frames"),
+        ("", "needs a header row with a column"),
+        ("when\n1\n2\n3\n", "needs a header row with a column"),
+        ("time_s\n1\n2\n", "2 rows, but the series has 3 frames"),
         ("time_weeks\n1\n2\n3\n", "unit of time “weeks” is not known"),
         ("temperature_F\n1\n2\n3\n", "unit of temperature “f” is not known"),
         ("time_s\n1\nlater\n3\n", "“later” where a number"),
         ("time_s\n1\ninf\n3\n", "not finite"),
-        ("image,time_s\nz.png,1\n", "“z.png,1”, which is no frame"),
+        ("image,time_s\nz.png,1\n", "“z.png,1”, which is not a frame"),
         ("image,time_s\na.png,1\nb.png,2\nc.png,3\nb.png,9\n", "names “b.png” twice"),
         ("time_s\n0\n5\n5\n", "“c.png” has the same time as the frame before it, “b.png”"),
         ("time_s\n9\n5\n6\n", "“b.png” has an earlier time than the frame before it, “a.png” .5 s and 9 s."),
@@ -124,14 +124,14 @@ def test_channels_are_no_times_and_one_is_chosen(tmp_path, kind):
     for channel, frames, words in ((None, TIMES, "the first"), (1, TIMES, "number 1"), (2, SMALL, "number 2")):
         found = unpack(path, tmp_path / f"{channel}", channel)
         assert [moment.seconds for moment in found.moments] == [0, 60, 120, 180, 240]
-        assert found.notes == (f"It has 2 channels; {words} was used.",)
+        assert found.notes == (f"The image has 2 channels; {words} was used.",)
         for frame, file in zip(frames, sorted((tmp_path / f"{channel}").iterdir()), strict=True):
             np.testing.assert_array_equal(read_micrograph(file).pixels[..., 0], frame)
-    with pytest.raises(MicrographError, match="it has 2 channels; there is no channel 3"):
+    with pytest.raises(MicrographError, match="there is no channel 3; choose one from 1 to 2"):
         unpack(path, tmp_path / "third", 3)
     one = read_micrograph(path, channel=2)
     np.testing.assert_array_equal(one.pixels[..., 0], SMALL[0])
-    assert one.notes == ("It has 2 channels; number 2 was used.", "The file has 5 pages; the first was used.")
+    assert one.notes == ("The image has 2 channels; number 2 was used.", "The file has 5 pages; the first was used.")
 
 
 @pytest.mark.parametrize("kind", ["ImageJ", "OME"])
@@ -178,5 +178,5 @@ def test_frames_keep_how_they_are_turned_and_what_is_white(tmp_path):
 def test_numbers_that_skip_have_no_one_interval(names, skips):
     if not skips:
         return check_interval(names)
-    with pytest.raises(MicrographError, match="The numbers of the frames skip from"):
+    with pytest.raises(MicrographError, match="The frame numbers jump from"):
         check_interval(names)

@@ -65,7 +65,7 @@ def test_zeiss_says_the_pixel_size_of_the_file_not_of_the_monitor(entries, expec
 def test_zeiss_with_the_monitor_only_says_nothing_and_that():
     found = read(zeiss(**MONITOR))
     assert found.calibration is None
-    assert "the pixel size of the monitor only" in found.notes[0]
+    assert "only the pixel size of the monitor" in found.notes[0]
 
 
 def test_zeiss_of_a_file_that_was_scaled_since():
@@ -73,7 +73,7 @@ def test_zeiss_of_a_file_that_was_scaled_since():
     entries = {"ap_image_pixel_size": "Image Pixel Size = 250 nm", "dp_image_store": "Store resolution = 400 * 300"}
     found = read(zeiss(**entries))
     assert found.um_per_px == pytest.approx(0.5)
-    assert "scaled to 200 px across since: 0.5 µm per pixel" in found.notes[0]
+    assert "scaled to a width of 200 px later. It now has 0.5 µm per pixel" in found.notes[0]
 
 
 def fei(text):
@@ -94,7 +94,7 @@ SCAN = "[Scan]\nPixelWidth={0}\nPixelHeight={0}\n"
         (SCAN.format("1e-7") + "HorFieldsize=4e-5\n[Image]\nResolutionX=400\nResolutionY=300\n", 0.2, "was scaled to"),
         (SCAN.format("1e-7") + "[Image]\nResolutionX=400\nResolutionY=276\n", 0.2, "was scaled to"),
         (SCAN.format("1e-7") + "HorFieldsize=4e-5\n", 0.2, "was scaled to"),
-        (SCAN.format("1e-7") + "[Image]\nResolutionX=400\nResolutionY=900\n", None, "was cut or scaled since"),
+        (SCAN.format("1e-7") + "[Image]\nResolutionX=400\nResolutionY=900\n", None, "was cropped or scaled later"),
         (SCAN.format("broken"), None, None),
         ("[Scan]\nPixelWidth=1e-7\n", None, None),
     ],
@@ -123,8 +123,8 @@ def imagej(description, resolution):
         ("unit=MM\n", (2000, 2000), 0.5, None),
         ("unit= um \n", (2, 2), 0.5, None),
         ("unit=pixel\n", (1, 1), None, None),
-        ("unit=furlong\n", (2, 2), None, "“furlong”, which is no unit of length"),
-        ("unit=um\nyunit=furlong\n", (2, 2), None, "“furlong”, which is no unit of length"),
+        ("unit=furlong\n", (2, 2), None, "“furlong”, which is not a known unit of length"),
+        ("unit=um\nyunit=furlong\n", (2, 2), None, "“furlong”, which is not a known unit of length"),
     ],
 )
 def test_units_of_imagej(facts, resolution, expected, note):
@@ -159,7 +159,7 @@ def test_units_of_ome(unit, value, expected):
     assert found.um_per_px == (expected and pytest.approx(expected))
     assert found.notes == ()
     note = read(tiff(description=xml.replace(unit, "parsec").encode(), metadata=None)).notes[0]
-    assert "“parsec”, which is no unit of length" in note
+    assert "“parsec”, which is not a known unit of length" in note
 
 
 def sis(x, y, exponent=-6):
@@ -254,9 +254,9 @@ def test_text_files_beside_an_image(tmp_path, name, other, text, source, encodin
 def test_a_scaled_image_beside_a_header():
     notes = []
     assert from_sidecar(HITACHI.encode(), (100, 75), notes).um_per_px == pytest.approx(0.267)
-    assert "was scaled to 100 px across since" in notes[0]
+    assert "was scaled to a width of 100 px later" in notes[0]
     assert from_sidecar(HITACHI.encode(), (100, 40), notes) is None
-    assert "was cut or scaled since" in notes[1]
+    assert "was cropped or scaled later" in notes[1]
 
 
 def test_text_beside_an_image_that_says_nothing(tmp_path):

@@ -161,7 +161,7 @@ def test_compiled_code_sees_no_number_that_was_not_checked(labels):
 
 
 def test_labels_beyond_the_table_are_refused():
-    with pytest.raises(LabelsError, match="run to 3, where 2 are known"):
+    with pytest.raises(LabelsError, match="run to 3, but only 2 are known"):
         renumbered(LABELS, np.array([1, 2]))
     with pytest.raises(LabelsError, match="numbered 0, 1, 2"):
         areas(np.array([[-1, 0]]))

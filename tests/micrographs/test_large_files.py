@@ -79,7 +79,7 @@ def test_ome_zarr_of_16_bits_is_stretched_like_a_tiff(tmp_path):
 def test_three_channels_are_colours_and_of_more_the_first_is_used(tmp_path):
     assert read_micrograph(ome_zarr(tmp_path / "a.zarr", [GRAY], channels=3)).notes == ()
     (note,) = read_micrograph(ome_zarr(tmp_path / "b.zarr", [GRAY], channels=5)).notes
-    assert note == "It has 5 channels; the first was used."
+    assert note == "The image has 5 channels; the first was used."
     assert read_micrograph(ome_zarr(tmp_path / "c.zarr", [GRAY], unit="second")).calibration is None
 
 
@@ -96,8 +96,8 @@ def spoiled_zarr(path, how):
     ("how", "words"),
     [
         ("chunk", "1 of its 12 chunks are missing"),
-        ("types", r"different number types \(uint16 and uint8\)"),
-        ("none", "no OME-Zarr image"),
+        ("types", r"different data types \(uint16 and uint8\)"),
+        ("none", "not an OME-Zarr image"),
     ],
 )
 def test_what_is_wrong_with_an_ome_zarr_is_said(tmp_path, how, words):

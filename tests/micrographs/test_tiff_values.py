@@ -42,12 +42,12 @@ def test_unspecified_samples_are_channels_and_no_transparency(planar):
     for channel, expected, which in ((None, GRAY, "the first"), (2, OTHER, "number 2")):
         pixels, notes = gray(tiff(both, **options), channel=channel)
         np.testing.assert_array_equal(pixels, expected)
-        assert notes == (f"It has 2 channels; {which} was used.",)
+        assert notes == (f"The image has 2 channels; {which} was used.",)
     assert read_micrograph(tiff(both, **options)).channels == 2
     assert read_micrograph(tiff(both, **options), channel=2).channel == 2
-    with pytest.raises(MicrographError, match="it has 2 channels; there is no channel 3"):
+    with pytest.raises(MicrographError, match="there is no channel 3, because it has 2 channels"):
         read_micrograph(tiff(both, **options), channel=3)
-    with pytest.raises(MicrographError, match="it has one channel; there is no channel 2"):
+    with pytest.raises(MicrographError, match="there is no channel 2, because it has one channel"):
         read_micrograph(tiff(GRAY, photometric="minisblack"), channel=2)
 
 
@@ -73,7 +73,7 @@ def test_alpha_that_hides_everything_is_left_out_and_said():
     data = tiff(np.dstack([GRAY, GRAY, GRAY, ZERO]), photometric="rgb", extrasamples=["unassalpha"])
     pixels, notes = gray(data)
     np.testing.assert_array_equal(pixels, GRAY)
-    assert notes == ("Its transparency hides all of it, so that it was left out.",)
+    assert notes == ("The transparency channel hides the whole image, so it was ignored.",)
     half = tiff(np.dstack([GRAY, GRAY, GRAY, HALF]), photometric="rgb", extrasamples=["unassalpha"])
     np.testing.assert_allclose(gray(half)[0], GRAY * (128 / 255) + 127, atol=1)
 
@@ -134,7 +134,7 @@ def test_ycbcr_that_is_no_jpeg():
 
 
 def test_raw_values_of_a_camera_are_refused():
-    with pytest.raises(MicrographError, match=r"not read \(CFA\), such as a camera's raw values"):
+    with pytest.raises(MicrographError, match=r"cannot be read \(CFA\), such as raw values of a camera"):
         read_micrograph(tiff(GRAY, photometric="cfa"), "x.dng")
 
 

@@ -43,7 +43,7 @@ def test_a_signature_says_who_when_and_what_and_is_bound_to_the_run_by_its_hash(
     ]
     (own,) = ledger.entries(engine, "run", run.id)
     assert entry.body == {"meaning": "approval", "run": own.hash, "identity": "ada@x.org"}
-    with pytest.raises(UserError, match="means one of: approval, review, authorship"):
+    with pytest.raises(UserError, match="must be one of: approval, review, authorship"):
         approve(engine, run.id, ADA, "liking")
 
 
@@ -52,7 +52,7 @@ def test_where_people_sign_in_a_typed_name_signs_nothing():
     run = measured()
     keep(engine, run)
     give_role(engine, "ada@x.org", "administrator", "")
-    with pytest.raises(UserError, match="People of this record sign in"):
+    with pytest.raises(UserError, match="Users of this record sign in"):
         approve(engine, run.id, "Ada Kern")
     approve(engine, run.id, ADA)
 
@@ -74,9 +74,9 @@ def test_four_eyes_are_two_people():
         keep(engine, run)
     profiles.save(engine, Profile("strict"))  # relaxed afterwards: what was measured before keeps its rule
     for run in (by_ada, corrected):
-        with pytest.raises(UserError, match=r"was made by .*Ada Kern <ada@x.org>.*: its profile asks"):
+        with pytest.raises(UserError, match=r"was made by .*Ada Kern <ada@x.org>.*\. Its profile requires"):
             approve(engine, run.id, ADA)
-    with pytest.raises(UserError, match="none is on record"):
+    with pytest.raises(UserError, match="has no operator on record"):
         approve(engine, by_nobody.id, ADA)
     approve(engine, by_ada.id, ADA, "authorship")  # one's own work may be signed as that
     approve(engine, usual.id, ADA)

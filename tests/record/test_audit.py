@@ -63,7 +63,7 @@ def test_a_validation_that_is_not_as_it_was_put_on_record_is_found(engine):
     assert list(audit(engine)) == []
     validations.keep(replace(made, errors={"mean": (0.0, 0.0, 0.0)}), validations.own())
     (problem,) = audit(engine, audited())
-    assert problem.startswith("What validation.json says of sima on sand is not what was put on record")
+    assert problem.startswith("The validation of sima on sand in validation.json differs from the one on record")
     validations.own().write_text("[3")
     (problem,) = audit(engine)
     assert "validation.json is damaged" in problem
@@ -73,7 +73,7 @@ def test_a_record_that_is_another_is_read_from_its_beginning(engine):
     change(engine, "UPDATE ledger SET hash = 'x' WHERE number = 5")
     change(engine, "UPDATE ledger SET who = 'x' WHERE number = 2")
     problems = list(audit(engine, audited()))
-    assert "not the one that was audited on" in problems[0]
+    assert "not the one audited on" in problems[0]
     assert any("Entry 2" in problem for problem in problems)
 
 

@@ -112,7 +112,7 @@ def test_a_damaged_back_up_brings_nothing(made, tmp_path, monkeypatch, change):
 @pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04" + bytes(50)])
 def test_a_file_of_another_kind_is_refused(tmp_path, data):
     (tmp_path / "x.zip").write_bytes(data)
-    with pytest.raises(RecordError, match="no back-up"):
+    with pytest.raises(RecordError, match="not a back-up"):
         restore(open_database(), tmp_path / "x.zip")
 
 
@@ -123,6 +123,6 @@ def test_where_there_is_no_room_no_half_of_a_back_up_is_left(made, tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("zipfile.ZipFile.write", full)
-    with pytest.raises(RecordError, match=r"No space left on device.*no back-up was made"):
+    with pytest.raises(RecordError, match=r"No space left on device.*No back-up was made"):
         backup(engine, tmp_path / "d.zip")
     assert not list(tmp_path.glob("*d.zip*"))

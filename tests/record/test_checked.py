@@ -22,7 +22,7 @@ def test_areas_add_up_until_they_are_cleared():
 
 
 def test_a_line_is_no_area():
-    with pytest.raises(UserError, match="Drag round an area"):
+    with pytest.raises(UserError, match="Drag around an area"):
         check(open_database(), "job", SQUARE[:2])
 
 

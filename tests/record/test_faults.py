@@ -64,7 +64,7 @@ def test_a_record_that_may_not_be_written_is_said_to_be_so(own_home):
     engine = open_database()
     ledger.append(engine, "run", "r1", {})
     with_pragma(engine, "query_only = 1")
-    with pytest.raises(RecordError, match="cannot be written: check the permissions"):
+    with pytest.raises(RecordError, match=r"cannot be written\. Check the permissions"):
         ledger.append(engine, "run", "r2", {})
     assert [e.subject for e in ledger.entries(open_database(), "run")] == ["r1"]
 

@@ -132,7 +132,7 @@ def test_reports_are_found_by_run_and_by_file():
     assert [e.body["form"] for e in reports_of(engine, "r1")] == ["PDF", "HTML"]
     assert [e.body["form"] for e in reports_of(engine, "r2")] == ["HTML"]
     assert issued(engine, both).body["runs"] == ["r1", "r2"]
-    with pytest.raises(UserError, match="no report on record"):
+    with pytest.raises(UserError, match="No report on record"):
         issued(engine, b"other")
 
 

@@ -157,7 +157,7 @@ def test_a_record_held_by_others_is_given_up_in_time(tmp_path, monkeypatch):
     own = open_database(f"sqlite:///{tmp_path / 'r.sqlite'}")
     with sqlite3.connect(tmp_path / "r.sqlite") as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(RecordError, match="busy: other programs hold it"):
+        with pytest.raises(RecordError, match="Other programs are using the record"):
             ledger.append(own, "run", "r1", {})
     other.close()
     assert ledger.append(own, "run", "r1", {}).number == 1

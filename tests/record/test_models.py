@@ -46,7 +46,7 @@ def test_what_is_retired_is_not_offered_but_still_found(engine):
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are(engine):
     register(engine, made())
-    with pytest.raises(ModelError, match="no model 'spinel'; there are: magnesia:1"):
+    with pytest.raises(ModelError, match=r"no model 'spinel'\. Models on record: magnesia:1"):
         find(engine, "spinel")
 
 
@@ -61,7 +61,7 @@ def test_scores_with_errors_become_the_uncertainty_of_its_runs(engine):
     assert model.validation is None
     assert model.verdict == "Not validated yet."
     model = scored(engine, model, SCORES | {"errors": {"mean": [0.1, -0.2, 0.05]}})
-    assert ("average crystal size, error on each area", "+10.0, -20.0, +5.0 %") in model.rows()
+    assert ("error of the average crystal size on each area", "+10.0, -20.0, +5.0 %") in model.rows()
     validations.keep(model.validation, validations.own())
     settings = Settings(network=model.setting)
     assert settings.full_method == "sima-plus@folded:magnesia:1"
@@ -74,11 +74,11 @@ def test_scores_with_errors_become_the_uncertainty_of_its_runs(engine):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "PQ 0.80 on 3 areas it did not learn, 0.60 before it was taught."),
-        ({"areas": 2}, "No verdict can be given on fewer than 3."),
-        ({"areas": 0}, "Nothing could be left out: check two more areas. No verdict"),
-        ({"others": 0.45}, "On other materials it lost 6 points of PQ"),
-        ({"real": 0.3, "real_before": 0.5}, "On other materials it lost 20 points of PQ"),
+        ({}, "PQ 0.80 on 3 areas it did not learn, 0.60 before the lesson."),
+        ({"areas": 2}, "A verdict needs 3 or more such areas."),
+        ({"areas": 0}, "Not validated, because no area could be left out. Check two more areas. A verdict"),
+        ({"others": 0.45}, "It lost 6 points of PQ on other materials"),
+        ({"real": 0.3, "real_before": 0.5}, "It lost 20 points of PQ on other materials"),
     ],
 )
 def test_the_verdict_says_what_is_not_known_too(changes, words):

@@ -62,8 +62,11 @@ def test_a_profile_comes_back_from_its_text(profile):
         ({"limits": [{"figure": "mean"}]}, "a lower or an upper"),
         ({"limits": [{"figur": "mean"}]}, "cannot be read"),
         ({"settings": {"speed": {}}}, "Unknown setting"),
-        ({"limits": [{"figure": "area_above", "upper": 1, "above": x} for x in (1, 2)]}, "one size only"),
+        ({"limits": [{"figure": "area_above", "upper": 1, "above": x} for x in (1, 2)]}, "only one size"),
         ({"name": None}, "needs a name"),
+        ({"keep_images": 0}, "days from 1 to 999,999,999"),
+        ({"keep_images": 10**9}, "days from 1 to 999,999,999"),
+        ({"keep_images": 10**400}, "days from 1 to 999,999,999"),
     ],
 )
 def test_a_profile_that_means_nothing_is_refused(change, words):
@@ -93,6 +96,6 @@ def test_profiles_are_kept_changed_and_removed():
     assert as_of(engine, "corundum 80", first.number + 1) == CORUNDUM
     assert as_of(engine, "corundum 80", first.number) is None
     assert as_of(engine, "corundum 80", ledger.end(engine)[0] + 1) is None  # removed
-    with pytest.raises(SettingsError, match="there are: other"):
+    with pytest.raises(SettingsError, match="Profiles on record: other"):
         find(engine, "corundum 80")
     assert default_of(engine, "sand") is None

@@ -74,7 +74,7 @@ def test_a_run_corrected_in_the_app_is_computed_again_to_the_last_digit(models, 
         reopened = reopen(run)
         assert same_figures(run, recompute(engine, reopened, models))
     assert first.figures != second.figures
-    with pytest.raises(UserError, match="other networks"):
+    with pytest.raises(UserError, match="other weights"):
         recompute(engine, reopen(first), replace(models, hashes={}))
     with pytest.raises(UserError, match="not kept"):
         recompute(engine, reopen(first, with_image=False), models)

@@ -191,7 +191,7 @@ def test_a_run_is_recorded_once():
 def test_a_run_written_by_a_later_version_is_refused_in_a_sentence():
     facts = json.loads(run().to_json())
     assert Run.from_dict(facts) == replace(run(), id=facts["id"], created=facts["created"])
-    with pytest.raises(UserError, match=r"later version of crystalseg \('colour' is not known here\)"):
+    with pytest.raises(UserError, match=r"later version of crystalseg: this version does not know 'colour'"):
         Run.from_dict(facts | {"colour": "red"})
 
 
@@ -222,7 +222,7 @@ def test_what_goes_on_record_as_an_object_comes_back_as_one():
 def test_figures_that_cannot_be_read_are_said_to_be_so(wrong):
     figures = measured().figures
     assert Summary.from_dict(figures | {"written later": 1}) == Summary.from_dict(figures)
-    with pytest.raises(UserError, match="cannot be read: another version wrote them"):
+    with pytest.raises(UserError, match="cannot be read, because another version wrote them"):
         Summary.from_dict(figures | wrong)
 
 

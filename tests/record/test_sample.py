@@ -40,14 +40,14 @@ def test_images_that_came_from_no_file_are_not_taken_for_one():
     [
         ({"settings": Settings("watershed")}, "different methods (sima-plus@folded; watershed)"),
         ({"settings": Settings(effort="quick")}, "sima-plus@folded/quick"),
-        ({"settings": Settings(measuring=Measuring(convention=1))}, "conventions of boundaries and shapes (2; 1)"),
+        ({"settings": Settings(measuring=Measuring(convention=1))}, "conventions for boundaries and shapes (2; 1)"),
         ({"hashes": {"folded": "b" * 64}}, "different weights (folded aaaaaaaaaaaa; folded bbbbbbbbbbbb)"),
         (
             {"versions": {"model sam": "sam, SHA-256 12"}},
-            "versions of the model (; model sam sam, SHA-256 12)",
+            "model versions (; model sam sam, SHA-256 12)",
         ),
         ({"settings": Settings(measuring=Measuring("include"))}, "different border rules (exclude; include)"),
-        ({"settings": Settings(measuring=Measuring(only="round"))}, "different crystals counted (all; "),
+        ({"settings": Settings(measuring=Measuring(only="round"))}, "different selections of crystals (all; "),
         ({"calibration": None}, "different units (µm; px"),
     ],
 )
@@ -55,4 +55,4 @@ def test_runs_measured_otherwise_are_not_counted_together(other, words):
     said = why_not([field("a"), field("b"), field("c", **other)])
     assert said.startswith("a and c have different")
     assert words in said
-    assert "report them apart" in said
+    assert "report them separately" in said

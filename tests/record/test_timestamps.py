@@ -97,15 +97,15 @@ def stamping(authority, monkeypatch):
 def test_a_token_is_of_its_data_its_time_and_its_signer(stamping, monkeypatch):
     token = timestamps.stamp(b"data")
     assert timestamps.check(token, b"data").startswith("20")
-    with pytest.raises(StampError, match="of something else"):
+    with pytest.raises(StampError, match="belongs to other data"):
         timestamps.check(token, b"other data")
     with pytest.raises(StampError, match="cannot be read"):
         timestamps.check(token[:400], b"data")
     monkeypatch.setenv("CRYSTALSEG_TIMESTAMP_ROOTS", str(stamping / "other.pem"))
-    with pytest.raises(StampError, match="signer of the time stamp is not known"):
+    with pytest.raises(StampError, match="do not vouch for the signer"):
         timestamps.check(token, b"data")
     monkeypatch.delenv("CRYSTALSEG_TIMESTAMP_ROOTS")
-    assert timestamps.check(token, b"data").endswith("its signer not checked")
+    assert timestamps.check(token, b"data").endswith("signer not checked")
 
 
 @pytest.mark.parametrize(("build", "carries"), [(build_pdf, True), (build_html, True), (build_workbook, False)])
@@ -127,7 +127,14 @@ def test_another_anchors_time_stamp_is_false(stamping):
     first = anchor(engine)
     ledger.append(engine, "run", "r2", {})
     moved = replace(anchor(engine), token=first.token)
-    assert list(check(engine, str(moved).encode())) == ["The time stamp is of something else."]
+    assert list(check(engine, str(moved).encode())) == ["The time stamp belongs to other data."]
+
+
+@pytest.mark.parametrize("url", ["http://time stamps/", "time stamps", "http://[/"])
+def test_an_address_that_cannot_be_asked_is_told_in_a_sentence(url, monkeypatch):
+    monkeypatch.setenv("CRYSTALSEG_TIMESTAMP_URL", url)
+    with pytest.raises(StampError, match="did not answer"):
+        timestamps.stamp(b"data")
 
 
 def test_a_server_that_does_not_answer_stops_no_report(monkeypatch):
@@ -136,4 +143,4 @@ def test_a_server_that_does_not_answer_stops_no_report(monkeypatch):
     made = anchor(open_database())
     assert made.token == ""
     html = build_html(replace(report_of(micrograph, found, measurement, run, None), anchor=made))
-    assert "No time stamp: its server did not answer." in html.decode()
+    assert "There is no time stamp, because the time-stamp server did not answer." in html.decode()

@@ -83,15 +83,15 @@ def test_a_profile_says_beforehand_why_no_verdict_will_be_given():
     assert why(limits=(), kind="") == ""
     assert "names no kind of material" in why(kind="")
     assert "sima was not validated on “paint”" in why(kind="paint")
-    assert "sima on 2 images of powder only, 3 or more are needed" in why(images=2)
-    assert "had other thresholds (h 1)" in why(conditions=Conditions(text="h 1"))
-    assert "leave “Count only” empty" in why(settings=Settings("sima", measuring=Measuring(only="round")))
+    assert "sima on 2 images of powder only; 3 or more images are needed" in why(images=2)
+    assert "validated with other thresholds (h 1)" in why(conditions=Conditions(text="h 1"))
+    assert "Leave “Count only” empty" in why(settings=Settings("sima", measuring=Measuring(only="round")))
 
 
 @pytest.mark.parametrize("text", ["[3", "[3]", "3", '[{"kind": "powder"}]'])
 def test_a_damaged_file_is_said_to_be_so(text):
     validations.own().write_text(text)
-    with pytest.raises(RecordError, match=r"validation\.json is damaged: take it from a back-up"):
+    with pytest.raises(RecordError, match=r"validation\.json is damaged\. Restore it from a back-up"):
         validations.validations()
 
 

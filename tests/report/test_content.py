@@ -151,7 +151,7 @@ def test_an_interval_on_record_stays_as_it_was_issued():
     older = replace(run, figures=run.figures | {"average": average})
     assert same_figures(older, reopen(older).measurement.summary)
     again = printed_again(reopen(older), VALIDATED, Details())
-    assert re.search(r"as it was stated with crystalseg .*: 21\.5 to 22\.5 µm\. Computed today", again.details.remarks)
+    assert re.search(r"is 21\.5 to 22\.5 µm, as crystalseg .* stated it\. Computed today", again.details.remarks)
     _, pages = text_of(build_pdf(again))
     assert "21.5 to 22.5" in " ".join(pages[0].split())
     assert printed_again(reopen(run), VALIDATED, Details()).details.remarks == ""

@@ -301,7 +301,7 @@ def test_where_one_tile_is_too_much_for_the_gpu_the_cpu_takes_over_and_the_run_s
 
     monkeypatch.setattr(Pyramid, "_run", on_a_small_gpu)
     found = segment(picture(300, 260), Settings("sima"), there)
-    assert found.device.endswith("as the memory of NVIDIA X, bfloat16 was not enough")
+    assert found.device.endswith("because the memory of NVIDIA X, bfloat16 was not enough")
     assert found.device.startswith("CPU, ")
     assert where == ["cpu", "cuda"]  # and back for the next run
     assert np.array_equal(found.labels, segment(picture(300, 260), Settings("sima"), random_models).labels)

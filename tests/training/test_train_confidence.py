@@ -100,7 +100,7 @@ def test_confidence_trains(folder, tmp_path):
     recipe = {"images": 2, "synthetic": 0.0, "crop": [120, 150], "grains": 0, "epochs": 1}
     path = confidence.train(TrainingArguments(tmp_path / "out", [folder], [folder], None, json.dumps(recipe)))
     assert load_weights(path, "confidence")[0]["decide.0.weight"].shape[1] == 96 + len(FEATURES)
-    with pytest.raises(UserError, match="give --validation"):
+    with pytest.raises(UserError, match="Give --validation"):
         confidence.train(TrainingArguments(tmp_path / "out", [folder], [], None, json.dumps(recipe)))
     # no training images: the network there is, scaled anew
     path = confidence.train(
@@ -135,7 +135,7 @@ def test_confidence_needs_a_flow_network_that_finds_something(folder, tmp_path):
     for name, network in (("cellpose", blind), ("sima", build_sima())):
         save_weights(tmp_path / f"{name}.safetensors", network.state_dict(), Card(name, "", "", "", ""))
     recipe = json.dumps({"images": 1, "synthetic": 0.0, "crop": [64, 64], "grains": 0})
-    with pytest.raises(UserError, match="train it first"):
+    with pytest.raises(UserError, match="Train it first"):
         confidence.train(TrainingArguments(tmp_path / "out", [folder], [folder], tmp_path, recipe))
 
 

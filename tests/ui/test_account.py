@@ -79,8 +79,8 @@ def test_a_viewer_looks_but_neither_signs_nor_issues(signed_in):
     app.run()
     assert not app.exception
     assert "same figures" in app.success[0].value
-    assert not {"Sign", "Go on with it"} & {b.label for b in app.button}
-    assert [b.proto.label for b in app.get("download_button")] == ["These as CSV"]
+    assert not {"Sign", "Continue with this run"} & {b.label for b in app.button}
+    assert [b.proto.label for b in app.get("download_button")] == ["Runs as CSV"]
 
 
 def test_an_approver_signs_with_the_name_that_is_vouched_for_soon_after_signing_in(signed_in):

@@ -342,15 +342,15 @@ def test_a_checked_area_becomes_something_to_teach_with(app):
     image = Micrograph(np.zeros((8, 8, 3), np.uint8), "other", "0" * 64)
     keep(engine, annotation(image, other), "steel", "made here")
     go(app, "correct")
-    add = labelled(app.button, "Add to what is taught")
+    add = labelled(app.button, "Add to the labelled images")
     assert add.disabled
     app.text_input(key="who").set_value("A. Smith")
     height, width = shared.result(run.name)[0].shape
     checked.check(engine, run.name, [(0, 0), (0, width - 1), (height // 2, width - 1), (height // 2, 0)], "A. Smith")
     app.run()
-    assert labelled(app.button, "Add to what is taught").disabled  # nobody said of which material
+    assert labelled(app.button, "Add to the labelled images").disabled  # nobody said of which material
     labelled(app.selectbox, "Material").select("steel").run()
-    labelled(app.button, "Add to what is taught").click().run()
+    labelled(app.button, "Add to the labelled images").click().run()
     assert not app.exception
     _, kept = annotations(engine, "steel")
     assert kept.name == "probe.png"

@@ -182,8 +182,8 @@ WORDS = {
     "gone": "not on record here",
     "gone, of a method without a choice of it": "not on record here",
     "retired": "is retired",
-    "hub": "This machine has nothing at",
-    "prompted": "This machine has nothing at",
+    "hub": "There is nothing at",
+    "prompted": "There is nothing at",
 }
 
 

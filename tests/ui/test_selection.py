@@ -47,7 +47,7 @@ def test_a_language_model_fills_the_field_or_says_why_not(monkeypatch):
 
     monkeypatch.setattr("crystalseg.segmentation.language.LanguageModel", Model)
     app = AppTest.from_function(page, default_timeout=60).run()
-    ask = "Ask it for a filter"
+    ask = "Ask the model for a filter"
     labelled(app.button, ask).click().run()
     assert "Say what to count" in app.error[0].value
     labelled(app.text_input, "Wish").set_value("no holes").run()

@@ -88,7 +88,7 @@ def test_growth_is_shown_crystal_by_crystal_and_downloaded(page, frames):
     # put right by hand
     assert labelled(page.button, "Join").disabled
     page.text_input(key=f"who {folder.name}").set_value("A. Kern").run()
-    labelled(page.button, "From this frame on, another crystal").click().run()
+    labelled(page.button, "A different crystal from this frame on").click().run()
     assert not page.exception
     assert any("Kern: from crystal" in words.value.replace("\\", "") for words in page.caption), page.caption
     assert len(series.load(folder, open_database()).lengths) == len(found.lengths) + 1
@@ -97,8 +97,8 @@ def test_growth_is_shown_crystal_by_crystal_and_downloaded(page, frames):
     labelled(page.button, "Join").click().run()
     assert len(series.load(folder, open_database()).lengths) == len(found.lengths)
     for _ in range(2):
-        labelled(page.button, "Take back the last").click().run()
-    assert labelled(page.button, "Take back the last").disabled
+        labelled(page.button, "Undo the last correction").click().run()
+    assert labelled(page.button, "Undo the last correction").disabled
     assert not page.exception
     buttons = {button.label: button for button in page.get("download_button")}
     assert set(buttons) == {row.words for row in SERIES_HANDOUTS.values()}

@@ -78,7 +78,7 @@ def test_label_images_are_added_and_taken_away(page):
     assert not page.exception
     (kept,) = annotations.annotations(open_database(), "steel")
     assert (kept.name, kept.crystals) == ("a", 3)
-    labelled(page.button, "Take away").click().run()
+    labelled(page.button, "Remove").click().run()
     assert not annotations.annotations(open_database(), "steel")
 
 
@@ -113,13 +113,11 @@ def test_a_model_is_looked_at_exported_retired_and_brought_back(page, tmp_path):
     models.scored(open_database(), model, scores | {"rows": rows, "errors": {"mean": [0.1, 0.1, 0.1]}})
     page.run()
     words = " ".join(text.value for text in page.markdown)
-    assert (
-        "PQ 0.80 on 3 areas it did not learn, 0.60 before it was taught. On other materials it lost 10 points" in words
-    )
+    assert "PQ 0.80 on 3 areas it did not learn, 0.60 before the lesson. It lost 10 points" in words
     labelled(page.button, "Retire").click().run()
     assert not models.models(open_database())
-    labelled(page.toggle, "Retired ones too").set_value(True).run()
-    labelled(page.button, "Offer it again").click().run()
+    labelled(page.toggle, "Show retired models").set_value(True).run()
+    labelled(page.button, "Put it back in use").click().run()
     (again,) = models.models(open_database())
     data = model_files.exported(again)
     page.file_uploader[-1].upload("other.safetensors", data).run()
@@ -128,10 +126,10 @@ def test_a_model_is_looked_at_exported_retired_and_brought_back(page, tmp_path):
     assert len(models.models(open_database(), retired=True)) == 1
     place = labelled(page.text_input, "Or a folder that several machines share")
     place.set_value(str(tmp_path / "nowhere")).run()
-    labelled(page.button, "Share models with it").click().run()
+    labelled(page.button, "Share models through it").click().run()
     assert "There is no folder" in page.error[0].value
     place.set_value(str(tmp_path)).run()
-    labelled(page.button, "Share models with it").click().run()
+    labelled(page.button, "Share models through it").click().run()
     assert page.success[0].value.startswith("Given")
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 

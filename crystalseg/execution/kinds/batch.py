@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from crystalseg.execution.batch_source import Source
 from crystalseg.execution.kinds import mosaic
-from crystalseg.execution.work import Kind, Work
+from crystalseg.execution.work import Kind, Work, check_same_request
 from crystalseg.execution.work_state import State, WorkError, asked, order_in, state_of
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.names import file_stems, visible
@@ -90,12 +90,9 @@ def prepare(
     file = folder / "batch.json"
     if file.exists():
         batch = load(folder)
-        if (batch.source, batch.profile, batch.calibration) != (str(source.resolve()), profile, calibration):
-            raise WorkError(
-                f"{folder} holds another batch, of {batch.source}, or of another profile or pixel size: choose another."
-            )
+        check_same_request(folder, batch, source, profile, calibration)
         if formats not in (None, batch.formats):
-            raise WorkError(f"The batch in {folder} was begun with other formats: leave them out, or choose another.")
+            raise WorkError(f"The batch in {folder} was begun with other formats. Leave them out to go on with it.")
         return batch
     images, id = Source(source), uuid.uuid4().hex[:12]
     notes = (*notes, *images.notes)

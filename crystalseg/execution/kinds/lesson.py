@@ -136,9 +136,9 @@ def prepare(
     is under way, there is nothing to learn, an image occurs twice, or the parent does not exist."""
     folder = folder_of(name)
     if not kept:
-        raise LessonError(f"There is no labelled image of {material or 'this material'} yet: add one first.")
+        raise LessonError(f"There is no labelled image of {material or 'this material'} yet. Add one first.")
     if not 0.1 <= minutes <= 10_000:
-        raise LessonError("A model is taught for 0.1 to 10,000 minutes.")
+        raise LessonError("The training time must be between 0.1 and 10,000 minutes.")
     from_model = find(engine, parent) if parent else None
     network = from_model.network if from_model else Settings().network
     reference = from_model.reference if from_model else ""
@@ -149,7 +149,7 @@ def prepare(
     with locked(folder):
         if (folder / "lesson.json").exists() and not is_done(folder):
             raise LessonError(
-                f"The model {name} is being taught already, by {load(folder).who or 'somebody'}: go on with that or "
+                f"{load(folder).who or 'Somebody'} is already teaching the model {name}. Go on with that lesson or "
                 "discard it, or choose another name."
             )
         clear(folder)
@@ -175,7 +175,7 @@ def splits(annotations: Sequence[Annotation]) -> list[Split]:
     """Return the splits in order. The first leaves some areas out, and determines when to stop. The second makes the
     model from everything. The others leave the other areas out, so that each area is scored by a network that did not
     learn it."""
-    whole = Split("the model, of everything", tuple(annotations), ())
+    whole = Split("the model, from all areas", tuple(annotations), ())
     units = areas(annotations)
     if len(units) < 2:
         return [whole]
@@ -184,7 +184,7 @@ def splits(annotations: Sequence[Annotation]) -> list[Split]:
     for k in range(count):
         out = units[k::count]
         learnt = tuple(rest for one in annotations if (rest := _less(one, out)) is not None)
-        without.append(Split(f"without {k + 1} of {count}", learnt, tuple(out)))
+        without.append(Split(f"validation {k + 1} of {count}", learnt, tuple(out)))
     return [without[0], whole, *without[1:]]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from crystalseg.execution.work import Kind, Work
-from crystalseg.execution.work_state import WorkError, order_in
+from crystalseg.execution.work import Kind, Work, check_same_request
+from crystalseg.execution.work_state import order_in
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.names import visible
 from crystalseg.record import ledger, store
@@ -69,11 +69,7 @@ def prepare(
     where = str(source.resolve())
     if (folder / "mosaic.json").exists():
         begun = load(folder)
-        if (begun.source, begun.profile, begun.calibration) != (where, profile, calibration):
-            raise WorkError(
-                f"{folder} holds another mosaic, of {begun.source}, or with another profile or pixel size: choose "
-                "another folder."
-            )
+        check_same_request(folder, begun, source, profile, calibration)
         return begun
     mosaic = Mosaic(id or uuid.uuid4().hex[:12], where, profile, calibration, operator, results)
     mosaic.save(folder)

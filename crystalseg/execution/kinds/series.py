@@ -66,7 +66,7 @@ def prepare(
             calibration = batch.load(folder).calibration
         source = frames
     elif source.is_file() and not zipfile.is_zipfile(source):
-        raise WorkError(f"{source} is no TIFF file of several pages; give one, or a folder or ZIP file of images.")
+        raise WorkError(f"{source} is not a TIFF file with several pages. Give one, or a folder or ZIP file of images.")
     made = batch.prepare(folder, source, profile, calibration, operator, notes=notes)
     if len(made.names) < 2:
         raise WorkError("A series needs at least two frames.")
@@ -141,7 +141,9 @@ def follow(folder: Path, engine: Engine, say: Callable[[str], None] = lambda _: 
             shifts.append(shifts[-1] + found.shift)
             spread.append(np.hypot(spread[-1], found.uncertainty))
         elif before is not None:
-            raise WorkError(f"{one.image_name} has another size than the frame before it: a series has one size.")
+            raise WorkError(
+                f"{one.image_name} differs in size from the frame before it. Give all frames the same size."
+            )
         before = pixels
         (down, right), (u_down, u_right) = shifts[-1], spread[-1]
         say(
@@ -189,7 +191,7 @@ def undo(folder: Path, engine: Engine, who: str) -> None:
     """Undo the last correction. It stays on record."""
     seen = _last(folder, engine)
     if not corrections(folder, engine):
-        raise UserError("There is no correction to take back.")
+        raise UserError("There is no correction to undo.")
     ledger.append(engine, "track", batch.load(folder).id, {"kind": "undo"}, who, after=seen)
 
 
@@ -209,7 +211,7 @@ def load(folder: Path, engine: Engine, exponent: float | None = None) -> Series:
     """Return the series as measured and followed, with the manual corrections. `exponent` is n of the growth law, if
     known. Raises WorkError if the crystals were not followed yet."""
     if not is_linked(folder):
-        raise WorkError("The crystals of this series were not followed yet.")
+        raise WorkError("The crystals of this series have not been followed yet. Go on with the series first.")
     made, times, rows = batch.load(folder), moments(folder), []
     for frame, one in enumerate(batch.runs_of(engine, made)):
         summary, moment = one.summary, times.iloc[made.index(one.id)]
@@ -246,7 +248,7 @@ def _opened(run: Run) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Do what `frame` does, for a given run."""
     kept = reopen(run)
     if kept.micrograph is None:
-        raise store.StoreError(f"The image of run {run.id} was not kept.")
+        raise store.StoreError(f"The image of run {run.id} was not kept, so its frame cannot be shown.")
     return kept.micrograph.pixels, kept.labels, kept.measurement.crystals
 
 
