@@ -14,7 +14,7 @@ from crystalseg.segmentation.settings import Settings, SettingsError, read_json
 
 FORMAT = 1
 # The optional sections of a report, in their order, with their titles.
-SECTIONS = {
+SECTIONS: dict[str, str] = {
     "verdict": "Verdict against the specification",
     "overlay": "Outlines",
     "figures": "Figures by standard",
