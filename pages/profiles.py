@@ -7,7 +7,7 @@ import streamlit as st
 
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.rounding import exact
-from crystalseg.measurement.specification import UNITS, Limit
+from crystalseg.measurement.specification import RULES, UNITS, Limit
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.profiles import MOST_DAYS, SECTIONS, Profile, profiles, remove, save
 from crystalseg.record.validations import no_verdict, validations
@@ -92,6 +92,15 @@ def edit(draft: ProfileDraft) -> None:
         right.checkbox("Default for this product", **field("default"))
         settings = settings_controls.choose_settings("profiles", draft.settings)
         limits_editor(draft)
+        st.radio(
+            "Decision rule",
+            list(RULES),
+            None,
+            format_func=lambda rule: RULES[rule][0],
+            captions=[words for _, words in RULES.values()],
+            help="Agree on it with the customer before the first verdict (ISO/IEC 17025:2017, 7.1.3 and 7.8.6).",
+            **field("decision rule"),
+        )
         st.multiselect("Sections of the report", list(SECTIONS), format_func=SECTIONS.__getitem__, **field("sections"))
         left, right = st.columns(2, vertical_alignment="bottom")
         left.number_input(

@@ -10,7 +10,7 @@ from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.figures import DEFINITIONS, Figure, counted, figures, needed_crystals
 from crystalseg.measurement.grain_size import Outliers, Precision, outliers, precision
 from crystalseg.measurement.populations import Populations, duplex
-from crystalseg.measurement.specification import Limit, Outcome, Verdict, judge_all, overall
+from crystalseg.measurement.specification import DecisionRule, Limit, Outcome, Verdict, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Validation, budget
 
 # On the test grains, SiMA+ finds 50 % of the crystals narrower than this, 80 % of those up to twice as wide and 88 % of
@@ -111,11 +111,12 @@ def assess(
     calibration: float | None = None,
     validation: Validation | None = None,
     limits: Sequence[Limit] = (),
+    decision: DecisionRule = "guarded",
 ) -> Assessment | None:
     """Return the figures of one sample's fields with their budgets and verdicts, or None if no crystal counts.
 
     `calibration` is the relative standard uncertainty of the pixel size, None if unknown. `validation` is the
-    validation of the method on such material, or None.
+    validation of the method on such material, or None. `decision` is the rule by which the limits are judged.
     """
     above = next((limit.above for limit in limits if limit.above is not None), None)
     by_key = figures(fields, rule, above, calibration)
@@ -130,7 +131,7 @@ def assess(
         unit,
         rule,
         budgets,
-        tuple(judge_all(limits, budgets, unit)),
+        tuple(judge_all(limits, budgets, unit, decision)),
         duplex(sizes),
         _outliers(fields),
         _precisions(by_key),

@@ -1,4 +1,4 @@
-"""Judge whether a sample keeps the limits on a product's figures by more than its uncertainty (ISO 14253-1)."""
+"""Judge whether a sample keeps the limits on a product's figures, by the decision rule of its specification."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,17 +7,30 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from crystalseg.errors import UserError
-from crystalseg.measurement.figures import DEFINITIONS, unit_of
+from crystalseg.measurement.figures import DEFINITIONS, G_PER_LENGTH, Figure, unit_of
 from crystalseg.measurement.rounding import exact, significant
-from crystalseg.measurement.uncertainty import Budget
+from crystalseg.measurement.uncertainty import Budget, Component
 
 Outcome = Literal["pass", "fail", "not decidable"]
 Unit = Literal["µm", "px"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
-RULE = (
-    "Decision rule (ISO 14253-1): a limit is met if the figure lies within it by more than the expanded uncertainty "
-    "(about 95 %), and violated if the figure lies beyond it by more. In between, the verdict is not decidable."
-)
+DecisionRule = Literal["guarded", "simple"]
+# ISO/IEC 17025:2017, 7.8.6 asks for a rule that is named with every verdict. ILAC-G8:09/2019, 4.2 describes these.
+RULES: Mapping[DecisionRule, tuple[str, str]] = {
+    "guarded": (
+        "Acceptance and rejection guarded by U",
+        "A limit is met if the figure lies within it by more than the expanded uncertainty U (about 95 %), and "
+        "violated if the figure lies beyond it by more; in between, the verdict is not decidable (ISO 14253-1; "
+        "ILAC-G8:09/2019, 4.2.3). While a part of U is unknown, nothing passes.",
+    ),
+    "simple": (
+        "Simple acceptance",
+        "A limit is met if the figure lies within it, whatever the uncertainty (ILAC-G8:09/2019, 4.2.1). A sample "
+        "exactly at the limit passes or fails by chance, one time in two.",
+    ),
+}
+# How far a source of uncertainty that nobody stated can carry lengths in a rejection: a factor either way.
+FACTORS = {"segmentation": 2.0, "calibration": 1.5}
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Verdict:
     """The verdict on one limit.
 
     `value` and `expanded` are the figure and its expanded uncertainty in `unit`, NaN if there is no such figure. `why`
-    is the reason in one sentence.
+    is the reason in one or two sentences, and `rule` is the decision rule.
     """
 
     limit: Limit
@@ -78,6 +91,7 @@ class Verdict:
     unit: str
     outcome: Outcome
     why: str
+    rule: DecisionRule = "guarded"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as a JSON-ready dictionary for the record."""
@@ -89,45 +103,104 @@ class Verdict:
         return Verdict(**{**facts, "limit": Limit(**facts["limit"])})
 
 
-def judge(limit: Limit, budget: Budget | None, unit: str = "µm") -> Verdict:
-    """Judge one limit of a sample whose lengths are in `unit`.
+def judge(limit: Limit, budget: Budget | None, unit: str = "µm", rule: DecisionRule = "guarded") -> Verdict:
+    """Judge one limit of a sample whose lengths are in `unit`, by a decision rule of RULES.
 
-    The verdict is not decidable if the figure is missing, if its unit is not that of the limit, or if a part of its
-    uncertainty is unknown. An upper limit is also judged by the visible part of crystals cut by the border, where that
-    is more.
+    The verdict is not decidable if the figure is missing or if its unit is not that of the limit. If a part of its
+    uncertainty is unknown, the guarded rule never passes, and fails only what would fail with an error by the factor in
+    FACTORS. An upper limit is also judged by the visible part of crystals cut by the border, where that is more.
     """
     if budget is None:
         nan = float("nan")
-        return Verdict(limit, nan, nan, "", "not decidable", "The sample does not have this figure.")
-    value, wide, own = budget.figure.value, budget.expanded, budget.figure.unit
+        return Verdict(limit, nan, nan, "", "not decidable", "The sample does not have this figure.", rule)
     if limit.is_of_length and unit != limit.unit:
         remedy = "Give the image's pixel size" if unit == "px" else "Give the limit in µm"
         why = f"The limit is in {limit.unit}, but the sizes are in {unit}. {remedy}."
-        return Verdict(limit, value, wide, own, "not decidable", why)
-    shown = float(np.fmax(value, budget.figure.at_least))
-    room = min(
-        value - limit.lower if limit.lower is not None else np.inf,
-        limit.upper - shown if limit.upper is not None else np.inf,
-    )
-    visible = ""
-    if limit.upper is not None and shown > value and limit.upper - shown < wide:
-        least = f"{significant(shown)} {own.removeprefix('1')}".strip()
-        visible = f" With the visible parts of crystals cut by the border, it is at least {least}."
+        decided: tuple[Outcome, str] = "not decidable", why
+    else:
+        decided = (_simply if rule == "simple" else _guarded)(limit, budget)
+    figure = budget.figure
+    return Verdict(limit, figure.value, budget.expanded, figure.unit, *decided, rule)
+
+
+def _simply(limit: Limit, budget: Budget) -> tuple[Outcome, str]:
+    """Judge by simple acceptance. The reason says what is not known of the uncertainty."""
+    unknown = "" if budget.complete else f" Its uncertainty from {_unknown(budget)} is not known."
+    if _room(limit, budget.figure) >= 0:
+        return "pass", f"The figure lies within the limit.{unknown}"
+    return "fail", f"The figure lies beyond the limit.{_visible(limit, budget.figure, 0.0)}{unknown}"
+
+
+def _guarded(limit: Limit, budget: Budget) -> tuple[Outcome, str]:
+    """Judge by acceptance and rejection that are both guarded by U."""
+    wide = budget.expanded
+    room = _room(limit, budget.figure)
+    visible = _visible(limit, budget.figure, wide)
     if not budget.complete:
-        missing = ", ".join(c.source for c in budget.components if c.standard is None)
-        why = f"The uncertainty from {missing} is not known.{visible}"
-        return Verdict(limit, value, wide, own, "not decidable", why)
+        if _room(limit, budget.figure, budget) < 0:
+            factors = " and ".join(
+                f"{c.source} were off by a factor of {FACTORS[c.source]:g}" for c in _missing(budget)
+            )
+            return "fail", f"The limit would be violated even if {factors}.{visible}"
+        return "not decidable", f"The uncertainty from {_unknown(budget)} is not known.{visible}"
     if room >= wide:
-        return Verdict(limit, value, wide, own, "pass", "The limit is met by more than the uncertainty.")
+        return "pass", "The limit is met by more than the uncertainty."
     if room < -wide:
-        return Verdict(limit, value, wide, own, "fail", f"The limit is violated by more than the uncertainty.{visible}")
-    why = f"The limit lies within the uncertainty of the figure.{visible}"
-    return Verdict(limit, value, wide, own, "not decidable", why)
+        return "fail", f"The limit is violated by more than the uncertainty.{visible}"
+    return "not decidable", f"The limit lies within the uncertainty of the figure.{visible}"
 
 
-def judge_all(limits: Sequence[Limit], budgets: Mapping[str, Budget], unit: str = "µm") -> list[Verdict]:
+def _missing(budget: Budget) -> list[Component]:
+    return [c for c in budget.components if c.standard is None]
+
+
+def _unknown(budget: Budget) -> str:
+    return ", ".join(c.source for c in _missing(budget))
+
+
+def _shown(figure: Figure) -> float:
+    """Return the least that an upper limit has to allow."""
+    return float(np.fmax(figure.value, figure.at_least))
+
+
+def _room(limit: Limit, figure: Figure, bounded_by: Budget | None = None) -> float:
+    """Return the distance of a figure from the nearer limit, negative beyond it.
+
+    `bounded_by` is a budget with unknown parts: the distance is that of the value most favourable to the sample within
+    the known uncertainty and the factors for the unknown parts, infinite if there is no factor for one of them.
+    """
+    low, high = figure.value, _shown(figure)
+    if bounded_by is not None:
+        sources = [c.source for c in _missing(bounded_by)]
+        power = figure.definition.power
+        if power == 0 or not set(sources) <= set(FACTORS):
+            return float("inf")
+        factor = float(np.prod([FACTORS[source] for source in sources]))
+        low, high = low + bounded_by.expanded, high - bounded_by.expanded
+        if isinstance(power, str):
+            low, high = low + G_PER_LENGTH * np.log(factor), high - G_PER_LENGTH * np.log(factor)
+        else:
+            low, high = low * factor ** abs(power), high / factor ** abs(power)
+    return min(
+        low - limit.lower if limit.lower is not None else np.inf,
+        limit.upper - high if limit.upper is not None else np.inf,
+    )
+
+
+def _visible(limit: Limit, figure: Figure, wide: float) -> str:
+    """Say what a crystal cut by the border adds, where an upper limit is judged by it."""
+    shown = _shown(figure)
+    if limit.upper is None or shown <= figure.value or limit.upper - shown >= wide:
+        return ""
+    least = f"{significant(shown)} {figure.unit.removeprefix('1')}".strip()
+    return f" With the visible parts of crystals cut by the border, it is at least {least}."
+
+
+def judge_all(
+    limits: Sequence[Limit], budgets: Mapping[str, Budget], unit: str = "µm", rule: DecisionRule = "guarded"
+) -> list[Verdict]:
     """Judge every limit of a sample whose lengths are in `unit`; `budgets` holds the budgets by figure."""
-    return [judge(limit, budgets.get(limit.figure), unit) for limit in limits]
+    return [judge(limit, budgets.get(limit.figure), unit, rule) for limit in limits]
 
 
 def overall(verdicts: Sequence[Verdict]) -> Outcome | None:

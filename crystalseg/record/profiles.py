@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from crystalseg.measurement.boundaries import CONVENTION
-from crystalseg.measurement.specification import Limit
+from crystalseg.measurement.specification import RULES, DecisionRule, Limit
 from crystalseg.record import ledger
 from crystalseg.segmentation.settings import Settings, SettingsError, read_json
 
@@ -40,6 +40,8 @@ class Profile:
     kind: The kind of material, which selects the uncertainty of segmentation.
     settings: The settings of the run.
     limits: The specification.
+    decision_rule: The rule by which limits are judged, a key of `specification.RULES`. Only a profile without limits
+        has none.
     sections: The sections of the report.
     four_eyes: Whether a person who did not make the run must approve it.
     keep_images: For how many days images are kept; None for ever.
@@ -54,6 +56,7 @@ class Profile:
     sections: tuple[str, ...] = tuple(SECTIONS)
     four_eyes: bool = False
     keep_images: int | None = None
+    decision_rule: DecisionRule | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and 0 < len(self.name.strip()) <= 60):
@@ -67,8 +70,17 @@ class Profile:
             raise SettingsError("A profile can limit the area share above only one size.")
         if not (isinstance(self.four_eyes, bool) and isinstance(self.default, bool)):
             raise SettingsError("“default” and “four_eyes” of a profile must be true or false.")
+        if self.decision_rule not in (None, *RULES):
+            raise SettingsError(f"The decision rule must be one of {', '.join(RULES)}.")
+        if self.limits and self.decision_rule is None:
+            raise SettingsError("Choose the decision rule by which the limits are judged.")
         if self.keep_images is not None and not (type(self.keep_images) is int and 1 <= self.keep_images <= MOST_DAYS):
             raise SettingsError(f"Keep images for a whole number of days from 1 to {MOST_DAYS:,}, or without end.")
+
+    @property
+    def decision(self) -> DecisionRule:
+        """Return the decision rule. Without limits, it does not matter."""
+        return self.decision_rule or "guarded"
 
     def to_json(self) -> str:
         """Return it as text that `from_json` reads, with the version of the format."""
@@ -95,6 +107,8 @@ class Profile:
             # New runs are measured by the current convention, whatever the profile was saved with.
             facts["settings"] = replace(settings, measuring=replace(settings.measuring, convention=CONVENTION))
             facts["limits"] = tuple(Limit(**limit) for limit in facts.get("limits", ()))
+            if facts["limits"]:  # profiles written before there was a choice were judged by this rule
+                facts.setdefault("decision_rule", "guarded")
             facts["sections"] = tuple(facts.get("sections", SECTIONS))
             return Profile(**facts)
         except TypeError as error:

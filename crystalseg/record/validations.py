@@ -79,9 +79,9 @@ def lookup(profile: Profile | None, settings: Settings) -> Validation | None:
 
 def no_verdict(profile: Profile) -> str:
     """Say why no verdict on the profile's limits can be given, in a sentence that says what to do. Return "" if a
-    verdict can be given or there are no limits."""
+    verdict can be given, as by simple acceptance, or there are no limits."""
     settings = profile.settings
-    if not profile.limits:
+    if not profile.limits or profile.decision == "simple":
         return ""
     if settings.measuring.only:
         return "No verdict is given for a selection of crystals. Leave “Count only” empty."

@@ -116,7 +116,7 @@ def make(
     for part in parts:
         validation = validation.of(part.settings.conditions, part.run.hashes) if validation else None
     rule = parts[0].settings.measuring.border_rule
-    assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits)
+    assessment = assess([part.field for part in parts], rule, calibration, validation, profile.limits, profile.decision)
     return Report(tuple(parts), assessment, profile, details, comparison)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from crystalseg.measurement.assessment import Assessment
+from crystalseg.measurement.specification import RULES
 from crystalseg.micrographs.names import visible
 from crystalseg.record.runs import Run
 from crystalseg.report.exports import in_text, shown
@@ -74,11 +75,12 @@ def _assessed(assessment: Assessment) -> dict[str, pd.DataFrame]:
                 EXPANDED: v.expanded,
                 "unit": v.unit,
                 "verdict": v.outcome,
+                "decision rule": RULES[v.rule][0],
                 "why": v.why,
             }
             for v in assessment.verdicts
         ],
-        columns=["limit", "figure", EXPANDED, "unit", "verdict", "why"],
+        columns=["limit", "figure", EXPANDED, "unit", "verdict", "decision rule", "why"],
     )
     fields = pd.DataFrame(
         {"field": [visible(name) for name in assessment.fields]}

@@ -177,6 +177,7 @@ _PROFILE: dict[str, Callable[[Profile], Any]] = {
     "kind": lambda p: p.kind,
     "default": lambda p: p.default,
     "limits": lambda p: p.limits,
+    "decision rule": lambda p: p.decision_rule,
     "sections": lambda p: [section for section in SECTIONS if section in p.sections],
     "four eyes": lambda p: p.four_eyes,
     "keep images": lambda p: p.keep_images,
@@ -185,9 +186,9 @@ _PROFILE: dict[str, Callable[[Profile], Any]] = {
 
 @dataclass
 class ProfileDraft(_Draft[Profile]):
-    """A draft of a profile. Fields: name, product, kind, default, limits, sections, four eyes, keep images; settings
-    have a draft of their own. beginnings: number of restarts; began, table: the limits as the editing table first got
-    them and as it shows them now, None before."""
+    """A draft of a profile. Fields: name, product, kind, default, limits, decision rule, sections, four eyes, keep
+    images; settings have a draft of their own. beginnings: number of restarts; began, table: the limits as the editing
+    table first got them and as it shows them now, None before."""
 
     settings: SettingsDraft = field(init=False)
     beginnings: int = 0

@@ -168,4 +168,4 @@ def assessment(
 ) -> Assessment | None:
     """Return figures, uncertainty and verdict of a field; `version` identifies its labels."""
     uncertainty = calibration.uncertainty if calibration else None
-    return assess([_field], rule, uncertainty, validation, profile.limits)
+    return assess([_field], rule, uncertainty, validation, profile.limits, profile.decision)

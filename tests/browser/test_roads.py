@@ -222,7 +222,7 @@ def test_a_profile_saved_unchanged_in_a_browser_is_the_same(tmp_path):
         home = tmp_path / name
         home.mkdir()
         engine = open_database(f"sqlite:///{home / 'record.sqlite'}")
-        profile = Profile("exact", settings=settings, limits=limits)
+        profile = Profile("exact", settings=settings, limits=limits, decision_rule="guarded")
         save(engine, profile)
         with served(home) as address, chromium() as browser:
             page = browser.new_page(viewport={"width": 1440, "height": 900})

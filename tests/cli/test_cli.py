@@ -109,7 +109,14 @@ def test_an_audit_finds_the_run_of_a_report_and_one_changed_byte(images, tmp_pat
 
 
 def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
-    made = Profile("p", "sand", settings=Settings("watershed"), limits=(Limit("mean", 1, 2),), sections=("verdict",))
+    made = Profile(
+        "p",
+        "sand",
+        settings=Settings("watershed"),
+        limits=(Limit("mean", 1, 2),),
+        decision_rule="guarded",
+        sections=("verdict",),
+    )
     (tmp_path / "p.json").write_text(made.to_json())
     assert "on record" in here("profile", tmp_path / "p.json").stdout
     done = here("segment", images / "good.png", "--out", tmp_path, "--profile", "p")
@@ -128,7 +135,14 @@ def test_a_profile_gives_settings_limits_and_a_verdict(images, tmp_path):
 
 def test_a_profile_validated_can_be_judged(tmp_path):
     strict = Settings("watershed", instances=Instances(min_area=40))
-    made = Profile("p", "sand", kind="discs", settings=strict, limits=(Limit("mean", None, 200, unit="px"),))
+    made = Profile(
+        "p",
+        "sand",
+        kind="discs",
+        settings=strict,
+        limits=(Limit("mean", None, 200, unit="px"),),
+        decision_rule="guarded",
+    )
     save(open_database(), made)
     for k in range(3):
         labels = discs((120, 160), [(30, 40, 18), (30, 110, 25 - k), (85, 60, 22), (85, 120, 12 + k)])

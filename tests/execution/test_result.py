@@ -30,7 +30,9 @@ IMAGE = Micrograph(
     "ab" * 32,
     from_um_per_px(0.5, 1.0),
 )
-PROFILE = Profile("round", kind="discs", settings=Settings("watershed"), limits=(Limit("mean", None, 200),))
+PROFILE = Profile(
+    "round", kind="discs", settings=Settings("watershed"), limits=(Limit("mean", None, 200),), decision_rule="guarded"
+)
 
 
 def test_an_image_goes_the_whole_road_to_a_verdict_and_onto_the_record():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crystalseg.errors import UserError
 from crystalseg.measurement.figures import Figure
-from crystalseg.measurement.specification import Limit, judge, judge_all, overall
+from crystalseg.measurement.specification import Limit, Verdict, judge, judge_all, overall
 from crystalseg.measurement.uncertainty import Budget, Component
 
 
@@ -41,6 +41,71 @@ def test_without_a_known_uncertainty_nothing_is_decided():
     missing = judge(Limit("g_lines", 3), None)
     assert missing.outcome == "not decidable"
     assert np.isnan(missing.value)
+
+
+def unvalidated(value, standard, figure="mean", unit="µm", sources=("segmentation",)):
+    """A figure with a known sampling uncertainty and sources of which nothing is known."""
+    unknown = tuple(Component(source, None, "A", "") for source in sources)
+    return Budget(Figure(figure, value, unit, standard, ""), (Component("sampling", standard, "A", ""), *unknown))
+
+
+@pytest.mark.parametrize(
+    ("limit", "budget", "outcome"),
+    [
+        # by hand: (value − U) ÷ 2 above the upper limit, or (value + U) · 2 below the lower one
+        (Limit("mean", upper=1), unvalidated(35.0, 1.0), "fail"),
+        (Limit("mean", upper=16.4), unvalidated(35.0, 1.0), "fail"),
+        (Limit("mean", upper=16.6), unvalidated(35.0, 1.0), "not decidable"),
+        (Limit("mean", 74.1), unvalidated(35.0, 1.0), "fail"),
+        (Limit("mean", 73.9), unvalidated(35.0, 1.0), "not decidable"),
+        (Limit("mean", 1, 1000), unvalidated(35.0, 1.0), "not decidable"),  # nothing passes on a guess
+        # segmentation and pixel size: a factor of 3; its square for a number per area
+        (Limit("mean", upper=10.9), unvalidated(35.0, 1.0, sources=("segmentation", "calibration")), "fail"),
+        (Limit("mean", upper=11.1), unvalidated(35.0, 1.0, sources=("segmentation", "calibration")), "not decidable"),
+        (Limit("per_mm2", upper=24), unvalidated(100.0, 1.0, "per_mm2", "1/mm²"), "fail"),
+        (Limit("per_mm2", upper=25), unvalidated(100.0, 1.0, "per_mm2", "1/mm²"), "not decidable"),
+        # a factor of 2 in length is 2 G
+        (Limit("g_lines", upper=5.7), unvalidated(8.0, 0.1, "g_lines", ""), "fail"),
+        (Limit("g_lines", upper=5.9), unvalidated(8.0, 0.1, "g_lines", ""), "not decidable"),
+        # nothing bounds a ratio, nor what too few crystals leave open
+        (Limit("span", upper=0.1), unvalidated(5.0, 0.1, "span", ""), "not decidable"),
+        (Limit("mean", upper=1), unvalidated(35.0, 1.0, sources=("sampling",)), "not decidable"),
+    ],
+)
+def test_what_nobody_knows_is_bounded_in_a_rejection(limit, budget, outcome):
+    verdict = judge(limit, budget)
+    assert verdict.outcome == outcome
+    assert ("even if segmentation were off by a factor of 2" in verdict.why) == (outcome == "fail")
+
+
+def test_simple_acceptance_by_hand():
+    def simply(limit, budget, unit="µm"):
+        return judge(limit, budget, unit, "simple")
+
+    limit = Limit("mean", 50, 70)
+    assert [simply(limit, of(v, 5.0)).outcome for v in (49.9, 50.0, 60.0, 70.0, 70.1)] == [
+        "fail",
+        "pass",
+        "pass",
+        "pass",
+        "fail",
+    ]
+    assert simply(limit, of(60.0, 1.0)).rule == "simple"
+    unknown = simply(limit, unvalidated(60.0, 1.0))
+    assert unknown.outcome == "pass"
+    assert unknown.why == "The figure lies within the limit. Its uncertainty from segmentation is not known."
+    assert simply(limit, None).outcome == "not decidable"
+    assert simply(limit, of(60.0, 1.0), "px").outcome == "not decidable"
+    cut = replace(of(60.0, 1.0), figure=replace(of(60.0, 1.0).figure, at_least=75.0))
+    assert simply(limit, cut).outcome == "fail"
+    assert "at least 75.00 µm" in simply(limit, cut).why
+
+
+def test_a_verdict_on_record_comes_back_with_its_rule():
+    made = judge(Limit("mean", 50, 70), of(60.0, 1.0), "µm", "simple")
+    assert Verdict.from_dict(made.to_dict()) == made
+    old = {key: value for key, value in made.to_dict().items() if key != "rule"}
+    assert Verdict.from_dict(old).rule == "guarded"  # the only one there was
 
 
 def test_what_is_visible_of_a_cut_crystal_is_held_against_an_upper_limit():

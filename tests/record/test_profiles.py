@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crystalseg.errors import UserError
 from crystalseg.measurement.figures import DEFINITIONS
-from crystalseg.measurement.specification import Limit
+from crystalseg.measurement.specification import RULES, Limit
 from crystalseg.record import ledger
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save
@@ -23,6 +23,7 @@ CORUNDUM = Profile(
     Settings("sima", Scales((None, 0.5))),
     (Limit("mean", 50, 80), Limit("area_above", None, 0.1, 200.0)),
     ("verdict", "figures"),
+    decision_rule="guarded",
 )
 LIMITS = st.builds(
     lambda key, low, wide: Limit(key, low, low + wide, 100.0 if key == "area_above" else None),
@@ -46,6 +47,7 @@ LIMITS = st.builds(
         ),
         st.lists(LIMITS, max_size=4).map(tuple),
         st.lists(st.sampled_from(list(SECTIONS)), unique=True).map(tuple),
+        decision_rule=st.sampled_from(list(RULES)),
     )
 )
 def test_a_profile_comes_back_from_its_text(profile):
@@ -63,6 +65,8 @@ def test_a_profile_comes_back_from_its_text(profile):
         ({"limits": [{"figur": "mean"}]}, "cannot be read"),
         ({"settings": {"speed": {}}}, "Unknown setting"),
         ({"limits": [{"figure": "area_above", "upper": 1, "above": x} for x in (1, 2)]}, "only one size"),
+        ({"decision_rule": None}, "Choose the decision rule"),
+        ({"decision_rule": "lenient"}, "one of guarded, simple"),
         ({"name": None}, "needs a name"),
         ({"keep_images": 0}, "days from 1 to 999,999,999"),
         ({"keep_images": 10**9}, "days from 1 to 999,999,999"),
@@ -72,6 +76,15 @@ def test_a_profile_comes_back_from_its_text(profile):
 def test_a_profile_that_means_nothing_is_refused(change, words):
     with pytest.raises(UserError, match=words):
         Profile.from_json(json.dumps(json.loads(CORUNDUM.to_json()) | change))
+
+
+def test_a_profile_written_before_there_was_a_choice_keeps_the_rule_it_was_judged_by():
+    facts = json.loads(CORUNDUM.to_json())
+    del facts["decision_rule"]
+    assert Profile.from_json(json.dumps(facts)).decision_rule == "guarded"
+    with pytest.raises(SettingsError, match="Choose the decision rule"):
+        replace(CORUNDUM, decision_rule=None)
+    assert Profile("without limits").decision_rule is None
 
 
 def test_what_is_no_profile_is_refused():

@@ -77,10 +77,15 @@ def test_a_profile_says_beforehand_why_no_verdict_will_be_given():
 
     def why(images=3, conditions=usual.conditions, settings=usual, **more):
         validations.keep(Validation("powder", "sima", images, {"mean": [0.1] * images}, conditions), validations.own())
-        return validations.no_verdict(Profile("p", **{"kind": "powder", "limits": limits, "settings": settings} | more))
+        return validations.no_verdict(
+            Profile(
+                "p", **{"kind": "powder", "limits": limits, "settings": settings, "decision_rule": "guarded"} | more
+            )
+        )
 
     assert why() == ""
     assert why(limits=(), kind="") == ""
+    assert why(kind="", decision_rule="simple") == ""
     assert "names no kind of material" in why(kind="")
     assert "sima was not validated on “paint”" in why(kind="paint")
     assert "sima on 2 images of powder only; 3 or more images are needed" in why(images=2)

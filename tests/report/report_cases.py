@@ -78,7 +78,7 @@ def sample():
         run = described(micrograph, found, measurement, log if nth == 2 else [])
         parts += report_of(micrograph, found, measurement, run, None).parts
     limits = (Limit("mean", 5, 500), Limit("d90", upper=5.0), Limit("area_above", None, 0.6, 60.0))
-    profile = Profile("round grain", "product 7", kind="discs", limits=limits)
+    profile = Profile("round grain", "product 7", kind="discs", limits=limits, decision_rule="guarded")
     return parts, profile
 
 

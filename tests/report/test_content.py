@@ -134,7 +134,8 @@ def test_a_verdict_that_would_be_another_today_is_not_forgotten():
     parts, profile = sample()
     then = replace(parts[0].run, verdicts=make(parts[:1], VALIDATED, Details(), profile).verdicts)
     assert then.outcome == "fail"
-    again = printed_again(reopen(then), None, Details(remarks="Wet."), profile)
+    worse = replace(VALIDATED, errors={key: [3.0] * 3 for key in VALIDATED.errors})
+    again = printed_again(reopen(then), worse, Details(remarks="Wet."), profile)
     assert again.assessment.verdicts == tuple(then.judged)  # as issued
     assert re.fullmatch(
         r"Wet\. The verdict FAIL is given as issued\. Judged today it is NOT DECIDABLE\. .*",

@@ -29,6 +29,7 @@ STRICT = Profile(
     "powder",
     settings=Settings("watershed", instances=Instances(0.5, 40, 0.3), measuring=Measuring("include")),
     limits=(Limit("mean", 20, 500), Limit("d90", upper=1.0)),
+    decision_rule="guarded",
 )
 
 
@@ -140,7 +141,8 @@ def test_methods_show_what_they_drop_crystals_by(page, quick_example):
 
 
 def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_example):
-    save(open_database(), Profile("tiles", kind="tiles", limits=(Limit("mean", 0.1, 5000, unit="px"),)))
+    limits = (Limit("mean", 0.1, 5000, unit="px"),)
+    save(open_database(), Profile("tiles", kind="tiles", limits=limits, decision_rule="guarded"))
     measure_example()
     app = page("measure")
     app.selectbox(key="profile").select("tiles").run()

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
 from crystalseg.measurement.figures import DEFINITIONS
-from crystalseg.measurement.specification import UNITS, Limit
+from crystalseg.measurement.specification import RULES, UNITS, Limit
 from crystalseg.record import models as on_record
 from crystalseg.record.database import open_database
 from crystalseg.record.profiles import SECTIONS, Profile, find, save
@@ -82,6 +82,7 @@ PROFILES = some.builds(
     some.lists(some.sampled_from(list(SECTIONS)), max_size=14).map(tuple),
     some.booleans(),
     some.none() | some.integers(1, 10**6),
+    some.sampled_from(list(RULES)),
 )
 
 
@@ -199,6 +200,7 @@ def test_the_page_saves_a_profile_unchanged(own_queue, name):
         kind="a kind that nobody validated",
         settings=KEPT[name],
         limits=(Limit("mean", 0.123456789012345, 20), Limit("area_above", upper=0.1 + 0.2, above=12.3456789)),
+        decision_rule="guarded",
         sections=("figures", "overlay", "figures"),
         keep_images=99_999,
     )
