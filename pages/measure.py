@@ -11,7 +11,7 @@ from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.field import Field
 from crystalseg.measurement.measurement import Measurement
-from crystalseg.measurement.rounding import significant
+from crystalseg.measurement.rounding import at_most
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.micrograph import Micrograph
@@ -54,9 +54,7 @@ def header(item: session.Item) -> None:
 
 def prepare(item: session.Item, settings: Settings | None) -> Micrograph | None:
     calibration = item.original.calibration
-    pixel = (
-        f"{significant(calibration.um_per_px)} µm per pixel" if calibration else "no pixel size: sizes are in pixels"
-    )
+    pixel = f"{at_most(calibration.um_per_px)} µm per pixel" if calibration else "no pixel size: sizes are in pixels"
     area = "part of the image" if item.region or (item.bar is not None and item.exclude_bar) else "whole image"
     with st.expander(f"Pixel size, region, scales: {pixel}, {area}", icon=":material/straighten:"):
         size, region, seen = st.tabs(["Pixel size", "Region and data bar", "What each scale sees"])

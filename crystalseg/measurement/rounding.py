@@ -36,6 +36,11 @@ def exact(value: float) -> str:
     return np.format_float_positional(value, trim="-")
 
 
+def at_most(value: float, digits: int = 5) -> str:
+    """Return a stated number, such as a pixel size, with at most `digits` significant digits and no zeros at the end."""
+    return exact(float(f"{value:.{digits}g}"))
+
+
 def together(value: float, expanded: float, digits: int = U_DIGITS) -> tuple[str, str]:
     """Return a value and its uncertainty, both rounded to the decimal of the uncertainty's last significant digit
     (GUM 7.2.6).

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from crystalseg.measurement.query import LEFT_OUT
-from crystalseg.measurement.rounding import significant
+from crystalseg.measurement.rounding import at_most
 from crystalseg.record.profiles import SECTIONS
 from crystalseg.record.runs import Run
 from crystalseg.report.blocks import Block, Facts, Heading, Pictures, Text
@@ -69,9 +69,7 @@ def _images_in_short(parts: Sequence[Part]) -> str:
     first = parts[0]
     height, width = first.field.shape
     pixel = (
-        f"{significant(first.run.um_per_px)} µm per pixel"
-        if first.run.um_per_px
-        else "no pixel size: all sizes in pixels"
+        f"{at_most(first.run.um_per_px)} µm per pixel" if first.run.um_per_px else "no pixel size: all sizes in pixels"
     )
     more = f" and {len(parts) - 1} more, see the table per field" if len(parts) > 1 else ""
     return f"{first.run.image_name}, {width} × {height} px, {pixel}{more}"

@@ -11,7 +11,7 @@ from PIL import Image
 from streamlit_image_coordinates import streamlit_image_coordinates
 
 from crystalseg.execution.queue import EXAMPLE
-from crystalseg.measurement.rounding import significant
+from crystalseg.measurement.rounding import at_most
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import BY_HAND, Calibration, by_hand, from_scale_bar
 from crystalseg.micrographs.decoding import FORMATS
@@ -107,7 +107,7 @@ def choose_pixel_size(item: session.Item) -> bool:
     False, after showing the reason, if what is entered cannot be used."""
     now = item.original.calibration
     if now:
-        st.success(f"{significant(now.um_per_px, 5)} µm per pixel: {plain(now.source)}.", icon=":material/straighten:")
+        st.success(f"{at_most(now.um_per_px)} µm per pixel: {plain(now.source)}.", icon=":material/straighten:")
     else:
         st.info(
             "This file states no pixel size. Until you enter one, all sizes are in pixels.",

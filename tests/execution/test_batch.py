@@ -105,7 +105,8 @@ def test_killed_twice_every_image_is_done_once_and_the_broken_ones_are_explained
     for row in summary.itertuples():
         assert row.average == pytest.approx(find(engine, row.run).figures["average"]["value"], rel=1e-5)
     assert len(list(out.glob("[0-9m]*_report.pdf"))) == GOOD
-    combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
+    pages = [page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages]
+    combined = " ".join(" ".join(pages).split())
     assert "Table per field" in combined
     assert all(f"{k:02d}.png" in combined for k in range(GOOD))
     # once more there is nothing to do

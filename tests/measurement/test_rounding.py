@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystalseg.measurement.rounding import exact, significant, together
+from crystalseg.measurement.rounding import at_most, exact, significant, together
 
 ANY = st.floats(1e-9, 1e12)
 
@@ -39,3 +39,13 @@ def test_significant_digits_are_those_of_the_decimal_module(value, digits):
 def test_an_exact_number_reads_back_and_has_no_exponent(value):
     assert float(exact(value)) == value
     assert "e" not in exact(value)
+
+
+def test_a_stated_number_keeps_its_digits_and_no_zeros():
+    assert [at_most(v) for v in (0.5, 0.0488312, 12.0, 1234567.0, 0.00001)] == [
+        "0.5",
+        "0.048831",
+        "12",
+        "1234600",
+        "0.00001",
+    ]
