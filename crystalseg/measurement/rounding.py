@@ -37,7 +37,7 @@ def exact(value: float) -> str:
 
 
 def at_most(value: float, digits: int = 5) -> str:
-    """Return a stated number, such as a pixel size, to at most `digits` significant digits, without zeros at the end."""
+    """Return a stated number, such as a pixel size, to at most `digits` significant digits, without final zeros."""
     return exact(float(f"{value:.{digits}g}"))
 
 
