@@ -10,6 +10,7 @@ from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.report import handouts
 from crystalseg.report.handouts import HANDOUTS
 from crystalseg.ui import batch_results, new_work, session, work_progress
+from crystalseg.ui.choices import kept
 from crystalseg.ui.plain import plain
 from crystalseg.ui.telling import telling
 
@@ -25,13 +26,20 @@ def new() -> None:
     )
     path = st.text_input("Or a folder on this machine", help="All images in the folder and its subfolders.")
     profile, calibration, workers = new_work.choose("batch", "Number of processes. Each needs 1 to 2 GB of memory.")
+    columns = st.columns(3)
+    name = columns[0].text_input("Name of the batch", **kept("batch name", ""))
+    sample = columns[1].text_input(
+        "Sample", help="For all images. Empty: the name of each image.", **kept("batch sample", "")
+    )
+    customer = columns[2].text_input("Customer", **kept("batch customer", ""))
     usual = handouts.default(handouts.BATCH)
     formats = st.multiselect("Files for each image", list(HANDOUTS), usual, format_func=lambda key: HANDOUTS[key].words)
     if not st.button("Start", type="primary", icon=":material/play_arrow:", disabled=not (uploads or path)):
         return
 
     def prepare(folder: Path, source: Path) -> None:
-        batch.prepare(folder, source, profile, calibration, session.who(), tuple(formats))
+        said = (name.strip(), sample.strip(), customer.strip())
+        batch.prepare(folder, source, profile, calibration, session.who(), tuple(formats), (), *said)
 
     if new_work.begin("batch", uploads, path, profile, workers, prepare):
         st.rerun()

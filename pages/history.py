@@ -29,7 +29,7 @@ from crystalseg.ui.charts import control_charts
 from crystalseg.ui.downloads import offer, offer_each
 from crystalseg.ui.months import months
 from crystalseg.ui.plain import plain
-from crystalseg.ui.run_list import in_one_unit, list_key, listed, one_page, say_ways, searched, ways
+from crystalseg.ui.run_list import go_on, in_one_unit, list_key, listed, one_page, say_ways, searched, ways
 from crystalseg.ui.telling import refuse, telling
 from crystalseg.ui.viewer import Crystals, viewer
 
@@ -115,15 +115,6 @@ def reports(reopened: Reopened) -> None:
             key=f"report {entry.number}",
             type="tertiary",
         )
-
-
-def go_on(run: Run) -> None:
-    """Show a button that opens the run on the Measure page."""
-    words = "Opens image, settings and corrections on the Measure page."
-    if st.button("Continue with this run", icon=":material/edit:", key=f"go on {run.id}", help=words):
-        with telling():
-            session.take_up(run)
-            st.switch_page("pages/measure.py")
 
 
 def sign_box(run: Run) -> None:

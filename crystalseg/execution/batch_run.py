@@ -192,7 +192,7 @@ class _Flight:
             batch.calibration,
             self.validation,
             anchor(self.order.engine),
-            batch.operator,
+            Details(sample=batch.sample or Path(batch.names[k]).name, customer=batch.customer, operator=batch.operator),
             handouts.default(handouts.BATCH) if batch.formats is None else batch.formats,
         )
         self.order.progress.begin(k)
@@ -250,7 +250,7 @@ def measure_one(
     calibration: Calibration | None,
     validation: Validation | None,
     end: Anchor | None,
-    operator: str,
+    details: Details,
     formats: tuple[str, ...],
     threads: int | None,
     model: str,
@@ -265,5 +265,5 @@ def measure_one(
     with_threads(threads)
     micrograph = prepared(read_micrograph(data, name, beside=beside.get), calibration)
     result = measure_micrograph(micrograph, profile.settings, models(model))
-    ready = documented(result, validation, Details(sample=name, operator=operator), profile, id=run_id)
+    ready = documented(result, validation, details, profile, id=run_id)
     return ready.described(formats, end).in_memory

@@ -1,5 +1,6 @@
 """The summary of a batch: a table, the failures and a combined report."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +18,17 @@ from crystalseg.report.exports import csv
 from crystalseg.report.handouts import HANDOUTS
 from crystalseg.report.picture_sections import PICTURED
 from crystalseg.report.report import Details, Report, make, reopened_part
+from crystalseg.report.words import figure_rows, verdict_rows
 from crystalseg.segmentation.memory import give_back
+
+COMBINED = {"pdf": "combined_report.pdf", "excel": "combined_workbook.xlsx"}  # by the key of the handout
+SAMPLE = "sample.json"
 
 
 def finish(folder: Path, engine: Engine) -> None:
     """Write the files about all images: `summary.csv` with the figures of each image in a row, `failures.csv` with the
-    reasons, and, once all images are done, `combined_report.pdf`, which takes the images as fields of one sample."""
+    reasons, and, once all images are done, the report, the workbook and `sample.json`, which take the images as fields
+    of one sample."""
     batch = load(folder)
     _, reasons = settled(engine, batch)
     runs = runs_of(engine, batch)
@@ -38,8 +44,20 @@ def finish(folder: Path, engine: Engine) -> None:
     if len(runs) > 1 and len(runs) + len(reasons) == len(batch.names):
         counted = of_different_places(runs)
         give_back()  # release the memory of the last image
-        combined = issue_report(engine, HANDOUTS["pdf"], _combined(batch, counted, len(runs)))
-        store.write_safely(folder / "combined_report.pdf", combined)
+        combined = _combined(batch, counted, len(runs))
+        for key, name in COMBINED.items():
+            store.write_safely(folder / name, issue_report(engine, HANDOUTS[key], combined))
+        store.write_safely(folder / SAMPLE, json.dumps(_sample(combined), indent=1).encode())
+
+
+def _sample(report: Report) -> dict[str, object]:
+    """Return what a page shows of the fields as one sample: the verdict, the figures and the verdict on each limit, in
+    the words of the report."""
+    found = report.assessment
+    if found is None:
+        return {"outcome": "", "figures": [], "verdicts": []}
+    figures, verdicts = figure_rows(list(found.budgets.values())), verdict_rows(found.verdicts)
+    return {"outcome": found.outcome or "", "figures": figures, "verdicts": verdicts}
 
 
 def _figures(summary: Summary | None) -> dict[str, object]:
@@ -68,5 +86,6 @@ def _combined(batch: Batch, runs: list[Run], images: int) -> Report:
     product = profile.product or f"batch {batch.id}"
     copies = images - len(runs)
     remarks = [f"{copies} of {images} images are copies of others and were left out." if copies else "", why_not(runs)]
-    details = Details(sample=product, remarks=" ".join(filter(None, remarks)))
+    said = " ".join(filter(None, remarks))
+    details = Details(batch.sample or product, customer=batch.customer, operator=batch.operator, remarks=said)
     return make(parts, validation, details, profile)

@@ -26,7 +26,7 @@ from crystalseg.report.handouts import HANDOUTS, SERIES_HANDOUTS, Handout, Made,
 from crystalseg.report.report import Details, Report, report_of
 from crystalseg.segmentation.segmentation import Segmentation
 
-OF_ALL = (".pdf", ".csv", "_labels.npz")  # files about a whole batch, and labels of earlier releases
+OF_ALL = (".pdf", ".csv", ".xlsx", "_labels.npz")  # files about a whole batch, and labels of earlier releases
 
 
 @dataclass(frozen=True)

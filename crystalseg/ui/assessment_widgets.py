@@ -25,11 +25,15 @@ TEST_LINES_PX = 1200  # longest side of the picture of the test lines
 OUTCOMES = {"pass": ":material/check_circle:", "fail": ":material/cancel:", "not decidable": ":material/help:"}
 
 
+def banner(outcome: str, words: str) -> None:
+    """Show an outcome with `words` after it, in its colour."""
+    show = {"pass": st.success, "fail": st.error}.get(outcome, st.warning)
+    show(f"**{outcome.upper()}** {words}", icon=OUTCOMES[outcome])
+
+
 def verdict(assessment: Assessment) -> None:
     """Show the verdict against the profile's limits, with its reasons."""
-    outcome = assessment.outcome or "not decidable"
-    show = {"pass": st.success, "fail": st.error}.get(outcome, st.warning)
-    show(f"**{outcome.upper()}** against the profile's limits", icon=OUTCOMES[outcome])
+    banner(assessment.outcome or "not decidable", "against the profile's limits")
     st.table(pd.DataFrame(verdict_rows(assessment.verdicts), columns=list(VERDICT_COLUMNS)).set_index("limit"))
 
 

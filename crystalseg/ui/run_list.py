@@ -7,7 +7,10 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from crystalseg.record import index, store
+from crystalseg.record.runs import Run
+from crystalseg.ui import session
 from crystalseg.ui.plain import plain
+from crystalseg.ui.telling import telling
 
 A_PAGE = 100  # runs per page
 WAYS_NAMED = 4
@@ -15,6 +18,15 @@ SHOWN = (
     *("run", "created", "image", "sample", "average", "unit", "verdict", "counted", "profile", "method"),
     *("corrections", "operator", "approved"),
 )
+
+
+def go_on(run: Run) -> None:
+    """Show a button that opens the run on the Measure page."""
+    words = "Opens image, settings and corrections on the Measure page."
+    if st.button("Continue with this run", icon=":material/edit:", key=f"go on {run.id}", help=words):
+        with telling():
+            session.take_up(run)
+            st.switch_page("pages/measure.py")
 
 
 def listed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from crystalseg.execution.batch_source import NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
 from crystalseg.execution.kinds import batch
 from crystalseg.execution.work_state import WorkError
+from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import Limit
 from crystalseg.micrographs.calibration import from_um_per_px
 from crystalseg.record import ledger
@@ -121,7 +122,7 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
             file.write(path, f"set/{path.name}")
         file.write(images / "00.png", "set/00 (copy).png")
     out, engine = tmp_path / "out", open_database()
-    made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5))
+    made = batch.prepare(out, archive, QUICK, from_um_per_px(0.5), name="Lot 7", sample="S 7", customer="Hütte")
     assert set(made.names[:2]) == {"set/00.png", "set/00 (copy).png"}
     assert batch.load(out) == made
     state = batch.progress_of(out, engine)
@@ -146,12 +147,20 @@ def test_a_zip_in_this_process_paused_and_gone_on_with(images, tmp_path, monkeyp
         state = batch_run.run(out, engine, 1, cluster.scheduler_address)
     assert (state.status, state.done) == ("done", GOOD + 1)
     assert at_the_end == ["running", "running"]  # not done before what concerns all images is written
-    combined = " ".join(page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages)
+    pages = [page.extract_text() for page in PdfReader(out / "combined_report.pdf").pages]
+    combined = " ".join(" ".join(pages).split())
     assert f"1 of {GOOD + 1} images are copies of others and were left out" in combined
     assert f"in {GOOD} fields" in combined
+    assert "Crystal size report: S 7" in combined
+    assert "Hütte" in combined
+    with pd.ExcelFile(out / "combined_workbook.xlsx") as book:
+        assert len(pd.read_excel(book, "Fields")) == GOOD
+    sample = json.loads((out / "sample.json").read_text())
+    assert sample["outcome"] == "not decidable"
+    assert sample["figures"][0][0] == DEFINITIONS["mean"].words
     run = recorded(engine)[0]
     assert run.um_per_px == 0.5
-    assert run.details == {"sample": run.image_name}
+    assert run.details == {"sample": "S 7", "customer": "Hütte"}
     assert run.profile == "quick"
     assert run.files["image"]
 

@@ -250,6 +250,8 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert "There is no" in app.error[0].value
     labelled(app.text_input, "Or a folder on this machine").set_value(str(images)).run()
     app.selectbox(key="batch profile").select("strict").run()
+    labelled(app.text_input, "Name of the batch").set_value("Lot 7").run()
+    labelled(app.text_input, "Customer").set_value("Hütte").run()
     labelled(app.button, "Start").click().run()
     assert not app.exception
     (folder,) = (p.parent for p in (store.home() / "batches").glob("*/batch.json"))
@@ -265,6 +267,13 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert len(recorded(open_database())) == 2
     assert ledger.entries(open_database(), "failure")[0].body["name"] == "broken.png"
     assert len(pd.read_csv(folder / "summary.csv")) == 2
+    assert any("Lot 7" in m.value for m in app.markdown)
+    assert {b.label for b in app.get("download_button")} == {"PDF report", "Excel workbook", "All results (ZIP)"}
+    images = app.dataframe[-1].value
+    assert list(images["image"]) == ["0.png", "1.png"]
+    assert all(address.startswith("data:image/jpeg;base64,") for address in images["picture"])
+    assert set(images["verdict"]) <= {"PASS", "FAIL", "NOT DECIDABLE"}
+    assert all(run.details["customer"] == "Hütte" for run in recorded(open_database()))
 
 
 def test_the_image_under_way_in_a_batch_is_shown(page, tmp_path):

@@ -37,6 +37,8 @@ class Batch:
     operator: The person who requested it, or "".
     formats: The keys of the files to write of each image, or None for the default of batches.
     notes: What the user should know about the images that were taken from the source.
+    name: What people call the batch, or "".
+    sample, customer: What reports say of all images, or "".
     """
 
     id: str
@@ -47,11 +49,14 @@ class Batch:
     operator: str = ""
     formats: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    name: str = ""
+    sample: str = ""
+    customer: str = ""
 
     @property
     def title(self) -> str:
         """What it is, in words, for people."""
-        return f"{self.id}: {len(self.names)} images, profile {self.profile.name}"
+        return f"{self.name or self.id}: {len(self.names)} images, profile {self.profile.name}"
 
     def run_id(self, index: int | None = None) -> str:
         """Return the id under which an image is recorded, or without an index the prefix of all these ids."""
@@ -84,6 +89,9 @@ def prepare(
     operator: str = "",
     formats: tuple[str, ...] | None = None,
     notes: tuple[str, ...] = (),
+    name: str = "",
+    sample: str = "",
+    customer: str = "",
 ) -> Batch:
     """Return the batch in `folder`, or make a new one. Raises WorkError if the existing batch has another source,
     profile or pixel size, or other `formats` than those given."""
@@ -96,7 +104,8 @@ def prepare(
         return batch
     images, id = Source(source), uuid.uuid4().hex[:12]
     notes = (*notes, *images.notes)
-    batch = Batch(id, str(source.resolve()), images.names, profile, calibration, operator, formats, notes)
+    known = (profile, calibration, operator, formats, notes, name, sample, customer)
+    batch = Batch(id, str(source.resolve()), images.names, *known)
     facts = asdict(batch) | {"profile": json.loads(profile.to_json())}
     store.write_safely(file, json.dumps(facts, indent=1).encode())
     return batch
@@ -110,7 +119,9 @@ def load(folder: Path) -> Batch:
     # missing in files of earlier releases
     operator, formats, notes = facts.get("operator", ""), facts.get("formats"), tuple(facts.get("notes", ()))
     given = None if formats is None else tuple(formats)
-    return Batch(facts["id"], facts["source"], tuple(facts["names"]), profile, calibration, operator, given, notes)
+    said = [facts.get(key, "") for key in ("name", "sample", "customer")]
+    names = tuple(facts["names"])
+    return Batch(facts["id"], facts["source"], names, profile, calibration, operator, given, notes, *said)
 
 
 def progress_of(folder: Path, engine: Engine, ended: State | None = None) -> State:
