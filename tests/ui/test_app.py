@@ -435,6 +435,16 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     given = labelled(app.main.file_uploader, "Label image (optional)")
     given.upload("wrong.png", coloured.getvalue(), "image/png").run()
     assert any("one channel" in e.value for e in app.error)
+    signed = io.BytesIO()
+    Image.fromarray(np.where(made.labels > 0, made.labels, -1).astype(np.int32)).save(signed, "TIFF")
+    labelled(app.main.file_uploader, "Label image (optional)").upload(
+        "signed.tif", signed.getvalue(), "image/tiff"
+    ).run()
+    assert any("choose “Numbers below 0 are background”" in e.value for e in app.error)
+    labelled(app.checkbox, "Numbers below 0 are background").check().run()
+    assert not app.error
+    scores = next(d.value for d in app.dataframe if "PQ" in d.value.columns).set_index("method")
+    assert scores.loc["watershed", "PQ"] == pytest.approx(wanted)
 
 
 def test_less_effort_is_chosen_and_what_it_costs_is_said(app):
