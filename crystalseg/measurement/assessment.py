@@ -88,10 +88,10 @@ class Assessment:
                 "weight, because so large a crystal is seldom seen whole in such a field. The mean depends on it. "
                 "Measure larger fields."
             )
-        if any(key.startswith("g_") for key in self.budgets) and not all(self.filled):
+        if self.unit == "µm" and not all(self.filled):
             said.append(
-                "The crystals do not fill the area, but a grain-size number G is meant for grains that do. For "
-                "particles in a matrix, use the mean diameter and the number per area."
+                "No grain-size number G is given, because it is meant for grains that fill the area. These crystals do "
+                "not. For particles in a matrix, use the mean diameter and the number per area."
             )
         if self.counted < self.needed:
             said.append(f"A mean within 5 % (95 %) needs about {self.needed} crystals; {self.counted} were counted.")
@@ -122,6 +122,9 @@ def assess(
     by_key = figures(fields, rule, above, calibration)
     if not by_key:
         return None
+    filled = tuple(field.is_filled for field in fields)
+    if not all(filled):
+        by_key = {key: figure for key, figure in by_key.items() if DEFINITIONS[key].power != "G"}
     unit = by_key["mean"].unit
     budgets = {key: budget(figure, calibration, validation, unit == "µm") for key, figure in by_key.items()}
     parts, (sizes, weights, _) = counted(fields, rule)
@@ -138,7 +141,7 @@ def assess(
         needed_crystals(sizes, weights),
         len(sizes),
         float(np.mean(np.concatenate(px) < NARROW)),
-        tuple(field.is_filled for field in fields),
+        filled,
         (float(weights.max()), float(weights.max() / weights.sum())),
     )
 

@@ -112,7 +112,9 @@ def judge(limit: Limit, budget: Budget | None, unit: str = "µm", rule: Decision
     """
     if budget is None:
         nan = float("nan")
-        return Verdict(limit, nan, nan, "", "not decidable", "The sample does not have this figure.", rule)
+        grains = DEFINITIONS[limit.figure].power == "G"
+        needs = " G needs a pixel size and crystals that fill the area." if grains else ""
+        return Verdict(limit, nan, nan, "", "not decidable", f"The sample does not have this figure.{needs}", rule)
     if limit.is_of_length and unit != limit.unit:
         remedy = "Give the image's pixel size" if unit == "px" else "Give the limit in µm"
         why = f"The limit is in {limit.unit}, but the sizes are in {unit}. {remedy}."

@@ -118,3 +118,19 @@ def test_fields_of_which_one_has_no_pixel_size_are_judged_in_pixels():
     assert mixed.unit == "px"
     assert (mixed.outliers, mixed.populations, mixed.needed) == (without.outliers, without.populations, without.needed)
     assert mixed.needed == 0  # all of one size
+
+
+def test_no_grain_size_number_is_given_where_crystals_do_not_fill_the_area():
+    limits = (Limit("g_planimetric", lower=3),)
+    grains = assess([field(squares(800, 40, (13, 21)))], "exclude", limits=limits)
+    assert {"g_planimetric", "g_lines", "g_circles", "g_area"} <= grains.budgets.keys()
+    apart = squares(800, 40, (13, 21)) * (np.indices((800, 800)).sum(axis=0) // 40 % 2)
+    particles = field(np.where(apart > 0, apart, 0))
+    found = assess([particles], "exclude", limits=limits)
+    assert not [key for key in found.budgets if key.startswith("g_")]
+    assert any("No grain-size number G is given" in note for note in found.notes)
+    assert found.verdicts[0].why == (
+        "The sample does not have this figure. G needs a pixel size and crystals that fill the area."
+    )
+    mixed = assess([field(squares(800, 40, (13, 21))), particles], "exclude")
+    assert not [key for key in mixed.budgets if key.startswith("g_")]
