@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
 from crystalseg import environment, places
 from crystalseg.errors import UserError
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.headers import sidecar_names
 from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
@@ -29,11 +31,18 @@ class Decoder:
         self._pipe: Connection | None = None
 
     def read(
-        self, data: bytes, name: str, max_megapixels: float | None = None, channel: int | None = None
+        self,
+        data: bytes,
+        name: str,
+        max_megapixels: float | None = None,
+        channel: int | None = None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> Micrograph:
-        """Do what `read_micrograph` does. Raises MicrographError also if the decoder dies or takes too long."""
+        """Do what `read_micrograph` does. `beside`: the text files that were given with the image, by name. Raises
+        MicrographError also if the decoder dies or takes too long."""
         limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
-        return cast(Micrograph, self._answer(data, name, {"max_megapixels": limit, "channel": channel}))
+        texts = {"beside": {other: beside[other] for other in sidecar_names(name) if other in beside}} if beside else {}
+        return cast(Micrograph, self._answer(data, name, {"max_megapixels": limit, "channel": channel} | texts))
 
     def read_labels(self, data: bytes, name: str, negative: bool = False) -> LabelImage:
         """Do what `label_image` does. Raises MicrographError as `read` does."""
@@ -98,6 +107,8 @@ def serve(line: int) -> None:
             return
         answer: Micrograph | LabelImage | UserError
         try:
+            if "beside" in options:
+                options["beside"] = options["beside"].get
             answer = (label_image if "negative" in options else read_micrograph)(data, name, **options)
         except UserError as error:
             answer = error

@@ -53,6 +53,23 @@ def upload(app, data, name="probe.png"):
     assert not app.exception
 
 
+def test_a_text_beside_an_image_gives_its_pixel_size_even_if_it_comes_later(app):
+    text = b"[SemImageFile]\nDataSize=220x200\nPixelSize=250\n"
+    uploader = labelled(app.sidebar.file_uploader, "Micrographs")
+    uploader.upload("probe.txt", text, "text/plain").run()
+    assert any("no image of this name was given" in e.value for e in app.error)
+    uploader = labelled(app.sidebar.file_uploader, "Micrographs")
+    uploader.upload("probe.png", png(), "image/png").upload("probe.txt", text, "text/plain").run()
+    assert not app.error
+    (item,) = app.session_state["items"].values()
+    assert (item.original.um_per_px, item.original.calibration.source) == (0.25, "Hitachi .txt file")
+    upload(app, png(9), "later.png")
+    assert app.session_state["items"][app.session_state["current"]].original.calibration is None
+    uploader = labelled(app.sidebar.file_uploader, "Micrographs")
+    uploader.upload("later.png", png(9), "image/png").upload("later.txt", text, "text/plain").run()
+    assert app.session_state["items"][app.session_state["current"]].original.um_per_px == 0.25
+
+
 def press(app, label):
     labelled(app.button, label).click().run()
     assert not app.exception
