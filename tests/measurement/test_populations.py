@@ -13,7 +13,7 @@ from crystalseg.measurement.populations import _log_concave, duplex
 @pytest.mark.parametrize("structure", ONE)
 @pytest.mark.parametrize("limit", [0.0, LIMIT])
 def test_one_population_is_not_taken_for_two(structure, limit):
-    # at most 5 % are promised, of which 40 samples show 10 % by chance; a rule that fits two normal distributions had 25
+    # at most 5 % are promised, of which 40 samples show 10 % by chance; two normal distributions gave 25
     assert called(ONE[structure], 100, limit, 40, 1) <= 10
 
 
