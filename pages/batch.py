@@ -7,6 +7,7 @@ import streamlit as st
 from crystalseg.execution import work
 from crystalseg.execution.kinds import batch
 from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.micrographs.headers import ENDINGS
 from crystalseg.report import handouts
 from crystalseg.report.handouts import HANDOUTS
 from crystalseg.ui import batch_results, new_work, session, work_progress
@@ -21,8 +22,9 @@ def new() -> None:
     uploads = st.file_uploader(
         "Images, or ZIP files of images",
         accept_multiple_files=True,
-        type=[*FORMATS, "zip"],
-        help="The files are copied to the folder of this batch on the server.",
+        type=[*FORMATS, "zip", *ENDINGS],
+        help="Also the text files with the pixel size that microscopes write beside images. The files are copied to "
+        "the folder of this batch on the server.",
     )
     path = st.text_input("Or a folder on this machine", help="All images in the folder and its subfolders.")
     profile, calibration, workers = new_work.choose("batch", "Number of processes. Each needs 1 to 2 GB of memory.")

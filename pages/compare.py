@@ -12,6 +12,7 @@ from crystalseg.execution.corrected import put_on_record
 from crystalseg.execution.result import issue_report
 from crystalseg.measurement.agreement import bland_altman
 from crystalseg.measurement.crystals import measure_crystals
+from crystalseg.micrographs.label_images import NEGATIVE
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import file_stem
 from crystalseg.record.models import models
@@ -84,7 +85,8 @@ def label_image(micrograph: Micrograph) -> np.ndarray | None:
     )
     if given is None:
         return None
-    read = shared.decoder().read_labels(given.getvalue(), given.name)
+    negative = st.checkbox(NEGATIVE, **kept("compared negative", False))
+    read = shared.decoder().read_labels(given.getvalue(), given.name, negative)
     for note in read.notes:
         st.caption(plain(note))
     labels = read.labels

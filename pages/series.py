@@ -16,6 +16,7 @@ from crystalseg.measurement.series import Series, events_of, law_words
 from crystalseg.measurement.track_corrections import TrackCorrection
 from crystalseg.micrographs.decoding import FORMATS
 from crystalseg.micrographs.frames import Moment, read_moments
+from crystalseg.micrographs.headers import ENDINGS
 from crystalseg.report.handouts import SERIES_HANDOUTS, Handout
 from crystalseg.report.series import tracked
 from crystalseg.ui import account, new_work, session, shared, work_progress
@@ -33,7 +34,7 @@ def new() -> None:
     uploads = st.file_uploader(
         "Frames: a TIFF or OME-TIFF with several pages, images in the order of their names, or a ZIP file of images",
         accept_multiple_files=True,
-        type=[*FORMATS, "zip"],
+        type=[*FORMATS, "zip", *ENDINGS],
     )
     path = st.text_input("Or a file or folder on this machine")
     left, right = st.columns(2)

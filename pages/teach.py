@@ -1,5 +1,7 @@
 """Teach: teach a model one material from checked areas, watch it learn, validate it and keep it by name."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -9,6 +11,7 @@ from crystalseg.execution import work
 from crystalseg.execution.kinds import lesson
 from crystalseg.execution.work import Work
 from crystalseg.micrographs.annotations import annotations_in, inside
+from crystalseg.micrographs.label_images import NEGATIVE
 from crystalseg.record import annotations, models
 from crystalseg.record.models import Model
 from crystalseg.segmentation.overlay import fit, outlined
@@ -64,12 +67,13 @@ def add_files(material: str) -> None:
             help="For each name.png, add name_label.png. If only a part is labelled, add name_checked.png, which is "
             "not 0 there.",
         )
+        negative = st.checkbox(NEGATIVE, help="In label images. Otherwise such numbers are refused.")
         if not st.button("Add them", icon=":material/add:", disabled=not given):
             return
         try:
             decoder = shared.decoder()
             files = {file.name: file.getvalue() for file in given}
-            found = annotations_in(files, read=decoder.read, read_label=decoder.read_labels)
+            found = annotations_in(files, read=decoder.read, read_label=partial(decoder.read_labels, negative=negative))
             for one in found:
                 annotations.keep(shared.engine(), one, material, "label image uploaded", session.who())
                 for note in one.micrograph.notes:

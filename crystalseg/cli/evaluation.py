@@ -12,6 +12,7 @@ from crystalseg.cli.options import (
     FlowModel,
     MethodName,
     ModelName,
+    NegativeBackground,
     Operator,
     ProfileName,
     SettingsFile,
@@ -33,6 +34,7 @@ def evaluate(
     settings_file: SettingsFile = None,
     weights: Weights = None,
     flow_model: FlowModel = None,
+    negative: NegativeBackground = False,
 ) -> None:
     """Score a folder of labelled images: PQ, AJI and crystal size errors."""
     from crystalseg.evaluation.folder import evaluate_folder
@@ -44,7 +46,7 @@ def evaluate(
     def line(name: str, figures: dict) -> None:
         print(f"{name}: " + "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
 
-    result = evaluate_folder(folder, lambda m: segment(m, settings, models).labels, line)
+    result = evaluate_folder(folder, lambda m: segment(m, settings, models).labels, line, negative)
     line("mean", result["mean"])
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2))
@@ -65,6 +67,7 @@ def validate(
     operator: Operator = "",
     settings_file: SettingsFile = None,
     weights: Weights = None,
+    negative: NegativeBackground = False,
 ) -> None:
     """Measure the errors of a method's figures on labelled images; reports then include them in the uncertainty.
 
@@ -85,9 +88,8 @@ def validate(
         raise UserError("Name the material: --kind NAME.")
     models = models_from(weights, settings=settings)
     rule = settings.measuring.border_rule
-    validation = measure(
-        read_pairs(folder), lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print
-    )
+    pairs = read_pairs(folder, negative)
+    validation = measure(pairs, lambda m: segment(m, settings, models).labels, kind, settings.full_method, rule, print)
     validation = replace(validation, conditions=settings.conditions, weights=models.used_by(settings)[0])
     if into:
         keep(validation, into)

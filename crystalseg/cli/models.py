@@ -7,7 +7,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from crystalseg.cli.app import app, errors
-from crystalseg.cli.options import Operator, Scheduler
+from crystalseg.cli.options import NegativeBackground, Operator, Scheduler
 
 if TYPE_CHECKING:
     from crystalseg.execution.work_state import State
@@ -34,6 +34,7 @@ def teach(
     scheduler: Scheduler = None,
     go_on: Annotated[bool, typer.Option(help="Continue the lesson of this name.")] = False,
     discard: Annotated[bool, typer.Option(help="Discard the lesson of this name first.")] = False,
+    negative: NegativeBackground = False,
 ) -> None:
     """Teach a model one material from labelled images. Ctrl-C pauses; --go-on continues."""
     from crystalseg.execution import teaching, work, work_state, workers
@@ -47,7 +48,7 @@ def teach(
         work.discard(work.work_in(folder))
     if not go_on:
         kept = (
-            annotations.from_folder(engine, data, material or name, operator)
+            annotations.from_folder(engine, data, material or name, operator, negative)
             if data
             else annotations.annotations(engine, material or name)
         )

@@ -44,6 +44,10 @@ ProfileName = Annotated[
     typer.Option("--profile", help="Profile on record, or a product for its default profile; else default settings."),
 ]
 
+NegativeBackground = Annotated[
+    bool, typer.Option("--negative-background", help="In label images, numbers below 0 are background.")
+]
+
 Formats = Annotated[
     str,
     typer.Option(help="Files to write for each image, such as pdf,csv,labels; an unknown name lists all."),

@@ -14,13 +14,15 @@ def evaluate_folder(
     folder: Path,
     method: Callable[[Micrograph], np.ndarray],
     report: Callable[[str, dict], None] = lambda *_: None,
+    negative: bool = False,
 ) -> dict:
     """Score `method`, a function from a Micrograph to labels, on each `<id>.png` with `<id>_label.png` in `folder`.
 
     Returns {"images": {id: figures}, "mean": figures}; see `metrics.score`. Calls `report(id, figures)` for each image.
+    With `negative`, label numbers below 0 are background.
     """
     images = {}
-    for micrograph, truth in read_pairs(folder):
+    for micrograph, truth in read_pairs(folder, negative):
         images[micrograph.name] = score(truth, method(micrograph))
         report(micrograph.name, images[micrograph.name])
     keys = next(iter(images.values()))

@@ -7,12 +7,13 @@ therefore reach no file of this machine, and an unreadable entry fails only that
 import re
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from crystalseg.execution.work_state import WorkError
 from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, file_beside, is_mosaic
-from crystalseg.micrographs.headers import sidecar_names
+from crystalseg.micrographs.headers import LONGEST, SIDECARS, sidecar_names
 from crystalseg.micrographs.names import file_stem, natural, visible
 from crystalseg.micrographs.ome_zarr import is_zarr
 
@@ -38,6 +39,7 @@ class Source:
     def __init__(self, path: Path):
         self._folder = path
         self._read: dict[str, list[Callable[[], bytes | Path]]] = {}
+        self._texts: dict[str, Callable[[], bytes]] = {}  # text files in archives, by name
         if path.is_dir():
             zarrs: set[Path] = set()
             for file in sorted(path.rglob("*"), key=natural):
@@ -84,14 +86,22 @@ class Source:
             # Skip entries without a name, for which zipfile's is_dir fails.
             if entry.filename and not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
                 self._add(before + entry.filename, partial(_entry, archive, entry))
+                if entry.filename.lower().endswith(SIDECARS) and entry.file_size <= LONGEST:
+                    self._texts.setdefault(before + entry.filename, partial(_entry, archive, entry))
 
     def beside(self, name: str) -> dict[str, bytes]:
         """Return the text files in the image's folder that may state its pixel size, by name."""
-        if not self._folder.is_dir():
-            return {}
-        path = self._folder / name
-        found = {other: file_beside(path, other) for other in sidecar_names(path.name)}
-        return {other: data for other, data in found.items() if data is not None}
+        folder, slash, base = name.rpartition("/")
+        found = {}
+        for other in sidecar_names(base):
+            data = file_beside(self._folder / name, other) if self._folder.is_dir() else None
+            for packed in (f"{folder}{slash}{other}", f"{folder}{slash}MetaData/{other}"):
+                if data is None and packed in self._texts:
+                    with suppress(WorkError):  # the image is still measured
+                        data = self._texts[packed]()
+            if data is not None:
+                found[other] = data
+        return found
 
     def read(self, name: str, which: int = 0) -> bytes | Path:
         """Return the bytes of an image, number `which` of those with this name. A mosaic or an OME-Zarr folder is

@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from typing import cast
+from typing import Any, cast
 
 from crystalseg import environment, places
 from crystalseg.errors import UserError
 from crystalseg.micrographs.decoding import read_micrograph
+from crystalseg.micrographs.headers import sidecar_names
 from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import visible
@@ -29,20 +31,27 @@ class Decoder:
         self._pipe: Connection | None = None
 
     def read(
-        self, data: bytes, name: str, max_megapixels: float | None = None, channel: int | None = None
+        self,
+        data: bytes,
+        name: str,
+        max_megapixels: float | None = None,
+        channel: int | None = None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> Micrograph:
-        """Do what `read_micrograph` does. Raises MicrographError also if the decoder dies or takes too long."""
+        """Do what `read_micrograph` does. `beside`: the text files that were given with the image, by name. Raises
+        MicrographError also if the decoder dies or takes too long."""
         limit = environment.max_megapixels() if max_megapixels is None else max_megapixels
-        return cast(Micrograph, self._answer(data, name, limit, channel))
+        texts = {"beside": {other: beside[other] for other in sidecar_names(name) if other in beside}} if beside else {}
+        return cast(Micrograph, self._answer(data, name, {"max_megapixels": limit, "channel": channel} | texts))
 
-    def read_labels(self, data: bytes, name: str) -> LabelImage:
+    def read_labels(self, data: bytes, name: str, negative: bool = False) -> LabelImage:
         """Do what `label_image` does. Raises MicrographError as `read` does."""
-        return cast(LabelImage, self._answer(data, name, None, None))
+        return cast(LabelImage, self._answer(data, name, {"negative": negative}))
 
-    def _answer(self, data: bytes, name: str, limit: float | None, channel: int | None) -> Micrograph | LabelImage:
+    def _answer(self, data: bytes, name: str, options: dict[str, Any]) -> Micrograph | LabelImage:
         with self._lock:
             try:
-                answer = self._asked(data, name, limit, channel)
+                answer = self._asked(data, name, options)
             except (EOFError, OSError):
                 self._kill()
                 raise MicrographError(
@@ -52,13 +61,11 @@ class Decoder:
             raise answer
         return answer
 
-    def _asked(
-        self, data: bytes, name: str, max_megapixels: float | None, channel: int | None
-    ) -> Micrograph | LabelImage | UserError:
+    def _asked(self, data: bytes, name: str, options: dict[str, Any]) -> Micrograph | LabelImage | UserError:
         if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._kill()
             self._pipe, self._process = _started()
-        self._pipe.send((name, max_megapixels, channel))
+        self._pipe.send((name, options))
         self._pipe.send_bytes(data)
         if not self._pipe.poll(LONGEST):
             self._kill()
@@ -94,17 +101,15 @@ def serve(line: int) -> None:
     _limit_memory()
     while True:
         try:
-            name, max_megapixels, channel = pipe.recv()
+            name, options = pipe.recv()
             data = pipe.recv_bytes()
         except EOFError:
             return
         answer: Micrograph | LabelImage | UserError
         try:
-            # A request without a limit of megapixels is for a label image.
-            if max_megapixels is None:
-                answer = label_image(data, name)
-            else:
-                answer = read_micrograph(data, name, max_megapixels, channel=channel)
+            if "beside" in options:
+                options["beside"] = options["beside"].get
+            answer = (label_image if "negative" in options else read_micrograph)(data, name, **options)
         except UserError as error:
             answer = error
         except MemoryError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -25,6 +25,10 @@ GLANCE = 0.5  # s within which a process that only tests the lock (`is_locked`) 
 STARTING = 60.0  # s within which started work must hold its lock
 OFTEN = 0.5  # s between two writes of the state
 ENDED = ("done", "cancelled")  # work that continues only if a person asks for it
+
+_TEXTS = {"id", "name", "source", "operator", "sample", "customer", "results", "sha256"}  # entries of requests
+_LISTS = {"names", "formats", "notes"}
+T = TypeVar("T")
 
 _started: dict[Path, subprocess.Popen] = {}  # processes started by this process
 
@@ -216,15 +220,27 @@ def asked(folder: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def order_in(file: Path, what: str) -> dict[str, Any]:
-    """Read a request from a JSON file. Raises WorkError if the file is missing, so that its folder holds no `what`, or
-    if the file is damaged."""
+def order_in(file: Path, what: str, made: Callable[[dict[str, Any]], T]) -> T:
+    """Read a request from a JSON file; `made` makes it from the entries. Raises WorkError if the file is missing, so
+    that its folder holds no `what`, or if nothing can be made of its entries because it is damaged or was edited."""
     try:
-        facts = json.loads(file.read_text())
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        _check_entries(facts)
+        return made(facts)
     except OSError as error:
         raise WorkError(f"There is no {what} in {file.parent}.") from error
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WorkError(f"{file} is damaged. Remove its folder, and begin the {what} again.") from error
+
+
+def _check_entries(facts: Any) -> None:
+    """Check the types of the entries that many kinds of requests have; raises TypeError."""
     if not isinstance(facts, dict):
-        raise WorkError(f"{file} is damaged. Remove its folder, and begin the {what} again.")
-    return facts
+        raise TypeError("A request must be a JSON object.")
+    for key in _TEXTS & set(facts):
+        if not isinstance(facts[key], str):
+            raise TypeError(f"{key} must be text.")
+    for key in _LISTS & set(facts):
+        given = facts[key] or []
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            raise TypeError(f"{key} must be a list of texts.")

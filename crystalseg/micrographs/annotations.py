@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +85,15 @@ def inside(labels: np.ndarray, checked: np.ndarray) -> np.ndarray:
     return keep_labels(labels, keep)
 
 
-def read_annotations(folder: str | Path) -> list[Annotation]:
-    """Read the annotations in the files of a folder; see `annotations_in`."""
+def read_annotations(folder: str | Path, negative: bool = False) -> list[Annotation]:
+    """Read the annotations in the files of a folder. With `negative`, label numbers below 0 are background; see
+    `annotations_in`."""
     there = [path for path in sorted(Path(folder).glob("*"), key=natural) if path.suffix.lower() in _KINDS]
-    return annotations_in({path.name: path.read_bytes() for path in there}, str(folder))
+    return annotations_in(
+        {path.name: path.read_bytes() for path in there},
+        str(folder),
+        read_label=partial(label_image, negative=negative),
+    )
 
 
 def annotations_in(

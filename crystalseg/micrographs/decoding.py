@@ -1,5 +1,6 @@
 """Turn bytes or a path into a `Micrograph`. This is the only module that decodes images."""
 
+import errno
 import hashlib
 import io
 import math
@@ -41,6 +42,8 @@ class TooLargeError(MicrographError):
 
 
 APPENDED = 2**20  # bytes at the end of a TIFF file that are searched for what a microscope wrote there
+# Errors that say nothing about the file.
+_SYSTEM = (errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
 ORIENTATION = 0x0112  # the Exif tag
 
 # Pixels uint8 (H, W, 3), pixel size, notes for the user, and the number of channels to choose from.
@@ -129,6 +132,11 @@ def read_micrograph(
     except MemoryError as error:
         raise MicrographError(f"{name}: too large for the memory of this machine; crop it.") from error
     except Exception as error:  # decoders raise every kind of error for damaged files
+        # Only errors of the system have a number; decoders raise OSError without one.
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MicrographError(f"{name}: cannot be read, because the disk is full; free some space.") from error
+        if isinstance(error, OSError) and error.errno in _SYSTEM:
+            raise MicrographError(f"{name}: cannot be read ({error.strerror}); check the disk or network.") from error
         raise MicrographError(f"{name}: the file is damaged or truncated; export it again.") from error
     if calibration is None:
         calibration = _beside(source, name, beside, pixels.shape[:2], notes)

@@ -16,7 +16,8 @@ from crystalseg.micrographs.units import length_um, number
 
 SAME = 0.01  # relative difference up to which two statements of a size agree
 TALLEST_BAR = 1.3  # the largest ratio of image heights with and without a data bar
-SIDECARS = (".txt", ".hdr", ".xml")  # endings of text files beside an image
+ENDINGS = ("txt", "hdr", "xml")  # of text files beside an image
+SIDECARS = tuple(f".{ending}" for ending in ENDINGS)
 LONGEST = 4 * 2**20  # characters of a text beside an image, or bytes of a tag, that are searched at most
 
 Size = tuple[int, int]  # width, height, px

@@ -17,7 +17,7 @@ from crystalseg.micrographs.tiff_pages import main_page, orientation_of, upright
 
 STRIP = 2_000_000  # px that are renumbered at once
 MASK_VALUES = (1, 255, 65535)  # the values that the one kind of crystal may have in a mask of two values
-_PNG_PALETTE = 3  # colour type in the header of a PNG file
+NEGATIVE = "Numbers below 0 are background"  # the choice on the pages
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class LabelImage:
     notes: tuple[str, ...] = ()
 
 
-def label_image(data: bytes, name: str) -> LabelImage:
+def label_image(data: bytes, name: str, negative: bool = False) -> LabelImage:
     """Read the label image in the bytes of a PNG or TIFF file called `name`.
 
     The numbers may have any type and may be as large and as far apart as they like, as ImageJ (float32), MorphoLibJ and
     TrackMate (uint32) write them. Of a palette image the indices are read. Equal channels count as one. In a mask of
-    two values, each connected piece is a crystal. Raises MicrographError if a number is negative or not whole, or if
-    the file is not a label image.
+    two values, each connected piece is a crystal. With `negative`, numbers below 0 are background. Raises
+    MicrographError if a number is not whole, or negative without that choice, or if the file is not a label image.
     """
     name = visible(name)
     notes: list[str] = []
@@ -49,7 +49,10 @@ def label_image(data: bytes, name: str) -> LabelImage:
     except Exception as error:  # decoders raise every kind of error for damaged files
         raise MicrographError(f"{name}: cannot be read as a label image; export it again as PNG or TIFF.") from error
     values = _one_channel(values, name, notes)
-    labels, numbers = relabelled(values, name)
+    labels, numbers = relabelled(values, name, negative)
+    below = int(np.count_nonzero(values < 0)) if negative else 0
+    if below:
+        notes.append(f"{name}: {below} px have numbers below 0; they were taken as background.")
     if len(numbers) == 1 and numbers[0] in MASK_VALUES:
         apart = pieces(labels)
         if apart.max(initial=0) > 1:
@@ -60,18 +63,21 @@ def label_image(data: bytes, name: str) -> LabelImage:
     return LabelImage(labels, tuple(notes))
 
 
-def relabelled(values: np.ndarray, name: str = "The label image") -> tuple[np.ndarray, np.ndarray]:
+def relabelled(
+    values: np.ndarray, name: str = "The label image", negative: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Renumber whole numbers (H, W) of any type. Returns labels int32 (H, W), 1..n, and the original numbers above 0,
-    in order. Raises MicrographError if a number is negative or is not a whole number."""
+    in order. With `negative`, numbers below 0 are background. Raises MicrographError if a number is not whole, or
+    negative without that choice."""
     if values.dtype.kind not in "biuf":
         raise MicrographError(f"{name}: a label image must have one channel of whole numbers.")
     there = np.unique(values)
     if not np.isfinite(there).all() or (there != np.rint(there)).any():
         raise MicrographError(f"{name}: a label image must have one channel of whole numbers; it has other numbers.")
-    if len(there) and there[0] < 0:
+    if not negative and len(there) and there[0] < 0:
         raise MicrographError(
             f"{name}: it has numbers below 0, such as {there[0]:.0f}; give the background 0 and each crystal a number "
-            "above 0."
+            f"above 0, or choose “{NEGATIVE}” (--negative-background on the command line)."
         )
     numbers = there[there > 0]
     labels = np.zeros(values.shape, np.int32)

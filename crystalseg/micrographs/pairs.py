@@ -12,21 +12,22 @@ from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import natural
 
 
-def read_labels(path: str | Path) -> np.ndarray:
+def read_labels(path: str | Path, negative: bool = False) -> np.ndarray:
     """Read the labels of a label image, int32 (H, W), 1..n, as `label_images.label_image` does. Raises MicrographError
     if the file is not a label image."""
-    return _read(Path(path)).labels
+    return _read(Path(path), negative).labels
 
 
-def _read(path: Path) -> LabelImage:
+def _read(path: Path, negative: bool) -> LabelImage:
     try:
-        return label_image(path.read_bytes(), path.name)
+        return label_image(path.read_bytes(), path.name, negative)
     except OSError as error:
         raise MicrographError(f"{path.name}: cannot be opened ({error.strerror}).") from error
 
 
-def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
+def read_pairs(folder: str | Path, negative: bool = False) -> list[tuple[Micrograph, np.ndarray]]:
     """Read each `<id>.png` of a folder and its `<id>_label.png`, int32 (H, W). The micrographs are named by the ids.
+    With `negative`, numbers below 0 are background.
 
     Raises MicrographError if there is no image, or if an image and its labels differ in size.
     """
@@ -34,7 +35,7 @@ def read_pairs(folder: str | Path) -> list[tuple[Micrograph, np.ndarray]]:
     for path in sorted(Path(folder).glob("*_label.png"), key=natural):
         name = path.name.removesuffix("_label.png")
         micrograph = read_micrograph(path.with_name(f"{name}.png"), name)
-        read = _read(path)
+        read = _read(path, negative)
         if read.labels.shape != micrograph.shape:
             raise MicrographError(f"{name}: the image and its labels differ in size; export them in one size.")
         pairs.append((replace(micrograph, notes=(*micrograph.notes, *read.notes)), read.labels))

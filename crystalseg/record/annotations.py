@@ -75,12 +75,14 @@ def _recorded(
     return _kept(ledger.append(engine, "annotation", _key(material, micrograph.pixels), body, who))
 
 
-def from_folder(engine: Engine, folder: Path, material: str, who: str = "") -> list[RecordedAnnotation]:
+def from_folder(
+    engine: Engine, folder: Path, material: str, who: str = "", negative: bool = False
+) -> list[RecordedAnnotation]:
     """Put the labelled images of a folder (`read_annotations`) on record for a material. Images that are already on
     record are not recorded again."""
     there = {one.files: one for one in annotations(engine, material)}
     kept = []
-    for one in read_annotations(folder):
+    for one in read_annotations(folder, negative):
         files = _put(one)
         kept.append(there.get(files) or _recorded(engine, one, files, material, f"folder {folder}", who))
     return kept

@@ -15,6 +15,7 @@ from crystalseg.measurement.rounding import at_most
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import BY_HAND, Calibration, by_hand, from_scale_bar
 from crystalseg.micrographs.decoding import FORMATS
+from crystalseg.micrographs.headers import ENDINGS
 from crystalseg.micrographs.inscriptions import find_scale_bar
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.record import index, instruments
@@ -35,13 +36,14 @@ def choose_micrographs() -> None:
     """Show uploads, examples and the choice of the current micrograph in the sidebar."""
     uploads = st.file_uploader(
         "Micrographs",
-        type=list(FORMATS),
+        type=[*FORMATS, *ENDINGS],
         accept_multiple_files=True,
-        help="PNG, JPEG, BMP or TIFF, also 16-bit. Files stay on this machine.",
+        help="PNG, JPEG, JPEG 2000, WebP, BMP or TIFF, also 16-bit, with the text files (TXT, HDR, XML) in which a "
+        "microscope states the pixel size. Files stay on this machine.",
     )
     for problem in session.add_uploads(uploads):
         refuse(problem)
-    for upload in session.large_uploads().values():
+    for upload, *_ in session.large_uploads().values():
         st.info(plain(f"{upload.name} is large. The Measure page measures it in windows."), icon=":material/grid_on:")
     session.current()
     _go_on()

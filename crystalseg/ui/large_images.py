@@ -60,7 +60,7 @@ def show() -> bool:
     path = (held.get(PATH) or "").strip()
     chosen = [one for one in work.works("mosaic") if one.folder.name == held.get(CHOSEN)]
     if uploads:
-        _new(list(uploads.values())[:1], "")
+        _new(next(iter(uploads.values())), "")
     elif path:
         _new([], path)
     elif chosen:

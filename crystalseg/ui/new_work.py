@@ -10,6 +10,7 @@ import streamlit as st
 from crystalseg.errors import UserError
 from crystalseg.execution import work
 from crystalseg.micrographs.calibration import Calibration
+from crystalseg.micrographs.headers import SIDECARS
 from crystalseg.micrographs.names import file_names
 from crystalseg.record.profiles import Profile, profiles
 from crystalseg.ui import account, image_controls, settings_controls, shared
@@ -69,4 +70,5 @@ def given(kind: str, uploads: Sequence[Any], path: str, folder: Path) -> Path:
     names = file_names(upload.name for upload in uploads)
     for upload, name in zip(uploads, names, strict=True):
         (place / name).write_bytes(upload.getbuffer())
-    return place / names[0] if len(names) == 1 and work.kinds()[kind].takes_a_file else place
+    images = [name for name in names if not name.lower().endswith(SIDECARS)]
+    return place / images[0] if len(images) == 1 and work.kinds()[kind].takes_a_file else place

@@ -1,6 +1,7 @@
 """The state of a browser session: its micrographs, and the choices on the pages."""
 
 import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from crystalseg.measurement.query import QueryError, parse
 from crystalseg.micrographs import examples
 from crystalseg.micrographs.calibration import Calibration
 from crystalseg.micrographs.decoding import TooLargeError
+from crystalseg.micrographs.headers import LONGEST, SIDECARS, sidecar_names
 from crystalseg.micrographs.inscriptions import find_data_bar
 from crystalseg.micrographs.micrograph import Micrograph
 from crystalseg.micrographs.names import visible
@@ -112,13 +114,16 @@ def items() -> dict[str, Item]:
     return st.session_state.setdefault("items", {})
 
 
-def add(data: bytes, name: str) -> str:
-    """Read a file into the session and return its key. A file that is already there stays unchanged."""
-    micrograph = shared.decoder().read(data, name)
+def add(data: bytes, name: str, beside: Mapping[str, bytes] | None = None) -> str:
+    """Read a file into the session and return its key. A file that is already there stays unchanged, but takes a pixel
+    size if it has none. `beside`: the text files that were given with it, by name."""
+    micrograph = shared.decoder().read(data, name, beside=beside)
     store.put(data)
     item = Item(micrograph, find_data_bar(micrograph.pixels))
     forget_openers()
-    items().setdefault(item.key, item)
+    held = items().setdefault(item.key, item)
+    if held.original.calibration is None and micrograph.calibration is not None:
+        held.calibrate(micrograph.calibration)
     return item.key
 
 
@@ -134,16 +139,26 @@ def add_uploads(uploads: list) -> list[str]:
     The session keeps the micrographs, because the uploader forgets its files when another page is opened.
     """
     seen: dict[str, str] = st.session_state.setdefault("uploads", {})
-    problems = []
-    for upload in uploads:
-        if upload.file_id in seen:
+    texts = {upload.name: upload for upload in uploads if upload.name.lower().endswith(SIDECARS)}
+    images = [upload for upload in uploads if upload.name not in texts]
+    problems = [
+        f"{visible(name)}: no image of this name was given, so its text is not used. Give both."
+        for name in texts
+        if not any(name in sidecar_names(image.name) for image in images)
+    ]
+    for upload in images:
+        own = texts_of(upload, texts.values())
+        # A text that comes later may state the pixel size of an image that is there already.
+        if upload.file_id in seen and all(text.file_id in seen for text in own):
             problems.append(seen[upload.file_id])
             continue
+        seen |= {text.file_id: "" for text in own}
         try:
-            st.session_state["current"] = add(upload.getvalue(), upload.name)
+            beside = {text.name: text.getvalue() for text in own if text.size <= LONGEST}
+            st.session_state["current"] = add(upload.getvalue(), upload.name, beside)
             seen[upload.file_id] = ""
         except TooLargeError:
-            add_large_upload(upload)
+            add_large_upload(upload, own)
             seen[upload.file_id] = ""
         except UserError as error:
             seen[upload.file_id] = str(error)
@@ -151,17 +166,23 @@ def add_uploads(uploads: list) -> list[str]:
     return [problem for problem in problems if problem]
 
 
-def large_uploads() -> dict[str, UploadedFile]:
-    """Return uploads to be measured in windows, by the uploader's id, until somebody starts or rejects that."""
+def texts_of(image: UploadedFile, texts: Iterable[UploadedFile]) -> list[UploadedFile]:
+    """Return those of the text files that may state the pixel size of an image."""
+    return [text for text in texts if text.name in sidecar_names(image.name)]
+
+
+def large_uploads() -> dict[str, list[UploadedFile]]:
+    """Return uploads to be measured in windows, each with the text files beside it, by the uploader's id, until
+    somebody starts or rejects that."""
     return st.session_state.setdefault("large uploads", {})
 
 
-def add_large_upload(upload: UploadedFile) -> None:
+def add_large_upload(upload: UploadedFile, texts: Sequence[UploadedFile] = ()) -> None:
     """Add an upload to be measured in windows, unless it was given before."""
     given: set[str] = st.session_state.setdefault("large uploads given", set())
     if upload.file_id not in given:
         given.add(upload.file_id)
-        large_uploads()[upload.file_id] = upload
+        large_uploads()[upload.file_id] = [upload, *texts]
 
 
 def forget_large_upload() -> None:

@@ -19,11 +19,11 @@ from crystalseg.errors import UserError
 from crystalseg.execution import batch_run, mosaic_run, work_state
 from crystalseg.execution.batch_source import NoRoomError, Source
 from crystalseg.execution.cluster import ClusterError
-from crystalseg.execution.kinds import batch
+from crystalseg.execution.kinds import batch, lesson, mosaic
 from crystalseg.execution.work_state import WorkError
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import Limit
-from crystalseg.micrographs.calibration import from_um_per_px
+from crystalseg.micrographs.calibration import Calibration, from_um_per_px
 from crystalseg.record import ledger
 from crystalseg.record.audit import audit
 from crystalseg.record.database import open_database
@@ -245,6 +245,29 @@ def test_what_cannot_be_started_is_explained(images, tmp_path):
         batch.load(tmp_path)
     with pytest.raises(ClusterError, match="No Dask scheduler"):
         batch_run.run(tmp_path / "out", open_database(), scheduler="tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("value", [None, 5, "x", [3], {"a": 1}, [], -1.5, True])
+def test_a_request_that_was_edited_is_used_or_refused_in_a_sentence(value, images, tmp_path):
+    calibration = Calibration(0.5, "SEM")
+    made = batch.prepare(tmp_path, images, QUICK, calibration)
+    mosaic_made = mosaic.prepare(tmp_path, images / "a.png", QUICK, calibration, "")
+    teach = lesson.Lesson("steel", "steel", "", "folded", 1.0, "", "", (("a", ("b", "c"), None),))
+    teach.save(tmp_path)
+    for load, whole in ((batch.load, made), (mosaic.load, mosaic_made), (lesson.load, teach)):
+        file = tmp_path / f"{load.__module__.rpartition('.')[2]}.json"
+        good = json.loads(file.read_text())
+        assert load(tmp_path) == whole
+        for key in good:
+            for edited in ({k: v for k, v in good.items() if k != key}, good | {key: value}):
+                file.write_text(json.dumps(edited))
+                try:
+                    assert load(tmp_path).title
+                except UserError as error:
+                    assert str(error).endswith(".")  # noqa: PT017
+        file.write_text(json.dumps(value))
+        with pytest.raises(WorkError, match=r"is damaged\. Remove its folder"):
+            load(tmp_path)
 
 
 def test_a_cluster_of_two_processes_does_it_too(images, tmp_path):

@@ -41,6 +41,20 @@ def test_entries_of_the_same_name_are_two_images(tmp_path):
         source.read("a.png", 2)
 
 
+def test_texts_beside_an_image_are_found_in_folders_and_archives(tmp_path):
+    """Under the names that microscopes give them; the rest is left alone."""
+    for place in (tmp_path / "one", tmp_path / "two", tmp_path / "two" / "in"):
+        place.mkdir()
+    entries = [("in/a.tif", b"a"), ("in/a.txt", b"size"), ("in/MetaData/a.xml", b"<x/>"), ("a.txt", b"other")]
+    archive(tmp_path / "one" / "x.zip", [*entries, ("in/a.hdr", bytes(5 * 2**20))])
+    (tmp_path / "two" / "in" / "a.tif").write_bytes(b"a")
+    (tmp_path / "two" / "in" / "a.txt").write_bytes(b"size")
+    both = {"a.txt": b"size", "a.xml": b"<x/>"}
+    assert Source(tmp_path / "one").beside("x.zip/in/a.tif") == both
+    assert Source(tmp_path / "one" / "x.zip").beside("in/a.tif") == both
+    assert Source(tmp_path / "two").beside("in/a.tif") == {"a.txt": b"size"}
+
+
 def test_names_reach_no_file_outside(tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")

@@ -43,7 +43,7 @@ class Toy(Kind):
     name, place, files, parts = "toy", "toys", ("toy.json",), "steps"
 
     def asked(self, folder):
-        return Asked(**order_in(folder / "toy.json", "toy"))
+        return order_in(folder / "toy.json", "toy", lambda facts: Asked(**facts))
 
     def carry_out(self, work, engine, workers, scheduler, say):
         with working(work.folder) as reporter:

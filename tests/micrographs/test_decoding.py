@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 
 import cv2
 import numpy as np
@@ -269,6 +271,22 @@ def test_no_scale_bar_is_made_up():
 def test_what_would_be_black_is_refused(values, words):
     with pytest.raises(MicrographError, match=words):
         read_micrograph(tiff(values), "sample.tif")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EIO, r"cannot be read \(Input/output error\)"),
+    ],
+)
+def test_what_the_disk_refuses_is_not_called_damaged(number, words, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tifffile.TiffPage.asarray", refuse)
+    with pytest.raises(MicrographError, match=words):
+        read_micrograph(tiff(GRAY), "sample.tif")
 
 
 def test_values_that_are_no_numbers_are_counted():

@@ -11,10 +11,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from crystalseg.execution.decoder import Decoder
-from crystalseg.micrographs.annotations import annotations_in
+from crystalseg.micrographs.annotations import annotations_in, read_annotations
 from crystalseg.micrographs.label_images import label_image, relabelled
 from crystalseg.micrographs.labels import LabelsError, areas, keep_labels, means, renumbered, tidy
 from crystalseg.micrographs.micrograph import MicrographError
+from crystalseg.micrographs.pairs import read_pairs
 from crystalseg.report.exports import labels_tiff
 from tests.conftest import discs, png
 
@@ -84,6 +85,30 @@ def test_numbers_of_a_hash_keep_each_crystal_apart():
     np.testing.assert_array_equal(found > 0, LABELS > 0)
 
 
+def test_numbers_below_0_are_background_by_choice(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (*LABELS.shape, 3), np.uint8)
+    for number, values in enumerate(
+        (np.where(LABELS, LABELS, -1), np.where(LABELS, LABELS * 9, -(2**31)).astype(float))
+    ):
+        data = tiff(values)
+        found = label_image(data, "x", negative=True)
+        np.testing.assert_array_equal(found.labels, LABELS)
+        assert found.notes == (f"x: {(LABELS == 0).sum()} px have numbers below 0; they were taken as background.",)
+        decoder = Decoder()
+        np.testing.assert_array_equal(decoder.read_labels(data, "x", negative=True).labels, LABELS)
+        decoder.close()
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "x.png").write_bytes(png(image))
+        (folder / "x_label.png").write_bytes(data)
+        for read in (read_pairs, read_annotations):
+            with pytest.raises(MicrographError, match="--negative-background"):
+                read(folder)
+        ((_, labels),) = read_pairs(folder, negative=True)
+        np.testing.assert_array_equal(labels, LABELS)
+        np.testing.assert_array_equal(read_annotations(folder, negative=True)[0].labels, LABELS)
+
+
 def test_one_crystal_in_two_pieces_is_no_mask_by_any_other_number():
     two = np.where(LABELS == 3, 0, LABELS > 0) * 7
     found = label_image(png(two.astype(np.uint8)), "x")
@@ -93,7 +118,10 @@ def test_one_crystal_in_two_pieces_is_no_mask_by_any_other_number():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (tiff(np.where(LABELS, LABELS, -1).astype(np.int16)), "below 0, such as -1; give the background 0"),
+        (
+            tiff(np.where(LABELS, LABELS, -1).astype(np.int16)),
+            "below 0, such as -1; give the background 0 .* or choose “Numbers below 0",
+        ),
         (tiff(-LABELS * 1_000_000), "below 0, such as -3000000"),
         (tiff(np.where(LABELS, LABELS, np.nan).astype(np.float32)), "whole numbers"),
         (tiff(LABELS + 0.5), "whole numbers"),
@@ -120,6 +148,19 @@ def test_a_jpeg_keeps_no_numbers():
 NUMBERS = st.one_of(
     st.sampled_from([np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64, bool])
 ).flatmap(lambda kind: arrays(kind, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+
+
+@given(NUMBERS)
+def test_by_choice_only_numbers_that_are_not_whole_are_refused(values):
+    try:
+        labels, numbers = relabelled(values, negative=True)
+    except MicrographError:
+        assert not np.isfinite(values).all() or (values != np.rint(values)).any()
+        return
+    names, places = np.unique(values[values > 0], return_inverse=True)
+    np.testing.assert_array_equal(labels[values > 0], places + 1)
+    np.testing.assert_array_equal(labels > 0, values > 0)
+    np.testing.assert_array_equal(numbers, names)
 
 
 @given(NUMBERS)

@@ -53,6 +53,23 @@ def upload(app, data, name="probe.png"):
     assert not app.exception
 
 
+def test_a_text_beside_an_image_gives_its_pixel_size_even_if_it_comes_later(app):
+    text = b"[SemImageFile]\nDataSize=220x200\nPixelSize=250\n"
+    uploader = labelled(app.sidebar.file_uploader, "Micrographs")
+    uploader.upload("probe.txt", text, "text/plain").run()
+    assert any("no image of this name was given" in e.value for e in app.error)
+    uploader = labelled(app.sidebar.file_uploader, "Micrographs")
+    uploader.upload("probe.png", png(), "image/png").upload("probe.txt", text, "text/plain").run()
+    assert not app.error
+    (item,) = app.session_state["items"].values()
+    assert (item.original.um_per_px, item.original.calibration.source) == (0.25, "Hitachi .txt file")
+    upload(app, png(9), "later.png")
+    assert app.session_state["items"][app.session_state["current"]].original.calibration is None
+    uploader = labelled(app.sidebar.file_uploader, "Micrographs")
+    uploader.upload("later.png", png(9), "image/png").upload("later.txt", text, "text/plain").run()
+    assert app.session_state["items"][app.session_state["current"]].original.um_per_px == 0.25
+
+
 def press(app, label):
     labelled(app.button, label).click().run()
     assert not app.exception
@@ -435,6 +452,16 @@ def test_methods_compared_with_each_other_and_with_a_label_image(app):
     given = labelled(app.main.file_uploader, "Label image (optional)")
     given.upload("wrong.png", coloured.getvalue(), "image/png").run()
     assert any("one channel" in e.value for e in app.error)
+    signed = io.BytesIO()
+    Image.fromarray(np.where(made.labels > 0, made.labels, -1).astype(np.int32)).save(signed, "TIFF")
+    labelled(app.main.file_uploader, "Label image (optional)").upload(
+        "signed.tif", signed.getvalue(), "image/tiff"
+    ).run()
+    assert any("choose “Numbers below 0 are background”" in e.value for e in app.error)
+    labelled(app.checkbox, "Numbers below 0 are background").check().run()
+    assert not app.error
+    scores = next(d.value for d in app.dataframe if "PQ" in d.value.columns).set_index("method")
+    assert scores.loc["watershed", "PQ"] == pytest.approx(wanted)
 
 
 def test_less_effort_is_chosen_and_what_it_costs_is_said(app):

@@ -80,6 +80,14 @@ def test_label_images_are_added_and_taken_away(page):
     assert (kept.name, kept.crystals) == ("a", 3)
     labelled(page.button, "Remove").click().run()
     assert not annotations.annotations(open_database(), "steel")
+    signed = io.BytesIO()
+    Image.fromarray(np.where(LABELS, LABELS, -1).astype(np.int32)).save(signed, "TIFF")
+    page.file_uploader[0].upload(*files[0]).upload("a_label.tif", signed.getvalue(), "image/tiff").run()
+    labelled(page.button, "Add them").click().run()
+    assert "Numbers below 0 are background" in page.error[0].value
+    labelled(page.checkbox, "Numbers below 0 are background").check().run()
+    labelled(page.button, "Add them").click().run()
+    assert [one.crystals for one in annotations.annotations(open_database(), "steel")] == [3]
 
 
 def test_a_lesson_is_begun_watched_and_given_up(page, started):

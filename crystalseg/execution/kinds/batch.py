@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import Engine
 
@@ -112,8 +112,11 @@ def prepare(
 
 
 def load(folder: Path) -> Batch:
-    """Return the batch that `prepare` made in `folder`."""
-    facts = order_in(folder / "batch.json", "batch")
+    """Return the batch that `prepare` made in `folder`. Raises WorkError if there is none or its file is damaged."""
+    return order_in(folder / "batch.json", "batch", _batch)
+
+
+def _batch(facts: dict[str, Any]) -> Batch:
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     profile = Profile.from_dict(facts["profile"])
     # missing in files of earlier releases

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,10 @@ def _hashes(listed: Listed) -> tuple[str, ...]:
 
 def load(folder: Path) -> Lesson:
     """Return the lesson in `folder`. Raises WorkError if there is none."""
-    facts = order_in(folder / "lesson.json", "lesson")
+    return order_in(folder / "lesson.json", "lesson", _lesson)
+
+
+def _lesson(facts: dict[str, Any]) -> Lesson:
     known = {f.name for f in fields(Lesson)}
     for key in {"annotations", "rehearsed"} & set(facts):
         facts[key] = tuple((name, tuple(files), um) for name, files, um in facts[key])

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -78,7 +79,10 @@ def prepare(
 
 def load(folder: Path) -> Mosaic:
     """Return the mosaic in `folder`. Raises WorkError if there is none."""
-    facts = order_in(folder / "mosaic.json", "mosaic")
+    return order_in(folder / "mosaic.json", "mosaic", _mosaic)
+
+
+def _mosaic(facts: dict[str, Any]) -> Mosaic:
     calibration = Calibration(**facts["calibration"]) if facts["calibration"] else None
     return Mosaic(**facts | {"profile": Profile.from_dict(facts["profile"]), "calibration": calibration})
 
