@@ -21,7 +21,7 @@ FOREIGN = (
     Foreign("Gatan DM3 or DM4", "DigitalMicrograph", ("dm3", "dm4"), ((0, b"\0\0\0\3\0"), (0, b"\0\0\0\4\0"))),
     Foreign("Leica LIF", "LAS X", ("lif",), ((0, b"\x70\0\0\0"),)),
     Foreign("MRC", "Fiji", ("mrc", "rec", "st"), ((208, b"MAP "),)),
-    Foreign("Zeiss ZVI or Olympus OIB", "the program that wrote it", ("zvi", "oib"), ((0, b"\xd0\xcf\x11\xe0\xa1\xb1"),)),
+    Foreign("Zeiss ZVI or Olympus OIB", "its program", ("zvi", "oib"), ((0, b"\xd0\xcf\x11\xe0\xa1\xb1"),)),
     Foreign("FEI SER", "Velox, TIA or Fiji", ("ser",), ((0, b"II\x97\x01"),)),
     Foreign("HDF5", "the program that wrote it", ("h5", "hdf5", "emd", "ims"), ((0, b"\x89HDF\r\n\x1a\n"),)),
     Foreign("HEIC or AVIF", "a photo viewer", ("heic", "heif", "avif"), ((4, b"ftyphei"), (4, b"ftypavif"))),
