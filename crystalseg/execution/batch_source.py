@@ -71,8 +71,8 @@ class Source:
         names = (name for name, found in self._read.items() for _ in found)
         self.names = tuple(sorted((name for name in names if name not in left_out), key=natural))
         if not self.names:
-            unread = f" Files that cannot be read: {_listed(self._foreign)}. Export them." if self._foreign else ""
-            raise WorkError(f"{path} holds no image ({', '.join(FORMATS)}).{unread}")
+            hint = f" Files that cannot be read: {_listed(self._foreign)}. Export them." if self._foreign else ""
+            raise WorkError(f"{path} holds no image ({', '.join(FORMATS)}).{hint}")
 
     def _add(self, name: str, read: Callable[[], bytes | Path]) -> None:
         base = name.rpartition("/")[2]
