@@ -7,6 +7,7 @@ Its own text can be parsed again and means the same.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ from lark.exceptions import VisitError
 
 from crystalseg.errors import UserError
 from crystalseg.measurement.crystals import LENGTHS
+from crystalseg.measurement.rounding import at_most
 
+LONGEST = 1000  # characters of a query, and of the filter that it becomes
+DEEPEST = 20  # parentheses within each other
+SMALLEST, LARGEST = 1e-12, 1e18  # numbers in a filter, in px, µm, px² or µm²
+DIGITS = 10  # significant digits of a number in a filter
 LEFT_OUT = "left out"  # kind, in the crystals table, of the crystals that were not selected
 WORDS = (
     "sizes with their unit (above 20 µm, zwischen 5 und 10 µm, feret_max < 30 px), round, elongated, equiaxed, ragged, "
@@ -68,6 +74,9 @@ _COMPARE: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
+_TOO_LONG = f"The selection is longer than {LONGEST} characters or nested too deeply. Use a shorter one."
+
+
 class QueryError(UserError):
     """A query cannot be read, or not answered for this image; the message is a sentence that says what failed."""
 
@@ -107,18 +116,23 @@ class Filter:
 def parse(query: str) -> Filter:
     """Return the filter that a query means, or that the text of a filter describes.
 
-    Raise QueryError if it contains an unknown word.
+    Raise QueryError if it contains an unknown word, or is too long.
     """
     text = " ".join(query.lower().split())
     if not text:
         return Filter()
+    if len(text) > LONGEST or max(accumulate((c == "(") - (c == ")") for c in text)) > DEEPEST:
+        raise QueryError(_TOO_LONG)
     try:
         tree = _Tree().transform(_parser().parse(text))
     except UnexpectedInput as error:
         raise QueryError(_not_read(text, error)) from error
     except VisitError as error:
         raise error.orig_exc from error
-    return Filter(_text(tree), tree)
+    filter_text = _text(tree)
+    if len(filter_text) > LONGEST:
+        raise QueryError(_TOO_LONG)
+    return Filter(filter_text, tree)
 
 
 def leave_out(crystals: pd.DataFrame, query: str, labels: np.ndarray, pixels: np.ndarray | None) -> pd.DataFrame:
@@ -193,6 +207,9 @@ class _Tree(Transformer):
             word = str(parts.pop(0))
             column = _NAMES.get(word, word)
         limits = [(operator, _checked(column, *value)) for operator, value in parts[0]]
+        for _, (value, _) in limits:
+            if not isinstance(value, str) and value and not SMALLEST <= value <= LARGEST:
+                raise QueryError(f"The number for {column} in the selection is too small or too large.")
         return _joined("all", [("compare", column, operator, *value) for operator, value in limits])
 
     def plain(self, parts: list) -> list:
@@ -275,7 +292,7 @@ def _checked(column: str, value: float | str, unit: str) -> tuple[float | str, s
 def _text(tree: tuple, within: str = "") -> str:
     match tree:
         case ("compare", column, operator, value, unit):
-            number = value if isinstance(value, str) else f"{value:.10g}"
+            number = value if isinstance(value, str) else at_most(value, DIGITS)
             return f"{column} {operator} {number}" + (f" {unit.replace('2', '²')}" if unit else "")
         case ("kind", name):
             return name

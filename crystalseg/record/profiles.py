@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from crystalseg.errors import UserError
 from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.specification import RULES, DecisionRule, Limit
 from crystalseg.record import ledger
@@ -126,9 +127,26 @@ def remove(engine: Engine, name: str, who: str = "") -> None:
 
 
 def profiles(engine: Engine) -> dict[str, Profile]:
-    """Return the profiles in use by name, each as it was last saved."""
+    """Return the profiles in use by name, each as it was last saved, without those that cannot be read."""
+    return _in_use(engine)[0]
+
+
+def unreadable(engine: Engine) -> dict[str, str]:
+    """Return why each profile in use that cannot be read cannot, by name."""
+    return _in_use(engine)[1]
+
+
+def _in_use(engine: Engine) -> tuple[dict[str, Profile], dict[str, str]]:
     latest = {entry.subject: entry.body for entry in ledger.entries(engine, "profile")}
-    return {name: Profile.from_dict(b) for name, b in sorted(latest.items()) if not b.get("removed")}
+    read, reasons = {}, {}
+    for name, body in sorted(latest.items()):
+        if body.get("removed"):
+            continue
+        try:
+            read[name] = Profile.from_dict(body)
+        except UserError as error:
+            reasons[name] = str(error)
+    return read, reasons
 
 
 def as_of(engine: Engine, name: str, before: int) -> Profile | None:
@@ -146,10 +164,12 @@ def default_of(engine: Engine, product: str) -> Profile | None:
 
 def find(engine: Engine, name: str) -> Profile:
     """Return the profile of that name, or the default profile of the product of that name. Raises SettingsError, which
-    lists the existing profiles."""
+    lists the existing profiles, or says why the profile cannot be read."""
     offered = profiles(engine)
     if name not in offered and (default := default_of(engine, name)) is not None:
         return default
+    if why := unreadable(engine).get(name):
+        raise SettingsError(f"The profile '{name}' on record cannot be read: {why} Save it again.")
     if name not in offered:
         there = ", ".join(offered) or "none"
         raise SettingsError(f"There is no profile '{name}'. Profiles on record: {there}.")

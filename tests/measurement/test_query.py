@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from crystalseg.measurement.crystals import measure_crystals
 from crystalseg.measurement.measurement import measure
 from crystalseg.measurement.query import LEFT_OUT, Filter, QueryError, leave_out, parse
+from crystalseg.measurement.rounding import exact
 from tests.conftest import discs
 
 # three discs of 10, 20 and 30 px, a bar, and a disc at the border
@@ -99,6 +100,10 @@ def test_only_the_selected_are_summed_up():
         ("round; drop table", "cannot be understood"),
         ("20 µm", "cannot be understood from “20” on"),
         ("(round", "its end is missing"),
+        (f"above {'9' * 400} px", "too small or too large"),
+        (f"{'not (' * 500}round{')' * 500}", "nested too deeply"),
+        (" or ".join(["round"] * 200), "longer than 1000 characters"),
+        (" ".join(["round"] * 100), "longer than 1000 characters"),  # as a filter
     ],
 )
 def test_what_cannot_be_read_is_a_sentence(query, words):
@@ -146,6 +151,23 @@ def test_the_filter_s_text_means_the_same(formula):
         for term, values in known.items():
             said = said.replace(term, str(bool(values[k])))
         assert first.select(table)[k] == eval(said)
+
+
+@given(
+    st.sampled_from(["equivalent_diameter", "area", "circularity"]),
+    st.sampled_from([">", "below", "at least"]),
+    st.integers(0, 10**12).map(str) | st.floats(1e-6, 1e12).map(exact),
+    st.sampled_from(["nm", "µm", "mm", "px"]),
+)
+def test_any_number_reads_back_as_it_is_written(column, operator, number, unit):
+    unit = {"area": f"{unit}²", "circularity": ""}.get(column, unit)
+    first = parse(f"{column} {operator} {number} {unit}")
+    assert parse(first.text).text == first.text
+    assert "e" not in first.text.removeprefix(column)
+
+
+def test_a_large_area_is_written_without_exponent():
+    assert parse("area below 20000 mm²").text == "area < 20000000000 µm²"
 
 
 def test_no_query_selects_all():

@@ -10,7 +10,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import RULES, Limit
 from crystalseg.record import ledger
 from crystalseg.record.database import open_database
-from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save
+from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save, unreadable
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Instances, Settings, SettingsError
@@ -85,6 +85,19 @@ def test_a_profile_written_before_there_was_a_choice_keeps_the_rule_it_was_judge
     with pytest.raises(SettingsError, match="Choose the decision rule"):
         replace(CORUNDUM, decision_rule=None)
     assert Profile("without limits").decision_rule is None
+
+
+def test_a_profile_on_record_that_cannot_be_read_stops_nothing():
+    engine = open_database()
+    save(engine, CORUNDUM)
+    bad = json.loads(CORUNDUM.to_json()) | {"name": "bad"}
+    bad["settings"]["measuring"]["only"] = "area < 2e+10 µm²"
+    ledger.append(engine, "profile", "bad", bad, "")
+    assert list(profiles(engine)) == ["corundum 80"]
+    assert "cannot be understood" in unreadable(engine)["bad"]
+    with pytest.raises(SettingsError, match="The profile 'bad' on record cannot be read"):
+        find(engine, "bad")
+    assert default_of(engine, "brick 80") == CORUNDUM
 
 
 def test_what_is_no_profile_is_refused():
