@@ -13,6 +13,7 @@ from pathlib import Path
 
 from crystalseg.execution.work_state import WorkError
 from crystalseg.micrographs.decoding import FORMATS, MAX_FILE, file_beside, is_mosaic
+from crystalseg.micrographs.foreign import by_ending
 from crystalseg.micrographs.headers import LONGEST, SIDECARS, sidecar_names
 from crystalseg.micrographs.names import file_stem, natural, visible
 from crystalseg.micrographs.ome_zarr import is_zarr
@@ -39,6 +40,7 @@ class Source:
     def __init__(self, path: Path):
         self._folder = path
         self._read: dict[str, list[Callable[[], bytes | Path]]] = {}
+        self._foreign: list[str] = []  # image files of formats that are not read
         self._texts: dict[str, Callable[[], bytes]] = {}  # text files in archives, by name
         if path.is_dir():
             zarrs: set[Path] = set()
@@ -62,18 +64,22 @@ class Source:
         left_out = results_among(self._read)
         self.notes: tuple[str, ...] = ()
         if left_out:
-            some = ", ".join(map(visible, left_out[:NAMED])) + (", …" if len(left_out) > NAMED else "")
-            files = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
-            self.notes = (f"Left out as results of images beside them: {files} ({some}).",)
+            self.notes = (f"Left out as results of images beside them: {_listed(left_out)}.",)
+        if self._foreign:
+            unread = sorted(self._foreign, key=natural)
+            self.notes += (f"Left out because they cannot be read: {_listed(unread)}. Export them as TIFF.",)
         names = (name for name, found in self._read.items() for _ in found)
         self.names = tuple(sorted((name for name in names if name not in left_out), key=natural))
         if not self.names:
-            raise WorkError(f"{path} holds no image ({', '.join(FORMATS)}).")
+            hint = f" Files that cannot be read: {_listed(self._foreign)}. Export them." if self._foreign else ""
+            raise WorkError(f"{path} holds no image ({', '.join(FORMATS)}).{hint}")
 
     def _add(self, name: str, read: Callable[[], bytes | Path]) -> None:
         base = name.rpartition("/")[2]
         if base.lower().rpartition(".")[2] in FORMATS and not base.startswith("."):
             self._read.setdefault(name, []).append(read)
+        elif by_ending(base) is not None and not base.startswith("."):
+            self._foreign.append(name)
 
     def _add_archive(self, path: Path, before: str) -> None:
         try:
@@ -111,6 +117,11 @@ class Source:
         if which >= len(found):
             raise WorkError("the image is no longer there")
         return found[which]()
+
+
+def _listed(names: list[str]) -> str:
+    some = ", ".join(map(visible, names[:NAMED])) + (", …" if len(names) > NAMED else "")
+    return f"{'1 file' if len(names) == 1 else f'{len(names)} files'} ({some})"
 
 
 def results_among(names: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from crystalseg import environment
 from crystalseg.micrographs.calibration import Calibration, from_resolution, stated
+from crystalseg.micrographs.foreign import HEAD, foreign_kind
 from crystalseg.micrographs.headers import LONGEST, from_appended, from_sidecar, from_tiff, sidecar_names
 from crystalseg.micrographs.intensities import ValuesError, to_rgb
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError, check_sides
@@ -124,6 +125,11 @@ def read_micrograph(
     except MicrographError:
         raise
     except UnidentifiedImageError as error:
+        kind = foreign_kind(_head(source), name)
+        if kind is not None:
+            raise MicrographError(
+                f"{name}: {kind.name} files cannot be read; export it as TIFF with {kind.program}."
+            ) from error
         raise MicrographError(
             f"{name}: not an image that this program reads (PNG, JPEG, JPEG 2000, WebP, BMP, TIFF)."
         ) from error
@@ -141,6 +147,13 @@ def read_micrograph(
     if calibration is None:
         calibration = _beside(source, name, beside, pixels.shape[:2], notes)
     return Micrograph(pixels, name, sha256, calibration, tuple(notes), None, channel or 1, channels)
+
+
+def _head(source: bytes | str | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source[:HEAD]
+    with Path(source).open("rb") as file:
+        return file.read(HEAD)
 
 
 def _beside(
@@ -243,6 +256,8 @@ def _read_other(file: BinaryIO, name: str, wanted: _Wanted) -> Decoded:
     data = file.read()
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.format not in ("PNG", "JPEG", "BMP", "MPO", "JPEG2000", "WEBP"):
+        if foreign_kind(data[:HEAD], "") is not None:
+            raise UnidentifiedImageError
         raise MicrographError(f"{name}: {image.format} files cannot be read; save it as PNG, JPEG, BMP or TIFF.")
     deep = (image.format == "PNG" and data[24] == 16) or image.format == "JPEG2000"
     size = image.size
