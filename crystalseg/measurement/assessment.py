@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crystalseg.measurement.boundaries import CONVENTION
 from crystalseg.measurement.diameter import equivalent_diameter
 from crystalseg.measurement.field import Field, in_one_unit
 from crystalseg.measurement.figures import DEFINITIONS, Figure, counted, figures, needed_crystals
@@ -33,7 +34,7 @@ class Assessment:
     crystals needed for a mean within 5 %, and `counted` is the number of crystals counted. `narrow` is the share of the
     counted crystals that are narrower than NARROW, 0..1. `filled` says for each field whether its grains fill the area.
     `heaviest` describes the crystal with the largest weight under the border rule: that weight, and its share of all
-    weights, 0..1.
+    weights, 0..1. `convention` is the measuring convention of the fields.
     """
 
     fields: tuple[str, ...]
@@ -49,6 +50,7 @@ class Assessment:
     narrow: float
     filled: tuple[bool, ...] = ()
     heaviest: tuple[float, float] = (1.0, 0.0)
+    convention: int = CONVENTION
 
     @property
     def outcome(self) -> Outcome | None:
@@ -143,6 +145,7 @@ def assess(
         float(np.mean(np.concatenate(px) < NARROW)),
         filled,
         (float(weights.max()), float(weights.max() / weights.sum())),
+        fields[0].convention,
     )
 
 

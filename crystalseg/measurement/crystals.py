@@ -173,9 +173,9 @@ def measure_crystals(
     - kind: `crystal`, or what `marks` gives for the id (a pore or an artefact is not a crystal)
 
     `convention` 1 reproduces runs recorded by crystalseg 0.1: no boundaries, Feret diameters from the pixels' corners,
-    and perimeters from four directions.
+    and perimeters from four directions. `convention` 2 reproduces earlier runs of crystalseg 0.2, see `boundaries`.
     """
-    return _table(labels if convention == 1 else with_boundaries(labels), um_per_px, confidence, marks, convention)
+    return _table(with_boundaries(labels, convention), um_per_px, confidence, marks, convention)
 
 
 def _table(
@@ -249,7 +249,7 @@ def remeasured(
     The rows of these crystals, and of neighbours that share a boundary with them, are measured again; other rows are
     kept.
     """
-    grown = labels if convention == 1 else with_boundaries(labels)
+    grown = with_boundaries(labels, convention)
     changed = {*changed, *_moved(table, grown)}
     wanted = np.zeros(len(confidence) + 1, np.int32)
     ids = [n for n in changed if n <= len(confidence)]

@@ -56,7 +56,7 @@ class Field:
     @cached_property
     def _measured(self) -> tuple[np.ndarray, bool]:
         labels = self.kept_labels
-        measured = with_boundaries(labels) if self.convention > 1 else labels
+        measured = with_boundaries(labels, self.convention)
         fills = measured is not labels or bool(labels.all())
         other = self.crystals.loc[self.crystals["kind"] != "crystal", "id"].to_numpy()
         return np.where(np.isin(measured, other), 0, measured) if len(other) else measured, fills

@@ -79,9 +79,9 @@ def figures(report: Report) -> list[Block]:
         Rows(FIGURE_COLUMNS, rows, (0.3, 0.14, 0.11, 0.45)),
         Text(
             f"Computed with the formulas of the named standards; this does not claim compliance with them. "
-            f"{rule_words(assessment.rule)} {boundary_words(assessment.filled)} A line end inside a crystal counts as "
-            "half an intercept, and a circle wholly inside a crystal counts as none. Without a pixel size, no "
-            "grain-size number is given.",
+            f"{rule_words(assessment.rule)} {boundary_words(assessment.filled, assessment.convention)} "
+            "A line end inside a crystal counts as half an intercept, and a circle wholly inside a crystal counts as "
+            "none. Without a pixel size, no grain-size number is given.",
             small=True,
         ),
         *incomplete,

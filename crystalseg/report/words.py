@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crystalseg.measurement.boundaries import RELATIVE, WIDEST
+from crystalseg.measurement.boundaries import CONVENTION, RELATIVE, WIDEST
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.intercept import Intercepts
@@ -164,15 +164,17 @@ HOLES = {
 }
 
 
-def boundary_words(filled: Sequence[bool]) -> str:
-    """To whom boundaries belong, in a sentence; filled: whether the grains of each field fill the area."""
+def boundary_words(filled: Sequence[bool], convention: int = CONVENTION) -> str:
+    """To whom boundaries belong, in a sentence; filled: whether the grains of each field fill the area;
+    convention: how they were measured."""
     if not any(filled):
         return "Crystals are measured as they are outlined: they do not fill the area, so that no boundary is shared."
     fields = "" if all(filled) else f" in {sum(filled)} of {len(filled)} fields, where grains fill the area"
+    part = 200 * RELATIVE[convention]
     return (
         f"Boundaries belong half to each neighbour{fields}: gaps of up to {2 * WIDEST:.0f} px across, and "
-        f"{200 * RELATIVE:.0f} % of the median diameter + 2 px, are given to the nearest grain before area, diameter, "
-        "intercept and G are measured."
+        f"{part:.0f} % of the median diameter + 2 px, are given to the nearest grain before area, "
+        "diameter, intercept and G are measured."
     )
 
 

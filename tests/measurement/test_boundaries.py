@@ -31,15 +31,17 @@ def partition(seed, size, width, side=None):
     return np.where(to_edge.reshape(side, side) < width / 2, 0, whole), whole
 
 
-@pytest.mark.parametrize(("size", "width"), [(20, 1), (20, 2), (20, 3), (40, 3), (60, 12), (100, 12)])
+@pytest.mark.parametrize(("size", "width"), [(20, 1), (20, 2), (20, 3), (40, 3), (40, 12), (60, 12), (100, 12)])
 def test_intercepts_and_g_are_those_of_the_whole_grains(size, width):
     off = []
+    # boundaries of 12 px cover half of the field about grains of 40 px, and some gaps at triple points remain
+    close = 0.04 if (size, width) == (40, 12) else 0.025
     for seed in range(2):
         labels, whole = partition(seed, size, width)
         cut, gapless = (figures([Field(of, measure_crystals(of, 1.0), 1.0)], "exclude") for of in (labels, whole))
-        assert cut["intercept_lines"].value == pytest.approx(gapless["intercept_lines"].value, rel=0.025)
+        assert cut["intercept_lines"].value == pytest.approx(gapless["intercept_lines"].value, rel=close)
         off.append([cut[key].value - gapless[key].value for key in ("g_lines", "g_area", "g_planimetric")])
-    assert np.abs(np.mean(off, axis=0)).max() <= 0.05
+    assert np.abs(np.mean(off, axis=0)).max() <= 2 * close
 
 
 def test_the_g_of_one_image_agree():
@@ -108,6 +110,17 @@ def test_the_first_convention_leaves_labels_as_they_are():
     assert not field.is_filled
 
 
+def test_the_second_convention_leaves_wide_boundaries_of_small_grains_open():
+    labels, whole = partition(0, 40, 12)
+    then, now = (intercepts(with_boundaries(labels, convention), "lines").mean for convention in (2, 3))
+    wanted = intercepts(whole, "lines").mean
+    assert then < 0.9 * wanted
+    assert now == pytest.approx(wanted, rel=0.03)
+    field = Field(labels, measure_crystals(labels, convention=2), None, convention=2)
+    assert "40 %" in boundary_words([True], assess([field], "exclude").convention)
+    assert "60 %" in boundary_words([True])
+
+
 def test_the_report_names_the_convention():
     labels, _ = partition(0, 20, 3, 200)
     found = assess([Field(labels, measure_crystals(labels, 1.0), 1.0)], "exclude")
@@ -115,4 +128,4 @@ def test_the_report_names_the_convention():
     apart = discs((300, 300), [(25 + 50 * r, 25 + 50 * c, 18) for r in range(6) for c in range(6)])
     found = assess([Field(apart, measure_crystals(apart, 1.0), 1.0)], "exclude")
     assert "as they are outlined" in boundary_words(found.filled)
-    assert any("do not fill the area" in note for note in found.notes)
+    assert any("These crystals do not" in note for note in found.notes)

@@ -40,7 +40,7 @@ def test_images_that_came_from_no_file_are_not_taken_for_one():
     [
         ({"settings": Settings("watershed")}, "different methods (sima-plus@folded; watershed)"),
         ({"settings": Settings(effort="quick")}, "sima-plus@folded/quick"),
-        ({"settings": Settings(measuring=Measuring(convention=1))}, "conventions for boundaries and shapes (2; 1)"),
+        ({"settings": Settings(measuring=Measuring(convention=1))}, "conventions for boundaries and shapes (3; 1)"),
         ({"hashes": {"folded": "b" * 64}}, "different weights (folded aaaaaaaaaaaa; folded bbbbbbbbbbbb)"),
         (
             {"versions": {"model sam": "sam, SHA-256 12"}},

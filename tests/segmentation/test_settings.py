@@ -117,6 +117,6 @@ def test_missing_sections_take_their_defaults():
     then = Settings.from_dict(as_then({"measuring": {"only": "circularity >= 0.85"}})).measuring
     assert then == Measuring("exclude", "form_factor >= 0.85", 1)  # what is the form factor was called circularity
     assert Settings.from_dict(as_then({"measuring": {"only": "round", "convention": 2}})).measuring == Measuring(
-        only="round"
+        only="round", convention=2
     )
     assert Settings.from_json(json.dumps({"instances": {"min_area": 30}})) == Settings(instances=Instances(min_area=30))
