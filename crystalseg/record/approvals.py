@@ -1,5 +1,6 @@
 """Signatures of runs: who signed, when, what the signature means, and which entry of the record it applies to."""
 
+import json
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -51,23 +52,36 @@ def approve(engine: Engine, run_id: str, by: Person | str, meaning: str = "appro
 
 
 def makers(engine: Engine, entry: ledger.Entry) -> list[str]:
-    """Return everyone who took part in a run: its operator, who requested its job, and all who corrected it."""
+    """Return everyone who took part in a run or in another run of its image: their operators, who requested their jobs,
+    and all who corrected them."""
+    return list(dict.fromkeys(name for of in _of_image(engine, entry) for name in _makers(engine, of)))
+
+
+def _of_image(engine: Engine, entry: ledger.Entry) -> list[ledger.Entry]:
+    """Return the entries of all runs of the image of a run, that run first."""
+    image = json.dumps({"image_sha256": entry.body.get("image_sha256", "")})[1:-1]
+    others = ledger.entries(engine, "run", containing=image)
+    return [entry, *(other for other in others if other.number != entry.number)]
+
+
+def _makers(engine: Engine, entry: ledger.Entry) -> list[str]:
     run = Run.from_dict(entry.body)
     asked = [e.who for e in ledger.entries(engine, "run", run.job)] if run.job else []
     named = [entry.who, run.details.get("operator", ""), *asked, *(correction.who for correction in run.log)]
-    return list(dict.fromkeys(filter(None, named)))
+    return [name for name in named if name]
 
 
 def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
-    """Raise UserError if the run's profile requires approval by somebody who did not make the run, and `who` made
-    it."""
-    name = entry.body.get("profile")
-    profile = as_of(engine, name, entry.number) if name else None
-    if profile is None or not profile.four_eyes:
+    """Raise UserError if the profile of a run of this image requires approval by somebody who made none of them, and
+    `who` made one. Otherwise the maker of a run could approve the same measurement as it was found, which has no
+    profile."""
+    named = [(of.body["profile"], of.number) for of in _of_image(engine, entry) if of.body.get("profile")]
+    used = [as_of(engine, name, number) for name, number in named]
+    if not any(profile is not None and profile.four_eyes for profile in used):
         return
     made = makers(engine, entry)
     asks = "Its profile requires approval by another person"
-    if not made:
+    if not _makers(engine, entry):
         raise UserError(f"Run {entry.subject} has no operator on record. {asks} than its operator.")
     if any(people.same(who, maker) for maker in made):
         raise UserError(f"Run {entry.subject} was made by {', '.join(made)}. {asks}.")

@@ -105,13 +105,21 @@ def digest(number: int, kind: str, subject: str, created: str, who: str, body: s
 
 
 def append(
-    engine: Engine, kind: str, subject: str, body: dict, who: str = "", once: bool = False, after: int | None = None
+    engine: Engine,
+    kind: str,
+    subject: str,
+    body: dict,
+    who: str = "",
+    once: bool = False,
+    after: int | None = None,
+    after_any: int | None = None,
 ) -> Entry:
     """Add an entry and return it. With `once`, return an existing entry of this kind and subject instead of adding one.
 
     `after` is the number of the last entry of this kind and subject that the writer has seen, 0 for none. If there is a
-    later one, StaleError is raised, because the new entry depends on what the writer saw. Several processes may append
-    at once. Raises RecordError if the record cannot be written or stays busy for PATIENCE; nothing is written then.
+    later one, StaleError is raised, because the new entry depends on what the writer saw. `after_any` does the same for
+    the last entry of this kind about any subject. Several processes may append at once. Raises RecordError if the
+    record cannot be written or stays busy for PATIENCE; nothing is written then.
     """
     text = json.dumps(body, sort_keys=True)
     who = visible(who)[:LONGEST_NAME]
@@ -123,6 +131,10 @@ def append(
                     return _entry(old)
                 if after is not None and session.scalar(
                     select(EntryRow.number).where(*_of(kind, subject), EntryRow.number > after).limit(1)
+                ):
+                    raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
+                if after_any is not None and session.scalar(
+                    select(EntryRow.number).where(EntryRow.kind == kind, EntryRow.number > after_any).limit(1)
                 ):
                     raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
                 last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
@@ -169,11 +181,12 @@ def entries(
     prefix: str = "",
     before: int | None = None,
     after: int = 0,
+    containing: str = "",
 ) -> list[Entry]:
     """Return the entries of a kind, oldest first.
 
-    They can be restricted to one subject, to subjects that begin with `prefix`, and to numbers below `before` and above
-    `after`. Numbers give the order even if the clock was set back.
+    They can be restricted to one subject, to subjects that begin with `prefix`, to numbers below `before` and above
+    `after`, and to bodies whose JSON text contains a text. Numbers give the order even if the clock was set back.
     """
     wanted = _about(kind, subject)
     if after:
@@ -182,6 +195,8 @@ def entries(
         wanted = wanted.where(EntryRow.number < before)
     if prefix:
         wanted = wanted.where(*_begins(engine, prefix))
+    if containing:
+        wanted = wanted.where(EntryRow.body.contains(containing, autoescape=True))
     with Session(engine) as session:
         return [_entry(row) for row in session.scalars(wanted)]
 

@@ -31,17 +31,17 @@ def claims() -> Mapping[str, Any]:
 
 
 def identity_of(said: Mapping[str, Any]) -> str:
-    """Return the identity of a person: the e-mail address, unless the provider does not vouch for it; else issuer and
-    subject, which are never given to another person."""
-    if said.get("email") and said.get("email_verified") is not False:
-        return str(said["email"]).strip().lower()
-    return f"{said.get('iss', '')}#{said.get('sub', '')}".lower()
+    """Return the identity of a person: the e-mail address, if the provider vouches for it or says nothing about it;
+    else issuer and subject, which are never given to another person."""
+    if said.get("email") and said.get("email_verified", True) is True:
+        return people.folded(str(said["email"]).strip())
+    return f"{said.get('iss', '')}#{said.get('sub', '')}"
 
 
 def person() -> Person:
     """Return the person with their current role. Without sign-in, the person at this machine may do everything."""
     if not is_configured():
-        return Person("", str(recalled().get("who", "")).strip(), "administrator", time.time())
+        return Person("", people.clean(str(recalled().get("who", ""))), "administrator", time.time())
     said = claims()
     since = float(said.get("auth_time") or said.get("iat") or 0)
     if not said or time.time() - since > 3600 * SIGNED_IN_HOURS:
@@ -134,7 +134,7 @@ def name_box(key: str, help: str = "", placeholder: str = "", label: str = "Your
     """
     if not is_configured():
         held = kept(key, "") if anew else remembered("who", key=key)
-        return st.text_input(label, help=help, placeholder=placeholder, **held).strip()
+        return people.clean(st.text_input(label, help=help, placeholder=placeholder, **held))
     who = str(person())
     st.caption(f"{label}: {plain(who)}")
     return who

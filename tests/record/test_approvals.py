@@ -69,7 +69,7 @@ def test_four_eyes_are_two_people():
         corrections=[{"kind": "delete", "who": "Ada Kern <ada@x.org>"}],
     )
     by_nobody = replace(measured(), profile="strict")
-    usual = replace(measured(), profile="usual", details={"operator": "Ada Kern <ada@x.org>"})
+    usual = replace(measured(), profile="usual", image_sha256="another", details={"operator": "Ada Kern <ada@x.org>"})
     for run in (by_ada, corrected, by_nobody, usual):
         keep(engine, run)
     profiles.save(engine, Profile("strict"))  # relaxed afterwards: what was measured before keeps its rule
@@ -82,6 +82,20 @@ def test_four_eyes_are_two_people():
     approve(engine, usual.id, ADA)
     approve(engine, by_ada.id, Person("ben@x.org", "Ben Alt", "approver", 1.0))
     assert approval(engine, by_ada.id).startswith("Ben Alt <ben@x.org>, 20")
+
+
+@pytest.mark.parametrize("other", ["", "usual"])
+def test_four_eyes_hold_for_all_runs_of_an_image(other):
+    engine = open_database()
+    profiles.save(engine, Profile("strict", four_eyes=True))
+    profiles.save(engine, Profile("usual"))
+    strict = replace(measured(), profile="strict", details={"operator": "Ada Kern <ada@x.org>"})
+    as_found = replace(measured(), profile=other, details={"operator": "Ada Kern <ada@x.org>"})
+    keep(engine, as_found)
+    keep(engine, strict)
+    with pytest.raises(UserError, match="requires approval by another person"):
+        approve(engine, as_found.id, ADA)
+    approve(engine, as_found.id, Person("ben@x.org", "Ben Alt", "approver", 1.0))
 
 
 def test_whoever_asked_for_the_job_made_the_run():

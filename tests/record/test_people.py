@@ -1,4 +1,8 @@
+import threading
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crystalseg.errors import UserError
 from crystalseg.record import ledger
@@ -42,6 +46,56 @@ def test_an_unknown_role_and_the_last_administrator_are_refused():
             give_role(engine, "ada@x.org", role, "")
     give_role(engine, "ben@x.org", "administrator", "")
     give_role(engine, "ada@x.org", "viewer", "")
+
+
+def test_two_administrators_who_demote_each_other_at_once_leave_one():
+    engine = open_database()
+    for name in ("ada", "ben"):
+        give_role(engine, f"{name}@x.org", "administrator", "")
+    refused = []
+
+    def demote(name):
+        try:
+            give_role(engine, f"{name}@x.org", "viewer", "")
+        except UserError as error:
+            refused.append(str(error))
+
+    both = [threading.Thread(target=demote, args=(name,)) for name in ("ada", "ben")]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert list(roles(engine).values()).count("administrator") == 1
+    assert len(refused) == 1
+
+
+def test_what_a_writer_has_not_seen_of_a_kind_makes_the_entry_stale():
+    engine = open_database()
+    give_role(engine, "ada@x.org", "administrator", "")
+    with pytest.raises(ledger.StaleError):
+        ledger.append(engine, "role", "other", {"person": "ben@x.org", "role": ""}, "", after_any=0)
+
+
+NAMES = st.text(max_size=300)
+IDENTITIES = st.from_regex(r"[a-z]{1,60}@[a-z]{1,60}\.org", fullmatch=True)
+
+
+@given(NAMES, IDENTITIES, NAMES, IDENTITIES)
+def test_nobody_s_name_makes_them_somebody_else(name, identity, other_name, other_identity):
+    one, other = str(Person(identity, name, "operator")), str(Person(other_identity, other_name, "operator"))
+    assert len(one) <= ledger.LONGEST_NAME
+    assert one.endswith(f"<{identity}>")
+    assert same(one, other) == (identity == other_identity)
+    assert same(one, str(Person(identity, other_name, "operator")))
+
+
+@pytest.mark.parametrize("name", ["Ada Kern <x", " " * 250, "Ben <ben@x.org>", "x" * 300, "<<>>", "a\u202eb"])
+def test_names_that_were_parsed_for_an_identity(name):
+    person = Person("ada@x.org", name, "operator")
+    assert same(str(person), "Ada <ada@x.org>")
+    assert not same(str(person), "Ben <ben@x.org>")
+    entry = ledger.append(open_database(), "sign-in", "s", {}, str(person))
+    assert same(entry.who, "Ada <ada@x.org>")
 
 
 def test_a_sign_in_is_noted_once():

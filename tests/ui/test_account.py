@@ -119,6 +119,10 @@ def test_a_role_that_is_taken_is_gone_at_once(signed_in):
     [
         ({"email": "Ada@X.org", "email_verified": True}, "ada@x.org"),
         ({"email": "ada@x.org"}, "ada@x.org"),
+        ({"email": "\u212aim@x.org"}, "\u212aim@x.org"),  # the Kelvin sign is no k
+        ({"email": "boss@x.org", "email_verified": "false", "iss": "https://id", "sub": "7"}, "https://id#7"),
+        ({"email": "boss@x.org", "email_verified": "true", "iss": "https://id", "sub": "7"}, "https://id#7"),
+        ({"iss": "https://ID", "sub": "aB"}, "https://ID#aB"),  # another person than aB in another case
         ({"email": "boss@x.org", "email_verified": False, "iss": "https://id", "sub": "7"}, "https://id#7"),
         ({"iss": "https://id", "sub": "7"}, "https://id#7"),
     ],
