@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crystalseg.cli.app import app
+from crystalseg.cli.options import NegativeBackground
 from crystalseg.errors import UserError
 from crystalseg.training import NETWORKS
 
@@ -31,13 +32,16 @@ def train(
         typer.Option("--schedule", "--budget", help='Changes to the schedule, JSON, e.g. {"minutes": 60, "batch": 8}.'),
     ] = "{}",
     minutes: Annotated[float, typer.Option(min=1, help="For all: total training time, over any number of calls.")] = 25,
+    negative: NegativeBackground = False,
     step: Annotated[float, typer.Option(min=0.1, help="Stop after this many minutes; call again to continue.")] = 1e6,
 ) -> None:
     """Train one network, or all. Called again with the same --out, training continues where it stopped."""
     from crystalseg.training.loop import TrainingArguments
     from crystalseg.training.plan import TRAIN, train_all
+    from crystalseg.training.sources import NegativeFolder
 
-    arguments = TrainingArguments(out, data, validation, start, recipe, schedule, time.monotonic() + 60 * step)
+    folders, held_out = ([NegativeFolder(f) if negative else f for f in given] for given in (data, validation))
+    arguments = TrainingArguments(out, folders, held_out, start, recipe, schedule, time.monotonic() + 60 * step)
     if network.value == ALL:
         if (recipe, schedule) != ("{}", "{}"):
             raise UserError("Training all networks uses a plan with its own recipes and schedules. Leave yours out.")

@@ -11,6 +11,8 @@ from crystalseg.micrographs.label_images import LabelImage, label_image
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
 from crystalseg.micrographs.names import natural
 
+KINDS = (".tif", ".tiff", ".png")  # endings of images and label images
+
 
 def read_labels(path: str | Path, negative: bool = False) -> np.ndarray:
     """Read the labels of a label image, int32 (H, W), 1..n, as `label_images.label_image` does. Raises MicrographError
@@ -25,16 +27,23 @@ def _read(path: Path, negative: bool) -> LabelImage:
         raise MicrographError(f"{path.name}: cannot be opened ({error.strerror}).") from error
 
 
+def label_files(folder: str | Path) -> list[Path]:
+    """Return the label images in a folder, `<id>_label.png` or `.tif`, in natural order."""
+    found = (path for path in Path(folder).glob("*_label.*") if path.suffix.lower() in KINDS)
+    return sorted(found, key=lambda path: natural(path.name))
+
+
 def read_pairs(folder: str | Path, negative: bool = False) -> list[tuple[Micrograph, np.ndarray]]:
-    """Read each `<id>.png` of a folder and its `<id>_label.png`, int32 (H, W). The micrographs are named by the ids.
-    With `negative`, numbers below 0 are background.
+    """Read each `<id>.png` of a folder and its `<id>_label.png`, int32 (H, W). TIFF files work too. The micrographs are
+    named by the ids. With `negative`, numbers below 0 are background.
 
     Raises MicrographError if there is no image, or if an image and its labels differ in size.
     """
     pairs = []
-    for path in sorted(Path(folder).glob("*_label.png"), key=natural):
-        name = path.name.removesuffix("_label.png")
-        micrograph = read_micrograph(path.with_name(f"{name}.png"), name)
+    for path in label_files(folder):
+        name = path.stem.removesuffix("_label")
+        images = [path.with_name(f"{name}{ending}") for ending in (path.suffix, *KINDS)]
+        micrograph = read_micrograph(next((image for image in images if image.is_file()), images[-1]), name)
         read = _read(path, negative)
         if read.labels.shape != micrograph.shape:
             raise MicrographError(f"{name}: the image and its labels differ in size; export them in one size.")

@@ -19,6 +19,7 @@ from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid, supervised_deeply
+from crystalseg.training.sources import Folder
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item
     return boundary_patch(s, rng, recipe.patch, recipe.scales)
 
 
-def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 48) -> list[tuple[Tensor, Tensor]]:
+def validation_batches(folders: Sequence[Folder], recipe: Recipe, count: int = 48) -> list[tuple[Tensor, Tensor]]:
     """Return fixed patches, every second one from a folder."""
 
     return fixed_batches(

@@ -15,6 +15,7 @@ from crystalseg.training.augmentation import flow_patch
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import mean_of_valid
+from crystalseg.training.sources import Folder
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, size: int, recipe: Reci
 
 
 def validation_batches(
-    folders: Sequence[Path], augment: Callable[..., Item | None], count: int = 96, size: int = 128
+    folders: Sequence[Folder], augment: Callable[..., Item | None], count: int = 96, size: int = 128
 ) -> list[tuple[Tensor, Tensor]]:
     """Return fixed patches for a flow network: in turn one from each folder, then two synthetic ones."""
 

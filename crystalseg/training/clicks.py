@@ -20,6 +20,7 @@ from crystalseg.segmentation.pyramid import Pyramid
 from crystalseg.segmentation.scales import Scales
 from crystalseg.training.data import Item, Stream, endless_images, stacked
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
+from crystalseg.training.sources import Folder
 
 LEVELS = 3  # resolutions of an item
 FILLS = 0.45  # share of a window's side that a crystal fills at the resolution that suits it
@@ -77,7 +78,7 @@ class Clickable:
 class Pool:
     """Draws images from a pool that is renewed slowly."""
 
-    def __init__(self, folders: Sequence[Path], recipe: Recipe, seed: int):
+    def __init__(self, folders: Sequence[Folder], recipe: Recipe, seed: int):
         torch.set_num_threads(1)
         self.recipe = recipe
         self.models = load_models(DIRECTORY, "cpu")
@@ -233,7 +234,7 @@ def _zoomed(mask: Tensor, zoom: float) -> Tensor:
 
 
 def validation_batches(
-    folders: Sequence[Path], recipe: Recipe, images: int = 24, count: int = 192
+    folders: Sequence[Folder], recipe: Recipe, images: int = 24, count: int = 192
 ) -> list[tuple[Tensor, Tensor]]:
     """Return fixed items: crystals from the folders' images, and from synthetic images that training never sees."""
     pool = Pool(folders, recipe, seed=1_000_001)

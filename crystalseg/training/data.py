@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ from crystalseg.synthetic.drawing import draw
 from crystalseg.synthetic.inscriptions import draw_ground, inscribe
 from crystalseg.synthetic.sets import random_flat, random_grain, sides_about
 from crystalseg.synthetic.structure import Structure
-from crystalseg.training.sources import read_source, shares, source_of
+from crystalseg.training.sources import Folder, read_source, shares, source_of
 
 FLAT_SHARE = 0.15  # share of the synthetic images that are flat, apart from those drawn as grains
 INSCRIBED_SHARE = 0.25  # share of the synthetic images with letters, bars and insets
@@ -121,7 +120,7 @@ class Synthetic:
         return self.pool[rng.integers(len(self.pool))]
 
 
-def labelled_images(folders: Sequence[Path], with_flow: bool) -> list[list[LabelledImage]]:
+def labelled_images(folders: Sequence[Folder], with_flow: bool) -> list[list[LabelledImage]]:
     """Read all images of each folder."""
     return [
         [
@@ -136,7 +135,7 @@ class Mixture:
     """Draws from the synthetic pool with probability `synthetic`, else from one of the folders. `sources.shares` says
     how often each folder is drawn; each image of a folder is equally likely."""
 
-    def __init__(self, folders: Sequence[Path], synthetic: float, seed: int, with_flow: bool):
+    def __init__(self, folders: Sequence[Folder], synthetic: float, seed: int, with_flow: bool):
         self.sets = labelled_images(folders, with_flow)
         self.shares = shares(folders)
         self.synthetic = synthetic if self.sets else 1.0
@@ -150,7 +149,7 @@ class Mixture:
 
 
 def endless_images(
-    folders: Sequence[Path], synthetic: float, sides: tuple[int, int], crop: tuple[int, int], seed: int
+    folders: Sequence[Folder], synthetic: float, sides: tuple[int, int], crop: tuple[int, int], seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Yield images without end: synthetic ones, a share `synthetic`, half of them grains; and crops of the folders'
     images, each folder as often as `sources.shares` says. An item is pixels uint8 (H, W, 3), labels int32 (H, W), and
@@ -221,7 +220,7 @@ class NumberedStream(Stream):
 
 
 def fixed_batches(
-    folders: Sequence[Path],
+    folders: Sequence[Folder],
     generator: Synthetic,
     turn: Callable[[int, int], int | None],
     augment: Callable[[LabelledImage, np.random.Generator], Item | None],

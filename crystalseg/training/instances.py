@@ -18,6 +18,7 @@ from crystalseg.networks.weights import load_weights
 from crystalseg.training.augmentation import transform
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, every_second, fixed_batches
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
+from crystalseg.training.sources import Folder
 
 MOST = 100  # crystals of a patch that are learnt, the largest first; Mask2Former has no more queries
 
@@ -156,7 +157,7 @@ def save_mask2former(path: Path, recipe: Recipe) -> Path:
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 32) -> list[tuple[Tensor, Tensor]]:
+def validation_batches(folders: Sequence[Folder], recipe: Recipe, count: int = 32) -> list[tuple[Tensor, Tensor]]:
     """Return fixed patches, every second one from a folder."""
 
     return fixed_batches(

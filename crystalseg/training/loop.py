@@ -22,7 +22,7 @@ from crystalseg.errors import UserError
 from crystalseg.networks.weights import Card, load_weights, save_weights
 from crystalseg.segmentation.precision import autocast
 from crystalseg.training.data import Stream
-from crystalseg.training.sources import described
+from crystalseg.training.sources import Folder, described
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -64,8 +64,8 @@ class TrainingArguments:
     """
 
     output: Path
-    folders: Sequence[Path] = ()
-    validation: Sequence[Path] = ()
+    folders: Sequence[Folder] = ()
+    validation: Sequence[Folder] = ()
     start: Path | None = None
     recipe: str = "{}"
     schedule: str = "{}"
@@ -279,11 +279,11 @@ def fit_and_keep(
 
 
 def save_trained(
-    path: Path, name: str, folders: Sequence[Path], settings: dict, network: nn.Module, record: dict
+    path: Path, name: str, folders: Sequence[Folder], settings: dict, network: nn.Module, record: dict
 ) -> None:
     """Write the network's weights to `path` with a card that says what they were trained on and which loss they
     reached."""
-    data = described([Path(f) for f in folders], settings.get("synthetic", 0.5))
+    data = described(folders, settings.get("synthetic", 0.5))
     metrics = f"validation loss {record['validation_loss']:.4f} after {record['minutes']} min, {record['step']} steps"
     today = datetime.date.today().isoformat()
     save_weights(path, network.state_dict(), Card(name, today, data, metrics, today, json.dumps(settings)))

@@ -18,6 +18,7 @@ from crystalseg.training.augmentation import attention_item
 from crystalseg.training.data import Item, LabelledImage, Mixture, Stream, Synthetic, fixed_batches
 from crystalseg.training.loop import Schedule, TrainingArguments, changed, fit_and_keep
 from crystalseg.training.losses import supervised_deeply
+from crystalseg.training.sources import Folder
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _augment(s: LabelledImage, rng: np.random.Generator, recipe: Recipe) -> Item
     return attention_item(s, rng, SIDE, recipe.thresholds, recipe.scales)
 
 
-def validation_batches(folders: Sequence[Path], recipe: Recipe, count: int = 64) -> list[tuple[Tensor, Tensor]]:
+def validation_batches(folders: Sequence[Folder], recipe: Recipe, count: int = 64) -> list[tuple[Tensor, Tensor]]:
     """Return fixed items, every second one from a folder."""
 
     def turn(k: int, folders: int) -> int | None:

@@ -6,6 +6,7 @@ A source is a folder of labelled images, or one of its parts `train`, `val` and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,25 @@ import numpy as np
 from skimage.measure import regionprops
 
 from crystalseg.micrographs.micrograph import Micrograph, MicrographError
-from crystalseg.micrographs.names import natural
-from crystalseg.micrographs.pairs import read_labels, read_pairs
+from crystalseg.micrographs.pairs import label_files, read_labels, read_pairs
 
 PARTS = ("train", "val", "test")
 # A label with open lines and a lower solidity is probably several crystals: a tenth of the polarised set's labels.
 COMPACT = 0.6
 Labels = Literal["complete", "visible", "open"]
+
+
+@dataclass(frozen=True)
+class NegativeFolder(PathLike):
+    """A folder of labelled images in which label numbers below 0 are background."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+Folder = Path | NegativeFolder
 
 
 @dataclass(frozen=True)
@@ -61,22 +74,22 @@ SOURCES = {
 }
 
 
-def name_of(folder: Path) -> str:
+def name_of(folder: Folder) -> str:
     """The name of a folder's source: the folder's own name, or its parent's if the folder is a part."""
     folder = Path(folder).absolute()
     return folder.parent.name if folder.name in PARTS else folder.name
 
 
-def source_of(folder: Path) -> Source:
+def source_of(folder: Folder) -> Source:
     """The source of a folder. An unknown folder counts as completely labelled, of unknown licence."""
     return SOURCES.get(name_of(folder), Source())
 
 
 @cache
-def count(folder: Path) -> tuple[int, int]:
+def count(folder: Folder) -> tuple[int, int]:
     """The number of images and of labelled crystals in a folder."""
-    paths = sorted(Path(folder).glob("*_label.png"), key=lambda path: natural(path.name))
-    return len(paths), sum(int(np.count_nonzero(np.bincount(read_labels(p).ravel())[1:])) for p in paths)
+    paths, negative = label_files(Path(folder)), isinstance(folder, NegativeFolder)
+    return len(paths), sum(int(np.count_nonzero(np.bincount(read_labels(p, negative).ravel())[1:])) for p in paths)
 
 
 def proportions(crystals: Sequence[int], often: Sequence[float]) -> np.ndarray:
@@ -90,28 +103,28 @@ def proportions(crystals: Sequence[int], often: Sequence[float]) -> np.ndarray:
     return weights / weights.sum()
 
 
-def shares(folders: Sequence[Path]) -> np.ndarray:
+def shares(folders: Sequence[Folder]) -> np.ndarray:
     """How often training draws each folder (`proportions`), float64 (n,)."""
-    return proportions([count(Path(f))[1] for f in folders], [source_of(f).often for f in folders])
+    return proportions([count(f)[1] for f in folders], [source_of(f).often for f in folders])
 
 
-def described(folders: Sequence[Path], synthetic: float) -> str:
+def described(folders: Sequence[Folder], synthetic: float) -> str:
     """The folders in words for a weights card: images, share of the training images, licence. A share `synthetic` comes
     from the generator."""
     words = []
-    for folder, share in zip(map(Path, folders), (1 - synthetic) * shares(folders), strict=True):
+    for folder, share in zip(folders, (1 - synthetic) * shares(folders), strict=True):
         facts = f"{count(folder)[0]} images, {share:.1%}, licence: {source_of(folder).licence}"
-        words.append(f"{folder.parent.name}/{folder.name} ({facts})")
+        words.append(f"{Path(folder).parent.name}/{Path(folder).name} ({facts})")
     return ", ".join([*words, f"synthetic ({synthetic if folders else 1:.0%})"])
 
 
-def read_source(folder: Path) -> list[tuple[Micrograph, np.ndarray, np.ndarray | None]]:
+def read_source(folder: Folder) -> list[tuple[Micrograph, np.ndarray, np.ndarray | None]]:
     """Each image of a folder with its labels int32 (H, W) and where they are valid, bool (H, W), or None if everywhere.
 
     Raises MicrographError if an image and its labels or its checked area differ in size, or if there is no image.
     """
     found = []
-    for micrograph, labels in read_pairs(folder):
+    for micrograph, labels in read_pairs(Path(folder), isinstance(folder, NegativeFolder)):
         checked = Path(folder) / f"{micrograph.name}_checked.png"
         valid = read_labels(checked) > 0 if checked.is_file() else None
         if valid is not None and valid.shape != labels.shape:

@@ -140,7 +140,7 @@ def test_a_profile_validated_can_be_judged(tmp_path):
         "sand",
         kind="discs",
         settings=strict,
-        limits=(Limit("mean", None, 200, unit="px"),),
+        limits=(Limit("mean", None, 200, unit="px"),),  # no lower one: U of so few crystals is more than their mean
         decision_rule="guarded",
     )
     save(open_database(), made)

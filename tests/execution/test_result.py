@@ -30,6 +30,7 @@ IMAGE = Micrograph(
     "ab" * 32,
     from_um_per_px(0.5, 1.0),
 )
+# There is no lower limit, because the U of four crystals is more than their mean.
 PROFILE = Profile(
     "round", kind="discs", settings=Settings("watershed"), limits=(Limit("mean", None, 200),), decision_rule="guarded"
 )

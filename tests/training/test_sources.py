@@ -11,6 +11,7 @@ from crystalseg.training import sources
 from crystalseg.training.data import Mixture, endless_images
 from crystalseg.training.sources import (
     SOURCES,
+    NegativeFolder,
     Source,
     compact,
     described,
@@ -135,6 +136,24 @@ def test_a_weights_card_says_what_was_drawn_and_under_which_licence(tmp_path):
     assert "mine/train (2 images, 30.0%, licence: not known)" in words
     assert words.endswith("synthetic (40%)")
     assert described([], 0.4) == "synthetic (100%)"
+
+
+def test_negative_background_is_read_by_choice_and_counts_alike(tmp_path):
+    import tifffile
+
+    place = tmp_path / "mine"
+    place.mkdir()
+    tifffile.imwrite(place / "0.tif", DRAWN.image, photometric="rgb")
+    tifffile.imwrite(place / "0_label.tif", np.where(DRAWN.labels > 0, DRAWN.labels, -1).astype(np.int32))
+    with pytest.raises(MicrographError, match="--negative-background"):
+        read_source(place)
+    with pytest.raises(MicrographError, match="--negative-background"):
+        shares([place])
+    chosen = NegativeFolder(place)
+    np.testing.assert_array_equal(read_source(chosen)[0][1] > 0, DRAWN.labels > 0)
+    assert shares([chosen]).tolist() == [1]
+    assert "mine (1 images, 100.0%" in described([chosen], 0.0)
+    assert len(Mixture([chosen], 0.0, 0, with_flow=False).sets[0][0].crystals) > 3
 
 
 def test_a_checked_area_of_another_size_is_refused(tmp_path):
