@@ -83,15 +83,20 @@ def _is_ours(name: str) -> bool:
         return name in (*THIS_MACHINE, *environment.hosts())
 
 
+def signs_in() -> bool:
+    """Return whether people sign in: whether `[auth]` is among Streamlit's secrets."""
+    try:
+        return "auth" in st.secrets
+    except StreamlitSecretNotFoundError:
+        return False
+
+
 def check_secret() -> None:
     """Raise UserError if people sign in but the key that signs their cookies can be guessed: whoever knows it can sign
     in as anybody."""
-    try:
-        secret = str(st.secrets.get("auth", {}).get("cookie_secret", ""))
-    except StreamlitSecretNotFoundError:
+    if not signs_in():
         return
-    if "auth" not in st.secrets:
-        return
+    secret = str(st.secrets["auth"].get("cookie_secret", ""))
     guessed = any(words in secret.lower() for words in PLACEHOLDERS)
     if guessed or len(secret.encode()) < SHORTEST_SECRET or len(set(secret)) < 10:
         raise UserError(
