@@ -1,12 +1,12 @@
-"""Entry point of the web app: page configuration and navigation."""
+"""Entry point of the web app: the server's entrance, page configuration and navigation."""
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from crystalseg.ui import account, session, shared
+from crystalseg.ui import account, entrance, session, shared
 
-st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
 # People come for the image, so leave less empty space around it than Streamlit does.
-st.html("""<style>
+STYLE = """<style>
 [data-testid=stMainBlockContainer] { padding-top: 2rem; }
 [data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding-top: 0; }
 @media (max-width: 1200px) {
@@ -14,7 +14,7 @@ st.html("""<style>
   [data-testid=stMetricValue], [data-testid=stMetricValue] * { font-size: 1.2rem; white-space: normal; }
   [data-testid=stMetricLabel] * { white-space: normal; }
 }
-</style>""")
+</style>"""
 # name, title, icon, and the required role
 PAGES = (
     ("measure", "Measure", ":material/straighten:", "operator"),
@@ -32,6 +32,7 @@ PAGES = (
 
 def run() -> None:
     """Run the requested page, if this person may see it."""
+    entrance.check_secret()
     who = account.person()
     entered = who.may("viewer")
     offered = [entry for entry in PAGES if who.may(entry[3]) or not entered]
@@ -53,4 +54,9 @@ def run() -> None:
     page.run()
 
 
-shared.guarded(run)
+if get_script_run_ctx() is None:
+    app = st.App(__file__, middleware=entrance.middleware())  # `streamlit run` finds and serves it
+else:
+    st.set_page_config(page_title="crystalseg", page_icon=":material/grain:", layout="wide")
+    st.html(STYLE)
+    shared.guarded(run)

@@ -14,6 +14,7 @@ Variable = Literal[
     "CRYSTALSEG_TIMESTAMP_URL",
     "CRYSTALSEG_TIMESTAMP_ROOTS",
     "CRYSTALSEG_FOLDERS",
+    "CRYSTALSEG_HOSTS",
     "CRYSTALSEG_MAX_MEGAPIXELS",
     "CRYSTALSEG_WORKERS",
     "CRYSTALSEG_SCHEDULER",
@@ -39,6 +40,12 @@ def max_megapixels() -> float:
     if not (math.isfinite(limit) and limit > 0):
         raise UserError(f"CRYSTALSEG_MAX_MEGAPIXELS is “{text[:40]}”: set it to a number above 0, such as 400.")
     return limit
+
+
+def hosts() -> list[str]:
+    """The names under which this server is reached, besides those of this machine, by $CRYSTALSEG_HOSTS: separated by
+    commas, in lower case, without ports."""
+    return [name.strip().lower() for name in value("CRYSTALSEG_HOSTS").split(",") if name.strip()]
 
 
 def folders() -> list[Path]:

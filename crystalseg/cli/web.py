@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,6 +42,21 @@ def serve(
         streamlit(["run", str(places.APP), *context.args])
     finally:
         gc.unfreeze()  # otherwise libraries report leaks at exit
+
+
+@app.command()
+def secrets(
+    file: Annotated[Path, typer.Argument(help="File to write, such as secrets.toml.")],
+    redirect_uri: Annotated[str, typer.Option(help="https://NAME/oauth2callback, as registered with the provider.")],
+    client_id: Annotated[str, typer.Option(help="As registered with the provider.")],
+    metadata_url: Annotated[str, typer.Option(help="The provider's …/.well-known/openid-configuration.")],
+    client_secret: Annotated[str, typer.Option(help="From the provider.", prompt=True, hide_input=True)],
+) -> None:
+    """Write the file that lets people sign in, with a random key for their cookies."""
+    from crystalseg.ui.entrance import write_secrets
+
+    write_secrets(file, redirect_uri, client_id, client_secret, metadata_url)
+    print(f"{file}. Hand it over with: python -m crystalseg app --secrets.files {file}")
 
 
 @app.command(hidden=True)

@@ -5,24 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
-from streamlit.errors import StreamlitSecretNotFoundError
 
 from crystalseg.record import people, preferences
 from crystalseg.record.people import Person
 from crystalseg.ui.choices import kept, linked
+from crystalseg.ui.entrance import signs_in
 from crystalseg.ui.plain import plain
 from crystalseg.ui.shared import engine
 
+is_configured = signs_in
 SIGNED_IN_HOURS = 12.0  # after this time a person must sign in again
 SIGNING_MINUTES = 15.0  # greatest age of a sign-in for a signature (21 CFR 11.200 (a)(1))
-
-
-def is_configured() -> bool:
-    """Return whether people sign in: whether `[auth]` is among Streamlit's secrets."""
-    try:
-        return "auth" in st.secrets
-    except StreamlitSecretNotFoundError:
-        return False
 
 
 def claims() -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ from crystalseg.record.reopening import Reopened, reopen
 from crystalseg.record.runs import find
 from crystalseg.segmentation.segmentation import Segmentation
 from crystalseg.segmentation.settings import Instances
+from crystalseg.ui.entrance import THIS_MACHINE, signs_in
 from crystalseg.ui.plain import plain
 
 
@@ -66,10 +67,11 @@ def guarded(page: Callable[[], None]) -> None:
 
 
 def server_path(text: str) -> Path:
-    """Return a file or folder on the server that a visitor names. If the app listens only to this machine, any path is
-    allowed; otherwise it must be in the folders of $CRYSTALSEG_FOLDERS. UserError does not reveal whether it exists."""
+    """Return a file or folder on the server that a visitor names. If nobody signs in and the app listens only to this
+    machine, any path is allowed. With sign-in, a proxy on this machine may let others in, so the path must be in the
+    folders of $CRYSTALSEG_FOLDERS, as on a server for others. UserError does not reveal whether it exists."""
     path = Path(text).expanduser()
-    if st.get_option("server.address") in ("localhost", "127.0.0.1", "::1"):
+    if st.get_option("server.address") in THIS_MACHINE and not signs_in():
         return path
     if any(path.resolve().is_relative_to(folder) for folder in environment.folders()):
         return path

@@ -65,3 +65,6 @@ def test_a_server_for_others_offers_no_path_and_never_says_what_is_there(path, t
 def test_on_ones_own_machine_every_path_is_offered(monkeypatch):
     monkeypatch.setattr(shared.st, "get_option", lambda _: "localhost")
     assert str(shared.server_path("/etc/hosts")) == "/etc/hosts"
+    monkeypatch.setattr(shared, "signs_in", lambda: True)  # behind a proxy on this machine
+    with pytest.raises(UserError, match="offers no such"):
+        shared.server_path("/etc/hosts")
