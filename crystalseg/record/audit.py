@@ -1,4 +1,5 @@
-"""Check that the record is as it was written: its chain, its end, the files it names, and the validations beside it.
+"""Check that the record is as it was written: its chain, its end, the files it names, its index, and the validations
+beside it.
 
 An audit that finds nothing is noted beside the record with the last entry that it read. The next audit can continue
 from there.
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from crystalseg.record import ledger, store, validations
+from crystalseg.record import index, ledger, store, validations
 from crystalseg.record.ledger import FIRST, EntryRow
 
 GOOD = "The record is as it was written."
@@ -40,16 +41,17 @@ def audited() -> Audited | None:
 def audit(engine: Engine, since: Audited | None = None) -> Iterator[str]:
     """Yield a sentence for each thing that is not as it was written.
 
-    By default the whole record and all files are checked. With `since`, only entries added after that audit are
-    checked; earlier entries and their files are taken as that audit found them.
+    By default the whole record, all files and the index are checked. With `since`, only entries added after that audit
+    are checked; earlier entries, their files and their rows in the index are taken as that audit found them. An index
+    is compared only with entries that are as they were written.
     """
-    good, start = True, store.now()
+    good, start, whole = True, store.now(), since is None
     head = _head()  # read before the entries, so that entries written during the audit come after the head
     last, previous = 0, FIRST
     if since is not None and ledger.hash_of(engine, since.number) == since.hash:
         last, previous = since.number, since.hash
     elif since is not None:
-        good = False
+        good, whole = False, True
         yield f"Entry {since.number} is not the one audited on {since.when[:10]}, so all entries are audited again."
     with Session(engine) as session:
         gone = select(EntryRow.subject, EntryRow.number).where(EntryRow.kind == "deletion").order_by(EntryRow.number)
@@ -57,11 +59,14 @@ def audit(engine: Engine, since: Audited | None = None) -> Iterator[str]:
         wanted = select(*_COLUMNS).where(EntryRow.number > last).order_by(EntryRow.number)
         read: dict[str, str] = {}
         for row in session.execute(wanted.execution_options(yield_per=2000)):
-            for problem in (*_chain(row, last, previous), *_files(row, deleted, read)):
+            broken = list(_chain(row, last, previous))
+            whole = whole and not broken
+            for problem in (*broken, *_files(row, deleted, read)):
                 good = False
                 yield problem
             previous, last = row.hash, row.number
-    for problem in (*_end(engine, last, head), *validations.unrecorded(engine)):
+    of_index = index.audit(engine) if whole else ()
+    for problem in (*_end(engine, last, head), *of_index, *validations.unrecorded(engine)):
         good = False
         yield problem
     if good:
@@ -76,7 +81,7 @@ def _chain(row: Any, last: int, previous: str) -> Iterator[str]:
     """Yield what is wrong with an entry and with its place after entry `last`."""
     if row.number != last + 1:
         yield f"Entry {last + 1} is missing."
-    if ledger.digest(*row[:-1]) != row.hash:
+    if not ledger.is_intact(row):
         yield f"Entry {row.number} ({row.kind} {row.subject}, {row.created[:19]}) was changed."
     elif row.previous != previous:
         yield f"Entry {row.number} does not follow the one before it."

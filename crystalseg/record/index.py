@@ -3,11 +3,17 @@ keeps lists, search and charts fast however many entries there are.
 
 Each query first brings the index up to the end of the record, so its answers are never older than the record. An index
 that belongs to another record is rebuilt.
+
+Nothing protects the index itself, so it is only a hint. The runs of an answer are compared with their entries, and an
+audit compares the whole index. An index that differs is rebuilt.
 """
 
 import json
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +29,7 @@ from sqlalchemy import (
     String,
     Text,
     bindparam,
+    create_engine,
     delete,
     func,
     insert,
@@ -50,6 +57,11 @@ FIGURES: dict[str, Callable[[Summary], float]] = {
     "largest": lambda s: s.largest,
 }
 _AT_ONCE = 2000  # entries per transaction, so that other writers do not wait long
+_COMPARED = 500  # runs per statement; databases limit the number of values in a statement
+_INDEXED = ("run", "report", "approval")
+_ENTRY = EntryRow.__table__.columns  # rows of columns are read several times faster than ORM objects
+_log = logging.getLogger(__name__)
+_true: set[str] = set()  # digests of measurements that were compared with their entries, so that each is read once
 
 
 class RunRow(Base):
@@ -149,17 +161,10 @@ def _caught_up(engine: Engine) -> bool:
         state = session.get(StateRow, 1)
         if state is not None and (state.number, state.hash) == end:
             return True
-    with FileLock(store.home() / "index.lock"), Session(engine) as session, session.begin():
-        state = session.get(StateRow, 1, with_for_update=True)  # other machines may write too
-        if state is None:
-            state = StateRow(id=1, number=0, hash=ledger.FIRST)
-            session.add(state)
-        elif state.number and ledger.hash_of(engine, state.number) != state.hash:
-            for table in (RunRow, ReportRow):
-                session.execute(delete(table))
-            state.number, state.hash = 0, ledger.FIRST
-        wanted = select(EntryRow.number, EntryRow.kind, EntryRow.subject, EntryRow.created, EntryRow.who, EntryRow.body)
-        wanted = wanted.add_columns(EntryRow.hash).where(EntryRow.number > state.number).order_by(EntryRow.number)
+    with _held(engine) as (session, state):
+        if state.number and ledger.hash_of(engine, state.number) != state.hash:
+            _empty(session, state)
+        wanted = select(*_ENTRY).where(EntryRow.number > state.number).order_by(EntryRow.number)
         rows = session.execute(wanted.limit(_AT_ONCE)).all()
         _index(session, rows)
         if rows:
@@ -167,10 +172,89 @@ def _caught_up(engine: Engine) -> bool:
         return not rows
 
 
+@contextmanager
+def _held(engine: Engine) -> Iterator[tuple[Session, StateRow]]:
+    """Hold the index, so that no other process writes to it, in a transaction. Yield its session and its state."""
+    with FileLock(store.home() / "index.lock"), Session(engine) as session, session.begin():
+        state = session.get(StateRow, 1, with_for_update=True)  # other machines may write too
+        if state is None:
+            state = StateRow(id=1, number=0, hash=ledger.FIRST)
+            session.add(state)
+        yield session, state
+
+
+def _empty(session: Session, state: StateRow) -> None:
+    """Empty the index, so that the next query rebuilds it."""
+    for table in (RunRow, ReportRow):
+        session.execute(delete(table))
+    state.number, state.hash = 0, ledger.FIRST
+
+
+@contextmanager
+def _rebuilt() -> Iterator[Session]:
+    """Yield a session of an empty index in memory, to which `_index` adds entries."""
+    memory = create_engine("sqlite://")
+    with memory.connect() as connection, Session(connection) as session:
+        Base.metadata.create_all(connection, tables=[RunRow.__table__, ReportRow.__table__])  # type: ignore[list-item]
+        yield session
+    memory.dispose()
+
+
+def audit(engine: Engine) -> Iterator[str]:
+    """Rebuild the index from the entries and compare. Yield a sentence for each run and report that the index showed
+    otherwise; such an index is emptied, so that the next query rebuilds it. Raises RecordError if the database
+    refuses."""
+    catch_up(engine)
+    with _rebuilt() as rebuilt:
+        last = _follow(engine, rebuilt, 0, ledger.end(engine)[0])
+        with _held(engine) as (session, state):
+            _follow(engine, rebuilt, last, state.number)
+            found = [
+                *_differences(session, rebuilt, RunRow, "run"),
+                *_differences(session, rebuilt, ReportRow, "report"),
+            ]
+            if found:
+                _empty(session, state)
+    yield from found
+
+
+def _follow(engine: Engine, rebuilt: Session, after: int, last: int) -> int:
+    """Add the entries with numbers above `after`, up to `last`, to a rebuilt index. Return `last`."""
+    wanted = select(*_ENTRY).where(EntryRow.kind.in_(_INDEXED), EntryRow.number > after, EntryRow.number <= last)
+    with Session(engine) as session:
+        found = session.execute(wanted.order_by(EntryRow.number).execution_options(yield_per=_AT_ONCE))
+        for rows in found.partitions():
+            _index(rebuilt, rows)
+    return last
+
+
+def _differences(session: Session, rebuilt: Session, table: type[RunRow | ReportRow], what: str) -> Iterator[str]:
+    """Yield a sentence for each row of the index that differs from the rebuilt one."""
+    shown, written = (_rows(each, table) for each in (session, rebuilt))
+    for number, run in sorted(shown.keys() | written.keys()):
+        one, other = shown.get((number, run)), written.get((number, run))
+        if one == other:
+            continue
+        if one is None:
+            how = "does not show it"
+        elif other is None:
+            how = "shows it, but that entry does not say so"
+        else:
+            how = f"differs in: {', '.join(name for name in one if one[name] != other[name])}"
+        yield f"Entry {number}, {what} {run}: the index {how}. The index is rebuilt; the entry is as it was written."
+
+
+def _rows(session: Session, table: type[RunRow | ReportRow]) -> dict[tuple[int, str], dict[str, Any]]:
+    """Return the rows of a table by entry and run."""
+    found = session.execute(select(*table.__table__.columns)).mappings()
+    return {(row["number"], row["run"]): dict(row) for row in found}
+
+
 def _index(session: Session, entries: Sequence[Any]) -> None:
-    """Add entries to the index in the order in which they were written."""
-    of = {kind: [e for e in entries if e.kind == kind] for kind in ("run", "report", "approval")}
-    bodies = {e.number: _body(e.body) for e in (*of["run"], *of["report"])}
+    """Add entries to the index in the order in which they were written. An approval that was changed is none."""
+    of = {kind: [e for e in entries if e.kind == kind] for kind in _INDEXED}
+    of["approval"] = [e for e in of["approval"] if ledger.is_intact(e)]
+    bodies = {e.number: _body(e) for e in (*of["run"], *of["report"])}
     runs = [_row(e, bodies[e.number]) for e in of["run"]]
     reports = [row for e in of["report"] for row in _reports(e.number, bodies[e.number])]
     if runs:
@@ -200,10 +284,13 @@ def _settle(session: Session, measurements: Iterable[str]) -> None:
         session.connection().execute(settled, abouts)
 
 
-def _body(text: str) -> dict:
-    """Parse the body of an entry. Return {} if it cannot be read; an audit reports such an entry."""
+def _body(entry: Any) -> dict:
+    """Parse the body of an entry. Return {} if the entry was changed or cannot be read; an audit reports such an
+    entry."""
+    if not ledger.is_intact(entry):
+        return {}
     try:
-        body = json.loads(text)
+        body = json.loads(entry.body)
     except json.JSONDecodeError:
         return {}
     return body if isinstance(body, dict) else {}
@@ -304,9 +391,53 @@ def runs(
     those of `RunRow`, or those named in `only`."""
     shown = [column for column in RunRow.__table__.columns if column.name not in ("number", "words", "stands")]
     columns = [column for column in shown if not only or column.name in only]
-    wanted = query.on(select(*columns)).order_by(RunRow.number.desc()).limit(most).offset(skipped)
+    wanted = query.on(select(RunRow.number, *columns)).order_by(RunRow.number.desc()).limit(most).offset(skipped)
+    rows = _asked(engine, wanted)
+    if not _compared(engine, [row.number for row in rows]):
+        _log.warning("The index of the record differed from the record and is rebuilt.")
+        with _held(engine) as held:
+            _empty(*held)
+        rows = _asked(engine, wanted)
     # Plain tuples: pandas would check every Row object for field names.
-    return pd.DataFrame(list(map(tuple, _asked(engine, wanted))), columns=[column.name for column in columns])
+    return pd.DataFrame([tuple(row)[1:] for row in rows], columns=[column.name for column in columns])
+
+
+def _compared(engine: Engine, numbers: Sequence[int]) -> bool:
+    """Return whether the index shows these runs as their entries do."""
+    parts = [numbers[k : k + _COMPARED] for k in range(0, len(numbers), _COMPARED)]
+    # Again: another process may have added an approval between the statements.
+    return all(any(_as_written(engine, part) for _ in range(3)) for part in parts)
+
+
+def _as_written(engine: Engine, numbers: Sequence[int]) -> bool:
+    """Return whether the index shows these runs, and the other states of their measurements, as their entries do."""
+    alike = select(RunRow.measurement).where(RunRow.number.in_(numbers))
+    of_measurement: defaultdict[str, list[Any]] = defaultdict(list)
+    hashes: defaultdict[str, list[str]] = defaultdict(list)  # of the entries of runs and approvals, by run
+    with Session(engine) as session:
+        last = session.scalar(select(StateRow.number)) or 0
+        wanted = select(*RunRow.__table__.columns).where(RunRow.measurement.in_(alike)).order_by(RunRow.number)
+        for row in session.execute(wanted):
+            of_measurement[row.measurement].append(tuple(row))
+        runs = select(RunRow.run).where(RunRow.measurement.in_(alike))
+        about = (EntryRow.kind.in_(("run", "approval")), EntryRow.subject.in_(runs), EntryRow.number <= last)
+        for entry in session.execute(select(EntryRow.subject, EntryRow.hash).where(*about).order_by(EntryRow.number)):
+            hashes[entry.subject].append(entry.hash)
+        name = [column.name for column in RunRow.__table__.columns].index("run")
+        keys = {m: store.digest(rows, [hashes[row[name]] for row in rows]) for m, rows in of_measurement.items()}
+        unknown = [m for m, key in keys.items() if key not in _true]
+        if not unknown:
+            return True
+        runs = select(RunRow.run).where(RunRow.measurement.in_(unknown))
+        about = (EntryRow.kind.in_(("run", "approval")), EntryRow.subject.in_(runs), EntryRow.number <= last)
+        entries = session.execute(select(*_ENTRY).where(*about).order_by(EntryRow.number)).all()
+    with _rebuilt() as rebuilt:
+        _index(rebuilt, entries)
+        written = {tuple(row) for row in rebuilt.execute(select(*RunRow.__table__.columns))}
+    if written != {row for m in unknown for row in of_measurement[m]}:
+        return False
+    _true.update(keys[m] for m in unknown)
+    return True
 
 
 def states(engine: Engine, run: str) -> list[str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Index, Integer, Select, String, Text, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -102,6 +103,12 @@ def digest(number: int, kind: str, subject: str, created: str, who: str, body: s
     """Return the hash of an entry: SHA-256 of its fields as a JSON list. `body` is the JSON text as stored."""
     text = json.dumps([number, kind, subject, created, who, body, previous], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_intact(row: Any) -> bool:
+    """Return whether a stored entry, with all its columns, still has the hash that it was written with."""
+    facts = (row.number, row.kind, row.subject, row.created, row.who, row.body, row.previous)
+    return digest(*facts) == row.hash
 
 
 def append(
@@ -202,10 +209,10 @@ def entries(
 
 
 def numbered(engine: Engine, numbers: Sequence[int]) -> list[Entry]:
-    """Return the entries with these numbers, oldest first."""
+    """Return the entries with these numbers, oldest first, without those that were changed (`is_intact`)."""
     with Session(engine) as session:
         wanted = select(EntryRow).where(EntryRow.number.in_(numbers)).order_by(EntryRow.number)
-        return [_entry(row) for row in session.scalars(wanted)]
+        return [_entry(row) for row in session.scalars(wanted) if is_intact(row)]
 
 
 def subjects(engine: Engine, kind: str, prefix: str) -> list[str]:

@@ -17,13 +17,28 @@ def issue(engine: Engine, runs: Sequence[str], form: str, data: bytes, who: str 
 
 
 def issued(engine: Engine, data: bytes) -> ledger.Entry:
-    """Return the entry of a report from its bytes. Raises UserError if no report on record is exactly this file."""
-    numbers = index.reports_with(engine, hashlib.sha256(data).hexdigest())
-    if not numbers:
+    """Return the entry of a report from its bytes. Raises UserError if no report on record is exactly this file.
+
+    The index only says where to look: the entry itself, as it was written, has to name the file. If the index knows no
+    such entry, the entries are searched.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    found = _naming(engine, sha256, index.reports_with(engine, sha256))
+    if not found:
+        written = ledger.entries(engine, "report", containing=sha256)
+        found = _naming(engine, sha256, [entry.number for entry in written])
+    if not found:
         raise UserError("No report on record is exactly this file. It was changed, or it comes from another record.")
-    return ledger.numbered(engine, numbers[:1])[0]
+    return found[0]
+
+
+def _naming(engine: Engine, sha256: str, numbers: Sequence[int]) -> list[ledger.Entry]:
+    """Return those of the entries that are reports with this file."""
+    reports = [entry for entry in ledger.numbered(engine, numbers) if entry.kind == "report"]
+    return [entry for entry in reports if sha256 in ledger.files_in(entry.body).values()]
 
 
 def reports_of(engine: Engine, run_id: str) -> list[ledger.Entry]:
     """Return the entries of the reports issued on a run, oldest first."""
-    return ledger.numbered(engine, index.reports(engine, run_id))
+    reports = [entry for entry in ledger.numbered(engine, index.reports(engine, run_id)) if entry.kind == "report"]
+    return [entry for entry in reports if run_id in entry.body["runs"]]

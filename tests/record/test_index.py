@@ -9,6 +9,7 @@ from sqlalchemy import text
 from crystalseg.errors import UserError
 from crystalseg.record import index, ledger, store
 from crystalseg.record.approvals import approve
+from crystalseg.record.audit import audit
 from crystalseg.record.database import open_database
 from crystalseg.record.index import Query
 from crystalseg.record.reports import issue, issued, reports_of
@@ -206,3 +207,119 @@ def test_several_catch_up_at_once(monkeypatch):
         thread.join()
     assert problems == []
     assert store.home().joinpath("record.sqlite").exists()
+
+
+FORGED = {
+    "average": 1.0,
+    "verdict": "fail",
+    "approved": "M. Vogt",
+    "words": "forged",
+    "created": "2020-01-01T00:00:00.000000+00:00",
+    "number_d90": None,
+    "stands": False,
+    "measurement": "job9",
+    "run": "r9",
+    "crystals": "0" * 64,
+}
+
+
+def forge(engine, statement, **values):
+    """Change the index as the owner of the database can, without touching the record."""
+    index.catch_up(engine)
+    with engine.begin() as connection:
+        connection.execute(text(statement), values)
+
+
+def two_states(engine):
+    add(engine, "found", job="job1", verdicts=[VERDICT])
+    add(engine, "corrected", job="job1", verdicts=[VERDICT])
+    add(engine, "other")
+    return index.runs(engine, Query(every=True))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("column", FORGED)
+def test_what_is_answered_is_compared_with_the_entries(column, seen):
+    engine = open_database()
+    as_written = two_states(engine)
+    if not seen:
+        index._true.clear()
+    forge(engine, f"UPDATE run_index SET {column} = :value WHERE run = 'corrected'", value=FORGED[column])
+    assert index.runs(engine, Query(every=True)).equals(as_written)
+    assert listed(engine) == ["other", "corrected"]
+
+
+def test_another_state_than_the_one_that_stands_is_not_answered():
+    engine = open_database()
+    two_states(engine)
+    forge(engine, "UPDATE run_index SET stands = (run = 'found') WHERE measurement = 'job1'")
+    assert listed(engine) == ["other", "corrected"]
+
+
+def test_an_approval_that_is_taken_out_of_the_index_is_answered():
+    engine = open_database()
+    as_found = two_states(engine)
+    approve(engine, "found", "M. Vogt")
+    assert listed(engine) == ["other", "found"]
+    forge(engine, "UPDATE run_index SET approved = '', words = replace(words, ' m. vogt', '')")
+    forge(engine, "UPDATE run_index SET stands = (run = 'corrected') WHERE measurement = 'job1'")
+    assert not index.runs(engine, Query(every=True)).equals(as_found)
+    assert listed(engine) == ["other", "found"]
+
+
+@pytest.mark.parametrize("column", FORGED)
+def test_an_audit_rebuilds_the_index_and_compares(column):
+    engine = open_database()
+    as_written = two_states(engine)
+    assert list(audit(engine)) == []
+    forge(engine, f"UPDATE run_index SET {column} = :value WHERE run = 'corrected'", value=FORGED[column])
+    found = list(audit(engine))
+    assert found
+    assert all("index" in problem and problem.startswith("Entry 2") for problem in found)
+    assert list(audit(engine)) == []
+    assert index.runs(engine, Query(every=True)).equals(as_written)
+
+
+@pytest.mark.parametrize("table", ["run_index", "report_index"])
+def test_an_audit_finds_rows_that_are_missing_from_the_index(table):
+    engine = open_database()
+    two_states(engine)
+    issue(engine, ["found"], "PDF", b"one")
+    assert list(audit(engine)) == []
+    forge(engine, f"DELETE FROM {table} WHERE run = 'found'")
+    (problem,) = audit(engine)
+    assert "does not show it" in problem
+    assert list(audit(engine)) == []
+
+
+def test_a_forged_report_is_none_whatever_the_index_says():
+    engine = open_database()
+    two_states(engine)
+    genuine, forged = issue(engine, ["found"], "PDF", b"genuine"), b"forged"
+    sha256 = store.put(forged)
+    forge(engine, "UPDATE report_index SET sha256 = :sha256", sha256=sha256)
+    with pytest.raises(UserError, match="No report on record"):
+        issued(engine, forged)
+    assert issued(engine, genuine).body["runs"] == ["found"]
+
+
+def test_reports_of_a_run_are_the_ones_whose_entries_name_it():
+    engine = open_database()
+    two_states(engine)
+    issue(engine, ["found"], "PDF", b"one")
+    forge(engine, "UPDATE report_index SET run = 'other'")
+    assert reports_of(engine, "other") == []
+    forge(engine, "UPDATE report_index SET number = 1")  # the entry of a run
+    assert reports_of(engine, "other") == []
+
+
+@pytest.mark.parametrize("kind", ["run", "approval"])
+def test_an_entry_that_was_changed_gives_no_figures_and_no_approval(kind):
+    engine = open_database()
+    two_states(engine)
+    approve(engine, "other", "M. Vogt")
+    forge(engine, "UPDATE ledger SET who = 'x', body = replace(body, '3.5', '2.5') WHERE kind = :kind", kind=kind)
+    forge(engine, "UPDATE run_index SET average = 2.5, approved = 'x' WHERE run = 'other'")
+    row = index.runs(engine).set_index("run").loc["other"]
+    assert row["average"] != 2.5
+    assert row["approved"] != "x"
