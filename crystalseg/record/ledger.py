@@ -134,6 +134,9 @@ def append(
     while True:
         try:
             with Session(engine) as session, session.begin():
+                # Read first: whatever is written after this makes the new entry collide with it, so that the checks
+                # below, which are made again then, have seen every entry before the new one.
+                last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 if once and (old := session.scalars(_about(kind, subject).limit(1)).first()):
                     return _entry(old)
                 if after is not None and session.scalar(
@@ -144,7 +147,6 @@ def append(
                     select(EntryRow.number).where(EntryRow.kind == kind, EntryRow.number > after_any).limit(1)
                 ):
                     raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
-                last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
                 # never earlier than the previous entry, even if the clock was set back
                 created = max(store.now(), last.created) if last else store.now()

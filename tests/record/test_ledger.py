@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 import crystalseg
 from crystalseg.execution.queue import Queue
@@ -260,3 +260,21 @@ def test_the_index_answers_from_it(engine):
     assert (index.count(engine), index.profiles_used(engine)) == (2, ["Powder"])
     issue(engine, ["found", "other"], "PDF", b"a report")
     assert [e.body["form"] for e in reports_of(engine, "other")] == ["PDF"]
+
+
+@pytest.mark.parametrize("at", ["ORDER BY ledger.number DESC", "ledger.number >"])
+def test_no_entry_is_written_after_one_that_the_writer_has_not_seen(at):
+    """Another writer is faster at either of the looks that come before an entry."""
+    engine = open_database()
+    ledger.append(engine, "correction", "job", {}, "first")
+    waiting = ["another"]
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _(_connection, _cursor, statement, *_):
+        if at in statement and waiting:
+            ledger.append(engine, "correction", "job", {}, waiting.pop())
+
+    with pytest.raises(ledger.StaleError):
+        ledger.append(engine, "correction", "job", {}, "late", after=1)
+    assert not waiting
+    assert [e.who for e in ledger.entries(engine, "correction")] == ["first", "another"]
