@@ -112,7 +112,9 @@ def _archive(members: dict[str, bytes], comment: str = "") -> bytes:
 def kinds() -> dict[str, Kind]:
     """What is read beside images."""
     limits = (Limit("mean", 20, 500), Limit("area_above", None, 0.1, 30.0))
-    profile = Profile("a", "b", True, "powder", Settings("sima"), limits, four_eyes=True, keep_images=9)
+    profile = Profile(
+        "a", "b", True, "powder", Settings("sima"), limits, four_eyes=True, keep_images=9, decision_rule="guarded"
+    )
     labels = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
     card = {"name": "size", "version": "1", "data": "", "metrics": "", "date": "2026-01-01", "settings": "{}"}
     state = SizeModel().state_dict()

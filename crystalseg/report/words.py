@@ -8,7 +8,7 @@ from crystalseg.measurement.boundaries import CONVENTION, RELATIVE, WIDEST
 from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.intercept import Intercepts
-from crystalseg.measurement.rounding import U_DIGITS, decimal, significant, together
+from crystalseg.measurement.rounding import U_DIGITS, decimal, place, significant, together
 from crystalseg.measurement.specification import Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
@@ -40,7 +40,9 @@ def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str
         size, wide = rounded(average)
         spread = f" ({stated(wide)})"
     elif np.isfinite(own.low):
-        spread = f" (95 % CI of sampling alone {significant(own.low)} to {significant(own.high)})"
+        decimals = place((own.high - own.low) / 2, U_DIGITS)
+        size = decimal(own.value, decimals)
+        spread = f" (95 % CI of sampling alone {decimal(own.low, decimals)} to {decimal(own.high, decimals)})"
     else:
         spread = " (too few crystals: no CI)"
     return [
