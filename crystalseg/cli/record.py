@@ -66,12 +66,20 @@ def backup(file: Annotated[Path, typer.Argument(help="ZIP file to write, readabl
 
 
 @app.command()
-def restore(file: Annotated[Path, typer.Argument(help="ZIP file written by backup.")]) -> None:
-    """Restore a back-up into an empty record, and audit it."""
+def restore(
+    file: Annotated[Path, typer.Argument(help="ZIP file written by backup.")],
+    key: Annotated[
+        str, typer.Option(help="First 16 digits of the back-up's public key, if the home folder has another key.")
+    ] = "",
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Also restore a record that is not as it was written.")
+    ] = False,
+) -> None:
+    """Restore a back-up into an empty record, and audit it. A back-up that is refused changes nothing."""
     from crystalseg.record import backup
     from crystalseg.record.database import open_database
 
-    _said(backup.restore(open_database(), file), f"{file}: restored. The record is as it was written.")
+    _said(backup.restore(open_database(), file, key, damaged), f"{file}: restored. The record is as it was written.")
 
 
 @app.command()

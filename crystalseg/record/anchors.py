@@ -115,6 +115,17 @@ def anchor(engine: Engine) -> Anchor:
         return replace(made, unstamped=str(error))
 
 
+def public_key(pem: bytes) -> str:
+    """Return the public key, hexadecimal, of a signing key. Raises RecordError if it is not an Ed25519 key."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise RecordError("The signing key is damaged.") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise RecordError("The signing key is not an Ed25519 key.")
+    return _public(key)
+
+
 def _public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 

@@ -59,7 +59,7 @@ def audit(engine: Engine, since: Audited | None = None) -> Iterator[str]:
         wanted = select(*_COLUMNS).where(EntryRow.number > last).order_by(EntryRow.number)
         read: dict[str, str] = {}
         for row in session.execute(wanted.execution_options(yield_per=2000)):
-            broken = list(_chain(row, last, previous))
+            broken = list(chained(row, last, previous))
             whole = whole and not broken
             for problem in (*broken, *_files(row, deleted, read)):
                 good = False
@@ -77,7 +77,7 @@ def _note() -> Path:
     return store.home() / "record.audited"
 
 
-def _chain(row: Any, last: int, previous: str) -> Iterator[str]:
+def chained(row: Any, last: int, previous: str) -> Iterator[str]:
     """Yield what is wrong with an entry and with its place after entry `last`."""
     if row.number != last + 1:
         yield f"Entry {last + 1} is missing."

@@ -58,7 +58,10 @@ def test_a_changed_record_is_backed_up_and_said_to_be_changed(made, tmp_path, mo
     with engine.begin() as connection:
         connection.execute(text("UPDATE ledger SET who = 'nobody' WHERE number = 2"))
     assert backup(engine, tmp_path / "c.zip") == ledger_problems(engine)
-    assert restore(another(tmp_path, monkeypatch), tmp_path / "c.zip") == ledger_problems(engine)
+    problems, new = ledger_problems(engine), another(tmp_path, monkeypatch)
+    with pytest.raises(RecordError, match=r"nothing was restored.*Entry 2.*--damaged"):
+        restore(new, tmp_path / "c.zip")
+    assert restore(new, tmp_path / "c.zip", damaged=True) == problems
 
 
 def ledger_problems(engine):
@@ -98,14 +101,82 @@ def too_few(members):
     return members | {"ledger.jsonl": json.dumps([1, 2]).encode()}
 
 
-@pytest.mark.parametrize("change", [changed_file, outside, no_entries, torn, too_few])
+def other_types(members):
+    return members | {"ledger.jsonl": json.dumps(["1", *[""] * 7]).encode()}
+
+
+def forged_entry(members):
+    entry = [4, "role", "x", "2026-01-01", "x", '{"person": "x", "role": "administrator"}', "0" * 64, "1" * 64]
+    return members | {"ledger.jsonl": members["ledger.jsonl"] + json.dumps(entry).encode() + b"\n"}
+
+
+def last_missing(members):
+    return members | {"ledger.jsonl": b"".join(members["ledger.jsonl"].splitlines(True)[:-1])}
+
+
+def file_missing(members):
+    gone = next(name for name in members if name.startswith("files/"))
+    return {name: data for name, data in members.items() if name != gone}
+
+
+def bad_key(members):
+    return members | {"signing.key": b"no key, so the back-up is damaged"}
+
+
+def contents(folder):
+    """What is in a folder, by path; not the database, which the test reads itself, and not locks."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if "sqlite" not in path.name and path.suffix != ".lock"}
+
+
+def test_a_refused_back_up_leaves_key_and_head_of_the_home(made, tmp_path, monkeypatch):
+    """Restored into another database, beside a home that another record uses."""
+    file, _, key = made
+    other = another(tmp_path, monkeypatch)
+    ledger.append(other, "profile", "x", {})
+    own = anchor(other).key
+    before = contents(store.home())
+    new = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    for given in ("", own[:16], key[:8]):
+        with pytest.raises(RecordError, match="nothing was restored"):
+            restore(new, file, given)
+        assert contents(store.home()) == before
+        assert ledger.end(new)[0] == 0
+    assert restore(new, file, key[:16]) == []
+    assert anchor(new).key == key
+    assert (store.home() / f"signing-{own[:16]}.key").read_bytes() == before[store.home() / "signing.key"]
+
+
+def test_a_back_up_made_while_others_write_restores(made, tmp_path, monkeypatch):
+    _, engine, _ = made
+    dumps = json.dumps
+
+    def meanwhile(values):  # each entry that is written to the back-up is followed by another one in the record
+        monkeypatch.setattr("crystalseg.record.backup.json.dumps", dumps)
+        ledger.append(engine, "profile", "meanwhile", {})
+        return dumps(values)
+
+    monkeypatch.setattr("crystalseg.record.backup.json.dumps", meanwhile)
+    assert backup(engine, tmp_path / "busy.zip") == []
+    end = ledger.end(engine)[0]
+    new = another(tmp_path, monkeypatch)
+    assert restore(new, tmp_path / "busy.zip") == []
+    assert ledger.end(new)[0] in (end - 1, end)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_types, forged_entry, last_missing, file_missing, bad_key, changed_file, outside, no_entries, torn, too_few],
+)
 def test_a_damaged_back_up_brings_nothing(made, tmp_path, monkeypatch, change):
     file, *_ = made
     rewritten(file, change)
     new = another(tmp_path, monkeypatch)
+    before = contents(store.home())
     with pytest.raises(RecordError, match="damaged"):
         restore(new, file)
     assert ledger.end(new)[0] == 0
+    assert contents(store.home()) == before
     assert not (tmp_path / "evil").exists()
 
 
