@@ -20,6 +20,7 @@ Variable = Literal[
     "CRYSTALSEG_SCHEDULER",
 ]
 MAX_MEGAPIXELS = 100.0
+SHORTEST_SECRET = 32  # bytes of the key that signs cookies: those of the SHA-256 that signs (RFC 7518, 3.2)
 
 
 def value(name: Variable) -> str:

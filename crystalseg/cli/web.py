@@ -3,12 +3,15 @@
 import gc
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated
 
 import typer
 
 from crystalseg import places
 from crystalseg.cli.app import app
+from crystalseg.environment import SHORTEST_SECRET
+from crystalseg.errors import UserError
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -44,6 +47,31 @@ def serve(
         gc.unfreeze()  # otherwise libraries report leaks at exit
 
 
+def write_secrets(file: Path, redirect_uri: str, client_id: str, client_secret: str, metadata_url: str) -> None:
+    """Write a secrets file for sign-in with a random `cookie_secret`, readable by its owner only. Raises UserError if
+    the file exists."""
+    lines = {
+        "redirect_uri": redirect_uri,
+        "cookie_secret": token_hex(SHORTEST_SECRET),
+        "client_id": client_id,
+        "client_secret": client_secret,
+        "server_metadata_url": metadata_url,
+    }
+    for name, text in lines.items():
+        if any(c in '"\\' or ord(c) < 32 for c in text):
+            raise UserError(f"{name} contains a character that does not belong there. Copy it again.")
+    words = ["[auth]", *(f'{name} = "{text}"' for name, text in lines.items())]
+    # A signature needs a sign-in of the last minutes: the provider asks for the password each time.
+    words.append('client_kwargs = { prompt = "login" }')
+    try:
+        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+            out.write("\n".join(words) + "\n")
+    except FileExistsError as error:
+        raise UserError(f"{file} exists. Move it away first, because it may be in use.") from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}.") from error
+
+
 @app.command()
 def secrets(
     file: Annotated[Path, typer.Argument(help="File to write, such as secrets.toml.")],
@@ -53,8 +81,6 @@ def secrets(
     client_secret: Annotated[str, typer.Option(help="From the provider.", prompt=True, hide_input=True)],
 ) -> None:
     """Write the file that lets people sign in, with a random key for their cookies."""
-    from crystalseg.ui.entrance import write_secrets
-
     write_secrets(file, redirect_uri, client_id, client_secret, metadata_url)
     print(f"{file}. Hand it over with: python -m crystalseg app --secrets.files {file}")
 

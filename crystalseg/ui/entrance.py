@@ -6,10 +6,7 @@ name.
 """
 
 import ipaddress
-import os
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +20,6 @@ from crystalseg.errors import UserError
 
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 CLOSED = ("/_stcore/metrics",)  # routes that tell about other people's visits
-SHORTEST_SECRET = 32  # bytes of the key that signs cookies: those of the SHA-256 that signs (RFC 7518, 3.2)
 PLACEHOLDERS = ("openssl rand", "random characters", "change me", "changeme")
 
 _Messages = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -98,33 +94,8 @@ def check_secret() -> None:
         return
     secret = str(st.secrets["auth"].get("cookie_secret", ""))
     guessed = any(words in secret.lower() for words in PLACEHOLDERS)
-    if guessed or len(secret.encode()) < SHORTEST_SECRET or len(set(secret)) < 10:
+    if guessed or len(secret.encode()) < environment.SHORTEST_SECRET or len(set(secret)) < 10:
         raise UserError(
             "Sign-in is switched on with a cookie_secret that can be guessed. Write a good secrets file with: "
             "python -m crystalseg secrets FILE."
         )
-
-
-def write_secrets(file: Path, redirect_uri: str, client_id: str, client_secret: str, metadata_url: str) -> None:
-    """Write a secrets file for sign-in with a random `cookie_secret`, readable by its owner only. Raises UserError if
-    the file exists."""
-    lines = {
-        "redirect_uri": redirect_uri,
-        "cookie_secret": secrets.token_hex(SHORTEST_SECRET),
-        "client_id": client_id,
-        "client_secret": client_secret,
-        "server_metadata_url": metadata_url,
-    }
-    for name, text in lines.items():
-        if any(c in '"\\' or ord(c) < 32 for c in text):
-            raise UserError(f"{name} contains a character that does not belong there. Copy it again.")
-    words = ["[auth]", *(f'{name} = "{text}"' for name, text in lines.items())]
-    # A signature needs a sign-in of the last minutes: the provider asks for the password each time.
-    words.append('client_kwargs = { prompt = "login" }')
-    try:
-        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-            out.write("\n".join(words) + "\n")
-    except FileExistsError as error:
-        raise UserError(f"{file} exists. Move it away first, because it may be in use.") from error
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror}.") from error

@@ -10,6 +10,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from crystalseg.cli.web import write_secrets
 from crystalseg.errors import UserError
 from crystalseg.ui import entrance
 
@@ -92,14 +93,14 @@ def test_without_sign_in_there_is_no_key_to_check(monkeypatch):
 def test_a_secrets_file_is_good_private_and_never_overwritten(tmp_path, monkeypatch):
     file = tmp_path / "secrets.toml"
     given = ("https://c.example.org/oauth2callback", "me", "from the provider", "https://id/.well-known/x")
-    entrance.write_secrets(file, *given)
+    write_secrets(file, *given)
     written = tomllib.loads(file.read_text())
     assert written["auth"]["client_secret"] == "from the provider"
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
     monkeypatch.setattr(st, "secrets", written)
     entrance.check_secret()
     with pytest.raises(UserError, match="exists"):
-        entrance.write_secrets(file, *given)
+        write_secrets(file, *given)
     with pytest.raises(UserError, match="client_id contains"):
-        entrance.write_secrets(tmp_path / "other.toml", given[0], 'a"\n[x]', *given[2:])
+        write_secrets(tmp_path / "other.toml", given[0], 'a"\n[x]', *given[2:])
     assert not (tmp_path / "other.toml").exists()
