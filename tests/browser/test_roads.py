@@ -207,6 +207,9 @@ def test_a_page_asked_for_by_its_address_first_has_its_navigation(page, address)
     page.goto(f"{address}/inspect")
     expect(page.get_by_role("heading", name="Inspect")).to_be_visible()
     expect(page.get_by_role("link", name="Correct", exact=True)).to_be_visible()
+    for group in ("Measure", "Many images", "Laboratory"):
+        expect(page.get_by_test_id("stNavSectionHeader").filter(has_text=group)).to_be_visible()
+    expect(page.get_by_test_id("stSidebarLogo")).to_be_visible()
 
 
 def test_a_profile_saved_unchanged_in_a_browser_is_the_same(tmp_path):
