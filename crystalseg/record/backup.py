@@ -163,9 +163,9 @@ def entries_in(path: Path, bring: Callable[[zipfile.ZipFile], None] = lambda _: 
 
 
 def _entry(values: list) -> dict:
-    """Return an entry by column. Raises ValueError if it is none."""
+    """Return an entry by column. Raises RecordError if it is none."""
     if [type(value) for value in values] != [int, *[str] * (len(_COLUMNS) - 1)]:
-        raise ValueError("an entry has values of other types")
+        raise RecordError("The back-up is damaged: an entry has values of other types. Take an earlier one.")
     return dict(zip(_COLUMNS, values, strict=True))
 
 
