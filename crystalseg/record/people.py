@@ -52,6 +52,7 @@ def folded(identity: str) -> str:
     return identity if "#" in identity else identity.translate(_LOWER)
 
 
+LONGEST = ledger.LONGEST_NAME - 10  # characters of an identity, so that its text on record is never cut
 _NO_BRACKETS = str.maketrans("", "", "<>")
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -87,7 +88,7 @@ def give_role(engine: Engine, identity: str, role: str, who: str) -> None:
     identity = folded(identity.strip())
     if role not in (*ROLES, ""):
         raise UserError(f"There is no role '{role}'. Choose from {', '.join(ROLES)}.")
-    if not 0 < len(identity) <= 254 or any(c.isspace() for c in identity):
+    if not 0 < len(identity) <= LONGEST or any(c.isspace() for c in identity):
         raise UserError("Give the role to an e-mail address, as the sign-in provider states it.")
     while True:
         given = ledger.entries(engine, "role")

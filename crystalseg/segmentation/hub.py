@@ -9,6 +9,7 @@ Nothing is downloaded, and no file that could execute code is read.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -201,13 +202,21 @@ def _loaded(path: Path, kind: str, since: int) -> Any:
 
 def pipeline_of(task: str, path: Path) -> Any:
     """Return the transformers pipeline of a task with the model in a folder; no pickle is read."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the network, whatever a folder names
     try:
         transformers = import_module("transformers")
     except ImportError as error:
         raise SettingsError("The transformers package is not installed (pip install crystalseg[hub]).") from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    return transformers.pipeline(task, model=str(path), device=best_device(), model_kwargs={"use_safetensors": True})
+    # A folder may name code of its own, which transformers would offer to run.
+    return transformers.pipeline(
+        task,
+        model=str(path),
+        device=best_device(),
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )
 
 
 # --- how each family finds masks bool (H, W) and scores ----------------------------------------------------------

@@ -1,8 +1,8 @@
 """The entrance of the server: which names of this machine it answers to, checked on every route before Streamlit.
 
 Without this check, a foreign page whose name is made to point at this machine (DNS rebinding) could read everything a
-visitor without sign-in may read. An address in numbers is always answered, because no foreign page can have it as its
-name.
+visitor without sign-in may read. An address in numbers is always answered as a host, because no foreign name can
+point at it; as an origin it passes here, and Streamlit compares it with the host of its websocket.
 """
 
 import ipaddress

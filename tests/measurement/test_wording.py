@@ -1,5 +1,8 @@
 """Words to a filter by a language model: the road through transformers, and that nothing but a filter comes out."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 import tokenizers
@@ -135,3 +138,16 @@ def test_without_a_model_or_words_it_says_so_or_does_nothing(tmp_path):
     assert asked("  ", tmp_path) == ""
     with pytest.raises(SettingsError, match="could not be used as a language model"):
         asked("round ones", tmp_path)
+
+
+def test_code_in_the_folder_of_a_model_never_runs(tmp_path, monkeypatch, capsys):
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    folder.mkdir()
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass C: pass\nclass M: pass\n")
+    named = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": named}))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # nobody is asked, and nobody's yes would count
+    with pytest.raises(SettingsError, match="could not be used as a language model"):
+        asked("round ones", folder)
+    assert not ran.exists()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
