@@ -9,7 +9,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.rounding import exact
 from crystalseg.measurement.specification import RULES, UNITS, Limit
 from crystalseg.micrographs.names import file_stem
-from crystalseg.record.profiles import MOST_DAYS, SECTIONS, Profile, profiles, remove, save, unreadable
+from crystalseg.record.profiles import MOST_DAYS, SECTIONS, Profile, in_use, remove, save
 from crystalseg.record.validations import no_verdict, validations
 from crystalseg.ui import account, session, settings_controls, shared
 from crystalseg.ui.choices import choices, linked
@@ -155,8 +155,8 @@ def page() -> None:
         "A profile holds the method, thresholds, border rule, specification and report sections for a product. Choose "
         "a profile on the Measure page or for a batch. Earlier versions stay on record."
     )
-    offered = profiles(shared.engine())
-    for name, why in unreadable(shared.engine()).items():
+    offered, unreadable = in_use(shared.engine())
+    for name, why in unreadable.items():
         st.warning(plain(f"The profile {name} on record cannot be read. {why}"), icon=":material/broken_image:")
     draft = choices().profile
     names = [*offered, NEW]

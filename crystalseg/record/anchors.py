@@ -79,11 +79,19 @@ def _key() -> Ed25519PrivateKey:
     try:
         if not given and not path.exists():
             _make_key(path)
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
+        return _loaded(path.read_bytes(), f"The key that signs the record, {path},", " Restore it.")
+    except OSError as error:
         raise RecordError(f"The key that signs the record, {path}, cannot be used. Restore it.") from error
+
+
+def _loaded(pem: bytes, what: str, remedy: str = "") -> Ed25519PrivateKey:
+    """Return a signing key. Raises RecordError, which begins with `what`, if it is damaged or of another kind."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{what} cannot be used.{remedy}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise RecordError(f"The key that signs the record, {path}, is not an Ed25519 key. Restore it.")
+        raise RecordError(f"{what} is not an Ed25519 key.{remedy}")
     return key
 
 
@@ -117,13 +125,7 @@ def anchor(engine: Engine) -> Anchor:
 
 def public_key(pem: bytes) -> str:
     """Return the public key, hexadecimal, of a signing key. Raises RecordError if it is not an Ed25519 key."""
-    try:
-        key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as error:
-        raise RecordError("The signing key is damaged.") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise RecordError("The signing key is not an Ed25519 key.")
-    return _public(key)
+    return _public(_loaded(pem, "The signing key"))
 
 
 def _public(key: Ed25519PrivateKey) -> str:

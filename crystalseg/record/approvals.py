@@ -51,12 +51,6 @@ def approve(engine: Engine, run_id: str, by: Person | str, meaning: str = "appro
     return ledger.append(engine, kind, run_id, body, who, once=meaning == "approval")
 
 
-def makers(engine: Engine, entry: ledger.Entry) -> list[str]:
-    """Return everyone who took part in a run or in another run of its image: their operators, who requested their jobs,
-    and all who corrected them."""
-    return list(dict.fromkeys(name for of in _of_image(engine, entry) for name in _makers(engine, of)))
-
-
 def _of_image(engine: Engine, entry: ledger.Entry) -> list[ledger.Entry]:
     """Return the entries of all runs of the image of a run, that run first."""
     image = json.dumps({"image_sha256": entry.body.get("image_sha256", "")})[1:-1]
@@ -65,6 +59,7 @@ def _of_image(engine: Engine, entry: ledger.Entry) -> list[ledger.Entry]:
 
 
 def _makers(engine: Engine, entry: ledger.Entry) -> list[str]:
+    """Return everyone who took part in a run: its operator, who requested its job, and all who corrected it."""
     run = Run.from_dict(entry.body)
     asked = [e.who for e in ledger.entries(engine, "run", run.job)] if run.job else []
     named = [entry.who, run.details.get("operator", ""), *asked, *(correction.who for correction in run.log)]
@@ -75,14 +70,15 @@ def _four_eyes(engine: Engine, entry: ledger.Entry, who: str) -> None:
     """Raise UserError if the profile of a run of this image requires approval by somebody who made none of them, and
     `who` made one. Otherwise the maker of a run could approve the same measurement as it was found, which has no
     profile."""
-    named = [(of.body["profile"], of.number) for of in _of_image(engine, entry) if of.body.get("profile")]
-    used = [as_of(engine, name, number) for name, number in named]
+    runs = _of_image(engine, entry)
+    used = [as_of(engine, run.body["profile"], run.number) for run in runs if run.body.get("profile")]
     if not any(profile is not None and profile.four_eyes for profile in used):
         return
-    made = makers(engine, entry)
     asks = "Its profile requires approval by another person"
-    if not _makers(engine, entry):
+    made_by = [_makers(engine, run) for run in runs]
+    if not made_by[0]:
         raise UserError(f"Run {entry.subject} has no operator on record. {asks} than its operator.")
+    made = list(dict.fromkeys(maker for makers in made_by for maker in makers))
     if any(people.same(who, maker) for maker in made):
         raise UserError(f"Run {entry.subject} was made by {', '.join(made)}. {asks}.")
 

@@ -139,14 +139,11 @@ def append(
                 last = session.scalars(select(EntryRow).order_by(EntryRow.number.desc()).limit(1)).first()
                 if once and (old := session.scalars(_about(kind, subject).limit(1)).first()):
                     return _entry(old)
-                if after is not None and session.scalar(
-                    select(EntryRow.number).where(*_of(kind, subject), EntryRow.number > after).limit(1)
-                ):
-                    raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
-                if after_any is not None and session.scalar(
-                    select(EntryRow.number).where(EntryRow.kind == kind, EntryRow.number > after_any).limit(1)
-                ):
-                    raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
+                for seen, about in ((after, _of(kind, subject)), (after_any, (EntryRow.kind == kind,))):
+                    if seen is not None and session.scalar(
+                        select(EntryRow.number).where(*about, EntryRow.number > seen).limit(1)
+                    ):
+                        raise StaleError("Somebody else has just changed this. Look at the change, and try again.")
                 number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
                 # never earlier than the previous entry, even if the clock was set back
                 created = max(store.now(), last.created) if last else store.now()

@@ -11,6 +11,9 @@ from crystalseg.micrographs.names import visible
 from crystalseg.record import ledger, store
 
 ROLES = ("viewer", "operator", "approver", "administrator")  # each includes the rights of those before it
+LONGEST = ledger.LONGEST_NAME - 10  # characters of an identity, so that its text on record is never cut
+_NO_BRACKETS = str.maketrans("", "", "<>")
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,6 @@ def folded(identity: str) -> str:
     sign, would become those of another address. An issuer with a subject (`#`) stays as it is: subjects that differ in
     case are different people (OpenID Connect Core, 2)."""
     return identity if "#" in identity else identity.translate(_LOWER)
-
-
-LONGEST = ledger.LONGEST_NAME - 10  # characters of an identity, so that its text on record is never cut
-_NO_BRACKETS = str.maketrans("", "", "<>")
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def same(one: str, other: str) -> bool:

@@ -128,15 +128,12 @@ def remove(engine: Engine, name: str, who: str = "") -> None:
 
 def profiles(engine: Engine) -> dict[str, Profile]:
     """Return the profiles in use by name, each as it was last saved, without those that cannot be read."""
-    return _in_use(engine)[0]
+    return in_use(engine)[0]
 
 
-def unreadable(engine: Engine) -> dict[str, str]:
-    """Return why each profile in use that cannot be read cannot, by name."""
-    return _in_use(engine)[1]
-
-
-def _in_use(engine: Engine) -> tuple[dict[str, Profile], dict[str, str]]:
+def in_use(engine: Engine) -> tuple[dict[str, Profile], dict[str, str]]:
+    """Return the profiles in use by name, each as it was last saved, and by name the reason why each of the others
+    cannot be read."""
     latest = {entry.subject: entry.body for entry in ledger.entries(engine, "profile")}
     read, reasons = {}, {}
     for name, body in sorted(latest.items()):
@@ -165,11 +162,11 @@ def default_of(engine: Engine, product: str) -> Profile | None:
 def find(engine: Engine, name: str) -> Profile:
     """Return the profile of that name, or the default profile of the product of that name. Raises SettingsError, which
     lists the existing profiles, or says why the profile cannot be read."""
-    offered = profiles(engine)
+    offered, unreadable = in_use(engine)
     if name not in offered and (default := default_of(engine, name)) is not None:
         return default
-    if why := unreadable(engine).get(name):
-        raise SettingsError(f"The profile '{name}' on record cannot be read: {why} Save it again.")
+    if name in unreadable:
+        raise SettingsError(f"The profile '{name}' on record cannot be read: {unreadable[name]} Save it again.")
     if name not in offered:
         there = ", ".join(offered) or "none"
         raise SettingsError(f"There is no profile '{name}'. Profiles on record: {there}.")

@@ -10,7 +10,7 @@ from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.specification import RULES, Limit
 from crystalseg.record import ledger
 from crystalseg.record.database import open_database
-from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, profiles, remove, save, unreadable
+from crystalseg.record.profiles import SECTIONS, Profile, as_of, default_of, find, in_use, profiles, remove, save
 from crystalseg.segmentation.methods import NAMED
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Instances, Settings, SettingsError
@@ -94,7 +94,7 @@ def test_a_profile_on_record_that_cannot_be_read_stops_nothing():
     bad["settings"]["measuring"]["only"] = "area < 2e+10 µm²"
     ledger.append(engine, "profile", "bad", bad, "")
     assert list(profiles(engine)) == ["corundum 80"]
-    assert "cannot be understood" in unreadable(engine)["bad"]
+    assert "cannot be understood" in in_use(engine)[1]["bad"]
     with pytest.raises(SettingsError, match="The profile 'bad' on record cannot be read"):
         find(engine, "bad")
     assert default_of(engine, "brick 80") == CORUNDUM
