@@ -18,7 +18,7 @@ from crystalseg.report.exports import csv
 from crystalseg.report.handouts import HANDOUTS
 from crystalseg.report.picture_sections import PICTURED
 from crystalseg.report.report import Details, Report, make, reopened_part
-from crystalseg.report.words import figure_rows, verdict_rows
+from crystalseg.report.words import decision_words, figure_rows, verdict_rows
 from crystalseg.segmentation.memory import give_back
 
 COMBINED = {"pdf": "combined_report.pdf", "excel": "combined_workbook.xlsx"}  # by the key of the handout
@@ -51,13 +51,17 @@ def finish(folder: Path, engine: Engine) -> None:
 
 
 def _sample(report: Report) -> dict[str, object]:
-    """Return what a page shows of the fields as one sample: the verdict, the figures and the verdict on each limit, in
-    the words of the report."""
+    """Return what a page shows of the fields as one sample: the verdict, the figures, the verdict on each limit and
+    the decision rule, in the words of the report."""
     found = report.assessment
     if found is None:
-        return {"outcome": "", "figures": [], "verdicts": []}
-    figures, verdicts = figure_rows(list(found.budgets.values())), verdict_rows(found.verdicts)
-    return {"outcome": found.outcome or "", "figures": figures, "verdicts": verdicts}
+        return {"outcome": "", "figures": [], "verdicts": [], "decision": ""}
+    return {
+        "outcome": found.outcome or "",
+        "figures": figure_rows(list(found.budgets.values())),
+        "verdicts": verdict_rows(found.verdicts),
+        "decision": decision_words(found.verdicts) if found.verdicts else "",
+    }
 
 
 def _figures(summary: Summary | None) -> dict[str, object]:

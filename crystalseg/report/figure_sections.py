@@ -8,7 +8,6 @@ import pandas as pd
 from crystalseg.measurement.assessment import Assessment
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.rounding import significant
-from crystalseg.measurement.specification import RULES
 from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import Block, Facts, Heading, Rows, Text
 from crystalseg.report.report import Report
@@ -19,6 +18,7 @@ from crystalseg.report.words import (
     boundary_words,
     bounded,
     corrections_words,
+    decision_words,
     figure_rows,
     number,
     rounded,
@@ -60,11 +60,10 @@ def verdict(report: Report) -> list[Block]:
     assessment = report.assessment
     if assessment is None or assessment.outcome is None:
         return []
-    rules = [RULES[rule] for rule in dict.fromkeys(v.rule for v in assessment.verdicts)]
     return [
         Heading(f"Verdict: {assessment.outcome.upper()}"),
         Rows(VERDICT_COLUMNS, verdict_rows(assessment.verdicts), (0.28, 0.13, 0.11, 0.18, 0.3)),
-        Text(f"Decision rule: {' '.join(f'{title}. {words}' for title, words in rules)}", small=True),
+        Text(decision_words(assessment.verdicts), small=True),
     ]
 
 

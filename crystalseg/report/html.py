@@ -1,16 +1,14 @@
 """Write a report as one self-contained HTML file, with the same blocks as the PDF and embedded pictures and charts."""
 
-import base64
-import io
 from functools import singledispatch
 from html import escape as escaped
 
-from PIL import Image as PillowImage
 from reportlab.graphics import renderSVG
 
 from crystalseg.micrographs.names import visible
 from crystalseg.report.blocks import Block, Chart, Facts, Heading, Pictures, Rows, Text
 from crystalseg.report.content import content
+from crystalseg.report.pictures import jpeg_address
 from crystalseg.report.report import Report
 
 STYLE = """
@@ -79,12 +77,9 @@ def _(block: Rows) -> str:
 def _(block: Pictures) -> str:
     figures = []
     for pixels, caption in block.pictures:
-        buffer = io.BytesIO()
-        PillowImage.fromarray(pixels).save(buffer, "JPEG", quality=88)
-        data = base64.b64encode(buffer.getvalue()).decode()
         tall = f' style="max-height:{block.height:.0f}mm;width:auto"' if block.height < 30 else ""
         figures.append(
-            f'<figure><img alt="{escape(caption, quote=True)}" src="data:image/jpeg;base64,{data}"{tall}>'
+            f'<figure><img alt="{escape(caption, quote=True)}" src="{jpeg_address(pixels, 88)}"{tall}>'
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
     return f'<div class=pictures style="grid-template-columns:repeat({block.across},1fr)">{"".join(figures)}</div>'

@@ -1,4 +1,7 @@
-"""Draw a scale bar and test lines into a report's pictures."""
+"""Draw a scale bar and test lines into a report's pictures, and embed pictures in pages."""
+
+import base64
+import io
 
 import cv2
 import numpy as np
@@ -7,6 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 from crystalseg.measurement.intercept import Intercepts
 from crystalseg.measurement.rounding import exact
 from crystalseg.report.fonts import FILES, FONT
+
+
+def jpeg_address(picture: np.ndarray, quality: int = 80) -> str:
+    """Return the address of a JPEG of a picture, uint8 (H, W, 3), that holds the JPEG itself (a data URI)."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def scale_bar(width_um: float) -> float:

@@ -9,7 +9,7 @@ from crystalseg.measurement.distribution import Summary
 from crystalseg.measurement.figures import DEFINITIONS
 from crystalseg.measurement.intercept import Intercepts
 from crystalseg.measurement.rounding import U_DIGITS, decimal, place, significant, together
-from crystalseg.measurement.specification import Verdict
+from crystalseg.measurement.specification import RULES, Verdict
 from crystalseg.measurement.uncertainty import Budget
 from crystalseg.segmentation.corrections.correction import Correction
 from crystalseg.segmentation.effort import EFFORTS
@@ -40,9 +40,8 @@ def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str
         size, wide = rounded(average)
         spread = f" ({stated(wide)})"
     elif np.isfinite(own.low):
-        decimals = place((own.high - own.low) / 2, U_DIGITS)
-        size = decimal(own.value, decimals)
-        spread = f" (95 % CI of sampling alone {decimal(own.low, decimals)} to {decimal(own.high, decimals)})"
+        size, low, high = with_limits(own.value, own.low, own.high)
+        spread = f" (95 % CI of sampling alone {low} to {high})"
     else:
         spread = " (too few crystals: no CI)"
     return [
@@ -55,6 +54,17 @@ def size_rows(summary: Summary, average: Budget | None = None) -> list[tuple[str
         ("Area covered by crystals", f"{100 * summary.area_share:.1f} %"),
         *([("Marked and left out", f"{summary.pores} pores, {summary.artefacts} artefacts")] if marked else []),
     ]
+
+
+def with_limits(value: float, low: float, high: float) -> tuple[str, str, str]:
+    """Return a value and the limits of its interval, rounded as a value with half the interval as uncertainty."""
+    decimals = place((high - low) / 2, U_DIGITS)
+    return decimal(value, decimals), decimal(low, decimals), decimal(high, decimals)
+
+
+def decision_words(verdicts: Sequence[Verdict]) -> str:
+    """Name and explain the decision rule of a sample's verdicts, which is one for all of them."""
+    return f"Decision rule: {'. '.join(RULES[verdicts[0].rule])}"
 
 
 def corrections_words(log: Sequence[Correction]) -> str:

@@ -1,5 +1,6 @@
 """Widgets that show an assessment: verdict, figures by standard, uncertainty budget, test lines."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from crystalseg.report.pictures import with_test_lines
 from crystalseg.report.words import (
     FIGURE_COLUMNS,
     VERDICT_COLUMNS,
+    decision_words,
     figure_rows,
     intercept_words,
     uncertainty,
@@ -34,7 +36,13 @@ def banner(outcome: str, words: str) -> None:
 def verdict(assessment: Assessment) -> None:
     """Show the verdict against the profile's limits, with its reasons."""
     banner(assessment.outcome or "not decidable", "against the profile's limits")
-    st.table(pd.DataFrame(verdict_rows(assessment.verdicts), columns=list(VERDICT_COLUMNS)).set_index("limit"))
+    verdict_table(verdict_rows(assessment.verdicts), decision_words(assessment.verdicts))
+
+
+def verdict_table(rows: Sequence[Sequence[str]], decision: str) -> None:
+    """Show the rows of `words.verdict_rows`, with the decision rule below them."""
+    st.table(pd.DataFrame(rows, columns=list(VERDICT_COLUMNS)).set_index("limit"))
+    st.caption(decision)
 
 
 def _test_lines(field: Field, pixels: np.ndarray) -> None:

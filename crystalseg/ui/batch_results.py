@@ -1,13 +1,10 @@
 """The results of a batch: the verdict on its sample, a table of its images to open, and its files."""
 
-import base64
-import io
 import json
 import math
 
 import pandas as pd
 import streamlit as st
-from PIL import Image as PillowImage
 
 from crystalseg.errors import UserError
 from crystalseg.execution.batch_summary import COMBINED, SAMPLE
@@ -16,10 +13,11 @@ from crystalseg.execution.work import Work
 from crystalseg.record.reopening import reopen
 from crystalseg.record.runs import Run, find
 from crystalseg.report.handouts import HANDOUTS
-from crystalseg.report.words import FIGURE_COLUMNS, VERDICT_COLUMNS
+from crystalseg.report.pictures import jpeg_address
+from crystalseg.report.words import FIGURE_COLUMNS, with_limits
 from crystalseg.segmentation.overlay import fit, outlined
 from crystalseg.ui import large_images, run_list, shared
-from crystalseg.ui.assessment_widgets import banner
+from crystalseg.ui.assessment_widgets import banner, verdict_table
 from crystalseg.ui.downloads import offer
 
 A_PAGE = 20  # images per page of the table, each with a picture
@@ -44,7 +42,7 @@ def _sample(one: Work) -> None:
     sample = json.loads(file.read_text())
     if sample["outcome"]:
         banner(sample["outcome"], "against the profile's limits, all images together")
-        st.table(pd.DataFrame(sample["verdicts"], columns=list(VERDICT_COLUMNS)).set_index("limit"))
+        verdict_table(sample["verdicts"], sample["decision"])
     with st.expander("Figures of all images together", icon=":material/functions:"):
         st.dataframe(pd.DataFrame(sample["figures"], columns=list(FIGURE_COLUMNS)), hide_index=True)
 
@@ -78,12 +76,16 @@ def _table(one: Work, table: pd.DataFrame, runs: dict[str, Run]) -> None:
     page = int(st.number_input(f"Page of {pages}", 1, pages, key=f"page {key}")) if pages > 1 else 1
     rows = table.iloc[A_PAGE * (page - 1) : A_PAGE * page]
     rows = rows[rows["run"].isin(list(runs))]
-    verdicts = rows["verdict"].fillna("").astype(str).str.upper()
-    average = [f"{v:.4g} ({low:.4g} to {high:.4g})" for v, low, high in rows[["average", "low", "high"]].to_numpy()]
-    first = {"picture": [_picture(run) for run in rows["run"]], "verdict": verdicts, "average (95 %)": average}
-    shown = rows.drop(columns=["verdict", "average", "low", "high", "run", "files"], errors="ignore")
-    for k, (name, column) in enumerate(first.items()):
-        shown.insert(1 + k if k else 0, name, column)
+    average = (with_limits(*values) for values in rows[["average", "low", "high"]].astype(float).to_numpy())
+    first = {
+        "picture": [_picture(run) for run in rows["run"]],
+        "image": rows["image"],
+        "verdict": rows["verdict"].fillna("").astype(str).str.upper(),
+        "average (95 %)": [f"{value} ({low} to {high})" for value, low, high in average],
+    }
+    shown = pd.DataFrame(first).join(
+        rows.drop(columns=["image", "verdict", "average", "low", "high", "run", "files"], errors="ignore")
+    )
     chosen = st.dataframe(
         shown,
         hide_index=True,
@@ -113,7 +115,4 @@ def _picture(run_id: str) -> str | None:
         return None
     if again.micrograph is None:
         return None
-    buffer = io.BytesIO()
-    picture = outlined(again.micrograph.pixels, again.labels, thickness=3)
-    PillowImage.fromarray(fit(picture, PICTURE)).save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return jpeg_address(fit(outlined(again.micrograph.pixels, again.labels, thickness=3), PICTURE))

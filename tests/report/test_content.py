@@ -18,7 +18,7 @@ from crystalseg.report.content import content
 from crystalseg.report.html import build_html
 from crystalseg.report.pdf import build_pdf
 from crystalseg.report.report import Details, make, printed_again, report_of
-from crystalseg.report.words import figure_rows, rounded
+from crystalseg.report.words import figure_rows, rounded, with_limits
 from crystalseg.report.workbook import build_workbook
 from crystalseg.segmentation.scales import Scales
 from crystalseg.segmentation.settings import Instances, Settings
@@ -172,3 +172,9 @@ def test_excel_opens_the_workbook():
     assert list(pd.read_excel(data, sheet_name="Verdict")["verdict"]) == ["pass", "fail", "pass"]
     empty = case(labels=np.zeros_like(DRAWN.labels))
     assert openpyxl.load_workbook(io.BytesIO(build_workbook(report_of(*empty, None)))).sheetnames == ["Crystals", "Run"]
+
+
+def test_an_interval_is_rounded_like_an_uncertainty_and_a_missing_one_is_a_dash():
+    assert with_limits(14.04, 8.616, 19.47) == ("14.0", "8.6", "19.5")
+    assert with_limits(190_700.4, 180_000.0, 201_000.0) == ("191\u00a0000", "180\u00a0000", "201\u00a0000")
+    assert with_limits(*3 * [float("nan")]) == ("–", "–", "–")

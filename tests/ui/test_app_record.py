@@ -147,6 +147,7 @@ def test_a_new_validation_changes_the_verdict_on_the_page_at_once(page, quick_ex
     app = page("measure")
     app.selectbox(key="profile").select("tiles").run()
     assert any("NOT DECIDABLE" in w.value for w in app.warning)
+    assert any(c.value.startswith("Decision rule: Acceptance and rejection guarded by U") for c in app.caption)
     errors = {"mean": [0.01, -0.01, 0.0]}
     usual = Settings()
     validations.keep(Validation("tiles", usual.full_method, 3, errors, usual.conditions), validations.own())
@@ -273,6 +274,7 @@ def test_a_batch_starts_in_the_background_and_its_failures_are_told(page, tmp_pa
     assert list(images["image"]) == ["0.png", "1.png"]
     assert all(address.startswith("data:image/jpeg;base64,") for address in images["picture"])
     assert set(images["verdict"]) <= {"PASS", "FAIL", "NOT DECIDABLE"}
+    assert not any("nan" in average for average in images["average (95 %)"])
     assert all(run.details["customer"] == "Hütte" for run in recorded(open_database()))
 
 
