@@ -89,7 +89,7 @@ def _loaded(pem: bytes, what: str, remedy: str = "") -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
-        raise RecordError(f"{what} cannot be used.{remedy}") from error
+        raise RecordError(f"{what} is damaged and cannot be used.{remedy}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise RecordError(f"{what} is not an Ed25519 key.{remedy}")
     return key
